@@ -1,0 +1,145 @@
+//! Typed identifiers with a visible prefix (`req_`, `grant_`), so that no id can be taken for another kind.
+//! Made by the control plane from its clock and random source; everyone else only parses them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// Crockford base 32, lower case: sorts like the bytes it stands for.
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// Characters after the prefix: 128 bits, five at a time.
+const BODY_LEN: usize = 26;
+
+/// Why a text is not an id of the expected kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not {what} id\nan id looks like `{prefix}01k5x3…`, 26 characters after `{prefix}`")]
+pub struct IdError {
+    text: String,
+    what: &'static str,
+    prefix: &'static str,
+}
+
+/// Writes 48 bits of Unix milliseconds and 80 random bits as 26 characters.
+fn encode(millis: u64, random: [u8; 10]) -> String {
+    let mut value = u128::from(millis & 0xffff_ffff_ffff) << 80;
+    for (place, byte) in random.iter().rev().enumerate() {
+        value |= u128::from(*byte) << (8 * u32::try_from(place).unwrap_or(0));
+    }
+    (0..BODY_LEN)
+        .rev()
+        .map(|place| {
+            let shift = u32::try_from(place).unwrap_or(0).saturating_mul(5);
+            let index = usize::try_from((value >> shift) & 31).unwrap_or(0);
+            char::from(ALPHABET.get(index).copied().unwrap_or(b'0'))
+        })
+        .collect()
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// What every id of this kind starts with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// Makes an id that sorts by `millis` (Unix milliseconds) and is unique by `random`.
+            #[must_use]
+            pub fn new(millis: u64, random: [u8; 10]) -> Self {
+                Self(format!("{}{}", $prefix, encode(millis, random)).into_boxed_str())
+            }
+
+            /// The id as it is written everywhere.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let body = text.strip_prefix($prefix).unwrap_or_default().as_bytes();
+                if body.len() == BODY_LEN && body.iter().all(|byte| ALPHABET.contains(byte)) {
+                    return Ok(Self(text.into()));
+                }
+                let text = text.chars().take(64).collect();
+                Err(IdError { text, what: $what, prefix: $prefix })
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+                text.parse().map_err(D::Error::custom)
+            }
+        }
+    };
+}
+
+id!(
+    /// A request for a grant.
+    RequestId, "req_", "a request"
+);
+id!(
+    /// One reviewer's approve or deny.
+    ReviewId, "review_", "a review"
+);
+id!(
+    /// The permission that results from an approved request.
+    GrantId, "grant_", "a grant"
+);
+id!(
+    /// A lock above every grant and role.
+    LockId, "lock_", "a lock"
+);
+id!(
+    /// One applied version of the policy.
+    PolicyId, "policy_", "a policy"
+);
+id!(
+    /// One VM of a filter: a worker (or the main thread) of one Envoy. Also the id of its record stream.
+    VmId, "vm_", "a filter VM"
+);
+id!(
+    /// One decision, as a challenge shows it and the audit log keeps it.
+    DecisionId, "dec_", "a decision"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_sort_by_time_and_parse_back() {
+        let early = GrantId::new(1_000, [255; 10]);
+        let late = GrantId::new(1_001, [0; 10]);
+        assert!(early < late);
+        assert_eq!(early.as_str().parse(), Ok(early.clone()));
+    }
+
+    #[test]
+    fn another_kind_is_refused() {
+        let id = RequestId::new(7, [7; 10]);
+        assert!(id.as_str().parse::<GrantId>().is_err());
+        assert!("grant_".parse::<GrantId>().is_err());
+        assert!("grant_0000000000000000000000000U".parse::<GrantId>().is_err());
+    }
+}
