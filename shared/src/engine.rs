@@ -1,0 +1,34 @@
+//! What is decided: [`decide`] is one pure, total function over a [`Table`] and a [`Call`].
+//!
+//! Order (first hit wins): lock → standing role → live grant → may ask → deny. Calls that match no action follow
+//! the service's `unmatched`. Called by the filter for every call and by the control plane for requests.
+//! Nothing here does IO, reads a clock, panics, or is serialisable: the network's types are in `wire`.
+
+mod call;
+mod canonical;
+mod condition;
+mod decide;
+mod grant;
+mod lock;
+mod principal;
+mod reason;
+mod route;
+mod service;
+mod table;
+mod template;
+
+pub use call::Call;
+pub use canonical::{Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path};
+pub use condition::Condition;
+pub use decide::{Basis, Decision, Matched, Now, Permit, Refusal, decide};
+pub use grant::{Grant, GrantHolder};
+pub use lock::{Lock, LockTarget};
+pub use principal::{Principal, Subject, SubjectError, User, Workload};
+pub use reason::Reason;
+pub use route::Routed;
+pub use service::{Action, Audit, Binding, Criticality, Rule, Service, ServiceError, ServiceParts, Unmatched};
+pub use table::Table;
+pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};
+
+/// Maps of this engine: keyed by random SipHash, since what is looked up is written by callers.
+pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, std::hash::RandomState>;

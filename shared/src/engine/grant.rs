@@ -1,0 +1,64 @@
+//! A grant as the data plane holds it: who may do what on which resource, from when to when.
+
+use super::condition::Condition;
+use super::principal::{Principal, Subject, User, Workload};
+use crate::id::{GrantId, RequestId};
+use crate::time::Timestamp;
+
+/// A grant. Whether it is live is a question of the time of the call, never a stored flag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// The request it came from.
+    pub request: RequestId,
+    /// Who holds it.
+    pub holder: GrantHolder,
+    /// The service.
+    pub service: Box<str>,
+    /// The action of the service.
+    pub action: Box<str>,
+    /// The one resource it is for.
+    pub resource: Box<str>,
+    /// The rule it was asked under.
+    pub rule: Box<str>,
+    /// First moment at which it allows.
+    pub starts_at: Timestamp,
+    /// First moment at which it no longer allows.
+    pub expires_at: Timestamp,
+    /// What the context must be.
+    pub condition: Condition,
+}
+
+/// Who holds a grant: a user, a workload, or both at once. Both parts must then fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantHolder {
+    /// The user, through whatever workload.
+    User(User),
+    /// The workload, on whoever's behalf.
+    Workload(Workload),
+    /// The user, only through that workload.
+    Both(User, Workload),
+}
+
+impl GrantHolder {
+    /// The part under which the grant is found: the user if there is one.
+    pub(crate) fn key(&self) -> Subject {
+        match self {
+            Self::User(user) | Self::Both(user, _) => Subject::User(user.clone()),
+            Self::Workload(workload) => Subject::Workload(workload.clone()),
+        }
+    }
+
+    /// Whether the principal is the holder, in every stated part.
+    #[must_use]
+    pub fn is(&self, principal: &Principal<'_>) -> bool {
+        let is_user = |user: &User| principal.user == Some((&*user.issuer, &*user.subject));
+        let is_workload = |workload: &Workload| principal.workload == Some(workload.as_str());
+        match self {
+            Self::User(user) => is_user(user),
+            Self::Workload(workload) => is_workload(workload),
+            Self::Both(user, workload) => is_user(user) && is_workload(workload),
+        }
+    }
+}

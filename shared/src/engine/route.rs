@@ -1,0 +1,144 @@
+//! From method and path to action: a tree per method, one node per segment. The narrower template wins
+//! (a literal before a parameter before the rest), the cost follows the path's length and not the number of actions.
+
+use super::Map;
+use super::canonical::CanonicalPath;
+use super::template::{PathTemplate, Segment};
+
+/// What a method and path lead to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routed<T> {
+    /// This action.
+    Action(T),
+    /// No action.
+    Unmatched,
+    /// An action, if a trailing slash more or less did not matter; to some servers it does not.
+    TrailingSlash,
+}
+
+/// The routes of one service; the values are the actions' places.
+#[derive(Debug, Default)]
+pub(crate) struct Routes {
+    methods: Map<Box<str>, Node>,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    literals: Map<Box<str>, Node>,
+    parameter: Option<Box<Node>>,
+    rest: Option<usize>,
+    here: Option<usize>,
+}
+
+impl Routes {
+    /// Adds a route; gives back the place that already has this method and shape, if one has.
+    pub(crate) fn insert(&mut self, method: &str, template: &PathTemplate, place: usize) -> Option<usize> {
+        let mut node = self.methods.entry(method.into()).or_default();
+        for segment in &template.segments {
+            node = match segment {
+                Segment::Literal(literal) => node.literals.entry(literal.clone()).or_default(),
+                Segment::Parameter(_) => node.parameter.get_or_insert_default(),
+                Segment::Rest(_) => return replace_empty(&mut node.rest, place),
+            };
+        }
+        replace_empty(&mut node.here, place)
+    }
+
+    /// Where a call leads. `HEAD` is served by `GET` where it has no action of its own.
+    pub(crate) fn find(&self, method: &str, path: &CanonicalPath<'_>) -> Routed<usize> {
+        match (self.find_method(method, path.as_str()), method) {
+            (Routed::Unmatched, "HEAD") => self.find_method("GET", path.as_str()),
+            (found, _) => found,
+        }
+    }
+
+    fn find_method(&self, method: &str, path: &str) -> Routed<usize> {
+        let Some(root) = self.methods.get(method) else { return Routed::Unmatched };
+        let inner = path.strip_prefix('/').unwrap_or(path);
+        if let Some(place) = root.find(Some(inner)) {
+            return Routed::Action(place);
+        }
+        let other_slash = match inner.strip_suffix('/') {
+            Some(bare) => root.find(Some(bare)),
+            None => root.find_with_slash(Some(inner)),
+        };
+        if other_slash.is_some() { Routed::TrailingSlash } else { Routed::Unmatched }
+    }
+}
+
+fn replace_empty(slot: &mut Option<usize>, place: usize) -> Option<usize> {
+    let taken = *slot;
+    slot.get_or_insert(place);
+    taken
+}
+
+/// The first segment and what follows its slash.
+fn split(path: &str) -> (&str, Option<&str>) {
+    path.split_once('/').map_or((path, None), |(head, tail)| (head, Some(tail)))
+}
+
+impl Node {
+    /// The place for the rest of a path; `None` when the path has ended.
+    /// Depth is bounded by the templates', which have at most 64 segments.
+    fn find(&self, path: Option<&str>) -> Option<usize> {
+        let Some(path) = path else { return self.here };
+        let (head, tail) = split(path);
+        self.literals
+            .get(head)
+            .and_then(|node| node.find(tail))
+            .or_else(|| self.parameter.as_ref().filter(|_| !head.is_empty()).and_then(|node| node.find(tail)))
+            .or_else(|| self.rest.filter(|_| !path.is_empty()))
+    }
+
+    /// As `find`, for the path with one more slash at its end.
+    fn find_with_slash(&self, path: Option<&str>) -> Option<usize> {
+        let Some(path) = path else { return self.literals.get("").and_then(|node| node.here) };
+        let (head, tail) = split(path);
+        self.literals
+            .get(head)
+            .and_then(|node| node.find_with_slash(tail))
+            .or_else(|| self.parameter.as_ref().filter(|_| !head.is_empty()).and_then(|node| node.find_with_slash(tail)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::canonical::canonical_path;
+
+    #[test]
+    fn the_narrower_template_wins_and_slashes_matter() {
+        let templates =
+            ["/a/{b}", "/a/me", "/a/{b}/c", "/files/{path=**}", "/dir/", "/", "/a/me/{x}/deep", "/files/fixed/{y}"];
+        let mut routes = Routes::default();
+        for (place, template) in templates.iter().enumerate() {
+            assert_eq!(routes.insert("GET", &PathTemplate::parse(template).unwrap(), place), None);
+        }
+        let shape_again = PathTemplate::parse("/a/{other}").unwrap();
+        assert_eq!(routes.insert("GET", &shape_again, 99), Some(0));
+
+        let cases = [
+            ("/a/x", Routed::Action(0)),
+            ("/a/me", Routed::Action(1)),
+            ("/a/me/c", Routed::Action(2)),
+            ("/files/x/y", Routed::Action(3)),
+            ("/files/fixed/y", Routed::Action(7)),
+            ("/files/fixed/y/z", Routed::Action(3)),
+            ("/dir/", Routed::Action(4)),
+            ("/", Routed::Action(5)),
+            ("/a/me/q/deep", Routed::Action(6)),
+            ("/dir", Routed::TrailingSlash),
+            ("/a/x/", Routed::TrailingSlash),
+            ("/a/x/c/", Routed::TrailingSlash),
+            ("/a", Routed::Unmatched),
+            ("/A/x", Routed::Unmatched),
+            ("/files/", Routed::Unmatched),
+        ];
+        for (path, expected) in cases {
+            let path = canonical_path(path.as_bytes()).unwrap();
+            assert_eq!(routes.find("GET", &path), expected, "{}", path.as_str());
+            assert_eq!(routes.find("HEAD", &path), expected, "{}", path.as_str());
+            assert_eq!(routes.find("POST", &path), Routed::Unmatched);
+        }
+    }
+}

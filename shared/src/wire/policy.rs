@@ -1,0 +1,37 @@
+//! Policy as people write it: YAML or JSON documents of the kinds `Defaults`, `Service`, `Role`, `Binding` and `Rule`.
+//!
+//! [`parse`] reads files strictly, [`compile`] checks them together and gives what filters receive.
+//! Called by the control plane and the CLI, never by a filter. Every fault is told with file, line and the fix, all at once.
+
+mod compile;
+mod documents;
+mod parse;
+
+pub use compile::{Policy, compile};
+pub use documents::*;
+pub use parse::{Documents, MAX_POLICY_BYTES, PolicyFile, parse};
+
+use std::fmt;
+
+/// One fault of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PolicyFault {
+    /// The file, as it was named.
+    pub file: String,
+    /// From 1; 0 if the fault has no line.
+    pub line: u64,
+    /// From 1; 0 if the fault has no column.
+    pub column: u64,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, "\n  help: {help}"))
+    }
+}

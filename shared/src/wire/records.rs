@@ -1,0 +1,153 @@
+//! Decision records: what each filter VM decided, as a stream without holes in which each record names the hash of the one before.
+//! Written by the filter's `records`, checked and kept by the control plane's audit log.
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::signature::Sha256Hash;
+use super::sync::{Position, VmIdentity};
+use crate::id::{DecisionId, GrantId};
+use crate::time::Timestamp;
+
+/// Where filters send records: `POST`.
+pub const RECORDS_PATH: &str = "/filter/v1/records";
+
+/// The most records in one batch.
+pub const MAX_BATCH: usize = 500;
+
+/// The longest record, in bytes of JSON.
+pub const MAX_RECORD_BYTES: usize = 8 * 1024;
+
+/// A batch of records of one VM's stream.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsRequest {
+    /// [`super::PROTOCOL_VERSION`].
+    pub v: u8,
+    /// Whose stream.
+    pub filter: VmIdentity,
+    /// 32 hexadecimal digits, new for every question.
+    pub nonce: String,
+    /// The records in order; each is a [`Record`] in exactly the bytes that are hashed.
+    pub records: Vec<Box<RawValue>>,
+}
+
+/// The answer: everything before `next_seq` is durably kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordsAnswer {
+    /// [`super::PROTOCOL_VERSION`].
+    pub v: u8,
+    /// `records`.
+    pub kind: RecordsKind,
+    /// The question's.
+    pub nonce: String,
+    /// The first seq that is not kept yet.
+    pub next_seq: u64,
+}
+
+/// The constant word `records`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordsKind {
+    /// The only value.
+    #[default]
+    Records,
+}
+
+/// One entry of a VM's stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// From 0, without holes.
+    pub seq: u64,
+    /// The hash of the bytes of the record before; zeros for the first.
+    pub prev: Sha256Hash,
+    /// The filter's upper bound of the control plane's time.
+    pub at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What a record tells.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Event {
+    /// A call was decided.
+    Decision(Box<DecisionEvent>),
+    /// Calls were decided but could not be kept; counted, never silent.
+    Gap {
+        /// How many records were dropped.
+        dropped: u64,
+    },
+}
+
+/// The word of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DecisionWord {
+    /// Let through.
+    Allow,
+    /// Refused; may be asked for.
+    Ask,
+    /// Refused.
+    Deny,
+}
+
+impl DecisionWord {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Ask => "ask",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+/// One decided call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecisionEvent {
+    /// The decision's id, as the challenge shows it.
+    pub id: DecisionId,
+    /// The word.
+    pub decision: DecisionWord,
+    /// The service.
+    pub service: String,
+    /// The action, where the call matched one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// What the call touches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
+    /// The method, shortened and escaped if it is not canonical.
+    pub method: String,
+    /// The path without its query, shortened and escaped if it is not canonical.
+    pub path: String,
+    /// The user's issuer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The user's subject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// The peer's SPIFFE id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<String>,
+    /// The grant that allowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The binding that allowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<String>,
+    /// Codes of the reasons of a refusal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+    /// The proxy's `x-request-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The state it was decided from; nothing if the filter had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+}

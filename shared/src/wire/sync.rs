@@ -1,0 +1,214 @@
+//! Sync and heartbeat: how filters follow the state. Asked by the filter's `sync`, answered by the control plane's `push`.
+//! Every answer echoes the nonce of its question and is signed (see [`super::signature`]).
+
+use serde::{Deserialize, Serialize};
+
+use super::table::Item;
+use super::table_hash::TableHash;
+use crate::id::VmId;
+use crate::time::{Span, Timestamp};
+
+/// Where filters ask for state: `POST`, held up to `wait_ms`.
+pub const SYNC_PATH: &str = "/filter/v1/sync";
+
+/// Where filters show that they live and ask whether they are current: `POST`, answered at once.
+pub const HEARTBEAT_PATH: &str = "/filter/v1/heartbeat";
+
+/// A point of the state's history; (epoch, revision) only grows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Grows when the history was begun anew (a restored database).
+    pub epoch: u64,
+    /// Grows with every change.
+    pub revision: u64,
+}
+
+/// Who asks: one VM and what it loads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VmIdentity {
+    /// The VM, new at every start.
+    pub vm: VmId,
+    /// The proxy's node id, for people.
+    pub node: String,
+    /// The services it enforces; the credential must cover them.
+    pub services: Vec<String>,
+}
+
+/// What a filter has applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Applied {
+    /// Up to here.
+    pub position: Position,
+    /// The hash of its table.
+    pub table_hash: TableHash,
+}
+
+/// The question of a long poll. `applied` acknowledges what was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncRequest {
+    /// [`super::PROTOCOL_VERSION`].
+    pub v: u8,
+    /// Who asks.
+    pub filter: VmIdentity,
+    /// 32 hexadecimal digits, new for every question.
+    pub nonce: String,
+    /// What the filter has; nothing on a cold start.
+    pub applied: Option<Applied>,
+    /// The next page of a snapshot that was begun.
+    pub page: Option<PageRequest>,
+    /// How long the control plane may hold the question, in milliseconds.
+    pub wait_ms: u64,
+}
+
+/// Which page of which snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PageRequest {
+    /// The snapshot's point.
+    pub position: Position,
+    /// From 1; page 0 needs no request of this kind.
+    pub index: u32,
+}
+
+/// How old a filter's knowledge may be before it must refuse, by criticality. Milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Freshness {
+    /// For critical actions.
+    pub critical_ms: u64,
+    /// For standard actions and calls that match no action.
+    pub standard_ms: u64,
+    /// For low actions.
+    pub low_ms: u64,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self { critical_ms: 5_000, standard_ms: 30_000, low_ms: 300_000 }
+    }
+}
+
+impl Freshness {
+    /// The bound for one criticality.
+    #[must_use]
+    pub const fn bound(&self, criticality: crate::engine::Criticality) -> Span {
+        Span::from_millis(match criticality {
+            crate::engine::Criticality::Critical => self.critical_ms,
+            crate::engine::Criticality::Standard => self.standard_ms,
+            crate::engine::Criticality::Low => self.low_ms,
+        })
+    }
+
+    /// The largest bound: after it without an answer a filter admits nothing.
+    #[must_use]
+    pub fn lease(&self) -> Span {
+        Span::from_millis(self.critical_ms.max(self.standard_ms).max(self.low_ms))
+    }
+
+    /// The smallest bound; a filter sends a heartbeat every half of it.
+    #[must_use]
+    pub fn tightest(&self) -> Span {
+        Span::from_millis(self.critical_ms.min(self.standard_ms).min(self.low_ms))
+    }
+}
+
+/// The answer of a long poll.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncAnswer {
+    /// [`super::PROTOCOL_VERSION`].
+    pub v: u8,
+    /// `sync`, so that no other signed answer can stand in for it.
+    pub kind: SyncKind,
+    /// The question's.
+    pub nonce: String,
+    /// The filter is at this point once it has applied the change.
+    pub position: Position,
+    /// The hash its table must have then.
+    pub table_hash: TableHash,
+    /// The control plane's time when it answered.
+    pub server_time: Timestamp,
+    /// The freshness bounds from now on.
+    pub freshness: Freshness,
+    /// What to apply.
+    pub change: Change,
+}
+
+/// The constant word `sync`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncKind {
+    /// The only value.
+    #[default]
+    Sync,
+}
+
+/// What to apply to get to the answer's position.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Change {
+    /// Nothing that the filter loads has changed.
+    Unchanged,
+    /// A step from what the filter has.
+    Delta {
+        /// New and replaced items.
+        puts: Vec<Item>,
+        /// Keys of removed items.
+        removes: Vec<String>,
+    },
+    /// One page of everything; the table is replaced when the last page is there.
+    Snapshot {
+        /// From 0.
+        index: u32,
+        /// Whether this is the last page.
+        last: bool,
+        /// This page's items.
+        puts: Vec<Item>,
+    },
+}
+
+/// The question of a heartbeat.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatRequest {
+    /// [`super::PROTOCOL_VERSION`].
+    pub v: u8,
+    /// Who asks.
+    pub filter: VmIdentity,
+    /// 32 hexadecimal digits, new for every question.
+    pub nonce: String,
+    /// What the filter has applied.
+    pub applied: Option<Applied>,
+}
+
+/// The answer of a heartbeat: the filter's table is current as of the moment it sent the question
+/// if what it has applied is not before `position`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatAnswer {
+    /// [`super::PROTOCOL_VERSION`].
+    pub v: u8,
+    /// `heartbeat`.
+    pub kind: HeartbeatKind,
+    /// The question's.
+    pub nonce: String,
+    /// The point of the last change of anything that the filter loads.
+    pub position: Position,
+    /// The control plane's time when it answered.
+    pub server_time: Timestamp,
+    /// The freshness bounds from now on.
+    pub freshness: Freshness,
+}
+
+/// The constant word `heartbeat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeartbeatKind {
+    /// The only value.
+    #[default]
+    Heartbeat,
+}
