@@ -14,7 +14,9 @@ const BODY_LEN: usize = 26;
 
 /// Why a text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not {what} id\nan id looks like `{prefix}01k5x3…`, 26 characters after `{prefix}`")]
+#[error(
+    "`{text}` is not {what} id\nan id looks like `{prefix}01k5x3…`, 26 characters after `{prefix}`"
+)]
 pub struct IdError {
     text: String,
     what: &'static str,
@@ -140,6 +142,10 @@ mod tests {
         let id = RequestId::new(7, [7; 10]);
         assert!(id.as_str().parse::<GrantId>().is_err());
         assert!("grant_".parse::<GrantId>().is_err());
-        assert!("grant_0000000000000000000000000U".parse::<GrantId>().is_err());
+        assert!(
+            "grant_0000000000000000000000000U"
+                .parse::<GrantId>()
+                .is_err()
+        );
     }
 }

@@ -9,6 +9,8 @@
 //!  method, path, identity ───────────────── engine::Call (canonical) ─────────────┘
 //! ```
 
+#![deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)]
+
 pub mod engine;
 pub mod id;
 pub mod time;

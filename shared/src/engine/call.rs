@@ -17,8 +17,18 @@ impl<'a> Call<'a> {
     ///
     /// # Errors
     /// If two parsers could read the method or path differently.
-    pub fn new(service: &'a str, method: &'a [u8], path: &'a [u8], principal: Principal<'a>) -> Result<Self, Ambiguity> {
-        Ok(Self { service, method: canonical_method(method)?, path: canonical_path(path)?, principal })
+    pub fn new(
+        service: &'a str,
+        method: &'a [u8],
+        path: &'a [u8],
+        principal: Principal<'a>,
+    ) -> Result<Self, Ambiguity> {
+        Ok(Self {
+            service,
+            method: canonical_method(method)?,
+            path: canonical_path(path)?,
+            principal,
+        })
     }
 
     /// The service that is called.

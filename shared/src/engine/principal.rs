@@ -33,8 +33,14 @@ impl FromStr for Workload {
         let fine = text.len() <= 2_048
             && !domain.is_empty()
             && !path.is_empty()
-            && rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%'));
-        if fine { Ok(Self(text.into())) } else { Err(SubjectError::Workload(shortened(text))) }
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%'));
+        if fine {
+            Ok(Self(text.into()))
+        } else {
+            Err(SubjectError::Workload(shortened(text)))
+        }
     }
 }
 
@@ -53,7 +59,11 @@ impl<'a> Principal<'a> {
     /// A user with groups and no workload.
     #[must_use]
     pub const fn user(issuer: &'a str, subject: &'a str, groups: &'a [&'a str]) -> Self {
-        Self { user: Some((issuer, subject)), groups, workload: None }
+        Self {
+            user: Some((issuer, subject)),
+            groups,
+            workload: None,
+        }
     }
 
     /// Whether nobody is known to call.
@@ -66,7 +76,9 @@ impl<'a> Principal<'a> {
 impl fmt::Display for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.user, self.workload) {
-            (Some((_, subject)), Some(workload)) => write!(f, "user:{subject} by workload:{workload}"),
+            (Some((_, subject)), Some(workload)) => {
+                write!(f, "user:{subject} by workload:{workload}")
+            }
             (Some((_, subject)), None) => write!(f, "user:{subject}"),
             (None, Some(workload)) => write!(f, "workload:{workload}"),
             (None, None) => f.write_str("nobody"),
@@ -94,10 +106,14 @@ pub enum Subject {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {
     /// Neither `user:`, `group:` nor `workload:`.
-    #[error("`{0}` does not say what kind of principal it is\nwrite `user:NAME`, `group:NAME` or `workload:spiffe://DOMAIN/PATH`")]
+    #[error(
+        "`{0}` does not say what kind of principal it is\nwrite `user:NAME`, `group:NAME` or `workload:spiffe://DOMAIN/PATH`"
+    )]
     Form(String),
     /// The name after `user:` or `group:` is empty, too long or has control characters.
-    #[error("`{0}` has an empty name, one over 256 bytes, or one with control characters\nuse the token's `sub` or group name as it stands")]
+    #[error(
+        "`{0}` has an empty name, one over 256 bytes, or one with control characters\nuse the token's `sub` or group name as it stands"
+    )]
     Name(String),
     /// Not a SPIFFE id.
     #[error("`{0}` is not a SPIFFE id\nwrite `workload:spiffe://DOMAIN/PATH`")]
@@ -105,7 +121,10 @@ pub enum SubjectError {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(64).collect()
+    text.chars()
+        .filter(|letter| !letter.is_control())
+        .take(64)
+        .collect()
 }
 
 impl Subject {
@@ -114,19 +133,31 @@ impl Subject {
     /// # Errors
     /// If the text has another form.
     pub fn parse(text: &str, issuer: &str) -> Result<Self, SubjectError> {
-        let (kind, name) = text.split_once(':').ok_or_else(|| SubjectError::Form(shortened(text)))?;
+        let (kind, name) = text
+            .split_once(':')
+            .ok_or_else(|| SubjectError::Form(shortened(text)))?;
         if kind == "workload" {
             return name.parse().map(Self::Workload);
         }
         if !matches!(kind, "user" | "group") {
             return Err(SubjectError::Form(shortened(text)));
         }
-        let bad = name.is_empty() || name.len() > 256 || name.trim() != name || name.chars().any(char::is_control);
+        let bad = name.is_empty()
+            || name.len() > 256
+            || name.trim() != name
+            || name.chars().any(char::is_control);
         if bad {
             return Err(SubjectError::Name(shortened(text)));
         }
         let (issuer, name) = (issuer.into(), name.into());
-        Ok(if kind == "user" { Self::User(User { issuer, subject: name }) } else { Self::Group { issuer, name } })
+        Ok(if kind == "user" {
+            Self::User(User {
+                issuer,
+                subject: name,
+            })
+        } else {
+            Self::Group { issuer, name }
+        })
     }
 
     /// Whether this subject names the principal.
@@ -135,7 +166,8 @@ impl Subject {
         match self {
             Self::User(user) => principal.user == Some((&user.issuer, &user.subject)),
             Self::Group { issuer, name } => {
-                principal.user.is_some_and(|(of, _)| of == &**issuer) && principal.groups.contains(&&**name)
+                principal.user.is_some_and(|(of, _)| of == &**issuer)
+                    && principal.groups.contains(&&**name)
             }
             Self::Workload(workload) => principal.workload == Some(workload.as_str()),
         }
@@ -193,7 +225,9 @@ impl<'a> Principal<'a> {
         let named = user.map(|(issuer, subject)| SubjectRef::User(issuer, subject));
         let workload = self.workload.map(SubjectRef::Workload);
         let groups = user.into_iter().flat_map(move |(issuer, _)| {
-            groups.iter().map(move |group| SubjectRef::Group(issuer, group))
+            groups
+                .iter()
+                .map(move |group| SubjectRef::Group(issuer, group))
         });
         named.into_iter().chain(workload).chain(groups)
     }
@@ -206,10 +240,23 @@ mod tests {
     #[test]
     fn forms_are_read_and_others_refused() {
         let issuer = "https://id.example";
-        for text in ["user:alice", "group:payments-leads", "workload:spiffe://mesh/ns/a/sa/b", "user:auth0|7:x"] {
+        for text in [
+            "user:alice",
+            "group:payments-leads",
+            "workload:spiffe://mesh/ns/a/sa/b",
+            "user:auth0|7:x",
+        ] {
             assert_eq!(Subject::parse(text, issuer).unwrap().to_string(), text);
         }
-        for text in ["alice", "role:x", "user:", "group: x", "workload:b", "workload:spiffe://mesh", "user:a\nb"] {
+        for text in [
+            "alice",
+            "role:x",
+            "user:",
+            "group: x",
+            "workload:b",
+            "workload:spiffe://mesh",
+            "user:a\nb",
+        ] {
             assert!(Subject::parse(text, issuer).is_err(), "{text}");
         }
     }
@@ -219,6 +266,10 @@ mod tests {
         let leads = Subject::parse("group:leads", "https://id.example").unwrap();
         assert!(leads.names(&Principal::user("https://id.example", "ann", &["leads"])));
         assert!(!leads.names(&Principal::user("https://other.example", "ann", &["leads"])));
-        assert!(!leads.names(&Principal { user: None, groups: &["leads"], workload: Some("spiffe://m/a") }));
+        assert!(!leads.names(&Principal {
+            user: None,
+            groups: &["leads"],
+            workload: Some("spiffe://m/a")
+        }));
     }
 }
