@@ -1,0 +1,70 @@
+//! `cargo dev bench`: the engine's benches, and the cost of the filter inside a real Envoy.
+//!
+//! The overhead bench is a program of grantmesh-benches; it gets the same variables as the tests, and
+//! `GRANTMESH_TRIVIAL_WASM`, the yardstick module.
+
+use crate::process;
+use crate::report::{Failure, step};
+use crate::suite::{self, Parts};
+use crate::wasm;
+use crate::workspace::Workspace;
+
+/// Runs the benches that the first argument names, or both.
+pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
+    match arguments
+        .split_first()
+        .map(|(word, rest)| (word.as_str(), rest))
+    {
+        Some(("engine", rest)) => engine(workspace, rest),
+        Some(("overhead", rest)) => overhead(workspace, rest),
+        None => engine(workspace, &[]).and_then(|()| overhead(workspace, &[])),
+        Some((unknown, _)) => Err(Failure::new(format!("there is no bench `{unknown}`"))
+            .help("cargo dev bench engine, or: cargo dev bench overhead")),
+    }
+}
+
+fn engine(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
+    let mut cargo = workspace.cargo();
+    cargo
+        .args([
+            "bench",
+            "--locked",
+            "-p",
+            "grantmesh-benches",
+            "--benches",
+            "--",
+        ])
+        .args(arguments);
+    step("benches of the engine", || process::stream(&mut cargo))
+}
+
+fn overhead(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
+    let parts = Parts::without_database(workspace)?;
+    suite::build(
+        workspace,
+        "building the control plane",
+        &["-p", "grantmesh-control-plane", "--bin", "grantmesh"],
+    )?;
+    let mut cargo = workspace.cargo();
+    cargo
+        .args([
+            "run",
+            "--locked",
+            "--release",
+            "-p",
+            "grantmesh-benches",
+            "--bin",
+            "overhead",
+            "--",
+        ])
+        .args(arguments);
+    if wasm::exists(workspace, &wasm::TRIVIAL) {
+        cargo.env(
+            "GRANTMESH_TRIVIAL_WASM",
+            wasm::build(workspace, &wasm::TRIVIAL)?,
+        );
+    }
+    step("what the filter costs inside Envoy", || {
+        process::stream(parts.tell(&mut cargo))
+    })
+}

@@ -1,0 +1,52 @@
+//! Debian's packages: installed when this is root, or when sudo asks for no password; otherwise the command is shown.
+
+use crate::process::{self, command};
+use crate::report::{Failure, step};
+
+/// Whether this machine has the package manager at all.
+pub(crate) fn exists() -> bool {
+    process::on_path("apt-get").is_some()
+}
+
+/// Whether this is root.
+pub(crate) fn is_root() -> bool {
+    process::capture(command("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
+
+/// Installs packages that are missing. `what` is what they are for.
+pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
+    let list = packages.join(" ");
+    let advice = format!("apt-get update && apt-get install -y --no-install-recommends {list}");
+    if !exists() {
+        return Err(Failure::new(format!(
+            "{what}: this machine has no apt-get, and `{list}` are names of Debian's packages"
+        )));
+    }
+    let before: &[&str] = if is_root() {
+        &[]
+    } else if process::works(command("sudo").args(["-n", "true"])) {
+        &["sudo", "-n"]
+    } else {
+        return Err(
+            Failure::new(format!("{what}: installing `{list}` takes root"))
+                .help(format!("sudo sh -c '{advice}'")),
+        );
+    };
+    let run = |arguments: &[&str]| {
+        let words = [
+            before,
+            &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"],
+            arguments,
+        ]
+        .concat();
+        let (program, rest) = words
+            .split_first()
+            .ok_or_else(|| Failure::new("nothing to run"))?;
+        process::capture(command(program).args(rest))
+            .map_err(|failure| failure.help(advice.clone()))
+    };
+    step(&format!("{what}: apt-get install {list}"), || {
+        run(&["update"])?;
+        run(&[&["install", "-y", "--no-install-recommends"], packages].concat()).map(drop)
+    })
+}
