@@ -25,10 +25,10 @@ pub struct IdError {
 
 /// Writes 48 bits of Unix milliseconds and 80 random bits as 26 characters.
 fn encode(millis: u64, random: [u8; 10]) -> String {
-    let mut value = u128::from(millis & 0xffff_ffff_ffff) << 80;
-    for (place, byte) in random.iter().rev().enumerate() {
-        value |= u128::from(*byte) << (8 * u32::try_from(place).unwrap_or(0));
-    }
+    let random = random
+        .iter()
+        .fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
+    let value = (u128::from(millis & 0xffff_ffff_ffff) << 80) | random;
     (0..BODY_LEN)
         .rev()
         .map(|place| {

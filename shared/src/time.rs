@@ -120,9 +120,10 @@ impl fmt::Display for Span {
             ("s", 1_000),
             ("ms", 1),
         ] {
-            if rest >= millis {
-                write!(f, "{}{unit}", rest / millis)?;
-                rest %= millis;
+            let whole = rest.checked_div(millis).unwrap_or(0);
+            rest = rest.checked_rem(millis).unwrap_or(0);
+            if whole > 0 {
+                write!(f, "{whole}{unit}")?;
             }
         }
         Ok(())

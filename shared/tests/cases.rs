@@ -1,4 +1,9 @@
 //! The decision tables beside the example policies: every line is one call with its expected decision and reasons.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "test code: a fault ends the test"
+)]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! What crosses the network, byte for byte: a change of these files is a change of the protocol.
+#![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
 
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};

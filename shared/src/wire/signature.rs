@@ -134,7 +134,7 @@ mod tests {
             Signature::parse(signature.to_string().as_bytes()),
             Some(signature)
         );
-        for value in ["", ":", "aa:bb", &signature.to_string()[1..], "\u{fc}"] {
+        for value in ["", ":", "aa:bb", "0011223344556677:00", "\u{fc}"] {
             assert_eq!(Signature::parse(value.as_bytes()), None, "{value}");
         }
     }
