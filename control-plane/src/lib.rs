@@ -1,0 +1,13 @@
+//! The control plane of Grantmesh: requests, reviews, grants, policy and the audit log, and the push of state to filters.
+//!
+//! ```text
+//!  cli ──HTTP──► http ─┬─► app ──► store ──► SQLite or PostgreSQL
+//!  filters ─────► push ┘    │
+//!                 tasks ────┘   domain: pure; clock: the only source of time and randomness
+//! ```
+//!
+//! Layers import only downwards. A state change without its audit entry and its revision cannot be written.
+
+pub mod clock;
+pub mod identity;
+pub mod keys;
