@@ -1,0 +1,15 @@
+//! The end-to-end stories: each plays on real parts and reads like what it promises. Run by `cargo dev e2e`.
+#![cfg(test)]
+
+mod admission;
+mod approval;
+mod audit;
+mod challenge;
+mod crash;
+mod endings;
+mod fleet;
+mod hostile;
+mod life;
+mod outage;
+mod speed;
+mod swap;

@@ -1,0 +1,101 @@
+//! The control plane is gone, and comes back: first the filter decides from what it knows, then it refuses, then it catches up.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use grantmesh_tests::{ALICE, Database, Mesh, PATIENCE, Setup, play, until};
+use reqwest::Method;
+use serde_json::Value;
+
+fn is_stale(problem: &Value) -> bool {
+    problem["reasons"].as_array().is_some_and(|reasons| reasons.iter().any(|reason| reason["code"] == "stale"))
+}
+
+#[test]
+fn without_the_control_plane_calls_are_decided_for_as_long_as_the_bound_says() {
+    play(Setup::default(), outage);
+}
+
+#[test]
+fn without_the_control_plane_calls_are_decided_for_as_long_as_the_bound_says_on_postgres() {
+    play(Setup { database: Database::Postgres, ..Setup::default() }, outage);
+}
+
+async fn outage(mesh: &mut Mesh) -> Result<()> {
+    mesh.grant("acc-42", "10m").await?;
+    mesh.until_refund_is("acc-42", 200).await?;
+    let caller = mesh.caller(&ALICE).await?;
+
+    let gone = Instant::now();
+    mesh.control_plane.kill();
+    let mut served_until = Duration::ZERO;
+    let refusal = until("critical calls are refused once the bound has passed", PATIENCE, async || {
+        let reply = caller.reconnected()?.send(Method::POST, "/v1/accounts/acc-42/refunds", None).await?;
+        if reply.status == 200 {
+            served_until = gone.elapsed();
+            return Ok(None);
+        }
+        Ok(Some(reply))
+    })
+    .await?;
+    let problem = refusal.json()?;
+    assert!(is_stale(&problem), "{problem}");
+    assert!(served_until > Duration::from_secs(2), "a heartbeat at most 2.5 s old is good for 5 s: {served_until:?}");
+    // The bound is 5 s from when the last answered question was asked; the rest is the pause between two looks.
+    assert!(served_until < Duration::from_millis(5_500), "{served_until:?}");
+    let read = caller.get("/v1/accounts/acc-42").await?;
+    assert_eq!(read.status, 200, "reading is of low criticality and has five minutes: {}", read.text());
+
+    mesh.control_plane.run().await?;
+    mesh.until_refund_is("acc-42", 200).await?;
+    mesh.until_all_follow().await?;
+    mesh.envoy()?.filter_is_unharmed().await
+}
+
+#[test]
+fn what_happened_meanwhile_is_delivered_when_the_wire_is_whole_again() {
+    play(Setup::default(), async |mesh| {
+        let ended = mesh.grant("acc-1", "10m").await?;
+        mesh.until_refund_is("acc-1", 200).await?;
+        let snapshots = snapshots(mesh).await?;
+
+        mesh.cable.cut();
+        mesh.revoke(&ended, None).await?;
+        mesh.grant("acc-2", "10m").await?;
+        assert_eq!(mesh.refund("acc-1").await?.status, 200, "the filter cannot know yet, and its bound has not passed");
+        assert_eq!(mesh.refund("acc-2").await?.status, 403);
+        mesh.cable.mend();
+        mesh.until_refund_is("acc-2", 200).await?;
+        mesh.until_refund_is("acc-1", 403).await?;
+        assert_eq!(self::snapshots(mesh).await?, snapshots, "it caught up by deltas");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_filter_that_was_never_told_starts_with_a_snapshot() {
+    play(Setup::default(), async |mesh| {
+        mesh.grant("acc-42", "10m").await?;
+        let snapshots = snapshots(mesh).await?;
+        mesh.start_envoy().await?;
+        mesh.until_refund_is("acc-42", 200).await?;
+        assert!(self::snapshots(mesh).await? > snapshots);
+
+        // With nobody to tell it anything a new one refuses everything, whoever asks.
+        mesh.cable.cut();
+        mesh.start_envoy().await?;
+        for path in ["/v1/accounts/acc-42", "/healthz", "/"] {
+            let reply = mesh.call(&ALICE, Method::GET, path).await?;
+            assert!([403, 503].contains(&reply.status), "{path}: {} {}", reply.status, reply.text());
+        }
+        mesh.cable.mend();
+        mesh.until_refund_is("acc-42", 200).await
+    });
+}
+
+/// Snapshots that the control plane has given out so far.
+async fn snapshots(mesh: &Mesh) -> Result<u64> {
+    let metrics = mesh.control_plane.api(&ALICE).await?.get("/metrics").await?.text();
+    let lines = metrics.lines().filter(|line| line.starts_with("grantmesh_sync_answers_total") && line.contains("snapshot"));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
+}

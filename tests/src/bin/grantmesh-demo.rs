@@ -1,0 +1,3 @@
+//! The story of Grantmesh, played on real parts.
+
+fn main() {}

@@ -1,0 +1,45 @@
+//! The harness of the end-to-end stories and of the demo: real Envoy, real control plane, real databases, real time.
+//!
+//! A story is a function that gets a running [`Mesh`] from [`play`]:
+//!
+//! ```text
+//!   story ── Mesh ─┬─ ControlPlane (process)  ◄── Cable (TCP, can be cut) ◄─┐
+//!                  ├─ Envoy (process) ── jwt_authn ── filter (wasm) ────────┘
+//!                  ├─ Upstream (remembers what it served)
+//!                  └─ Postgres (process; only if the story is played on it)
+//! ```
+//!
+//! Nothing sleeps: everything waits for a condition with a deadline ([`until`]). Every process is killed when its handle
+//! is dropped, and tells the end of its log if that happens because the story failed.
+
+mod api;
+mod cable;
+mod control_plane;
+mod envoy;
+pub mod fleet;
+mod json;
+mod latency;
+mod mesh;
+mod parts;
+mod people;
+mod play;
+mod postgres;
+mod process;
+pub mod raw;
+mod upstream;
+mod wait;
+
+pub use api::{Api, Reply};
+pub use cable::Cable;
+pub use control_plane::{CliOutput, ControlPlane};
+pub use envoy::{Delivery, Envoy, EnvoySetup};
+pub use json::{member, text};
+pub use latency::Latencies;
+pub use mesh::{Database, Mesh, PAYMENTS, Setup};
+pub use parts::Parts;
+pub use people::{ALICE, BOB, LEA, MALLORY, OLAF, Person};
+pub use play::play;
+pub use postgres::Postgres;
+pub use process::Process;
+pub use upstream::{Served, Upstream};
+pub use wait::{PATIENCE, until, until_every};
