@@ -8,6 +8,10 @@
 //!
 //! Layers import only downwards. A state change without its audit entry and its revision cannot be written.
 
+pub mod app;
+pub mod audit;
 pub mod clock;
+pub mod domain;
 pub mod identity;
 pub mod keys;
+pub mod store;

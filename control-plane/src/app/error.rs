@@ -1,0 +1,243 @@
+//! Why a use case was refused or failed. The HTTP side gives each its status; the code is stable and for programs.
+
+use grantmesh_shared::id::PolicyId;
+use grantmesh_shared::wire::policy::PolicyFault;
+
+use crate::audit::AuditError;
+use crate::clock::RandomError;
+use crate::domain::{AlreadyDecided, AlreadyEnded, AskRefused, NotEligible, ReviewRefused, TextError};
+use crate::store::StoreError;
+
+/// Why a use case was refused or failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// There is no such thing, or not for this actor: the two read alike.
+    #[error("there is no {what} `{id}` that you may see\ncheck the id, or ask its owner")]
+    NotFound {
+        /// The kind of thing.
+        what: &'static str,
+        /// What was asked for.
+        id: String,
+    },
+    /// The actor may see it but not do it.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// Something else was there first.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The values break a rule.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// A batch of decision records is not the continuation of its stream.
+    #[error(transparent)]
+    Records(#[from] RecordsRefused),
+    /// The database failed or holds what it cannot hold.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The audit log refused an entry or a checkpoint.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// No random numbers.
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// The actor may see it but not do it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// Reviewing one's own request.
+    #[error("nobody reviews their own request\nask another reviewer of the rule")]
+    SelfApproval,
+    /// Not among the rule's reviewers.
+    #[error("you are not a reviewer of the rule `{rule}`, at the time of the request and now")]
+    NotAReviewer {
+        /// The rule.
+        rule: String,
+    },
+    /// Only operators may.
+    #[error("only operators may {what}\nask one of them, or have yourself added with `--operator`")]
+    NotOperator {
+        /// What they may.
+        what: &'static str,
+    },
+    /// Only operators and auditors may.
+    #[error("only auditors and operators may {what}\nask one of them, or have yourself added with `--auditor`")]
+    NotAuditor {
+        /// What they may.
+        what: &'static str,
+    },
+    /// Only the requester may.
+    #[error("only the requester may withdraw a request\na reviewer may deny it")]
+    NotTheRequester,
+    /// Only the holder may.
+    #[error("only the holder may release a grant\na reviewer may revoke it")]
+    NotTheHolder,
+}
+
+/// Something else was there first.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// The request is decided.
+    #[error(transparent)]
+    AlreadyDecided(#[from] AlreadyDecided),
+    /// The reviewer has voted.
+    #[error("you have already reviewed this request\none person has one vote")]
+    AlreadyReviewed,
+    /// The reviewer saw something else.
+    #[error("{0}")]
+    DigestDiffers(String),
+    /// The grant ended.
+    #[error(transparent)]
+    AlreadyEnded(#[from] AlreadyEnded),
+    /// The policy is another one than was expected.
+    #[error("the policy in force is {current}, not `{expected}`\nlook at what changed and apply again")]
+    PolicyChanged {
+        /// What the actor expected.
+        expected: PolicyId,
+        /// What is there: an id in backticks, or `none`.
+        current: String,
+    },
+    /// The idempotency key was used for something else.
+    #[error("the idempotency key `{key}` was used for another request\nuse a new key for a new request")]
+    IdempotencyKeyReused {
+        /// The key.
+        key: String,
+    },
+}
+
+/// The values break a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// No rule lets the actor ask.
+    #[error(transparent)]
+    NotEligible(#[from] NotEligible),
+    /// The policy no longer lets the requester ask.
+    #[error("the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first")]
+    RequesterNotEligible,
+    /// The ask is not what the rule takes.
+    #[error(transparent)]
+    Ask(#[from] AskRefused),
+    /// A reviewer's duration is not within what was asked for.
+    #[error("{0}")]
+    DurationWidened(String),
+    /// A reason or message that is none.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The policy has faults.
+    #[error("the policy has {} fault(s), the first: {}\nfix them all and apply again", .0.len(), first(.0))]
+    Policy(Vec<PolicyFault>),
+    /// Not a key that a client may use.
+    #[error("an idempotency key is 1 to 128 visible ASCII characters\nuse a random UUID")]
+    IdempotencyKey,
+    /// What a filter says of itself is not what its credential says.
+    #[error("the filter says {what}, which its credential does not cover\nissue a credential with `grantmesh credential --name NODE --service SERVICE`")]
+    Filter {
+        /// What does not fit.
+        what: String,
+    },
+}
+
+fn first(faults: &[PolicyFault]) -> String {
+    faults.first().map(ToString::to_string).unwrap_or_default()
+}
+
+/// Why a batch of records was refused. Nothing of it was kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordsRefused {
+    /// Too many at once.
+    #[error("the batch has {count} records\nsend at most {max}")]
+    TooMany {
+        /// How many.
+        count: usize,
+        /// How many are taken.
+        max: usize,
+    },
+    /// Not a record, or too long.
+    #[error("record {index} of the batch is not a record: {text}")]
+    Malformed {
+        /// Its place in the batch.
+        index: usize,
+        /// What is wrong.
+        text: String,
+    },
+    /// A record is missing before this one.
+    #[error("the stream goes on at {next_seq}, not at {got}\nsend the records from {next_seq} on")]
+    Hole {
+        /// The seq that comes next.
+        next_seq: u64,
+        /// The seq that came.
+        got: u64,
+    },
+    /// The record does not name the hash of the one before.
+    #[error("record {seq} does not name the hash of the record before it\nthe stream forks there; begin a new one with a new VM id")]
+    WrongPrev {
+        /// Its seq.
+        seq: u64,
+    },
+    /// The stream is another node's.
+    #[error("the stream `{vm}` belongs to another node")]
+    NotYours {
+        /// The stream.
+        vm: String,
+    },
+}
+
+impl AppError {
+    /// The stable word for programs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "not_found",
+            Self::Forbidden(forbidden) => match forbidden {
+                Forbidden::SelfApproval => "self_approval",
+                Forbidden::NotAReviewer { .. } => "not_a_reviewer",
+                Forbidden::NotOperator { .. } => "not_operator",
+                Forbidden::NotAuditor { .. } => "not_auditor",
+                Forbidden::NotTheRequester => "not_the_requester",
+                Forbidden::NotTheHolder => "not_the_holder",
+            },
+            Self::Conflict(conflict) => match conflict {
+                Conflict::AlreadyDecided(_) => "already_decided",
+                Conflict::AlreadyReviewed => "already_reviewed",
+                Conflict::DigestDiffers(_) => "digest_differs",
+                Conflict::AlreadyEnded(_) => "already_ended",
+                Conflict::PolicyChanged { .. } => "policy_changed",
+                Conflict::IdempotencyKeyReused { .. } => "idempotency_key_reused",
+            },
+            Self::Invalid(invalid) => match invalid {
+                Invalid::NotEligible(_) | Invalid::RequesterNotEligible => "not_eligible",
+                Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
+                Invalid::Ask(AskRefused::DurationOverMaximum { .. }) | Invalid::DurationWidened(_) => "duration_over_maximum",
+                Invalid::Ask(AskRefused::DurationTooShort { .. }) => "duration_too_short",
+                Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_)) | Invalid::Text(_) => "bad_text",
+                Invalid::Policy(_) => "policy_invalid",
+                Invalid::IdempotencyKey => "bad_idempotency_key",
+                Invalid::Filter { .. } => "filter_not_covered",
+            },
+            Self::Records(refused) => match refused {
+                RecordsRefused::TooMany { .. } => "too_many_records",
+                RecordsRefused::Malformed { .. } => "malformed_record",
+                RecordsRefused::Hole { .. } => "records_hole",
+                RecordsRefused::WrongPrev { .. } => "records_wrong_prev",
+                RecordsRefused::NotYours { .. } => "records_not_yours",
+            },
+            Self::Store(_) | Self::Audit(_) | Self::Random(_) => "internal",
+        }
+    }
+}
+
+impl From<ReviewRefused> for AppError {
+    fn from(refused: ReviewRefused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            ReviewRefused::SelfApproval => Forbidden::SelfApproval.into(),
+            ReviewRefused::NotAReviewer { rule } => Forbidden::NotAReviewer { rule }.into(),
+            ReviewRefused::AlreadyDecided(decided) => Conflict::AlreadyDecided(decided).into(),
+            ReviewRefused::AlreadyReviewed => Conflict::AlreadyReviewed.into(),
+            ReviewRefused::DigestDiffers { .. } => Conflict::DigestDiffers(text).into(),
+            ReviewRefused::Reason(error) => Invalid::Text(error).into(),
+            ReviewRefused::DurationWidened { .. } => Invalid::DurationWidened(text).into(),
+            ReviewRefused::RequesterNotEligible => Invalid::RequesterNotEligible.into(),
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! One entry of the audit log as JSON: fixed key order, `v` first, at most 16 KiB, hashed in exactly the bytes that are kept.
+
+use grantmesh_shared::engine::User;
+use grantmesh_shared::id::{DecisionId, GrantId, PolicyId, RequestId, ReviewId, VmId};
+use grantmesh_shared::time::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::AuditError;
+
+/// The longest entry, in bytes.
+pub const MAX_ENTRY_BYTES: usize = 16 * 1024;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// The database was made.
+    LogBegun,
+    /// A policy version came into force.
+    PolicyApplied,
+    /// A request was filed.
+    RequestFiled,
+    /// A reviewer approved.
+    ReviewApproved,
+    /// A reviewer denied.
+    ReviewDenied,
+    /// A request timed out.
+    RequestTimedOut,
+    /// A request was withdrawn.
+    RequestWithdrawn,
+    /// A grant was made.
+    GrantIssued,
+    /// A grant's time ended.
+    GrantExpired,
+    /// A grant was revoked.
+    GrantRevoked,
+    /// A grant was released.
+    GrantReleased,
+    /// A filter decided a call.
+    Decision,
+    /// A filter could not keep decisions.
+    DecisionsLost,
+    /// A filter VM made its first contact.
+    FilterJoined,
+    /// A filter VM was forgotten.
+    FilterLeft,
+}
+
+impl EntryKind {
+    /// The word in the entry.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LogBegun => "log.begun",
+            Self::PolicyApplied => "policy.applied",
+            Self::RequestFiled => "request.filed",
+            Self::ReviewApproved => "review.approved",
+            Self::ReviewDenied => "review.denied",
+            Self::RequestTimedOut => "request.timed_out",
+            Self::RequestWithdrawn => "request.withdrawn",
+            Self::GrantIssued => "grant.issued",
+            Self::GrantExpired => "grant.expired",
+            Self::GrantRevoked => "grant.revoked",
+            Self::GrantReleased => "grant.released",
+            Self::Decision => "decision",
+            Self::DecisionsLost => "decisions.lost",
+            Self::FilterJoined => "filter.joined",
+            Self::FilterLeft => "filter.left",
+        }
+    }
+}
+
+impl Serialize for EntryKind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Who did it.
+#[derive(Debug, Clone)]
+pub enum ActorField {
+    /// A person.
+    User(User),
+    /// A filter, by its records.
+    Filter,
+    /// The control plane, by the clock.
+    System,
+}
+
+impl Serialize for ActorField {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct UserField<'a> {
+            issuer: &'a str,
+            subject: &'a str,
+        }
+        match self {
+            Self::User(user) => UserField { issuer: &user.issuer, subject: &user.subject }.serialize(serializer),
+            Self::Filter => serializer.serialize_str("filter"),
+            Self::System => serializer.serialize_str("system"),
+        }
+    }
+}
+
+/// What it concerns: the ids that link entries to each other.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct EntryIds {
+    /// The request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
+    /// The review.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<ReviewId>,
+    /// The grant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<GrantId>,
+    /// The policy version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<PolicyId>,
+    /// The decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionId>,
+    /// The filter VM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vm: Option<VmId>,
+}
+
+/// An entry before it has its place in the log. `Data` is what else there is to know, a struct with a fixed order of fields.
+#[derive(Debug, Clone)]
+pub struct Entry<Data> {
+    /// What happened.
+    pub kind: EntryKind,
+    /// Who did it.
+    pub actor: ActorField,
+    /// What it concerns.
+    pub ids: EntryIds,
+    /// What else there is to know.
+    pub data: Data,
+}
+
+impl<Data: Serialize> Entry<Data> {
+    /// The bytes to hash and keep.
+    ///
+    /// # Errors
+    /// If they are too many.
+    pub fn bytes(&self, seq: u64, at: Timestamp) -> Result<Vec<u8>, AuditError> {
+        #[derive(Serialize)]
+        struct Line<'a, Data> {
+            v: u8,
+            seq: u64,
+            at: Timestamp,
+            kind: EntryKind,
+            actor: &'a ActorField,
+            ids: &'a EntryIds,
+            data: &'a Data,
+        }
+        let Self { kind, actor, ids, data } = self;
+        let bytes = serde_json::to_vec(&Line { v: 1, seq, at, kind: *kind, actor, ids, data }).map_err(AuditError::Json)?;
+        if bytes.len() > MAX_ENTRY_BYTES {
+            return Err(AuditError::TooLong { bytes: bytes.len() });
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_of_an_entry_is_fixed() {
+        let ids = EntryIds { grant: Some(GrantId::new(1, [0; 10])), ..EntryIds::default() };
+        let actor = ActorField::User(User { issuer: "https://id.example".into(), subject: "ann".into() });
+        let entry = Entry { kind: EntryKind::GrantReleased, actor, ids, data: serde_json::json!({}) };
+        let bytes = entry.bytes(3, Timestamp::from_millis(5)).unwrap();
+        assert_eq!(
+            String::from_utf8(bytes).unwrap(),
+            r#"{"v":1,"seq":3,"at":5,"kind":"grant.released","actor":{"issuer":"https://id.example","subject":"ann"},"ids":{"grant":"grant_00000000020000000000000000"},"data":{}}"#
+        );
+        let long = Entry { data: "x".repeat(MAX_ENTRY_BYTES), ..Entry { kind: EntryKind::Decision, actor: ActorField::Filter, ids: EntryIds::default(), data: String::new() } };
+        assert!(matches!(long.bytes(0, Timestamp::default()), Err(AuditError::TooLong { .. })));
+    }
+}

@@ -1,0 +1,23 @@
+//! The rules of the approval workflow: pure, without IO, clock, database or HTTP. Called by `app`, which loads and keeps.
+//!
+//! A life cycle is an enum whose variants carry what is true in that state; a transition consumes the old value.
+//!
+//! ```text
+//! Request: pending ─► approved | denied | timed_out | withdrawn      Grant: active ─► expired | revoked | released
+//! ```
+
+mod actor;
+mod grant;
+mod policy;
+mod request;
+mod review;
+mod rulebook;
+mod text;
+
+pub use actor::Actor;
+pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord};
+pub use policy::{PolicyVersion, ServiceName};
+pub use request::{AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord};
+pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
+pub use rulebook::{Asked, NotEligible, Rulebook};
+pub use text::{MAX_TEXT_CHARS, Text, TextError};

@@ -1,0 +1,195 @@
+//! A grant and how it ends. Ended states never reopen: no transition leads out of them.
+
+use std::fmt;
+
+use grantmesh_shared::engine::User;
+use grantmesh_shared::id::{GrantId, RequestId};
+use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::table::{Body, GrantItem, HolderItem, UserItem};
+
+use super::text::Text;
+
+/// Whether a grant is in force, or how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GrantState {
+    /// In force until its time.
+    Active,
+    /// Its time ended.
+    Expired {
+        /// When that was noticed, at or after `expires_at`.
+        at: Timestamp,
+    },
+    /// A reviewer or operator ended it.
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        by: User,
+        /// Why.
+        reason: Text,
+    },
+    /// Its holder gave it back.
+    Released {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Who ends a grant before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndedBy {
+    /// A reviewer or operator, with a reason.
+    Revoker(User, Text),
+    /// The holder.
+    Holder,
+}
+
+/// The word of a [`GrantState`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GrantStateWord {
+    /// In force until its time.
+    Active,
+    /// Its time ended.
+    Expired,
+    /// A reviewer or operator ended it.
+    Revoked,
+    /// Its holder gave it back.
+    Released,
+}
+
+impl GrantStateWord {
+    /// Every word.
+    pub const ALL: [Self; 4] = [Self::Active, Self::Expired, Self::Revoked, Self::Released];
+
+    /// The word as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Released => "released",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+impl fmt::Display for GrantStateWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl GrantState {
+    /// Its word.
+    #[must_use]
+    pub const fn word(&self) -> GrantStateWord {
+        match self {
+            Self::Active => GrantStateWord::Active,
+            Self::Expired { .. } => GrantStateWord::Expired,
+            Self::Revoked { .. } => GrantStateWord::Revoked,
+            Self::Released { .. } => GrantStateWord::Released,
+        }
+    }
+
+    /// When it ended.
+    #[must_use]
+    pub const fn ended_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Active => None,
+            Self::Expired { at } | Self::Revoked { at, .. } | Self::Released { at } => Some(*at),
+        }
+    }
+}
+
+/// The grant is no longer active.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the grant is already {state}\nended grants never reopen: file a new request if it is still needed")]
+pub struct AlreadyEnded {
+    /// How it ended.
+    pub state: GrantStateWord,
+}
+
+/// A grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// The request it came from.
+    pub request: RequestId,
+    /// Who holds it.
+    pub holder: User,
+    /// The service.
+    pub service: String,
+    /// The action.
+    pub action: String,
+    /// The resource.
+    pub resource: String,
+    /// The rule.
+    pub rule: String,
+    /// First moment at which it allows.
+    pub starts_at: Timestamp,
+    /// First moment at which it no longer allows.
+    pub expires_at: Timestamp,
+    /// The revision of its last change: what filters must have applied to know of it.
+    pub revision: u64,
+    /// Whether it is in force.
+    pub state: GrantState,
+}
+
+impl Grant {
+    /// Whether it is active past its time: it can then only expire.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.state == GrantState::Active && now >= self.expires_at
+    }
+
+    /// Ends the grant because its time did.
+    ///
+    /// # Errors
+    /// If it already ended.
+    pub fn expire(self, now: Timestamp, revision: u64) -> Result<Self, AlreadyEnded> {
+        match self.state {
+            GrantState::Active => Ok(Self { state: GrantState::Expired { at: now }, revision, ..self }),
+            state => Err(AlreadyEnded { state: state.word() }),
+        }
+    }
+
+    /// Ends the grant before its time.
+    ///
+    /// # Errors
+    /// If it already ended, or its time did.
+    pub fn end(self, by: EndedBy, now: Timestamp, revision: u64) -> Result<Self, AlreadyEnded> {
+        if self.is_over(now) {
+            return Err(AlreadyEnded { state: GrantStateWord::Expired });
+        }
+        let state = match (self.state, by) {
+            (GrantState::Active, EndedBy::Revoker(by, reason)) => GrantState::Revoked { at: now, by, reason },
+            (GrantState::Active, EndedBy::Holder) => GrantState::Released { at: now },
+            (state, _) => return Err(AlreadyEnded { state: state.word() }),
+        };
+        Ok(Self { state, revision, ..self })
+    }
+
+    /// What filters receive.
+    #[must_use]
+    pub fn body(&self) -> Body {
+        let user = UserItem { issuer: self.holder.issuer.to_string(), subject: self.holder.subject.to_string() };
+        Body::Grant(GrantItem {
+            id: self.id.clone(),
+            request: self.request.clone(),
+            holder: HolderItem { user: Some(user), workload: None },
+            service: self.service.clone(),
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            rule: self.rule.clone(),
+            starts_at: self.starts_at,
+            expires_at: self.expires_at,
+        })
+    }
+}

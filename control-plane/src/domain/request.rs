@@ -1,0 +1,370 @@
+//! A request: an immutable ask and what became of it.
+
+use std::fmt;
+
+use grantmesh_shared::engine::User;
+use grantmesh_shared::id::{GrantId, PolicyId, RequestId};
+use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::signature::Sha256Hash;
+
+use super::actor::Actor;
+use super::review::Review;
+use super::rulebook::Asked;
+use super::text::{Text, TextError};
+
+/// The shortest grant that may be asked for.
+const SHORTEST: Span = Span::from_secs(1);
+
+/// What a grant is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AskTarget {
+    /// An action on a resource.
+    Action {
+        /// The service.
+        service: String,
+        /// The action.
+        action: String,
+        /// The resource.
+        resource: String,
+    },
+    /// The action and resource that a call has.
+    Call {
+        /// The service.
+        service: String,
+        /// The HTTP method.
+        method: String,
+        /// The path.
+        path: String,
+    },
+}
+
+impl AskTarget {
+    /// The service.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        match self {
+            Self::Action { service, .. } | Self::Call { service, .. } => service,
+        }
+    }
+}
+
+impl fmt::Display for AskTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Action { service, action, resource } => write!(f, "{service} {action} {resource}"),
+            Self::Call { service, method, path } => write!(f, "{service} {method} {path}"),
+        }
+    }
+}
+
+/// What a person sends to file a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRequest {
+    /// What for.
+    pub target: AskTarget,
+    /// Why; checked when it is filed.
+    pub justification: String,
+    /// For how long; the rule's default if nothing is said.
+    pub duration: Option<Span>,
+    /// Under which rule; the first that fits if nothing is said.
+    pub rule: Option<String>,
+}
+
+/// Why an ask is refused, although its rule lets the actor ask.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskRefused {
+    /// A justification that is none.
+    #[error(transparent)]
+    Justification(TextError),
+    /// A resource that does not show as what it is.
+    #[error(transparent)]
+    Resource(TextError),
+    /// Longer than the rule lets a grant be.
+    #[error("`{asked}` is more than the rule `{rule}` allows\nask for at most `{max}`")]
+    DurationOverMaximum {
+        /// The duration.
+        asked: Span,
+        /// The rule's maximum.
+        max: Span,
+        /// The rule.
+        rule: String,
+    },
+    /// Under a second.
+    #[error("`{asked}` is shorter than a second\nask for at least `1s`")]
+    DurationTooShort {
+        /// The duration.
+        asked: Span,
+    },
+}
+
+/// What is asked, by whom and why. Never changes once it is filed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// Who asks, and for whom the grant would be.
+    pub requester: User,
+    /// The requester's groups when it was filed: eligibility is checked with them again at approval.
+    pub requester_groups: Vec<String>,
+    /// The service.
+    pub service: String,
+    /// The action.
+    pub action: String,
+    /// The resource.
+    pub resource: String,
+    /// The rule.
+    pub rule: String,
+    /// Why.
+    pub justification: Text,
+    /// For how long.
+    pub duration: Span,
+    /// The policy version that was in force.
+    pub policy: PolicyId,
+    /// When it was filed.
+    pub created_at: Timestamp,
+    /// From when on it can no longer be approved.
+    pub times_out_at: Timestamp,
+}
+
+impl Ask {
+    /// Checks an ask against its rule.
+    ///
+    /// # Errors
+    /// If the justification or duration is not what the rule takes.
+    pub fn new(
+        actor: &Actor,
+        asked: Asked<'_>,
+        new: &NewRequest,
+        policy: PolicyId,
+        now: Timestamp,
+    ) -> Result<Self, AskRefused> {
+        let Asked { service, action, resource, rule } = asked;
+        let resource = Text::new(&resource, "resource").map_err(AskRefused::Resource)?;
+        let justification = Text::new(&new.justification, "justification").map_err(AskRefused::Justification)?;
+        let duration = new.duration.unwrap_or(rule.default_duration);
+        if duration > rule.max_duration {
+            let (max, rule) = (rule.max_duration, rule.name.to_string());
+            return Err(AskRefused::DurationOverMaximum { asked: duration, max, rule });
+        }
+        if duration < SHORTEST {
+            return Err(AskRefused::DurationTooShort { asked: duration });
+        }
+        Ok(Self {
+            requester: actor.user.clone(),
+            requester_groups: actor.groups.clone(),
+            service: service.name().to_owned(),
+            action: action.to_owned(),
+            resource: resource.as_str().to_owned(),
+            rule: rule.name.to_string(),
+            justification,
+            duration,
+            policy,
+            created_at: now,
+            times_out_at: now.plus(rule.request_timeout),
+        })
+    }
+
+    /// The hash over everything that a reviewer decides on. Shown to reviewers; a review may state it.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Hash {
+        /// In this order for ever: the digest is in the audit log.
+        #[derive(serde::Serialize)]
+        struct Digested<'a> {
+            v: u8,
+            issuer: &'a str,
+            subject: &'a str,
+            service: &'a str,
+            action: &'a str,
+            resource: &'a str,
+            rule: &'a str,
+            duration_ms: u64,
+            policy: &'a PolicyId,
+            justification: &'a Text,
+        }
+        let digested = Digested {
+            v: 1,
+            issuer: &self.requester.issuer,
+            subject: &self.requester.subject,
+            service: &self.service,
+            action: &self.action,
+            resource: &self.resource,
+            rule: &self.rule,
+            duration_ms: self.duration.millis(),
+            policy: &self.policy,
+            justification: &self.justification,
+        };
+        // A struct of texts and numbers always has a JSON form.
+        Sha256Hash::of(&serde_json::to_vec(&digested).unwrap_or_default())
+    }
+
+    /// The requester as they were when they asked.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        Actor { user: self.requester.clone(), groups: self.requester_groups.clone() }
+    }
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RequestState {
+    /// Waits for reviews.
+    Pending,
+    /// A grant was made.
+    Approved {
+        /// When.
+        at: Timestamp,
+        /// The grant.
+        grant: GrantId,
+    },
+    /// A reviewer said no.
+    Denied {
+        /// When.
+        at: Timestamp,
+    },
+    /// Nobody decided in time.
+    TimedOut {
+        /// When.
+        at: Timestamp,
+    },
+    /// The requester took it back.
+    Withdrawn {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// The word of a [`RequestState`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RequestStateWord {
+    /// Waits for reviews.
+    Pending,
+    /// A grant was made.
+    Approved,
+    /// A reviewer said no.
+    Denied,
+    /// Nobody decided in time.
+    TimedOut,
+    /// The requester took it back.
+    Withdrawn,
+}
+
+impl RequestStateWord {
+    /// Every word.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Denied, Self::TimedOut, Self::Withdrawn];
+
+    /// The word as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Approved => "approved",
+            Self::Denied => "denied",
+            Self::TimedOut => "timed_out",
+            Self::Withdrawn => "withdrawn",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+impl fmt::Display for RequestStateWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl RequestState {
+    /// Its word.
+    #[must_use]
+    pub const fn word(&self) -> RequestStateWord {
+        match self {
+            Self::Pending => RequestStateWord::Pending,
+            Self::Approved { .. } => RequestStateWord::Approved,
+            Self::Denied { .. } => RequestStateWord::Denied,
+            Self::TimedOut { .. } => RequestStateWord::TimedOut,
+            Self::Withdrawn { .. } => RequestStateWord::Withdrawn,
+        }
+    }
+
+    /// When it was decided.
+    #[must_use]
+    pub const fn decided_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Pending => None,
+            Self::Approved { at, .. } | Self::Denied { at } | Self::TimedOut { at } | Self::Withdrawn { at } => Some(*at),
+        }
+    }
+
+    /// The grant that came of it.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&GrantId> {
+        match self {
+            Self::Approved { grant, .. } => Some(grant),
+            _ => None,
+        }
+    }
+}
+
+/// The request is no longer pending.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the request is already {state}\nfile a new one if it is still needed")]
+pub struct AlreadyDecided {
+    /// What became of it.
+    pub state: RequestStateWord,
+}
+
+/// A request with its reviews and state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Its id.
+    pub id: RequestId,
+    /// What is asked.
+    pub ask: Ask,
+    /// How many approvals it takes; grows if the policy got stricter meanwhile.
+    pub approvals_needed: u32,
+    /// The reviews so far, oldest first.
+    pub reviews: Vec<Review>,
+    /// What became of it.
+    pub state: RequestState,
+}
+
+impl Request {
+    /// Whether it is pending past its time: it can then only time out.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state == RequestState::Pending && now >= self.ask.times_out_at
+    }
+
+    /// Takes the request back.
+    ///
+    /// # Errors
+    /// If it is decided, or overdue.
+    pub fn withdraw(self, now: Timestamp) -> Result<Self, AlreadyDecided> {
+        let open = self.open_at(now)?;
+        Ok(Self { state: RequestState::Withdrawn { at: now }, ..open })
+    }
+
+    /// Ends a request that nobody decided in time.
+    ///
+    /// # Errors
+    /// If it is decided.
+    pub fn time_out(self, now: Timestamp) -> Result<Self, AlreadyDecided> {
+        match self.state {
+            RequestState::Pending => Ok(Self { state: RequestState::TimedOut { at: now }, ..self }),
+            state => Err(AlreadyDecided { state: state.word() }),
+        }
+    }
+
+    /// The request itself while it can still be decided by people.
+    pub(super) fn open_at(self, now: Timestamp) -> Result<Self, AlreadyDecided> {
+        if self.is_overdue(now) {
+            return Err(AlreadyDecided { state: RequestStateWord::TimedOut });
+        }
+        match self.state {
+            RequestState::Pending => Ok(self),
+            state => Err(AlreadyDecided { state: state.word() }),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Reviews: who may give one, and when a request is decided by them.
+
+use std::fmt;
+
+use grantmesh_shared::engine::{Rule, User};
+use grantmesh_shared::id::{GrantId, ReviewId};
+use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::signature::Sha256Hash;
+
+use super::actor::Actor;
+use super::grant::{Grant, GrantState};
+use super::request::{AlreadyDecided, Request, RequestState};
+use super::text::{Text, TextError};
+
+/// What a reviewer says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Yes.
+    Approve,
+    /// No; one is enough.
+    Deny,
+}
+
+impl Verdict {
+    /// The word as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approve",
+            Self::Deny => "deny",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Approve, Self::Deny].into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a reviewer sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReview {
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// Why; needed for a no.
+    pub reason: Option<String>,
+    /// A shorter duration than was asked for.
+    pub duration: Option<Span>,
+    /// The digest of the request that the reviewer saw; checked if it is stated.
+    pub digest: Option<Sha256Hash>,
+}
+
+/// A review that counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Review {
+    /// Its id.
+    pub id: ReviewId,
+    /// Who gave it.
+    pub reviewer: User,
+    /// The reviewer's groups then: whether they still may review is checked with them when the request is decided.
+    pub reviewer_groups: Vec<String>,
+    /// Yes or no.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Option<Text>,
+    /// The shorter duration.
+    pub duration: Option<Span>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The rule of a request under the policy it was filed under and under the policy of today; nothing where it is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct RulesAtReview<'r> {
+    /// At request.
+    pub then: Option<&'r Rule>,
+    /// At review.
+    pub now: Option<&'r Rule>,
+}
+
+impl RulesAtReview<'_> {
+    /// Whether someone reviews under both.
+    fn name_reviewer(&self, actor: &Actor) -> bool {
+        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| actor.is_among(&rule.reviewers));
+        among(self.then) && among(self.now)
+    }
+
+    fn approvals(&self, stated: u32) -> u32 {
+        [self.then, self.now].into_iter().flatten().map(|rule| rule.approvals).fold(stated.max(1), u32::max)
+    }
+}
+
+/// Why a review is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewRefused {
+    /// The reviewer is the requester.
+    #[error("nobody reviews their own request\nask another reviewer of the rule")]
+    SelfApproval,
+    /// Not among the rule's reviewers, then and now.
+    #[error("you are not a reviewer of the rule `{rule}`, at the time of the request and now")]
+    NotAReviewer {
+        /// The rule.
+        rule: String,
+    },
+    /// The request is decided, or its time is over.
+    #[error(transparent)]
+    AlreadyDecided(#[from] AlreadyDecided),
+    /// A second review by one person.
+    #[error("you have already reviewed this request\none person has one vote")]
+    AlreadyReviewed,
+    /// The reviewer saw something else than this request.
+    #[error("the request's digest is `{is}`, not `{stated}`\nlook at the request again before you decide")]
+    DigestDiffers {
+        /// The request's.
+        is: Sha256Hash,
+        /// The review's.
+        stated: Sha256Hash,
+    },
+    /// A reason that is none.
+    #[error(transparent)]
+    Reason(#[from] TextError),
+    /// A longer duration than was asked for.
+    #[error("`{stated}` is not between 1s and the `{asked}` that were asked for\nreviewers may narrow a request, never widen it")]
+    DurationWidened {
+        /// The review's.
+        stated: Span,
+        /// The request's.
+        asked: Span,
+    },
+    /// The policy no longer lets the requester ask.
+    #[error("the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first")]
+    RequesterNotEligible,
+}
+
+/// What a review led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The request with the review, in its new state.
+    pub request: Request,
+    /// The review.
+    pub review: Review,
+    /// The grant, if this review was the deciding approval.
+    pub grant: Option<Grant>,
+}
+
+impl Request {
+    /// Takes a review by `actor`. `ids` are for the review and for the grant that may come of it, `revision` is the grant's.
+    ///
+    /// # Errors
+    /// If the review does not count; the request is then as it was.
+    pub fn review(
+        self,
+        actor: &Actor,
+        new: &NewReview,
+        rules: RulesAtReview<'_>,
+        ids: (ReviewId, GrantId),
+        now: Timestamp,
+        revision: u64,
+    ) -> Result<Outcome, ReviewRefused> {
+        if actor.user == self.ask.requester {
+            return Err(ReviewRefused::SelfApproval);
+        }
+        if !rules.name_reviewer(actor) {
+            return Err(ReviewRefused::NotAReviewer { rule: self.ask.rule });
+        }
+        let mut request = self.open_at(now)?;
+        let review = request.checked(actor, new, ids.0, now)?;
+        request.reviews.push(review.clone());
+        if review.verdict == Verdict::Deny {
+            request.state = RequestState::Denied { at: now };
+            return Ok(Outcome { request, review, grant: None });
+        }
+        let may_ask = |rule: &Rule| request.ask.actor().as_principal(|principal| rule.may_ask(principal));
+        if !rules.now.is_some_and(may_ask) {
+            return Err(ReviewRefused::RequesterNotEligible);
+        }
+        request.approvals_needed = rules.approvals(request.approvals_needed);
+        if request.approvals(rules) < request.approvals_needed {
+            return Ok(Outcome { request, review, grant: None });
+        }
+        let grant = request.grant(rules, ids.1, now, revision);
+        request.state = RequestState::Approved { at: now, grant: grant.id.clone() };
+        Ok(Outcome { request, review, grant: Some(grant) })
+    }
+
+    fn checked(&self, actor: &Actor, new: &NewReview, id: ReviewId, now: Timestamp) -> Result<Review, ReviewRefused> {
+        if self.reviews.iter().any(|review| review.reviewer == actor.user) {
+            return Err(ReviewRefused::AlreadyReviewed);
+        }
+        let is = self.ask.digest();
+        if let Some(stated) = new.digest.filter(|stated| *stated != is) {
+            return Err(ReviewRefused::DigestDiffers { is, stated });
+        }
+        let asked = self.ask.duration;
+        if let Some(stated) = new.duration.filter(|stated| *stated > asked || *stated < Span::from_secs(1)) {
+            return Err(ReviewRefused::DurationWidened { stated, asked });
+        }
+        let reason = match new.verdict {
+            Verdict::Approve => Text::optional(new.reason.as_deref(), "reason")?,
+            Verdict::Deny => Some(Text::new(new.reason.as_deref().unwrap_or_default(), "reason")?),
+        };
+        Ok(Review {
+            id,
+            reviewer: actor.user.clone(),
+            reviewer_groups: actor.groups.clone(),
+            verdict: new.verdict,
+            reason,
+            duration: new.duration,
+            at: now,
+        })
+    }
+
+    /// Approvals by people who may review under both rules, each person once (a second review was never taken).
+    fn approvals(&self, rules: RulesAtReview<'_>) -> u32 {
+        let counted = self.reviews.iter().filter(|review| {
+            let reviewer = Actor { user: review.reviewer.clone(), groups: review.reviewer_groups.clone() };
+            review.verdict == Verdict::Approve && rules.name_reviewer(&reviewer)
+        });
+        u32::try_from(counted.count()).unwrap_or(u32::MAX)
+    }
+
+    fn grant(&self, rules: RulesAtReview<'_>, id: GrantId, now: Timestamp, revision: u64) -> Grant {
+        let narrowed = self.reviews.iter().filter_map(|review| review.duration);
+        let allowed = [rules.then, rules.now].into_iter().flatten().map(|rule| rule.max_duration);
+        let duration = narrowed.chain(allowed).fold(self.ask.duration, Span::min);
+        Grant {
+            id,
+            request: self.id.clone(),
+            holder: self.ask.requester.clone(),
+            service: self.ask.service.clone(),
+            action: self.ask.action.clone(),
+            resource: self.ask.resource.clone(),
+            rule: self.ask.rule.clone(),
+            starts_at: now,
+            expires_at: now.plus(duration),
+            revision,
+            state: GrantState::Active,
+        }
+    }
+}
