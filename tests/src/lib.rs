@@ -26,6 +26,7 @@ mod play;
 mod postgres;
 mod process;
 pub mod raw;
+mod stage;
 mod upstream;
 mod wait;
 
@@ -41,5 +42,6 @@ pub use people::{ALICE, BOB, LEA, MALLORY, OLAF, Person};
 pub use play::play;
 pub use postgres::Postgres;
 pub use process::Process;
+pub use stage::Stage;
 pub use upstream::{Served, Upstream};
 pub use wait::{PATIENCE, until, until_every};

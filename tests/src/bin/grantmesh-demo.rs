@@ -1,3 +1,204 @@
-//! The story of Grantmesh, played on real parts.
+//! The story of Grantmesh, told in a terminal on real parts: Envoy, the filter in it, the control plane, an upstream.
+//! `cargo dev demo` builds what it needs and starts it. Every command that it prints is the one that it runs.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use grantmesh_tests::{ALICE, CliOutput, LEA, Mesh, OLAF, Person, Setup, Stage, text, until};
+use reqwest::Method;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Plays the whole story with a real Envoy: refused, asked for, approved, let through, ended, recorded.
+///
+/// On a terminal everything stays up afterwards until Ctrl-C, to be tried by hand.
+#[derive(Debug, Parser)]
+#[command(name = "grantmesh-demo", bin_name = "cargo dev demo", version)]
+struct Arguments {
+    /// End by itself when the story is told, also on a terminal; the exit code is 0 if it went as told
+    #[arg(long)]
+    once: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut stage = Stage::new();
+    let stays = !arguments.once && std::io::stdout().is_terminal();
+    let played = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no runtime")
+        .and_then(|runtime| runtime.block_on(until_asked_to_end(perform(&mut stage, stays))));
+    match played {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if stage.number() == 0 => {
+            stage.bad(&format!("the story could not begin: {error:#}"));
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            stage.bad(&format!("step {} did not go as told: {error:#}", stage.number()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Ends early and in order, so that no process stays behind, on Ctrl-C and SIGTERM.
+async fn until_asked_to_end(performance: impl Future<Output = Result<()>>) -> Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        played = performance => played,
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
+async fn perform(stage: &mut Stage, stays: bool) -> Result<()> {
+    stage.title("Grantmesh: refused, asked for, approved, let through, ended, recorded");
+    stage.aside("Nothing here is pretended: a real Envoy with the filter in it, the control plane, and a service behind them.");
+    let mut mesh = Mesh::start(Setup::default()).await?;
+    let mut story = Story { envoy: mesh.envoy()?.url(), mesh: &mut mesh, stage };
+    story.introduce()?;
+    story.tell().await?;
+    if stays {
+        stage.say("");
+        stage.title("Everything stays up until Ctrl-C: set the variables above in another terminal and try it.");
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+struct Story<'m> {
+    mesh: &'m mut Mesh,
+    stage: &'m mut Stage,
+    envoy: String,
+}
+
+impl Story<'_> {
+    fn introduce(&mut self) -> Result<()> {
+        let grantmesh = &self.mesh.control_plane;
+        let say = |line: &str| self.stage.say(line);
+        say("");
+        say(&format!("    Envoy           {}   in front of the service `payments`", self.envoy));
+        say(&format!("    control plane   {}   with the policy shared/policies/payments/policy.yaml", grantmesh.url()));
+        say(&format!("    service         http://{}   answers whatever gets through", self.mesh.upstream.address()));
+        say("");
+        self.stage.aside("    To run any command below yourself, in another terminal:");
+        let programs = self.mesh.grantmesh().parent().unwrap_or(Path::new("."));
+        say(&format!("    export PATH=\"{}:$PATH\"", programs.display()));
+        say(&format!("    export ENVOY={} GRANTMESH_SERVER={} DATA={}", self.envoy, grantmesh.url(), grantmesh.folder().display()));
+        for person in [ALICE, LEA, OLAF] {
+            let groups = person.groups.join(" --group ");
+            say(&format!("    export {}=$(grantmesh token {} --group {groups} --data-dir $DATA)", variable(&person), person.name));
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self) -> Result<()> {
+        self.stage.step("Alice, in support, calls for a refund. No role of hers allows it.");
+        let refusal = self.call("acc-42", 403, None).await?;
+        let url = text(&refusal, "/request_url")?.to_owned();
+        ensure!(refusal["decision"] == "ask", "the refusal does not say that she may ask");
+        self.stage.good("refused, told why, and told where to ask");
+
+        self.stage.step("She asks, with the URL from the refusal.");
+        let ask = ["request", "--from-url", &url, "--justification", "charged twice, ticket 8841", "--duration", "15m"];
+        let asked = self.grantmesh(&ALICE, &ask).await?;
+        let request = id("req_", asked.success()?)?;
+        ensure!(asked.out.contains("pending"), "the request is not pending");
+        self.stage.good("a request is pending; nothing is allowed yet");
+
+        self.stage.step("She cannot approve it herself.");
+        let own = self.grantmesh(&ALICE, &["approve", &request]).await?;
+        ensure!(own.code == 1, "it ended with {} instead of 1", own.code);
+        self.stage.good("refused");
+
+        self.stage.step("Lea, who leads payments, approves.");
+        let approved = self.grantmesh(&LEA, &["approve", &request, "--reason", "seen the ticket"]).await?;
+        let at = Instant::now();
+        let grant = id("grant_", approved.success()?)?;
+        self.stage.good("a grant for Alice, for this action on this account, for 15 minutes");
+
+        self.stage.step("The same call again. Envoy decides it alone; nobody is asked on the way.");
+        self.call("acc-42", 200, Some(at)).await?;
+        ensure!(self.mesh.upstream.count() > 0, "the service has not seen it");
+        self.stage.good("let through to the service");
+
+        self.stage.step("Another account is another matter.");
+        self.call("acc-43", 403, None).await?;
+        self.stage.good("refused: the grant is for account/acc-42");
+
+        self.stage.step("Lea takes the grant back and waits until every VM of every filter has said that it knows.");
+        let revoked = self.grantmesh(&LEA, &["revoke", &grant, "--reason", "done", "--wait"]).await?;
+        revoked.success()?;
+        self.stage.good("proven to have arrived");
+
+        self.stage.step("The same call once more.");
+        self.call("acc-42", 403, None).await?;
+        self.stage.good("refused");
+
+        self.stage.step("The log has it all: who asked, who decided, every call, in a tree that cannot be rewritten unseen.");
+        let decided = async |mesh: &mut Mesh| {
+            let tail = mesh.control_plane.cli(&OLAF, &["audit", "tail", "--limit", "200", "--json"]).await?;
+            Ok(tail.success()?.matches("\"allow\"").next().map(drop))
+        };
+        until("the filter's records are in the log", Duration::from_secs(10), async || decided(self.mesh).await).await?;
+        let tail = self.grantmesh(&OLAF, &["audit", "tail", "--limit", "12"]).await?;
+        tail.success()?;
+        let verified = self.grantmesh(&OLAF, &["audit", "verify"]).await?;
+        verified.success()?;
+        self.stage.good("recomputed and whole");
+        Ok(())
+    }
+
+    /// Runs `grantmesh` as somebody; shows the command and what it said.
+    async fn grantmesh(&self, person: &Person, arguments: &[&str]) -> Result<CliOutput> {
+        let shown: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
+        self.stage.command(&format!("GRANTMESH_TOKEN=${} grantmesh {}", variable(person), shown.join(" ")));
+        let output = self.mesh.control_plane.cli(person, arguments).await?;
+        self.stage.output(&format!("{}{}", output.out, output.err));
+        Ok(output)
+    }
+
+    /// Alice calls for a refund; shows the call as a curl command and the answer, which must have this status.
+    /// After an approval the answer changes as soon as it has arrived, so the call is repeated until then.
+    async fn call(&mut self, account: &str, status: u16, approved: Option<Instant>) -> Result<Value> {
+        let path = format!("/v1/accounts/{account}/refunds");
+        self.stage.command(&format!("curl -i -X POST -H \"authorization: Bearer $ALICE\" $ENVOY{path}"));
+        let caller = self.mesh.caller(&ALICE).await?;
+        let patience = if approved.is_some() { Duration::from_secs(10) } else { Duration::ZERO };
+        let mut reply = caller.send(Method::POST, &path, None).await?;
+        let expected = until("the call is answered as told", patience, async || {
+            if reply.status != status {
+                reply = caller.send(Method::POST, &path, None).await?;
+            }
+            Ok((reply.status == status).then_some(()))
+        })
+        .await;
+        let took = approved.map(|at| format!("   {} ms after the approval", at.elapsed().as_millis())).unwrap_or_default();
+        let body = reply.json()?;
+        self.stage.output(&format!("HTTP/1.1 {}{took}\n{}", reply.status, serde_json::to_string_pretty(&body)?));
+        expected.with_context(|| format!("the answer is {} instead of {status}", reply.status))?;
+        Ok(body)
+    }
+}
+
+/// The first id of a kind in a text.
+fn id(prefix: &str, text: &str) -> Result<String> {
+    let rest = text.find(prefix).and_then(|at| text.get(at..)).with_context(|| format!("no `{prefix}…` in what was printed"))?;
+    Ok(rest.chars().take_while(|character| character.is_ascii_alphanumeric() || *character == '_').collect())
+}
+
+fn variable(person: &Person) -> String {
+    person.name.to_uppercase()
+}
+
+/// An argument as a shell takes it.
+fn quoted(argument: &str) -> String {
+    let plain = argument.chars().all(|character| character.is_ascii_alphanumeric() || "-_./:=".contains(character));
+    if plain && !argument.is_empty() { argument.to_owned() } else { format!("'{}'", argument.replace('\'', "'\\''")) }
+}
