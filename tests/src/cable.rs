@@ -68,3 +68,31 @@ async fn carry(mut near: TcpStream, far: SocketAddr, mut whole: watch::Receiver<
         _ = whole.wait_for(|whole| !whole) => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cut_wire_carries_nothing_until_it_is_mended() {
+        let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cable = Cable::lay(far.local_addr().unwrap()).await.unwrap();
+        let mut near = TcpStream::connect(cable.address()).await.unwrap();
+        near.write_all(b"a").await.unwrap();
+        let (mut end, _) = far.accept().await.unwrap();
+        assert_eq!(end.read_u8().await.unwrap(), b'a');
+
+        cable.cut();
+        assert!(end.read_u8().await.is_err(), "the connection ended");
+        let mut refused = TcpStream::connect(cable.address()).await.unwrap();
+        assert!(refused.read_u8().await.is_err(), "and there is no new one");
+
+        cable.mend();
+        let mut near = TcpStream::connect(cable.address()).await.unwrap();
+        near.write_all(b"b").await.unwrap();
+        let (mut end, _) = far.accept().await.unwrap();
+        assert_eq!(end.read_u8().await.unwrap(), b'b');
+    }
+}

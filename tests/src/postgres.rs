@@ -81,3 +81,20 @@ fn unprivileged() -> Result<Option<(u32, u32)>> {
     };
     Ok(Some((uid, gid)))
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, PgConnection, Row as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_is_reached_by_its_url_and_durable() {
+        let postgres = Postgres::start(&Parts::from_environment().unwrap()).await.unwrap();
+        let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();
+        for (setting, value) in [("fsync", "on"), ("synchronous_commit", "on"), ("server_encoding", "UTF8")] {
+            let row = sqlx::query("select current_setting($1)").bind(setting).fetch_one(&mut connection).await.unwrap();
+            assert_eq!(row.get::<String, _>(0), value, "{setting}");
+        }
+    }
+}

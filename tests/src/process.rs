@@ -141,3 +141,30 @@ pub(crate) fn without_our_environment(command: &mut Command) -> &mut Command {
     }
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait::PATIENCE;
+
+    #[tokio::test]
+    async fn a_process_ends_with_its_handle_even_if_it_is_frozen() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let process = Process::start("tail", Command::new("sh").args(["-c", "echo begun; exec tail -f /dev/null"]), &log).unwrap();
+        until("it writes", PATIENCE, async || Ok(process.log_tail().contains("begun").then_some(()))).await.unwrap();
+        let id = i32::try_from(process.id()).ok().and_then(Pid::from_raw).unwrap();
+        process.signal(Signal::STOP).unwrap();
+        drop(process);
+        assert!(kill_process(id, Signal::CONT).is_err(), "it is gone");
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ended_by_itself_is_told_with_its_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let mut process = Process::start("sh", Command::new("sh").args(["-c", "echo no such flag >&2; exit 3"]), &log).unwrap();
+        let error = until("it ends", PATIENCE, async || Ok(process.alive().err())).await.unwrap();
+        assert!(error.to_string().contains("no such flag"), "{error}");
+    }
+}
