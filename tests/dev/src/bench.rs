@@ -1,6 +1,6 @@
 //! `cargo dev bench`: the engine's benches, and the cost of the filter inside a real Envoy.
 //!
-//! The overhead bench is a program of grantmesh-benches; it gets the same variables as the tests, and
+//! The overhead bench is the program of grantmesh-overhead; what it measures is Envoy's, so it is not optimised itself. It gets the same variables as the tests, and
 //! `GRANTMESH_TRIVIAL_WASM`, the yardstick module.
 
 use crate::process;
@@ -50,9 +50,8 @@ fn overhead(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> 
         .args([
             "run",
             "--locked",
-            "--release",
             "-p",
-            "grantmesh-benches",
+            "grantmesh-overhead",
             "--bin",
             "overhead",
             "--",
