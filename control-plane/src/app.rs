@@ -19,11 +19,13 @@ mod settings;
 
 use std::sync::Arc;
 
+use grantmesh_shared::engine::User;
 use grantmesh_shared::wire::sync::Position;
 use tokio::sync::watch;
 
+use crate::clock::{NewId, new_id};
 use crate::domain::Grant;
-use crate::store::Store;
+use crate::store::{Select, Store, Tx, Visible, WriteTx};
 
 pub use crate::store::{Head, StoredItem, StoredVm};
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
@@ -46,7 +48,7 @@ pub struct App {
 struct Inner {
     store: Store,
     settings: Settings,
-    rulebooks: access::ServiceCache,
+    services: access::ServiceCache,
 }
 
 /// One page of a list.
@@ -67,6 +69,16 @@ pub struct Page {
     pub limit: Option<u32>,
 }
 
+impl<T> Listed<T> {
+    fn of(mut items: Vec<T>, select: &Select, id: impl Fn(&T) -> String) -> Self {
+        let shown = usize::try_from(select.limit).unwrap_or(usize::MAX).saturating_sub(1);
+        let more = items.len() > shown;
+        items.truncate(shown);
+        let next = items.last().filter(|_| more).map(id);
+        Self { items, next }
+    }
+}
+
 impl App {
     /// Opens the database, brings its schema up to date and checks it.
     ///
@@ -74,7 +86,7 @@ impl App {
     /// If the database cannot be used.
     pub async fn open(settings: Settings) -> Result<Self, AppError> {
         let store = Store::open(&settings.database, settings.limits.tombstone_revisions, &*settings.clock).await?;
-        Ok(Self { inner: Arc::new(Inner { store, settings, rulebooks: access::ServiceCache::default() }) })
+        Ok(Self { inner: Arc::new(Inner { store, settings, services: access::ServiceCache::default() }) })
     }
 
     /// What the use cases were opened with.
@@ -96,13 +108,27 @@ impl App {
         Position { epoch: self.inner.store.epoch(), revision: grant.revision }
     }
 
-    fn store(&self) -> &Store {
-        &self.inner.store
+    /// Closes the database; whatever is under way fails or is finished before this returns.
+    pub async fn close(&self) {
+        self.inner.store.close().await;
     }
 
-    /// How many things go on a page.
-    fn limit(&self, page: &Page) -> u32 {
+    async fn read(&self) -> Result<Tx, AppError> {
+        Ok(self.inner.store.read().await?)
+    }
+
+    async fn write(&self) -> Result<WriteTx, AppError> {
+        Ok(self.inner.store.write(&*self.inner.settings.clock).await?)
+    }
+
+    fn new_id<Id: NewId>(&self, tx: &WriteTx) -> Result<Id, AppError> {
+        Ok(new_id(tx.now(), &*self.inner.settings.random)?)
+    }
+
+    /// The statement's part of a page: one row more than is shown tells whether there is another page.
+    fn select(&self, visible: Visible, mine: Option<User>, state: Option<&'static str>, page: &Page) -> Select {
         let most = self.inner.settings.limits.page.max(1);
-        page.limit.unwrap_or(most).clamp(1, most)
+        let limit = page.limit.unwrap_or(most).clamp(1, most);
+        Select { visible, mine, state, cursor: page.cursor.clone(), limit: limit.saturating_add(1) }
     }
 }

@@ -1,63 +1,170 @@
-//! Everything that is kept, and all SQL.
+//! Everything that is kept, and all SQL: SQLite or PostgreSQL, one file per noun, one text per statement for both.
+//! Called by `app` only. A write locks the head row first; every state change is guarded by the state it expects.
+//!
+//! ```text
+//!  app ─► Store::read  ─► Tx       (a snapshot; never waits for writers)
+//!      └► Store::write ─► WriteTx  (holds the head; log + revision + rows in one commit) ─► changed()
+//! ```
 
-use grantmesh_shared::id::VmId;
-use grantmesh_shared::time::Timestamp;
-use grantmesh_shared::wire::sync::Position;
+mod error;
+mod grants;
+mod head;
+mod idempotency;
+mod items;
+mod log;
+mod open;
+mod policies;
+mod requests;
+mod reviews;
+mod select;
+mod streams;
+mod tx;
+mod vms;
+mod wake;
+mod write;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::audit::LogHash;
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind, Frontier};
 use crate::clock::Clock;
+use open::{Mode, Pools};
 
-/// The one row that every commit moves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// Epoch and revision.
-    pub position: Position,
-    /// How many entries the log has.
-    pub log_size: u64,
-    /// The log's root.
-    pub log_root: LogHash,
-    /// A delta from before this revision is not complete any more.
-    pub delta_floor: u64,
+pub use error::StoreError;
+pub use head::Head;
+pub use items::StoredItem;
+pub use vms::StoredVm;
+
+pub(crate) use idempotency::StoredKey;
+pub(crate) use log::{StoredEntry, StoredHash};
+pub(crate) use policies::PolicyTexts;
+pub(crate) use select::{Select, Visible};
+pub(crate) use streams::Stream;
+pub(crate) use tx::Tx;
+pub(crate) use write::WriteTx;
+
+/// One database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Store {
+    inner: Arc<Inner>,
 }
-
-/// An item of filters' tables.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredItem {
-    /// Its key, `grant/…`.
-    pub key: String,
-    /// The service whose filters need it; nothing if all do.
-    pub service: Option<String>,
-    /// When it changed last.
-    pub revision: u64,
-    /// The exact JSON of its body; nothing if it was removed.
-    pub body: Option<String>,
-}
-
-/// A filter VM.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredVm {
-    /// Its id.
-    pub vm: VmId,
-    /// Its node.
-    pub node: String,
-    /// The services it enforces.
-    pub services: Vec<String>,
-    /// Its first contact.
-    pub first_seen: Timestamp,
-    /// Its last contact that was kept.
-    pub last_seen: Timestamp,
-}
-
-/// Why the store failed.
-#[derive(Debug, thiserror::Error)]
-#[error("store")]
-pub struct StoreError;
 
 #[derive(Debug)]
-pub(crate) struct Store;
+struct Inner {
+    pools: Pools,
+    epoch: u64,
+    tombstone_revisions: u64,
+    signal: watch::Sender<Head>,
+    /// The frontier after the last commit of this process; right as long as no other replica has committed since.
+    frontier: Mutex<Frontier>,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.listener.iter().for_each(JoinHandle::abort);
+    }
+}
+
 impl Store {
-    pub(crate) async fn open(_: &str, _: u64, _: &dyn Clock) -> Result<Self, StoreError> { unimplemented!() }
-    pub(crate) fn changed(&self) -> watch::Receiver<Head> { unimplemented!() }
-    pub(crate) fn epoch(&self) -> u64 { unimplemented!() }
+    /// Opens a database, making and upgrading its schema.
+    pub(crate) async fn open(database: &str, tombstone_revisions: u64, clock: &dyn Clock) -> Result<Self, StoreError> {
+        let pools = Pools::open(database, Mode::Use).await?;
+        let mut tx = begin_write(&pools).await?;
+        tx.make_head(clock.now()).await?;
+        tx.commit().await?;
+        let head = begin_read(&pools).await?.head().await?;
+        let signal = watch::Sender::new(head);
+        let listener = match &pools {
+            Pools::Postgres(pool) => Some(wake::listen(pool.clone(), signal.clone())),
+            Pools::Sqlite { .. } => None,
+        };
+        let (epoch, frontier) = (head.position.epoch, Mutex::default());
+        let store = Self { inner: Arc::new(Inner { pools, epoch, tombstone_revisions, signal, frontier, listener }) };
+        store.begin_log(clock).await?;
+        Ok(store)
+    }
+
+    /// The first entry of a log tells which history it is of.
+    async fn begin_log(&self, clock: &dyn Clock) -> Result<(), StoreError> {
+        #[derive(serde::Serialize)]
+        struct Begun {
+            epoch: u64,
+        }
+        let mut tx = self.write(clock).await?;
+        if tx.before().log_size == 0 {
+            let data = Begun { epoch: self.epoch() };
+            tx.log(&Entry { kind: EntryKind::LogBegun, actor: ActorField::System, ids: EntryIds::default(), data })?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// A snapshot to read from.
+    pub(crate) async fn read(&self) -> Result<Tx, StoreError> {
+        begin_read(&self.inner.pools).await
+    }
+
+    /// A write. Waits for the one before; the time is read when it has its turn.
+    pub(crate) async fn write(&self, clock: &dyn Clock) -> Result<WriteTx, StoreError> {
+        let mut tx = begin_write(&self.inner.pools).await?;
+        let head = tx.lock_head().await?;
+        let known = self.inner.frontier.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fits = known.size() == head.log_size && known.root()? == head.log_root;
+        let frontier = if fits { known } else { tx.log_frontier(head.log_size, head.log_root).await? };
+        Ok(WriteTx::new(tx, self.clone(), head, frontier, clock.now()))
+    }
+
+    /// Tells of commits.
+    pub(crate) fn changed(&self) -> watch::Receiver<Head> {
+        self.inner.signal.subscribe()
+    }
+
+    /// Tells waiters of a head that was read, in case a wake was lost.
+    pub(crate) fn publish(&self, head: Head) {
+        wake::publish(&self.inner.signal, head);
+    }
+
+    /// The epoch of this database's history.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.inner.epoch
+    }
+
+    /// Closes all connections.
+    pub(crate) async fn close(&self) {
+        self.inner.listener.iter().for_each(JoinHandle::abort);
+        self.inner.pools.close().await;
+    }
+
+    fn tombstone_revisions(&self) -> u64 {
+        self.inner.tombstone_revisions
+    }
+
+    fn committed(&self, head: Head, frontier: Frontier) {
+        *self.inner.frontier.lock().unwrap_or_else(PoisonError::into_inner) = frontier;
+        self.publish(head);
+    }
+}
+
+/// A snapshot of a database that is only looked at: nothing is made, upgraded or written.
+pub(crate) async fn look(database: &str) -> Result<Tx, StoreError> {
+    begin_read(&Pools::open(database, Mode::Look).await?).await
+}
+
+async fn begin_read(pools: &Pools) -> Result<Tx, StoreError> {
+    Ok(match pools {
+        Pools::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
+        Pools::Postgres(pool) => {
+            Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
+        }
+    })
+}
+
+async fn begin_write(pools: &Pools) -> Result<Tx, StoreError> {
+    Ok(match pools {
+        Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
+        Pools::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
+    })
 }

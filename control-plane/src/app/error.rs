@@ -33,13 +33,25 @@ pub enum AppError {
     Records(#[from] RecordsRefused),
     /// The database failed or holds what it cannot hold.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The audit log refused an entry or a checkpoint.
     #[error(transparent)]
     Audit(#[from] AuditError),
     /// No random numbers.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The policy could not be checked to its end.
+    #[error("the policy check did not finish")]
+    Check(#[from] tokio::task::JoinError),
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Moved { .. } => Conflict::Moved(error.to_string()).into(),
+            error => Self::Store(error),
+        }
+    }
 }
 
 /// The actor may see it but not do it.
@@ -97,6 +109,9 @@ pub enum Conflict {
         /// What is there: an id in backticks, or `none`.
         current: String,
     },
+    /// Someone else was quicker.
+    #[error("{0}")]
+    Moved(String),
     /// The idempotency key was used for something else.
     #[error("the idempotency key `{key}` was used for another request\nuse a new key for a new request")]
     IdempotencyKeyReused {
@@ -202,6 +217,7 @@ impl AppError {
                 Conflict::DigestDiffers(_) => "digest_differs",
                 Conflict::AlreadyEnded(_) => "already_ended",
                 Conflict::PolicyChanged { .. } => "policy_changed",
+                Conflict::Moved(_) => "conflict",
                 Conflict::IdempotencyKeyReused { .. } => "idempotency_key_reused",
             },
             Self::Invalid(invalid) => match invalid {
@@ -209,7 +225,7 @@ impl AppError {
                 Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
                 Invalid::Ask(AskRefused::DurationOverMaximum { .. }) | Invalid::DurationWidened(_) => "duration_over_maximum",
                 Invalid::Ask(AskRefused::DurationTooShort { .. }) => "duration_too_short",
-                Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_)) | Invalid::Text(_) => "bad_text",
+                Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_) | AskRefused::ResourceTooLong) | Invalid::Text(_) => "bad_text",
                 Invalid::Policy(_) => "policy_invalid",
                 Invalid::IdempotencyKey => "bad_idempotency_key",
                 Invalid::Filter { .. } => "filter_not_covered",
@@ -221,7 +237,7 @@ impl AppError {
                 RecordsRefused::WrongPrev { .. } => "records_wrong_prev",
                 RecordsRefused::NotYours { .. } => "records_not_yours",
             },
-            Self::Store(_) | Self::Audit(_) | Self::Random(_) => "internal",
+            Self::Store(_) | Self::Audit(_) | Self::Random(_) | Self::Check(_) => "internal",
         }
     }
 }

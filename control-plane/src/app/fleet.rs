@@ -4,24 +4,96 @@ use grantmesh_shared::id::VmId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::sync::VmIdentity;
 
-use super::{App, AppError, FilterIdentity};
+use serde::Serialize;
+
+use super::{App, AppError, FilterIdentity, Invalid};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::store::StoredVm;
+
+/// The most services and the longest names that a VM may state: an audit entry holds them all.
+const MOST_SERVICES: usize = 64;
+const LONGEST_NAME: usize = 128;
+
+impl FilterIdentity {
+    /// Checks what a VM says of itself against its credential.
+    ///
+    /// # Errors
+    /// If the credential does not cover it.
+    pub fn check(&self, vm: &VmIdentity) -> Result<(), Invalid> {
+        let refuse = |what: String| Err(Invalid::Filter { what });
+        if vm.node != self.node {
+            return refuse(format!("it is the node `{}`", shortened(&vm.node)));
+        }
+        if vm.services.is_empty() || vm.services.len() > MOST_SERVICES {
+            return refuse(format!("it enforces {} services (1 to {MOST_SERVICES} are possible)", vm.services.len()));
+        }
+        match vm.services.iter().find(|service| !self.services.contains(service)) {
+            Some(service) => refuse(format!("it enforces the service `{}`", shortened(service))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect()
+}
+
+#[derive(Serialize)]
+struct VmData {
+    node: String,
+    services: Vec<String>,
+}
+
+fn vm_entry(kind: EntryKind, vm: &StoredVm) -> Entry<VmData> {
+    let ids = EntryIds { vm: Some(vm.vm.clone()), ..EntryIds::default() };
+    let data = VmData {
+        node: shortened(&vm.node),
+        services: vm.services.iter().map(|service| shortened(service)).collect(),
+    };
+    let actor = if kind == EntryKind::FilterJoined { ActorField::Filter } else { ActorField::System };
+    Entry { kind, actor, ids, data }
+}
 
 impl App {
     /// Keeps a VM at its first contact; must be done before its first answer. Later contacts only move its last-seen time.
     ///
     /// # Errors
     /// If the VM says a node or service that its credential does not cover, or the VM's id is another node's.
-    pub async fn vm_seen(&self, _filter: &FilterIdentity, _vm: &VmIdentity) -> Result<StoredVm, AppError> {
-        unimplemented!()
+    pub async fn vm_seen(&self, filter: &FilterIdentity, vm: &VmIdentity) -> Result<StoredVm, AppError> {
+        filter.check(vm).map_err(AppError::Invalid)?;
+        let mut tx = self.write().await?;
+        let known = tx.vm(&vm.vm).await?;
+        if known.as_ref().is_some_and(|known| known.node != vm.node) {
+            let what = format!("it is the VM `{}`, which is another node's", vm.vm);
+            return Err(Invalid::Filter { what }.into());
+        }
+        let first = known.is_none();
+        let seen = StoredVm {
+            vm: vm.vm.clone(),
+            node: vm.node.clone(),
+            services: vm.services.clone(),
+            first_seen: known.map_or(tx.now(), |known| known.first_seen),
+            last_seen: tx.now(),
+        };
+        tx.put_vm(&seen).await?;
+        if first {
+            tx.log(&vm_entry(EntryKind::FilterJoined, &seen))?;
+        }
+        tx.commit().await?;
+        Ok(seen)
     }
 
     /// Moves the last-seen times of many VMs at once. No audit entry: it only helps a restart.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn vms_seen_at(&self, _seen: &[(VmId, Timestamp)]) -> Result<(), AppError> {
-        unimplemented!()
+    pub async fn vms_seen_at(&self, seen: &[(VmId, Timestamp)]) -> Result<(), AppError> {
+        let mut tx = self.write().await?;
+        for (vm, at) in seen {
+            tx.touch_vm(vm, *at).await?;
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Every VM that is kept.
@@ -29,14 +101,24 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn load_vms(&self) -> Result<Vec<StoredVm>, AppError> {
-        unimplemented!()
+        Ok(self.read().await?.vms().await?)
     }
 
     /// Forgets VMs whose lease has run out long ago; gives how many there were. One that comes back is a first contact again.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn vms_gone(&self, _vms: &[VmId]) -> Result<usize, AppError> {
-        unimplemented!()
+    pub async fn vms_gone(&self, vms: &[VmId]) -> Result<usize, AppError> {
+        let mut tx = self.write().await?;
+        let mut gone = 0;
+        for id in vms {
+            if let Some(vm) = tx.vm(id).await? {
+                tx.delete_vm(id).await?;
+                tx.log(&vm_entry(EntryKind::FilterLeft, &vm))?;
+                gone += 1;
+            }
+        }
+        tx.commit().await?;
+        Ok(gone)
     }
 }

@@ -3,8 +3,12 @@
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::wire::sync::Position;
 
-use super::{App, AppError, Listed, Page};
-use crate::domain::{Actor, Grant, GrantStateWord};
+use serde::Serialize;
+
+use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::domain::{Actor, AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Text};
+use crate::store::WriteTx;
 
 /// Which grants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,31 +33,91 @@ impl App {
     ///
     /// # Errors
     /// `NotFound` if there is none or it is not visible.
-    pub async fn grant(&self, _actor: &Actor, _id: &GrantId) -> Result<Grant, AppError> {
-        unimplemented!()
+    pub async fn grant(&self, actor: &Actor, id: &GrantId) -> Result<Grant, AppError> {
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.grant(id).await?;
+        found.filter(|grant| self.sees_grant(actor, &book, grant)).ok_or_else(|| AppError::not_found("grant", id.as_str()))
     }
 
     /// The grants that the actor may see, newest first.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn grants(&self, _actor: &Actor, _filter: &GrantFilter, _page: &Page) -> Result<Listed<Grant>, AppError> {
-        unimplemented!()
+    pub async fn grants(&self, actor: &Actor, filter: &GrantFilter, page: &Page) -> Result<Listed<Grant>, AppError> {
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let mine = filter.mine.then(|| actor.user.clone());
+        let select = self.select(self.visible(actor, &book), mine, filter.state.map(GrantStateWord::as_str), page);
+        let found = tx.grants(&select).await?;
+        Ok(Listed::of(found, &select, |grant| grant.id.to_string()))
     }
 
     /// Ends a grant before its time. For reviewers of its rule and operators.
     ///
     /// # Errors
     /// If the actor may not, the grant ended already, or the reason is none.
-    pub async fn revoke(&self, _actor: &Actor, _id: &GrantId, _reason: &str) -> Result<Ended, AppError> {
-        unimplemented!()
+    pub async fn revoke(&self, actor: &Actor, id: &GrantId, reason: &str) -> Result<Ended, AppError> {
+        let reason = Text::new(reason, "reason").map_err(Invalid::Text)?;
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
+        let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        if !self.is_operator(actor) && !book.is_reviewer(actor, &grant.service, &grant.rule) {
+            return Err(Forbidden::NotAReviewer { rule: grant.rule }.into());
+        }
+        self.end(tx, grant, EndedBy::Revoker(actor.user.clone(), reason)).await
     }
 
     /// Gives a grant back. For its holder.
     ///
     /// # Errors
     /// If the actor is not the holder, or the grant ended already.
-    pub async fn release(&self, _actor: &Actor, _id: &GrantId) -> Result<Ended, AppError> {
-        unimplemented!()
+    pub async fn release(&self, actor: &Actor, id: &GrantId) -> Result<Ended, AppError> {
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
+        let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        if grant.holder != actor.user {
+            return Err(Forbidden::NotTheHolder.into());
+        }
+        self.end(tx, grant, EndedBy::Holder).await
     }
+
+    async fn end(&self, mut tx: WriteTx, grant: Grant, by: EndedBy) -> Result<Ended, AppError> {
+        if grant.is_over(tx.now()) {
+            expire(&mut tx, grant).await?;
+            tx.commit().await?;
+            return Err(Conflict::AlreadyEnded(AlreadyEnded { state: GrantStateWord::Expired }).into());
+        }
+        let grant = grant.end(by, tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
+        tx.end_grant(&grant).await?;
+        tx.log(&ended_entry(&grant))?;
+        let position = tx.commit().await?.position;
+        Ok(Ended { grant, position })
+    }
+}
+
+/// Ends a grant whose time ended, within a transaction that found it so.
+pub(super) async fn expire(tx: &mut WriteTx, grant: Grant) -> Result<(), AppError> {
+    let grant = grant.expire(tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
+    tx.end_grant(&grant).await?;
+    Ok(tx.log(&ended_entry(&grant))?)
+}
+
+#[derive(Serialize)]
+struct EndedData<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a Text>,
+    revision: u64,
+}
+
+fn ended_entry(grant: &Grant) -> Entry<EndedData<'_>> {
+    let (kind, actor, reason) = match &grant.state {
+        GrantState::Revoked { by, reason, .. } => (EntryKind::GrantRevoked, ActorField::User(by.clone()), Some(reason)),
+        GrantState::Released { .. } => (EntryKind::GrantReleased, ActorField::User(grant.holder.clone()), None),
+        GrantState::Active | GrantState::Expired { .. } => (EntryKind::GrantExpired, ActorField::System, None),
+    };
+    let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
+    Entry { kind, actor, ids, data: EndedData { reason, revision: grant.revision } }
 }

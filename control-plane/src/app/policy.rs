@@ -1,10 +1,17 @@
 //! Checking, applying and reading the policy.
 
-use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::policy::{Policy, PolicyFault, PolicyFile};
+use std::collections::BTreeMap;
 
-use super::{App, AppError};
-use crate::domain::{Actor, PolicyVersion};
+use grantmesh_shared::id::PolicyId;
+use grantmesh_shared::wire::policy::{Policy, PolicyFault, PolicyFile, compile, parse};
+use grantmesh_shared::wire::signature::Sha256Hash;
+use grantmesh_shared::wire::table::Body;
+use serde::Serialize;
+
+use super::{App, AppError, Conflict, Invalid};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
+use crate::domain::{Actor, PolicyVersion, Text};
+use crate::store::{PolicyTexts, WriteTx};
 
 /// A policy to apply.
 #[derive(Debug, Clone)]
@@ -21,8 +28,22 @@ pub struct NewPolicy {
 ///
 /// # Errors
 /// Every fault.
-pub fn compile_policy(_files: &[PolicyFile]) -> Result<Policy, Vec<PolicyFault>> {
-    unimplemented!()
+pub fn compile_policy(files: &[PolicyFile]) -> Result<Policy, Vec<PolicyFault>> {
+    if files.is_empty() {
+        let help = Some("name at least one file; a policy without services is a file with a comment".to_owned());
+        let message = "there are no files".to_owned();
+        return Err(vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help }]);
+    }
+    let policy = compile(&parse(files)?)?;
+    // What the engine itself would refuse must never get to a filter.
+    for service in &policy.services {
+        let item = Body::Service(service.clone()).into_item();
+        if let Err(text) = item.map_err(|error| error.to_string()).and_then(|item| item.parse().map_err(|error| error.to_string())) {
+            let message = format!("the service `{}` cannot be used: {text}", service.name);
+            return Err(vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help: None }]);
+        }
+    }
+    Ok(policy)
 }
 
 impl App {
@@ -30,23 +51,129 @@ impl App {
     ///
     /// # Errors
     /// If the actor is neither.
-    pub async fn policy(&self, _actor: &Actor) -> Result<Option<PolicyVersion>, AppError> {
-        unimplemented!()
+    pub async fn policy(&self, actor: &Actor) -> Result<Option<PolicyVersion>, AppError> {
+        self.must_audit(actor, "read the policy")?;
+        let mut tx = self.read().await?;
+        let Some(id) = tx.current_policy().await? else { return Ok(None) };
+        Ok(tx.policy(&id).await?)
     }
 
     /// Puts a policy in force. For operators.
     ///
     /// # Errors
     /// If the actor is none, the policy has faults, or another version is in force than expected.
-    pub async fn apply_policy(&self, _actor: &Actor, _new: NewPolicy) -> Result<PolicyVersion, AppError> {
-        unimplemented!()
+    pub async fn apply_policy(&self, actor: &Actor, new: NewPolicy) -> Result<PolicyVersion, AppError> {
+        self.must_operate(actor, "change the policy")?;
+        let NewPolicy { files, message, expected } = new;
+        let message = Text::optional(message.as_deref(), "message").map_err(Invalid::Text)?;
+        let (files, compiled) = compiled(files).await?;
+        let services = texts(compiled.map_err(Invalid::Policy)?)?;
+        let mut tx = self.write().await?;
+        let previous = tx.current_policy().await?;
+        if let Some(expected) = expected.filter(|expected| Some(expected) != previous.as_ref()) {
+            let current = previous.map_or_else(|| "none".to_owned(), |current| format!("`{current}`"));
+            return Err(Conflict::PolicyChanged { expected, current }.into());
+        }
+        let policy = PolicyVersion {
+            id: self.new_id(&tx)?,
+            previous,
+            author: actor.user.clone(),
+            message,
+            applied_at: tx.now(),
+            files,
+            services: services.iter().map(|(name, _)| name.as_str().into()).collect(),
+        };
+        let changes = put_services(&mut tx, policy.previous.as_ref(), &services).await?;
+        tx.insert_policy(&policy, &services).await?;
+        tx.log(&applied_entry(&policy, &services, changes))?;
+        tx.commit().await?;
+        Ok(policy)
     }
 
     /// The faults of a policy; none if it could be applied. For everyone: it says nothing about the policy in force.
     ///
     /// # Errors
     /// If the check could not run.
-    pub async fn check_policy(&self, _files: Vec<PolicyFile>) -> Result<Vec<PolicyFault>, AppError> {
-        unimplemented!()
+    pub async fn check_policy(&self, files: Vec<PolicyFile>) -> Result<Vec<PolicyFault>, AppError> {
+        let (_, compiled) = compiled(files).await?;
+        Ok(compiled.err().unwrap_or_default())
+    }
+}
+
+/// Compiles away from the threads that answer everyone else.
+async fn compiled(files: Vec<PolicyFile>) -> Result<(Vec<PolicyFile>, Result<Policy, Vec<PolicyFault>>), AppError> {
+    let compile = move || {
+        let compiled = compile_policy(&files);
+        (files, compiled)
+    };
+    Ok(tokio::task::spawn_blocking(compile).await?)
+}
+
+/// Name and exact item body of each service.
+fn texts(policy: Policy) -> Result<PolicyTexts, AppError> {
+    let text = |service: grantmesh_shared::wire::table::ServiceItem| {
+        let name = service.name.clone();
+        let item = Body::Service(service).into_item().map_err(AuditError::Json)?;
+        Ok((name, item.body.get().to_owned()))
+    };
+    policy.services.into_iter().map(text).collect()
+}
+
+/// How many services a policy changed.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+struct Changes {
+    put: usize,
+    removed: usize,
+}
+
+/// Gives filters the services whose body is another than before, and takes from them those that are gone.
+async fn put_services(tx: &mut WriteTx, previous: Option<&PolicyId>, services: &PolicyTexts) -> Result<Changes, AppError> {
+    let mut before = match previous {
+        Some(previous) => tx.policy_services(previous).await?.into_iter().collect(),
+        None => BTreeMap::new(),
+    };
+    let mut changes = Changes::default();
+    for (name, body) in services {
+        let hash = Sha256Hash::of(body.as_bytes()).to_string();
+        if before.remove(name) != Some(hash) {
+            tx.put_item(&format!("service/{name}"), Some(name), body).await?;
+            changes.put += 1;
+        }
+    }
+    for name in before.keys() {
+        tx.remove_item_of(&format!("service/{name}")).await?;
+        changes.removed += 1;
+    }
+    Ok(changes)
+}
+
+#[derive(Serialize)]
+struct AppliedData<'a> {
+    previous: Option<&'a PolicyId>,
+    files: usize,
+    /// Over the names and texts of all files, in order.
+    files_hash: Sha256Hash,
+    services: usize,
+    /// Over the names and bodies of all services, in order.
+    services_hash: Sha256Hash,
+    changes: Changes,
+    message: Option<&'a Text>,
+}
+
+fn applied_entry<'a>(policy: &'a PolicyVersion, services: &PolicyTexts, changes: Changes) -> Entry<AppliedData<'a>> {
+    let files: Vec<(&str, &str)> = policy.files.iter().map(|file| (&*file.name, &*file.text)).collect();
+    Entry {
+        kind: EntryKind::PolicyApplied,
+        actor: ActorField::User(policy.author.clone()),
+        ids: EntryIds { policy: Some(policy.id.clone()), ..EntryIds::default() },
+        data: AppliedData {
+            previous: policy.previous.as_ref(),
+            files: policy.files.len(),
+            files_hash: Sha256Hash::of(serde_json::json!(files).to_string().as_bytes()),
+            services: services.len(),
+            services_hash: Sha256Hash::of(serde_json::json!(services).to_string().as_bytes()),
+            changes,
+            message: policy.message.as_ref(),
+        },
     }
 }

@@ -18,15 +18,18 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn head(&self) -> Result<Head, AppError> {
-        unimplemented!()
+        let head = self.read().await?.head().await?;
+        self.inner.store.publish(head);
+        Ok(head)
     }
 
     /// Every item and tombstone that changed after `revision`. Complete only if `revision >= head.delta_floor`.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn items_since(&self, _revision: u64) -> Result<Items, AppError> {
-        unimplemented!()
+    pub async fn items_since(&self, revision: u64) -> Result<Items, AppError> {
+        let mut tx = self.read().await?;
+        Ok(Items { head: tx.head().await?, items: tx.items_since(revision).await? })
     }
 
     /// Every item that there is, without tombstones.
@@ -34,6 +37,7 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn all_items(&self) -> Result<Items, AppError> {
-        unimplemented!()
+        let mut tx = self.read().await?;
+        Ok(Items { head: tx.head().await?, items: tx.all_items().await? })
     }
 }

@@ -1,8 +1,11 @@
 //! Reconcilers: no input, idempotent, run on a period and on a signal. Each gives how many things it changed.
 
-use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::time::{Span, Timestamp};
 
-use super::{App, AppError};
+use super::{App, AppError, grants, requests};
+
+/// How long an idempotency key is kept.
+const KEYS_KEPT: Span = Span::from_secs(24 * 3_600);
 
 impl App {
     /// Ends the grants whose time ended: state, audit entry and the filters' item in one transaction.
@@ -10,7 +13,21 @@ impl App {
     /// # Errors
     /// If the store fails; what was done stays done.
     pub async fn expire_grants(&self) -> Result<usize, AppError> {
-        unimplemented!()
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        // Looked up without the head first: nearly always there is nothing to do.
+        while !self.read().await?.overdue_grants(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.overdue_grants(now, batch).await?;
+            let count = due.len();
+            for grant in due {
+                grants::expire(&mut tx, grant).await?;
+            }
+            tx.commit().await?;
+            done += count;
+        }
+        Ok(done)
     }
 
     /// Times out the requests that nobody decided in time. Nothing is ever approved by time.
@@ -18,7 +35,20 @@ impl App {
     /// # Errors
     /// If the store fails; what was done stays done.
     pub async fn time_out_requests(&self) -> Result<usize, AppError> {
-        unimplemented!()
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        while !self.read().await?.overdue_requests(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.overdue_requests(now, batch).await?;
+            let count = due.len();
+            for request in due {
+                requests::time_out(&mut tx, request).await?;
+            }
+            tx.commit().await?;
+            done += count;
+        }
+        Ok(done)
     }
 
     /// Forgets idempotency keys of more than a day ago.
@@ -26,7 +56,11 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn forget_idempotency_keys(&self) -> Result<usize, AppError> {
-        unimplemented!()
+        let mut tx = self.write().await?;
+        let before = tx.now().minus(KEYS_KEPT);
+        let forgotten = tx.forget_idempotency_keys(before).await?;
+        tx.commit().await?;
+        Ok(usize::try_from(forgotten).unwrap_or(usize::MAX))
     }
 
     /// When the next grant or request ends by its time; lets the task sleep until then.
@@ -34,6 +68,8 @@ impl App {
     /// # Errors
     /// If the store fails.
     pub async fn next_deadline(&self) -> Result<Option<Timestamp>, AppError> {
-        unimplemented!()
+        let mut tx = self.read().await?;
+        let deadlines = [tx.next_expiry().await?, tx.next_time_out().await?];
+        Ok(deadlines.into_iter().flatten().min())
     }
 }

@@ -1,10 +1,15 @@
 //! Filing, reading and withdrawing requests.
 
+use grantmesh_shared::engine::User;
 use grantmesh_shared::id::RequestId;
-use grantmesh_shared::time::Span;
+use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::signature::Sha256Hash;
+use serde::Serialize;
 
-use super::{App, AppError, Listed, Page};
-use crate::domain::{Actor, AskTarget, NewRequest, Request, RequestStateWord};
+use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::domain::{AlreadyDecided, Actor, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Text};
+use crate::store::{StoredKey, WriteTx};
 
 /// A client's word for "this very request", so that a repeated send files it once. Kept for a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +57,9 @@ impl IdempotencyKey {
     ///
     /// # Errors
     /// If it is empty, longer than 128 bytes or not visible ASCII.
-    pub fn new(_key: &str) -> Result<Self, AppError> {
-        unimplemented!()
+    pub fn new(key: &str) -> Result<Self, AppError> {
+        let fine = (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if fine { Ok(Self(key.into())) } else { Err(Invalid::IdempotencyKey.into()) }
     }
 }
 
@@ -62,39 +68,174 @@ impl App {
     ///
     /// # Errors
     /// If no rule lets the actor ask, the ask breaks its rule, or the key was used for something else.
-    pub async fn file_request(&self, _actor: &Actor, _new: NewRequest, _key: Option<IdempotencyKey>) -> Result<Filed, AppError> {
-        unimplemented!()
+    pub async fn file_request(&self, actor: &Actor, new: NewRequest, key: Option<IdempotencyKey>) -> Result<Filed, AppError> {
+        let mut tx = self.write().await?;
+        let sent = sent(&new);
+        if let Some(request) = used(&mut tx, &actor.user, key.as_ref(), &sent).await? {
+            return Ok(Filed { request, repeated: true });
+        }
+        let book = self.rulebook(&mut tx).await?;
+        let asked = book.ask(actor, &new.target, new.rule.as_deref()).map_err(Invalid::NotEligible)?;
+        let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
+        let approvals_needed = asked.rule.approvals.max(1);
+        let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
+        let id = self.new_id(&tx)?;
+        let request = Request { id, ask, approvals_needed, reviews: Vec::new(), state: RequestState::Pending };
+        tx.insert_request(&request).await?;
+        if let Some(IdempotencyKey(key)) = &key {
+            let stored = StoredKey { sent, request: request.id.clone() };
+            tx.insert_idempotency_key(&actor.user, key, &stored).await?;
+        }
+        tx.log(&filed_entry(&request))?;
+        tx.commit().await?;
+        Ok(Filed { request, repeated: false })
     }
 
     /// What a request for this target would be.
     ///
     /// # Errors
     /// `NotFound` if no rule lets the actor ask.
-    pub async fn prefill(&self, _actor: &Actor, _target: &AskTarget) -> Result<Prefill, AppError> {
-        unimplemented!()
+    pub async fn prefill(&self, actor: &Actor, target: &AskTarget) -> Result<Prefill, AppError> {
+        let book = self.rulebook(&mut self.read().await?).await?;
+        let asked = book.ask(actor, target, None).map_err(|_| AppError::not_found("way to ask for", &target.to_string()))?;
+        Ok(Prefill {
+            service: asked.service.name().to_owned(),
+            action: asked.action.to_owned(),
+            resource: asked.resource,
+            rule: asked.rule.name.to_string(),
+            duration: asked.rule.default_duration,
+            max_duration: asked.rule.max_duration,
+            reviewers: asked.rule.reviewers.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// One request. Visible to its requester, the rule's reviewers, operators and auditors.
     ///
     /// # Errors
     /// `NotFound` if there is none or it is not visible.
-    pub async fn request(&self, _actor: &Actor, _id: &RequestId) -> Result<Request, AppError> {
-        unimplemented!()
+    pub async fn request(&self, actor: &Actor, id: &RequestId) -> Result<Request, AppError> {
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.request(id).await?;
+        found.filter(|request| self.sees_request(actor, &book, request)).ok_or_else(|| AppError::not_found("request", id.as_str()))
     }
 
     /// The requests that the actor may see, newest first.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn requests(&self, _actor: &Actor, _filter: &RequestFilter, _page: &Page) -> Result<Listed<Request>, AppError> {
-        unimplemented!()
+    pub async fn requests(&self, actor: &Actor, filter: &RequestFilter, page: &Page) -> Result<Listed<Request>, AppError> {
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let mine = filter.mine.then(|| actor.user.clone());
+        let select = self.select(self.visible(actor, &book), mine, filter.state.map(RequestStateWord::as_str), page);
+        let found = tx.requests(&select).await?;
+        Ok(Listed::of(found, &select, |request| request.id.to_string()))
     }
 
     /// Takes a request back.
     ///
     /// # Errors
     /// If it is not the actor's, or decided.
-    pub async fn withdraw(&self, _actor: &Actor, _id: &RequestId) -> Result<Request, AppError> {
-        unimplemented!()
+    pub async fn withdraw(&self, actor: &Actor, id: &RequestId) -> Result<Request, AppError> {
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.request(id).await?.filter(|request| self.sees_request(actor, &book, request));
+        let request = found.ok_or_else(|| AppError::not_found("request", id.as_str()))?;
+        if request.ask.requester != actor.user {
+            return Err(Forbidden::NotTheRequester.into());
+        }
+        if request.is_overdue(tx.now()) {
+            return Err(time_out_instead(tx, request).await);
+        }
+        let request = request.withdraw(tx.now()).map_err(Conflict::AlreadyDecided)?;
+        tx.update_request(&request).await?;
+        tx.log(&ended_entry(&request, EntryKind::RequestWithdrawn, ActorField::User(actor.user.clone())))?;
+        tx.commit().await?;
+        Ok(request)
     }
+}
+
+/// A hash of all that a client sent, to tell a repeated send from another request under the same key.
+fn sent(new: &NewRequest) -> String {
+    let (kind, one, two) = match &new.target {
+        AskTarget::Action { action, resource, .. } => ("action", action, resource),
+        AskTarget::Call { method, path, .. } => ("call", method, path),
+    };
+    let duration = new.duration.map(Span::millis);
+    let all = serde_json::json!([kind, new.target.service(), one, two, new.justification, duration, new.rule]);
+    Sha256Hash::of(all.to_string().as_bytes()).to_string()
+}
+
+/// The request that the key stands for, if it was used.
+async fn used(
+    tx: &mut WriteTx,
+    user: &User,
+    key: Option<&IdempotencyKey>,
+    sent: &str,
+) -> Result<Option<Request>, AppError> {
+    let Some(IdempotencyKey(key)) = key else { return Ok(None) };
+    let Some(stored) = tx.idempotency_key(user, key).await? else { return Ok(None) };
+    if stored.sent != sent {
+        return Err(Conflict::IdempotencyKeyReused { key: key.to_string() }.into());
+    }
+    Ok(tx.request(&stored.request).await?)
+}
+
+#[derive(Serialize)]
+struct FiledData<'a> {
+    service: &'a str,
+    action: &'a str,
+    resource: &'a str,
+    rule: &'a str,
+    duration_ms: u64,
+    times_out_at: Timestamp,
+    digest: Sha256Hash,
+    justification: &'a Text,
+}
+
+fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
+    let ask = &request.ask;
+    Entry {
+        kind: EntryKind::RequestFiled,
+        actor: ActorField::User(ask.requester.clone()),
+        ids: EntryIds { request: Some(request.id.clone()), policy: Some(ask.policy.clone()), ..EntryIds::default() },
+        data: FiledData {
+            service: &ask.service,
+            action: &ask.action,
+            resource: &ask.resource,
+            rule: &ask.rule,
+            duration_ms: ask.duration.millis(),
+            times_out_at: ask.times_out_at,
+            digest: ask.digest(),
+            justification: &ask.justification,
+        },
+    }
+}
+
+/// What is logged where the ids say it all.
+#[derive(Serialize)]
+pub(super) struct NoData {}
+
+/// The entry of a request that ended without a review.
+pub(super) fn ended_entry(request: &Request, kind: EntryKind, actor: ActorField) -> Entry<NoData> {
+    let ids = EntryIds { request: Some(request.id.clone()), ..EntryIds::default() };
+    Entry { kind, actor, ids, data: NoData {} }
+}
+
+/// Times a request out, within the transaction that found it overdue.
+pub(super) async fn time_out(tx: &mut WriteTx, request: Request) -> Result<(), AppError> {
+    let request = request.time_out(tx.now()).map_err(Conflict::AlreadyDecided)?;
+    tx.update_request(&request).await?;
+    Ok(tx.log(&ended_entry(&request, EntryKind::RequestTimedOut, ActorField::System))?)
+}
+
+/// Times out a request that someone wanted to decide too late, and gives the refusal for them.
+pub(super) async fn time_out_instead(mut tx: WriteTx, request: Request) -> AppError {
+    let done = async {
+        time_out(&mut tx, request).await?;
+        Ok::<_, AppError>(tx.commit().await?)
+    };
+    let refused = Conflict::AlreadyDecided(AlreadyDecided { state: RequestStateWord::TimedOut });
+    done.await.err().unwrap_or_else(|| refused.into())
 }

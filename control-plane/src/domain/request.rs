@@ -15,6 +15,9 @@ use super::text::{Text, TextError};
 /// The shortest grant that may be asked for.
 const SHORTEST: Span = Span::from_secs(1);
 
+/// The longest resource, in bytes: with it and the longest justification, an audit entry is still within its limit.
+const MAX_RESOURCE_BYTES: usize = 2_048;
+
 /// What a grant is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AskTarget {
@@ -79,6 +82,9 @@ pub enum AskRefused {
     /// A resource that does not show as what it is.
     #[error(transparent)]
     Resource(TextError),
+    /// A resource over the limit.
+    #[error("the resource has more than {MAX_RESOURCE_BYTES} bytes\nno grant can be made for it")]
+    ResourceTooLong,
     /// Longer than the rule lets a grant be.
     #[error("`{asked}` is more than the rule `{rule}` allows\nask for at most `{max}`")]
     DurationOverMaximum {
@@ -138,6 +144,9 @@ impl Ask {
     ) -> Result<Self, AskRefused> {
         let Asked { service, action, resource, rule } = asked;
         let resource = Text::new(&resource, "resource").map_err(AskRefused::Resource)?;
+        if resource.as_str().len() > MAX_RESOURCE_BYTES {
+            return Err(AskRefused::ResourceTooLong);
+        }
         let justification = Text::new(&new.justification, "justification").map_err(AskRefused::Justification)?;
         let duration = new.duration.unwrap_or(rule.default_duration);
         if duration > rule.max_duration {

@@ -1,0 +1,152 @@
+//! Requests as they are kept. A change of state is guarded by `state = 'pending'`.
+
+use grantmesh_shared::engine::User;
+use grantmesh_shared::id::RequestId;
+use grantmesh_shared::time::Timestamp;
+use sqlx::AssertSqlSafe;
+
+use super::select::Select;
+use super::tx::{Row, Tx, args};
+use super::{StoreError, WriteTx};
+use crate::domain::{Ask, Request, RequestState, RequestStateWord, Text};
+
+const TABLE: (&str, &str) = ("requests", "id");
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, state, requester_issuer, requester_subject, requester_groups, service, action, resource, rule, ",
+            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id ",
+            "FROM requests",
+            $rest
+        )
+    };
+}
+
+/// The request of a row, still without its reviews.
+impl TryFrom<Row> for Request {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let justification = row.text("justification")?;
+        let ask = Ask {
+            requester: User {
+                issuer: row.text("requester_issuer")?.into(),
+                subject: row.text("requester_subject")?.into(),
+            },
+            requester_groups: row.json("requester_groups")?,
+            service: row.text("service")?,
+            action: row.text("action")?,
+            resource: row.text("resource")?,
+            rule: row.text("rule")?,
+            justification: Text::new(&justification, "justification").map_err(|error| row.bad("justification", error))?,
+            duration: row.span("duration_ms")?,
+            policy: row.parsed("policy")?,
+            created_at: row.time("created_at")?,
+            times_out_at: row.time("times_out_at")?,
+        };
+        if row.text("digest")? != ask.digest().to_string() {
+            return Err(row.bad("digest", "it is not the digest of the row's other columns"));
+        }
+        Ok(Self {
+            id: row.parsed("id")?,
+            ask,
+            approvals_needed: row.unsigned("approvals_needed")?,
+            reviews: Vec::new(),
+            state: state(&row)?,
+        })
+    }
+}
+
+fn state(row: &Row) -> Result<RequestState, StoreError> {
+    let word = row.text("state")?;
+    let word = RequestStateWord::parse(&word).ok_or_else(|| row.bad("state", format!("`{word}` is no state")))?;
+    let at = row.opt_time("decided_at")?;
+    let at = || at.ok_or_else(|| row.bad("decided_at", format!("the request is {word} without a time")));
+    Ok(match word {
+        RequestStateWord::Pending => RequestState::Pending,
+        RequestStateWord::Approved => {
+            let grant = row.opt_parsed("grant_id")?.ok_or_else(|| row.bad("grant_id", "it is approved without a grant"))?;
+            RequestState::Approved { at: at()?, grant }
+        }
+        RequestStateWord::Denied => RequestState::Denied { at: at()? },
+        RequestStateWord::TimedOut => RequestState::TimedOut { at: at()? },
+        RequestStateWord::Withdrawn => RequestState::Withdrawn { at: at()? },
+    })
+}
+
+impl Tx {
+    /// A request with its reviews.
+    pub(crate) async fn request(&mut self, id: &RequestId) -> Result<Option<Request>, StoreError> {
+        let found = self.row(TABLE, select!(" WHERE id = $1"), args![id.as_str()]).await?;
+        let mut found: Vec<Request> = found.map(Request::try_from).transpose()?.into_iter().collect();
+        self.load_reviews(&mut found).await?;
+        Ok(found.pop())
+    }
+
+    /// A page of requests with their reviews.
+    pub(crate) async fn requests(&mut self, which: &Select) -> Result<Vec<Request>, StoreError> {
+        let (sql, values) = which.statement(select!(""), "requester");
+        let rows = self.rows(TABLE, AssertSqlSafe(sql), values).await?;
+        let mut found = rows.into_iter().map(Request::try_from).collect::<Result<Vec<_>, _>>()?;
+        self.load_reviews(&mut found).await?;
+        Ok(found)
+    }
+
+    /// Pending requests whose time is over.
+    pub(crate) async fn overdue_requests(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Request>, StoreError> {
+        let sql = select!(" WHERE state = 'pending' AND times_out_at <= $1 ORDER BY times_out_at, id LIMIT $2");
+        let rows = self.rows(TABLE, sql, args![now, limit]).await?;
+        rows.into_iter().map(Request::try_from).collect()
+    }
+
+    /// When the next pending request times out.
+    pub(crate) async fn next_time_out(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT id, times_out_at FROM requests WHERE state = 'pending' ORDER BY times_out_at LIMIT 1";
+        self.row(TABLE, sql, args![]).await?.map(|row| row.time("times_out_at")).transpose()
+    }
+}
+
+impl WriteTx {
+    /// Keeps a new request.
+    pub(crate) async fn insert_request(&mut self, request: &Request) -> Result<(), StoreError> {
+        self.change();
+        let ask = &request.ask;
+        let sql = "INSERT INTO requests (id, state, requester_issuer, requester_subject, requester_groups, service, action, \
+                   resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at) \
+                   VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        let values = args![
+            request.id.as_str(),
+            &*ask.requester.issuer,
+            &*ask.requester.subject,
+            serde_json::json!(ask.requester_groups).to_string(),
+            &*ask.service,
+            &*ask.action,
+            &*ask.resource,
+            &*ask.rule,
+            ask.justification.as_str(),
+            ask.duration,
+            request.approvals_needed,
+            ask.policy.as_str(),
+            ask.digest().to_string(),
+            ask.created_at,
+            ask.times_out_at,
+        ];
+        self.execute(sql, values).await.map(drop)
+    }
+
+    /// Keeps what became of a pending request.
+    pub(crate) async fn update_request(&mut self, request: &Request) -> Result<(), StoreError> {
+        self.change();
+        let sql = "UPDATE requests SET state = $1, decided_at = $2, grant_id = $3, approvals_needed = $4 \
+                   WHERE id = $5 AND state = 'pending'";
+        let values = args![
+            request.state.word().as_str(),
+            request.state.decided_at(),
+            request.state.grant().map(|grant| grant.as_str()),
+            request.approvals_needed,
+            request.id.as_str(),
+        ];
+        self.execute_one("requests", request.id.as_str(), sql, values).await
+    }
+}
