@@ -14,4 +14,5 @@ pub mod clock;
 pub mod domain;
 pub mod identity;
 pub mod keys;
+pub mod push;
 pub mod store;

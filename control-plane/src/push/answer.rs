@@ -1,0 +1,226 @@
+//! The answers to `sync` and `heartbeat`, and the signature that every answer to a filter carries.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
+use grantmesh_shared::wire::signature::{Signature, from_hex};
+use grantmesh_shared::wire::sync::{
+    Applied, Change, HeartbeatAnswer, HeartbeatKind, HeartbeatRequest, Position, SyncAnswer, SyncKind, SyncRequest, VmIdentity,
+};
+use serde::Serialize;
+
+use super::snapshots::Pages;
+use super::table::{Scope, Step};
+use super::{Held, Push};
+use crate::app::{AppError, FilterIdentity};
+
+/// The longest that a question is held, whatever it asks for.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// An answer in exactly the bytes that are signed.
+#[derive(Debug, Clone)]
+pub struct SignedAnswer {
+    /// The body.
+    pub body: Vec<u8>,
+    /// What its header says.
+    pub signature: Signature,
+}
+
+/// Why a filter's question is not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// The filter speaks another version.
+    #[error("version {0} of the protocol is not spoken here\nuse a filter of the same release; this one speaks version {PROTOCOL_VERSION}")]
+    Version(u8),
+    /// Not a nonce.
+    #[error("the nonce is not 32 hexadecimal digits")]
+    Nonce,
+    /// Nothing is loaded, or one thing twice.
+    #[error("the filter names no service, or one twice")]
+    Services,
+    /// A service that the credential does not cover.
+    #[error("the credential does not cover the service `{0}`\nissue one with `grantmesh credential --name NODE --service SERVICE`")]
+    NotCovered(String),
+    /// The filter has applied changes that the store does not have.
+    #[error("the filter is ahead of this control plane's database\nif the database was restored from a backup, begin a new epoch")]
+    Ahead,
+    /// The store cannot be read.
+    #[error("the database cannot be read\nask again")]
+    Unavailable,
+    /// The use case refused or failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+    /// An answer without JSON form; never in practice.
+    #[error("the answer could not be written")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Push {
+    /// Checks what every question of a filter says of itself.
+    ///
+    /// # Errors
+    /// If it is of another version or the credential does not cover it.
+    pub fn check(&self, filter: &FilterIdentity, v: u8, nonce: &str, vm: &VmIdentity) -> Result<(), PushError> {
+        if v != PROTOCOL_VERSION {
+            return Err(PushError::Version(v));
+        }
+        if from_hex::<16>(nonce).is_none() {
+            return Err(PushError::Nonce);
+        }
+        if let Some(service) = vm.services.iter().find(|service| !filter.services.contains(service)) {
+            return Err(PushError::NotCovered(service.chars().take(64).collect()));
+        }
+        let twice = vm.services.iter().enumerate().any(|(at, service)| vm.services.iter().skip(at.saturating_add(1)).any(|other| other == service));
+        if vm.services.is_empty() || twice { Err(PushError::Services) } else { Ok(()) }
+    }
+
+    /// Signs an answer.
+    ///
+    /// # Errors
+    /// Never in practice: every answer has a JSON form.
+    pub fn sign<Answer: Serialize>(&self, answer: &Answer) -> Result<SignedAnswer, PushError> {
+        let body = serde_json::to_vec(answer)?;
+        let signature = self.signing.sign_answer(&body);
+        Ok(SignedAnswer { body, signature })
+    }
+
+    /// Signs the body of an answer that is already written.
+    #[must_use]
+    pub fn sign_body(&self, body: &[u8]) -> Signature {
+        self.signing.sign_answer(body)
+    }
+
+    /// Answers a heartbeat.
+    ///
+    /// # Errors
+    /// If the question is refused or the store cannot be read.
+    pub async fn heartbeat(&self, filter: &FilterIdentity, asked: &HeartbeatRequest) -> Result<SignedAnswer, PushError> {
+        self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
+        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
+        let (position, server_time) = (self.read_table().changed(&Scope::of(&asked.filter.services)), self.now());
+        self.fleet.answered(&asked.filter.vm, server_time);
+        self.sign(&HeartbeatAnswer {
+            v: PROTOCOL_VERSION,
+            kind: HeartbeatKind::Heartbeat,
+            nonce: asked.nonce.clone(),
+            position,
+            server_time,
+            freshness: self.freshness,
+        })
+    }
+
+    /// Answers a long poll: at once if there is something to apply, else when there is or the wait is over.
+    ///
+    /// # Errors
+    /// If the question is refused or the store cannot be read.
+    pub async fn sync(&self, filter: &FilterIdentity, asked: &SyncRequest) -> Result<SignedAnswer, PushError> {
+        self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
+        let scope = Scope::of(&asked.filter.services);
+        let registered = self.interest.register(&scope);
+        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
+        if let Some(page) = asked.page {
+            let begun = self.snapshots.begun(&scope, page.position, self.now());
+            let index = usize::try_from(page.index).unwrap_or(usize::MAX);
+            if let Some(pages) = begun.filter(|pages| index < pages.pages.len()) {
+                return self.page(asked, page.position, &pages, index);
+            }
+            return self.snapshot(asked, &scope);
+        }
+        let wait = Duration::from_millis(asked.wait_ms).min(MAX_WAIT);
+        let held = Held::count(&self.held);
+        let changed = async {
+            while !self.stopping.load(Ordering::Acquire) && self.is_unchanged(&scope, asked.applied.as_ref()) {
+                registered.changed().await;
+            }
+        };
+        // Either the loop ended or the time did; what is sent is decided below, from the table as it is then.
+        let _ = tokio::time::timeout(wait, changed).await;
+        drop(held);
+        self.step(asked, &scope)
+    }
+
+    /// Notes who asks and what it acknowledges, then makes sure that the answer will be from the present state.
+    /// A VM is kept in the store before its first answer, so that no restart forgets one that was told something.
+    async fn contact(&self, filter: &FilterIdentity, vm: &VmIdentity, applied: Option<&Applied>) -> Result<(), PushError> {
+        let mut is_new = false;
+        if !self.fleet.knows(vm, &filter.node) {
+            self.app.vm_seen(filter, vm).await?;
+            is_new = self.fleet.first_contact(vm, &filter.node, self.now());
+        }
+        self.fleet.acknowledged(&vm.vm, applied.map(|applied| applied.position));
+        self.current().await?;
+        if is_new && applied.is_none() {
+            self.fleet.born(&vm.vm, self.position());
+        }
+        Ok(())
+    }
+
+    fn is_unchanged(&self, scope: &Scope, applied: Option<&Applied>) -> bool {
+        self.read_table().is_unchanged(scope, applied)
+    }
+
+    fn step(&self, asked: &SyncRequest, scope: &Scope) -> Result<SignedAnswer, PushError> {
+        let (step, position, table_hash) = {
+            let table = self.read_table();
+            (table.step(scope, asked.applied.as_ref()), table.position(), table.hash(scope))
+        };
+        let change = match step {
+            Step::Ahead => return Err(PushError::Ahead),
+            Step::Snapshot => return self.snapshot(asked, scope),
+            Step::Unchanged => Change::Unchanged,
+            Step::Delta { puts, removes } => Change::Delta { puts, removes },
+        };
+        self.answer(asked, position, table_hash, change)
+    }
+
+    fn snapshot(&self, asked: &SyncRequest, scope: &Scope) -> Result<SignedAnswer, PushError> {
+        let (position, pages) = {
+            let table = self.read_table();
+            if asked.applied.is_some_and(|applied| applied.position > table.position()) {
+                return Err(PushError::Ahead);
+            }
+            (table.position(), self.snapshots.fresh(scope, &table, self.now()))
+        };
+        self.page(asked, position, &pages, 0)
+    }
+
+    fn page(
+        &self,
+        asked: &SyncRequest,
+        position: Position,
+        pages: &Pages,
+        at: usize,
+    ) -> Result<SignedAnswer, PushError> {
+        let last = at.saturating_add(1) >= pages.pages.len();
+        let index = u32::try_from(at).unwrap_or(u32::MAX);
+        let puts = pages.pages.get(at).cloned().unwrap_or_default();
+        self.answer(asked, position, pages.table_hash, Change::Snapshot { index, last, puts })
+    }
+
+    fn answer(
+        &self,
+        asked: &SyncRequest,
+        position: Position,
+        table_hash: TableHash,
+        change: Change,
+    ) -> Result<SignedAnswer, PushError> {
+        let server_time = self.now();
+        self.fleet.answered(&asked.filter.vm, server_time);
+        self.sign(&SyncAnswer {
+            v: PROTOCOL_VERSION,
+            kind: SyncKind::Sync,
+            nonce: asked.nonce.clone(),
+            position,
+            table_hash,
+            server_time,
+            freshness: self.freshness,
+            change,
+        })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.app.settings().clock.now()
+    }
+}

@@ -1,0 +1,317 @@
+//! All items that filters load, in memory, cut by service and indexed by revision.
+//! What a question costs depends on what changed since the filter's position, never on how many items there are.
+//! Pure: filled by [`super::Push`] from the store, asked by `sync` and `heartbeat`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use grantmesh_shared::wire::sync::{Applied, Position};
+use grantmesh_shared::wire::table::Item;
+use grantmesh_shared::wire::{MAX_ANSWER_BYTES, TableHash};
+
+/// The most sums that are remembered per service, to recognise a filter that diverged.
+const MAX_SUMS: usize = 4_096;
+
+/// What an item adds to an answer besides key and body.
+const ITEM_FRAME: usize = 24;
+
+/// What a filter loads: its services, and the items that belong to no service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope(BTreeSet<Box<str>>);
+
+impl Scope {
+    /// The scope of a filter that enforces these services.
+    #[must_use]
+    pub fn of(services: &[String]) -> Self {
+        Self(services.iter().map(|service| service.as_str().into()).collect())
+    }
+
+    /// Its services.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|service| &**service)
+    }
+
+    fn homes(&self) -> impl Iterator<Item = Home> {
+        std::iter::once(None).chain(self.0.iter().cloned().map(Some))
+    }
+}
+
+/// The service that an item belongs to; nothing if it concerns all of them.
+pub type Home = Option<Box<str>>;
+
+/// One item as the store has it: put at a revision, or removed at it.
+#[derive(Debug, Clone)]
+pub struct ItemChange {
+    /// The revision of its last change.
+    pub revision: u64,
+    /// Where it belongs.
+    pub home: Home,
+    /// Its key.
+    pub key: String,
+    /// Its body; nothing if it was removed.
+    pub item: Option<Item>,
+}
+
+/// What a filter needs to be current.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing.
+    Unchanged,
+    /// A step.
+    Delta {
+        /// New and replaced items.
+        puts: Vec<Item>,
+        /// Keys of removed items.
+        removes: Vec<String>,
+    },
+    /// Everything.
+    Snapshot,
+    /// It knows of changes that are not known here.
+    Ahead,
+}
+
+#[derive(Debug, Default)]
+struct Slice {
+    live: HashMap<Arc<str>, Live>,
+    gone: HashMap<Arc<str>, u64>,
+    /// The latest change of each key, live or gone.
+    changes: BTreeSet<(u64, Arc<str>)>,
+    sum: TableHash,
+    /// The sum after each revision that changed it, as far back as it is known.
+    sums: BTreeMap<u64, TableHash>,
+    changed: u64,
+}
+
+#[derive(Debug)]
+struct Live {
+    revision: u64,
+    item: Arc<Item>,
+    hash: TableHash,
+}
+
+impl Slice {
+    /// Forgets a key; gives the revision of its last change.
+    fn take(&mut self, key: &str) -> Option<u64> {
+        let live = self.live.remove(key).map(|live| {
+            self.sum = self.sum.minus(live.hash);
+            live.revision
+        });
+        let revision = live.or_else(|| self.gone.remove(key))?;
+        self.changes.remove(&(revision, Arc::from(key)));
+        Some(revision)
+    }
+
+    fn put(&mut self, revision: u64, item: Item) {
+        let key: Arc<str> = Arc::from(item.key.as_str());
+        let hash = item.hash();
+        self.take(&key);
+        self.sum = self.sum.plus(hash);
+        self.changes.insert((revision, Arc::clone(&key)));
+        self.live.insert(key, Live { revision, item: Arc::new(item), hash });
+        self.changed = self.changed.max(revision);
+    }
+
+    fn remove(&mut self, revision: u64, key: &str) {
+        self.take(key);
+        let key: Arc<str> = Arc::from(key);
+        self.changes.insert((revision, Arc::clone(&key)));
+        self.gone.insert(key, revision);
+        self.changed = self.changed.max(revision);
+    }
+
+    fn remember_sum(&mut self) {
+        self.sums.insert(self.changed, self.sum);
+        while self.sums.len() > MAX_SUMS {
+            self.sums.pop_first();
+        }
+    }
+
+    /// Forgets removals at or before the floor: no delta begins before it.
+    fn prune(&mut self, floor: u64) {
+        let old: Vec<Arc<str>> = self.gone.iter().filter(|(_, at)| **at <= floor).map(|(key, _)| Arc::clone(key)).collect();
+        for key in old {
+            self.take(&key);
+        }
+    }
+}
+
+/// The items.
+#[derive(Debug)]
+pub struct PushTable {
+    position: Position,
+    floor: u64,
+    /// From this revision on every sum is known.
+    known_from: u64,
+    slices: BTreeMap<Home, Slice>,
+    homes: HashMap<Arc<str>, Home>,
+}
+
+impl PushTable {
+    /// A table with what the store holds at `position`; deltas begin at `floor` or later.
+    #[must_use]
+    pub fn load(position: Position, floor: u64, items: Vec<ItemChange>) -> Self {
+        let known_from = items.iter().map(|change| change.revision).max().unwrap_or(0);
+        let mut table = Self { position, floor, known_from, slices: BTreeMap::new(), homes: HashMap::new() };
+        table.apply(position, floor, items);
+        table
+    }
+
+    /// Brings the table to `position`; gives the homes that changed.
+    pub fn apply(&mut self, position: Position, floor: u64, items: Vec<ItemChange>) -> HashSet<Home> {
+        let mut changed = HashSet::new();
+        for ItemChange { revision, home, key, item } in items {
+            if let Some(earlier) = self.homes.get(key.as_str()).filter(|earlier| **earlier != home).cloned() {
+                self.slices.entry(earlier.clone()).or_default().remove(revision, &key);
+                changed.insert(earlier);
+            }
+            let slice = self.slices.entry(home.clone()).or_default();
+            self.homes.insert(Arc::from(key.as_str()), home.clone());
+            match item {
+                Some(item) => slice.put(revision, item),
+                None => slice.remove(revision, &key),
+            }
+            changed.insert(home);
+        }
+        for home in &changed {
+            self.slices.entry(home.clone()).or_default().remember_sum();
+        }
+        if floor > self.floor {
+            self.floor = floor;
+            self.slices.values_mut().for_each(|slice| slice.prune(floor));
+            let slices = &self.slices;
+            self.homes.retain(|key, home| {
+                slices.get(home).is_some_and(|slice| slice.live.contains_key(key) || slice.gone.contains_key(key))
+            });
+        }
+        self.position = position;
+        changed
+    }
+
+    /// The point up to which everything is known here.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    fn slices(&self, scope: &Scope) -> impl Iterator<Item = &Slice> {
+        scope.homes().filter_map(|home| self.slices.get(&home))
+    }
+
+    /// The point of the last change of anything in the scope.
+    #[must_use]
+    pub fn changed(&self, scope: &Scope) -> Position {
+        let revision = self.slices(scope).map(|slice| slice.changed).max().unwrap_or(0);
+        Position { epoch: self.position.epoch, revision }
+    }
+
+    /// The hash of everything in the scope.
+    #[must_use]
+    pub fn hash(&self, scope: &Scope) -> TableHash {
+        self.slices(scope).fold(TableHash::default(), |sum, slice| sum.plus(slice.sum))
+    }
+
+    /// The hash that the scope had at a revision, where that is known.
+    fn hash_at(&self, scope: &Scope, revision: u64) -> Option<TableHash> {
+        if revision < self.known_from {
+            return None;
+        }
+        self.slices(scope).try_fold(TableHash::default(), |sum, slice| {
+            let at = if revision >= slice.changed {
+                slice.sum
+            } else if let Some((_, at)) = slice.sums.range(..=revision).next_back() {
+                *at
+            } else if slice.sums.len() < MAX_SUMS {
+                // Nothing of this slice was there yet.
+                TableHash::default()
+            } else {
+                return None;
+            };
+            Some(sum.plus(at))
+        })
+    }
+
+    /// Whether a filter that applied this needs nothing: [`Self::step`] without making the step.
+    #[must_use]
+    pub fn is_unchanged(&self, scope: &Scope, applied: Option<&Applied>) -> bool {
+        applied.is_some_and(|applied| self.follows(scope, applied) && self.changed(scope).revision <= applied.position.revision)
+    }
+
+    /// Whether what the filter applied is a state that the scope had, as far as that is known.
+    fn follows(&self, scope: &Scope, applied: &Applied) -> bool {
+        let known = self.hash_at(scope, applied.position.revision);
+        applied.position.epoch == self.position.epoch
+            && applied.position <= self.position
+            && known.is_none_or(|hash| hash == applied.table_hash)
+    }
+
+    /// What a filter that applied this needs.
+    #[must_use]
+    pub fn step(&self, scope: &Scope, applied: Option<&Applied>) -> Step {
+        let Some(applied) = applied else { return Step::Snapshot };
+        if applied.position > self.position {
+            return Step::Ahead;
+        }
+        if !self.follows(scope, applied) {
+            return Step::Snapshot;
+        }
+        let from = applied.position.revision;
+        if self.changed(scope).revision <= from {
+            return Step::Unchanged;
+        }
+        if from < self.floor { Step::Snapshot } else { self.delta(scope, from) }
+    }
+
+    /// The changes after a revision, or everything where that many do not fit into one answer.
+    fn delta(&self, scope: &Scope, from: u64) -> Step {
+        let (mut puts, mut removes, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+        for slice in self.slices(scope) {
+            for (_, key) in slice.changes.range((from.saturating_add(1), Arc::from(""))..) {
+                match slice.live.get(key) {
+                    Some(live) => {
+                        bytes = bytes.saturating_add(item_bytes(&live.item));
+                        puts.push(Item::clone(&live.item));
+                    }
+                    None => {
+                        bytes = bytes.saturating_add(key.len()).saturating_add(ITEM_FRAME);
+                        removes.push(key.to_string());
+                    }
+                }
+                if bytes > MAX_ANSWER_BYTES {
+                    return Step::Snapshot;
+                }
+            }
+        }
+        // An item that moved between two slices of the scope is put in one and removed in the other.
+        let put: HashSet<&str> = puts.iter().map(|item| item.key.as_str()).collect();
+        removes.retain(|key| !put.contains(key.as_str()));
+        Step::Delta { puts, removes }
+    }
+
+    /// Everything in the scope, in pages that fit into an answer; at least one.
+    #[must_use]
+    pub fn pages(&self, scope: &Scope) -> Vec<Vec<Item>> {
+        let mut items: Vec<&Arc<Item>> = self.slices(scope).flat_map(|slice| slice.live.values()).map(|live| &live.item).collect();
+        // Services first, then in the order of their making; the same pages for the same state.
+        items.sort_unstable_by(|one, two| (!one.key.starts_with("service/"), &one.key).cmp(&(!two.key.starts_with("service/"), &two.key)));
+        let (mut pages, mut bytes) = (vec![Vec::new()], 0_usize);
+        for item in items {
+            let more = item_bytes(item);
+            if bytes.saturating_add(more) > MAX_ANSWER_BYTES && bytes > 0 {
+                pages.push(Vec::new());
+                bytes = 0;
+            }
+            bytes = bytes.saturating_add(more);
+            if let Some(page) = pages.last_mut() {
+                page.push(Item::clone(item));
+            }
+        }
+        pages
+    }
+}
+
+fn item_bytes(item: &Item) -> usize {
+    item.key.len().saturating_add(item.body.get().len()).saturating_add(ITEM_FRAME)
+}
+
+#[cfg(test)]
+mod tests;
