@@ -1,0 +1,272 @@
+//! The plugin's configuration: one strict JSON text, read by `root` when the proxy delivers it.
+//! An unreadable text is refused to the proxy; a readable one with wrong values makes a filter that denies and says why.
+
+use grantmesh_shared::wire::signature::from_hex;
+use serde::Deserialize;
+
+use crate::question::PinnedKey;
+
+/// The longest configuration that is looked at.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// The most services of one filter.
+const MAX_SERVICES: usize = 256;
+
+/// A checked configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The proxy's cluster that leads to the control plane.
+    pub cluster: String,
+    /// The `:authority` of callouts.
+    pub authority: String,
+    /// The services whose calls are decided here. Never empty.
+    pub services: Vec<String>,
+    /// The control plane's public keys. Never empty.
+    pub keys: Vec<PinnedKey>,
+    /// The filter's credential, sent as a bearer token.
+    pub credential: String,
+    /// Where people and tools reach the control plane; without a trailing slash.
+    pub public_url: String,
+    /// Raised when a text that the proxy once refused is delivered again.
+    pub generation: u64,
+    /// The key under which `jwt_authn` puts the verified claims into its metadata.
+    pub identity_key: String,
+    /// Whether the peer is taken from the filter state that a waypoint's listener sets, and not from TLS.
+    pub waypoint: bool,
+    /// Whether CORS preflights pass without a decision.
+    pub cors_preflight: bool,
+}
+
+/// Why a configuration is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Not JSON of the known form.
+    #[error("the plugin configuration cannot be read: {0}")]
+    Unreadable(String),
+    /// A value that cannot be worked with.
+    #[error("`{field}` of the plugin configuration {problem}")]
+    Value {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it and what to write.
+        problem: String,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    #[serde(default = "grantmesh")]
+    cluster: String,
+    #[serde(default = "grantmesh")]
+    authority: String,
+    services: Vec<String>,
+    keys: Vec<String>,
+    credential: String,
+    public_url: String,
+    #[serde(default)]
+    generation: u64,
+    #[serde(default)]
+    identity: IdentityText,
+    #[serde(default)]
+    waypoint: bool,
+    #[serde(default)]
+    cors_preflight: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IdentityText {
+    #[serde(default = "jwt_payload")]
+    provider_metadata: String,
+}
+
+impl Default for IdentityText {
+    fn default() -> Self {
+        Self {
+            provider_metadata: jwt_payload(),
+        }
+    }
+}
+
+fn grantmesh() -> String {
+    "grantmesh".to_owned()
+}
+
+fn jwt_payload() -> String {
+    "jwt_payload".to_owned()
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`] if it is not JSON of the known form, else the first value that is wrong.
+    pub fn parse(text: &[u8]) -> Result<Self, ConfigError> {
+        if text.len() > MAX_BYTES {
+            return Err(ConfigError::Unreadable("it is over 256 KiB".to_owned()));
+        }
+        let text: Text = serde_json::from_slice(text)
+            .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
+        for (field, value) in [
+            ("cluster", &text.cluster),
+            ("authority", &text.authority),
+            ("credential", &text.credential),
+        ] {
+            if !is_word(value) {
+                return Err(wrong(field, "is empty or has spaces or other characters that a header cannot carry"));
+            }
+        }
+        if text.identity.provider_metadata.is_empty() {
+            return Err(wrong(
+                "identity.provider_metadata",
+                "is empty\nwrite what `payload_in_metadata` says in the `jwt_authn` filter",
+            ));
+        }
+        let services = checked_services(text.services)?;
+        if text.keys.is_empty() {
+            return Err(wrong("keys", "is empty\nadd the public key that `grantmesh keygen` prints"));
+        }
+        let keys = text.keys.iter().map(|key| checked_key(key)).collect::<Result<_, _>>()?;
+        let public_url = text.public_url.trim_end_matches('/');
+        let is_url = is_word(public_url)
+            && ["http://", "https://"].iter().any(|scheme| {
+                public_url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty())
+            })
+            && !public_url.contains(['?', '#', '"']);
+        if !is_url {
+            return Err(wrong("public_url", "is not a URL\nwrite it like `https://grantmesh.example`"));
+        }
+        Ok(Self {
+            cluster: text.cluster,
+            authority: text.authority,
+            services,
+            keys,
+            credential: text.credential,
+            public_url: public_url.to_owned(),
+            generation: text.generation,
+            identity_key: text.identity.provider_metadata,
+            waypoint: text.waypoint,
+            cors_preflight: text.cors_preflight,
+        })
+    }
+
+    /// The service of every call, if only one is configured.
+    #[must_use]
+    pub fn only_service(&self) -> Option<&str> {
+        match self.services.as_slice() {
+            [service] => Some(service),
+            _ => None,
+        }
+    }
+}
+
+fn wrong(field: &'static str, problem: &str) -> ConfigError {
+    ConfigError::Value {
+        field,
+        problem: problem.to_owned(),
+    }
+}
+
+fn checked_services(services: Vec<String>) -> Result<Vec<String>, ConfigError> {
+    if services.is_empty() || services.len() > MAX_SERVICES {
+        return Err(wrong("services", "must name 1 to 256 services"));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for service in &services {
+        let plain = (1..=128).contains(&service.len())
+            && !service.chars().any(|letter| letter.is_control() || letter.is_whitespace());
+        if !plain {
+            return Err(wrong("services", "has a name that is empty, over 128 bytes, or has spaces"));
+        }
+        if seen.contains(&service.as_str()) {
+            return Err(wrong("services", &format!("names `{service}` twice")));
+        }
+        seen.push(service);
+    }
+    Ok(services)
+}
+
+fn checked_key(text: &str) -> Result<PinnedKey, ConfigError> {
+    from_hex::<32>(text)
+        .and_then(|bytes| PinnedKey::new(&bytes))
+        .ok_or_else(|| {
+            let shown: String = text.chars().take(80).collect();
+            wrong(
+                "keys",
+                &format!("has `{shown}`, which is not a public key\nwrite the 64 hexadecimal digits that `grantmesh keygen` prints"),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    // The public key of RFC 8032's first test.
+    const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+    fn fine() -> Value {
+        json!({
+            "services": ["payments"],
+            "keys": [KEY],
+            "credential": "a.b.c",
+            "public_url": "http://127.0.0.1:8080/",
+        })
+    }
+
+    fn parse(value: &Value) -> Result<Config, ConfigError> {
+        Config::parse(value.to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let config = parse(&fine()).unwrap();
+        assert_eq!((config.cluster.as_str(), config.authority.as_str()), ("grantmesh", "grantmesh"));
+        assert_eq!(config.identity_key, "jwt_payload");
+        assert_eq!(config.public_url, "http://127.0.0.1:8080");
+        assert_eq!(config.only_service(), Some("payments"));
+        assert!(!config.waypoint && !config.cors_preflight);
+    }
+
+    #[test]
+    fn unreadable_and_wrong_are_different_things() {
+        let with = |field: &str, value: Value| {
+            let mut config = fine();
+            config[field] = value;
+            parse(&config)
+        };
+        for text in ["", "{", "[]", "null", "\"x\"", "{\"services\":[\"a\"]}"] {
+            assert!(matches!(Config::parse(text.as_bytes()), Err(ConfigError::Unreadable(_))), "{text}");
+        }
+        assert!(matches!(Config::parse(b"\xff"), Err(ConfigError::Unreadable(_))));
+        let unknown = with("servces", json!([])).unwrap_err().to_string();
+        assert!(unknown.contains("servces"), "{unknown}");
+        assert!(matches!(with("waypoint", json!("yes")), Err(ConfigError::Unreadable(_))));
+        for (field, value) in [
+            ("services", json!([])),
+            ("services", json!(["a", "a"])),
+            ("services", json!([""])),
+            ("services", json!(["a b"])),
+            ("keys", json!([])),
+            ("keys", json!(["00"])),
+            ("keys", json!(["00".repeat(32)])),
+            ("credential", json!("")),
+            ("credential", json!("a\r\nx: y")),
+            ("cluster", json!("")),
+            ("public_url", json!("grantmesh.example")),
+            ("public_url", json!("https://")),
+            ("public_url", json!("https://a/?b")),
+            ("identity", json!({"provider_metadata": ""})),
+        ] {
+            let error = with(field, value.clone()).unwrap_err();
+            assert!(
+                matches!(&error, ConfigError::Value { field: named, .. } if named.starts_with(field)),
+                "{field} {value}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! One call, from its headers to "continue" or a reply, with the event for the records: pure, total, no host.
+//! Called by `http` in Envoy and by tests and simulators natively. Whatever is missing, late or strange refuses.
+
+mod request;
+
+use grantmesh_shared::engine::{
+    Ambiguity, Audit, Basis, Call, Criticality, Decision, Matched, Permit, Principal, Reason,
+    Refusal, decide,
+};
+use grantmesh_shared::id::DecisionId;
+use grantmesh_shared::wire::problem::ProblemReason;
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+
+use crate::clock::Mono;
+use crate::config::Config;
+use crate::headers::Headers;
+use crate::identity::{Identity, IdentityError};
+use crate::reply::{Reply, Telling};
+use crate::sync::Sync;
+use request::Request;
+
+/// What a call is decided from.
+#[derive(Debug, Clone, Copy)]
+pub struct Knowledge<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The table, the control plane's time, and how fresh they are.
+    pub sync: &'a Sync,
+    /// Whether one more record can be kept.
+    pub records_have_room: bool,
+    /// Now.
+    pub mono: Mono,
+}
+
+/// What becomes of a call.
+#[derive(Debug)]
+pub enum Outcome<'a> {
+    /// It goes on undecided: a CORS preflight, where the configuration says so.
+    Preflight,
+    /// It goes on.
+    Allow {
+        /// Whose call it was.
+        service: &'a str,
+        /// What to record, if this is recorded.
+        event: Option<Box<DecisionEvent>>,
+    },
+    /// It is answered here.
+    Refuse {
+        /// Whose call it was: a service of the configuration or, if it is none's, nothing.
+        service: Option<&'a str>,
+        /// `Ask` or `Deny`.
+        word: DecisionWord,
+        /// The first reason's code.
+        reason: &'static str,
+        /// What to record.
+        event: Box<DecisionEvent>,
+        /// The answer.
+        reply: Reply,
+    },
+}
+
+/// A refusal that the engine knows nothing of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum OwnReason {
+    #[error("the filter has no table yet: it has not heard from the control plane since it started")]
+    NotReady,
+    #[error("the filter has not heard from the control plane for longer than a {} call allows", .0.as_str())]
+    Stale(Criticality),
+    #[error("decision records cannot be delivered and no more can be kept")]
+    RecordsBacklog,
+    #[error(transparent)]
+    BadIdentity(IdentityError),
+    #[error("no service is served under this authority")]
+    UnknownHost,
+}
+
+impl OwnReason {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::NotReady => "not_ready",
+            Self::Stale(_) => "stale",
+            Self::RecordsBacklog => "records_backlog",
+            Self::BadIdentity(_) => "bad_identity",
+            Self::UnknownHost => "unknown_host",
+        }
+    }
+}
+
+/// Why a call is refused, from the engine or from here.
+enum Cause<'t> {
+    Own(OwnReason, Option<Matched<'t>>),
+    Ambiguous(Ambiguity),
+    Engine(DecisionWord, Refusal<'t>),
+}
+
+/// Decides one call. `id` is drawn only where something is recorded or answered.
+pub fn run<'a>(
+    knowledge: Knowledge<'a>,
+    headers: &Headers<'_>,
+    identity: &Result<Identity<'_>, IdentityError>,
+    id: impl FnOnce() -> DecisionId,
+) -> Outcome<'a> {
+    let mut request = Request::read(headers);
+    let service = match knowledge.config.only_service() {
+        Some(only) => Some(only),
+        None => service_by_host(knowledge, &request),
+    };
+    let flow = Flow { knowledge, service, identity };
+    if knowledge.config.cors_preflight && request.is_preflight() && request.ambiguity.is_none() {
+        return Outcome::Preflight;
+    }
+    match flow.judge(&mut request) {
+        Ok((permit, recorded)) => Outcome::Allow {
+            service: service.unwrap_or_default(),
+            event: recorded.then(|| flow.allowed(&request, &permit, id())),
+        },
+        Err(cause) => flow.refused(&request, cause, id()),
+    }
+}
+
+/// The configured service that the table says is called by the request's host.
+fn service_by_host<'a>(knowledge: Knowledge<'a>, request: &Request<'_>) -> Option<&'a str> {
+    let table = knowledge.sync.table()?;
+    let host = request.host()?;
+    knowledge.config.services.iter().map(String::as_str).find(|name| {
+        table.service(name).is_some_and(|service| {
+            service.hosts().iter().any(|known| known.as_bytes().eq_ignore_ascii_case(host))
+        })
+    })
+}
+
+struct Flow<'a, 'c> {
+    knowledge: Knowledge<'a>,
+    service: Option<&'a str>,
+    identity: &'c Result<Identity<'c>, IdentityError>,
+}
+
+impl<'a> Flow<'a, '_> {
+    fn judge(&self, request: &mut Request<'_>) -> Result<(Permit<'a>, bool), Cause<'a>> {
+        let Knowledge { sync, mono, .. } = self.knowledge;
+        if let Some(ambiguity) = request.ambiguity {
+            return Err(Cause::Ambiguous(ambiguity));
+        }
+        let own = |reason| Cause::Own(reason, None);
+        let identity = self.identity.as_ref().map_err(|error| own(OwnReason::BadIdentity(*error)))?;
+        let principal = Principal {
+            user: identity.user,
+            groups: &identity.groups,
+            workload: identity.workload,
+        };
+        let call = Call::new(self.service.unwrap_or_default(), request.method, request.target, principal)
+            .map_err(Cause::Ambiguous)?;
+        // Canonical by now, so what stands before the query is the path.
+        request.path = std::str::from_utf8(request.target_without_query()).ok();
+        let (Some(table), Some(now)) = (sync.table(), sync.now(mono)) else {
+            return Err(own(OwnReason::NotReady));
+        };
+        if self.service.is_none() {
+            return Err(own(OwnReason::UnknownHost));
+        }
+        let decision = decide(table, &call, now);
+        let matched = match &decision {
+            Decision::Allow(permit) => permit.matched(),
+            Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched.as_ref(),
+        };
+        let criticality = matched.map_or(Criticality::Standard, |matched| matched.action.criticality);
+        let is_ambiguous = matches!(
+            &decision,
+            Decision::Deny(refusal) if matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)])
+        );
+        if !is_ambiguous && !sync.is_fresh(criticality, mono) {
+            return Err(Cause::Own(OwnReason::Stale(criticality), matched.cloned()));
+        }
+        let permit = match decision {
+            Decision::Allow(permit) => permit,
+            Decision::Ask(refusal) => return Err(Cause::Engine(DecisionWord::Ask, refusal)),
+            Decision::Deny(refusal) => return Err(Cause::Engine(DecisionWord::Deny, refusal)),
+        };
+        let recorded = match permit.basis() {
+            Basis::Grant(_) => true,
+            Basis::Role(_) => permit.matched().is_none_or(|matched| matched.action.audit == Audit::All),
+            Basis::Unmatched => false,
+        };
+        if recorded && !self.knowledge.records_have_room && criticality != Criticality::Low {
+            return Err(Cause::Own(OwnReason::RecordsBacklog, permit.matched().cloned()));
+        }
+        Ok((permit, recorded))
+    }
+
+    fn allowed(&self, request: &Request<'_>, permit: &Permit<'_>, id: DecisionId) -> Box<DecisionEvent> {
+        let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
+        match permit.basis() {
+            Basis::Grant(grant) => event.grant = Some(grant.id.clone()),
+            Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
+            Basis::Unmatched => {}
+        }
+        event
+    }
+
+    fn refused(&self, request: &Request<'_>, cause: Cause<'_>, id: DecisionId) -> Outcome<'a> {
+        let engine_reason = |reason: &Reason| ProblemReason {
+            code: reason.code().to_owned(),
+            detail: reason.to_string(),
+        };
+        let (status, code, title, word, first, reasons, matched, rules) = match cause {
+            Cause::Own(reason, matched) => {
+                let reasons = vec![ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() }];
+                (403, reason.code(), "call refused", DecisionWord::Deny, reason.code(), reasons, matched, Vec::new())
+            }
+            Cause::Ambiguous(ambiguity) => ambiguous(ambiguity),
+            Cause::Engine(word, refusal) => match refusal.reasons.as_slice() {
+                [Reason::Ambiguous(ambiguity)] => ambiguous(*ambiguity),
+                reasons => {
+                    let first = reasons.first().map_or("denied", Reason::code);
+                    let (code, title) = match word {
+                        DecisionWord::Ask => ("approval_required", "approval required"),
+                        DecisionWord::Allow | DecisionWord::Deny => ("denied", "call refused"),
+                    };
+                    let rules = refusal.rules.iter().map(|rule| rule.name.to_string()).collect();
+                    let reasons = reasons.iter().map(engine_reason).collect();
+                    (403, code, title, word, first, reasons, refusal.matched, rules)
+                }
+            },
+        };
+        let mut event = self.event(request, matched.as_ref(), word, id);
+        event.reasons = reasons.iter().map(|reason| reason.code.clone()).collect();
+        let matched = matched.as_ref().map(|matched| (&*matched.action.name, matched.resource.as_str()));
+        let telling = Telling {
+            status,
+            code,
+            title,
+            word,
+            decision_id: event.id.to_string(),
+            service: &event.service,
+            matched,
+            rules,
+            reasons,
+            public_url: &self.knowledge.config.public_url,
+            grpc: request.grpc,
+        };
+        let reply = telling.reply();
+        Outcome::Refuse {
+            service: self.service,
+            word,
+            reason: first,
+            event,
+            reply,
+        }
+    }
+
+    fn event(
+        &self,
+        request: &Request<'_>,
+        matched: Option<&Matched<'_>>,
+        decision: DecisionWord,
+        id: DecisionId,
+    ) -> Box<DecisionEvent> {
+        let identity = self.identity.as_ref().ok();
+        let user = identity.and_then(|identity| identity.user);
+        Box::new(DecisionEvent {
+            id,
+            decision,
+            service: self.service.unwrap_or_default().to_owned(),
+            action: matched.map(|matched| request::shortened(&matched.action.name, 256)),
+            resource: matched.map(|matched| request::shortened(&matched.resource, 1_024)),
+            method: request::escaped(request.method, 32),
+            path: match request.path {
+                Some(path) => request::shortened(path, 2_048),
+                None => request::escaped(request.target_without_query(), 512),
+            },
+            issuer: user.map(|(issuer, _)| issuer.to_owned()),
+            subject: user.map(|(_, subject)| subject.to_owned()),
+            workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
+            grant: None,
+            binding: None,
+            reasons: Vec::new(),
+            request_id: request.request_id(),
+            position: self.knowledge.sync.position(),
+        })
+    }
+}
+
+type RefusalParts<'t> = (
+    u16,
+    &'static str,
+    &'static str,
+    DecisionWord,
+    &'static str,
+    Vec<ProblemReason>,
+    Option<Matched<'t>>,
+    Vec<String>,
+);
+
+fn ambiguous<'t>(ambiguity: Ambiguity) -> RefusalParts<'t> {
+    let reasons = vec![ProblemReason {
+        code: ambiguity.code().to_owned(),
+        detail: Reason::Ambiguous(ambiguity).to_string(),
+    }];
+    (400, "ambiguous_call", "ambiguous call", DecisionWord::Deny, ambiguity.code(), reasons, None, Vec::new())
+}
+
+#[cfg(test)]
+mod tests;

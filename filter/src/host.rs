@@ -1,0 +1,253 @@
+//! The only way to the proxy: raw calls of its interface, each giving a `Result` for every status, bytes in and out.
+//! The SDK's own wrappers panic on statuses that callers can provoke, and turn headers into text; only its callout is
+//! used, because its dispatcher panics on answers to callouts that it did not make itself.
+
+#![expect(
+    unsafe_code,
+    reason = "the proxy's interface is raw functions over pointers; nothing outside this module touches them"
+)]
+
+use std::time::Duration;
+
+use crate::clock::Mono;
+use crate::headers;
+
+/// Why the proxy did not do what it was asked to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the proxy refused `{call}` with status {status}")]
+pub(crate) struct HostError {
+    call: &'static str,
+    status: u32,
+}
+
+type Result<T> = std::result::Result<T, HostError>;
+
+/// Which header map.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Map {
+    Request = 0,
+    CalloutAnswer = 6,
+}
+
+/// Which buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Buffer {
+    CalloutAnswer = 4,
+    PluginConfiguration = 7,
+}
+
+/// How loud a message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    Info = 2,
+    Warn = 3,
+    Error = 4,
+}
+
+/// A counter only grows; a gauge is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MetricKind {
+    Counter = 0,
+    Gauge = 1,
+}
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const BAD_ARGUMENT: u32 = 2;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+}
+
+/// WASI's name of the clock that is never set.
+const MONOTONIC: u32 = 1;
+
+fn done(call: &'static str, status: u32) -> Result<()> {
+    if status == OK {
+        Ok(())
+    } else {
+        Err(HostError { call, status })
+    }
+}
+
+/// Bytes that the proxy wrote into memory that it asked this module for.
+fn taken(call: &'static str, ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Option<Vec<u8>>> {
+    let mut data: *mut u8 = std::ptr::null_mut();
+    let mut size = 0_usize;
+    match ask(&raw mut data, &raw mut size) {
+        OK if data.is_null() => Ok(Some(Vec::new())),
+        // SAFETY: the proxy allocates by this module's exported `proxy_on_memory_allocate`, which gives a leaked box of
+        // exactly `size` bytes, and hands it over for good.
+        OK => Ok(Some(unsafe { Vec::from_raw_parts(data, size, size) })),
+        NOT_FOUND => Ok(None),
+        status => Err(HostError { call, status }),
+    }
+}
+
+/// The proxy's monotonic time.
+pub(crate) fn monotonic() -> Result<Mono> {
+    let mut nanos = 0_u64;
+    // SAFETY: the pointer is to a live local.
+    let status = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanos) };
+    done("clock_time_get", status).map(|()| Mono::from_nanos(nanos))
+}
+
+/// Writes to the proxy's log. If even that fails there is nobody left to tell.
+pub(crate) fn log(level: Level, message: &str) {
+    // SAFETY: pointer and length are of one live string.
+    let _status = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
+}
+
+/// Has `on_tick` called with this period from now on.
+pub(crate) fn set_tick_period(period: Duration) -> Result<()> {
+    let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+    // SAFETY: no pointers.
+    done("set_tick_period", unsafe { proxy_set_tick_period_milliseconds(millis) })
+}
+
+/// A whole buffer; nothing if there is none.
+pub(crate) fn buffer(buffer: Buffer) -> Result<Option<Vec<u8>>> {
+    taken("get_buffer_bytes", |data, size| {
+        // SAFETY: both pointers are to live locals of `taken`.
+        unsafe { proxy_get_buffer_bytes(buffer as u32, 0, u32::MAX as usize, data, size) }
+    })
+}
+
+/// A whole header map in its serialised form, for [`crate::headers::Headers`].
+pub(crate) fn header_map(map: Map) -> Result<Vec<u8>> {
+    let bytes = taken("get_header_map_pairs", |data, size| {
+        // SAFETY: both pointers are to live locals of `taken`.
+        unsafe { proxy_get_header_map_pairs(map as u32, data, size) }
+    });
+    bytes.map(Option::unwrap_or_default)
+}
+
+/// A property; nothing if the proxy has none. The parts of `path` are separated by zero bytes.
+pub(crate) fn property(path: &str) -> Result<Option<Vec<u8>>> {
+    taken("get_property", |data, size| {
+        // SAFETY: `path` is live, and both pointers are to live locals of `taken`.
+        unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }
+    })
+}
+
+/// Answers the call of the current context here.
+pub(crate) fn send_local_response(
+    status: u16,
+    details: &str,
+    reply_headers: &[(&[u8], &[u8])],
+    body: &[u8],
+    grpc_status: i32,
+) -> Result<()> {
+    let map = headers::serialise(reply_headers);
+    // SAFETY: every pointer goes with its length and outlives the call.
+    let status = unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            map.as_ptr(),
+            map.len(),
+            grpc_status,
+        )
+    };
+    done("send_local_response", status)
+}
+
+/// Whether the proxy lets this module make callouts at all.
+///
+/// The SDK panics on every status but three, so it must not be the one to find out. A callout to no cluster is refused
+/// as a bad argument where callouts are possible, and has no other effect.
+pub(crate) fn can_call_out() -> Result<()> {
+    let (empty, mut token) = (headers::serialise(&[]), 0_u32);
+    // SAFETY: every pointer goes with its length and outlives the call.
+    let status = unsafe {
+        proxy_http_call(
+            empty.as_ptr(),
+            0,
+            empty.as_ptr(),
+            empty.len(),
+            empty.as_ptr(),
+            0,
+            empty.as_ptr(),
+            empty.len(),
+            1_000,
+            &raw mut token,
+        )
+    };
+    if status == BAD_ARGUMENT {
+        Ok(())
+    } else {
+        Err(HostError { call: "http_call", status })
+    }
+}
+
+/// Sends a callout; gives back its token. Only after [`can_call_out`].
+pub(crate) fn call_out(
+    cluster: &str,
+    call_headers: Vec<(&str, &str)>,
+    body: &[u8],
+    timeout: Duration,
+) -> Result<u32> {
+    proxy_wasm::hostcalls::dispatch_http_call(cluster, call_headers, Some(body), Vec::new(), timeout)
+        .map_err(|status| HostError { call: "http_call", status: status as u32 })
+}
+
+/// The id of a metric.
+pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32> {
+    let mut id = 0_u32;
+    // SAFETY: `name` is live, and the pointer is to a live local.
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
+    done("define_metric", status).map(|()| id)
+}
+
+/// Adds to a counter. Zero is not passed on: the proxy takes it for a mistake.
+pub(crate) fn increment_metric(id: u32, by: u64) -> Result<()> {
+    match i64::try_from(by).unwrap_or(i64::MAX) {
+        0 => Ok(()),
+        // SAFETY: no pointers.
+        by => done("increment_metric", unsafe { proxy_increment_metric(id, by) }),
+    }
+}
+
+/// Sets a gauge.
+pub(crate) fn record_metric(id: u32, value: u64) -> Result<()> {
+    // SAFETY: no pointers.
+    done("record_metric", unsafe { proxy_record_metric(id, value) })
+}

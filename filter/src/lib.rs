@@ -1,0 +1,56 @@
+//! The Envoy filter: decides each call from a table that it keeps current by itself, without a network call on the
+//! request path. Compiled to wasm32 it is the module that Envoy loads; natively it is a library of the pure parts
+//! for tests, benches and the fleet simulator. It never panics: Envoy would leave every paused stream hanging.
+//!
+//! ```text
+//!                     Envoy's worker (one VM each)
+//!  ┌───────────────────────────────────────────────────────────────────────┐
+//!  │  on_configure ─► root ──tick, answers──► plugin ── sync ──► table     │
+//!  │                   │ ▲                     │  └──── records ◄─┐        │
+//!  │            callouts, metrics              │                  │ event  │
+//!  │                   ▼ │                     ▼                  │        │
+//!  │  request headers ─► http ── headers, identity ──► flow ── decide ──►  │
+//!  │                      ▲                             │                  │
+//!  │                      └── continue, or reply ◄──────┘                  │
+//!  │  host: the only way out, bytes in and out, a Result for every status  │
+//!  └───────────────────────────────────────────────────────────────────────┘
+//! ```
+//!
+//! Only `host`, `root`, `http` and this file name the proxy's interface; they exist only in the wasm build.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        clippy::arithmetic_side_effects
+    )
+)]
+
+pub mod clock;
+pub mod config;
+pub mod flow;
+pub mod headers;
+pub mod identity;
+pub mod metrics;
+pub mod plugin;
+pub mod question;
+pub mod random;
+pub mod records;
+pub mod reply;
+pub mod sync;
+
+// Under clippy these are checked natively too, where they could not be linked.
+#[cfg(any(target_arch = "wasm32", clippy))]
+mod host;
+#[cfg(any(target_arch = "wasm32", clippy))]
+mod http;
+#[cfg(any(target_arch = "wasm32", clippy))]
+mod root;
+
+#[cfg(any(target_arch = "wasm32", clippy))]
+mod entry {
+    proxy_wasm::main! {{
+        proxy_wasm::set_root_context(|context_id| Box::new(crate::root::Root::new(context_id)));
+    }}
+}

@@ -1,0 +1,186 @@
+//! All that one plugin keeps in one VM: what it knows, what it has to report, and who asks. Root contexts come and go
+//! with configurations; this stays. `root` and `http` call it; it knows nothing of the host.
+
+use std::rc::Rc;
+
+use grantmesh_shared::engine::Criticality;
+use grantmesh_shared::id::{DecisionId, VmId};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+use grantmesh_shared::wire::sync::VmIdentity;
+
+use crate::clock::Mono;
+use crate::config::Config;
+use crate::flow::{self, Knowledge, Outcome};
+use crate::headers::Headers;
+use crate::identity::{Identity, IdentityError};
+use crate::metrics::{Counters, Metric};
+use crate::question::{Answer, Question, Topic};
+use crate::random::Random;
+use crate::records::Records;
+use crate::reply::Reply;
+use crate::sync::{Progress, Sync};
+
+/// The plugin of one VM.
+#[derive(Debug)]
+pub struct Plugin {
+    sync: Sync,
+    records: Records,
+    counters: Counters,
+    random: Random,
+    /// Which root context asks: the one with the newest configuration.
+    asker: u32,
+}
+
+/// A gauge's name and value.
+pub type Gauge = (&'static str, u64);
+
+impl Plugin {
+    /// For a first configuration; `seed` is from the system's random source.
+    #[must_use]
+    pub fn new(config: &Config, node: String, seed: [u8; 32], mono: Mono) -> Self {
+        let mut random = Random::new(seed);
+        let filter = VmIdentity {
+            vm: VmId::new(mono.millis(), random.unique()),
+            node,
+            services: config.services.clone(),
+        };
+        Self {
+            sync: Sync::new(filter, config.keys.clone()),
+            records: Records::default(),
+            counters: Counters::default(),
+            random,
+            asker: 0,
+        }
+    }
+
+    /// What is known.
+    #[must_use]
+    pub const fn sync(&self) -> &Sync {
+        &self.sync
+    }
+
+    /// The stream of records.
+    #[must_use]
+    pub const fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// What was counted.
+    pub const fn counters(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+
+    /// Makes `root` the one that asks, with its configuration. Nothing happens if it already is.
+    pub fn ask_through(&mut self, root: u32, config: &Config) {
+        if self.asker != root {
+            self.asker = root;
+            self.sync.retarget(config.services.clone(), config.keys.clone());
+            self.records.forget_flight();
+        }
+    }
+
+    /// Whether `root` is the one that asks.
+    #[must_use]
+    pub const fn asks_through(&self, root: u32) -> bool {
+        self.asker == root
+    }
+
+    /// The questions that are due.
+    pub fn due(&mut self, mono: Mono) -> Vec<Question> {
+        let mut questions = self.sync.due(mono, &mut self.random);
+        let sync = &self.sync;
+        let batch = self.records.due(sync.filter(), mono, &mut self.random, |at| sync.latest(at));
+        questions.extend(batch);
+        questions
+    }
+
+    /// Takes in an answer.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words for the proxy's log. The next question is already planned then.
+    pub fn answered(&mut self, topic: Topic, answer: &Answer<'_>, mono: Mono) -> Result<Option<Progress>, String> {
+        if topic == Topic::Records {
+            let taken = self.records.answered(answer, self.sync.keys(), mono, &mut self.random);
+            return match taken {
+                Ok(count) => {
+                    self.counters.add(Metric::RecordsAcknowledged, count);
+                    Ok(None)
+                }
+                Err(error) => {
+                    self.counters.add(Metric::RecordsFailures, 1);
+                    Err(error.to_string())
+                }
+            };
+        }
+        match self.sync.answered(topic, answer, mono, &mut self.random) {
+            Ok(progress) => {
+                self.counters.add(Metric::SyncAnswers, 1);
+                Ok(Some(progress))
+            }
+            Err(error) => {
+                self.counters.add(Metric::SyncFailure(error.code()), 1);
+                Err(error.to_string())
+            }
+        }
+    }
+
+    /// Decides one call: nothing if it goes on, else the reply.
+    pub fn decide(
+        &mut self,
+        config: &Rc<Config>,
+        headers: &Headers<'_>,
+        identity: &Result<Identity<'_>, IdentityError>,
+        mono: Mono,
+    ) -> Option<Reply> {
+        let knowledge = Knowledge {
+            config,
+            sync: &self.sync,
+            records_have_room: self.records.has_room(),
+            mono,
+        };
+        let (random, sync) = (&mut self.random, &self.sync);
+        let id = || {
+            // Only for sorting; before the control plane's time is known, the proxy's uptime must do.
+            let millis = sync.latest(mono).and_then(|at| u64::try_from(at.millis()).ok());
+            DecisionId::new(millis.unwrap_or(mono.millis()), random.unique())
+        };
+        match flow::run(knowledge, headers, identity, id) {
+            Outcome::Preflight => {
+                self.counters.add(Metric::Preflights, 1);
+                None
+            }
+            Outcome::Allow { service, event } => {
+                self.counters.decided(service, DecisionWord::Allow);
+                if let Some(event) = event {
+                    self.record(event, mono);
+                }
+                None
+            }
+            Outcome::Refuse { service, word, reason, event, reply } => {
+                self.counters.decided(service.unwrap_or("unknown"), word);
+                self.counters.add(Metric::Reason(reason), 1);
+                self.record(event, mono);
+                Some(reply)
+            }
+        }
+    }
+
+    fn record(&mut self, event: Box<DecisionEvent>, mono: Mono) {
+        let kept = self.records.push(event, mono);
+        self.counters.add(if kept { Metric::RecordsMade } else { Metric::RecordsDropped }, 1);
+    }
+
+    /// The gauges as they stand.
+    #[must_use]
+    pub fn gauges(&self, mono: Mono) -> [Gauge; 5] {
+        let position = self.sync.position();
+        let count = |items: usize| u64::try_from(items).unwrap_or(u64::MAX);
+        [
+            ("grantmesh.ready", u64::from(self.sync.is_fresh(Criticality::Critical, mono))),
+            ("grantmesh.table.items", count(self.sync.item_count())),
+            ("grantmesh.table.epoch", position.map_or(0, |position| position.epoch)),
+            ("grantmesh.table.revision", position.map_or(0, |position| position.revision)),
+            ("grantmesh.records.kept", count(self.records.kept())),
+        ]
+    }
+}

@@ -1,0 +1,164 @@
+//! What the filter asks the control plane, as a value, and what came back, checked: signature first, then form.
+//! Made by `sync` and `records`, sent and answered by `root` (or by a test or simulator, which then is the network).
+
+use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
+use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
+
+/// Which of the three conversations a question belongs to. At most one of each is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Topic {
+    /// The long poll.
+    Sync,
+    /// The heartbeat.
+    Heartbeat,
+    /// Decision records.
+    Records,
+}
+
+/// A question to be sent: `POST path` with `body`, JSON.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// What it is about.
+    pub topic: Topic,
+    /// Where to.
+    pub path: &'static str,
+    /// The exact body.
+    pub body: Vec<u8>,
+    /// After this long without an answer it has failed. Never zero.
+    pub timeout: Span,
+}
+
+/// An answer as it came over the network; nothing in it is believed yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer<'a> {
+    /// The HTTP status.
+    pub status: &'a [u8],
+    /// The value of the signature header, if there is exactly one.
+    pub signature: Option<&'a [u8]>,
+    /// The exact body.
+    pub body: &'a [u8],
+}
+
+/// Why an answer is not used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// No answer, or one that the control plane did not sign: the proxy makes such answers itself.
+    #[error("the control plane cannot be reached, or something else answers in its place")]
+    Unreachable,
+    /// Signed by a key that is not pinned.
+    #[error(
+        "the answer is signed by the key {0}, which is not pinned\nadd the control plane's public key to `keys` in the plugin configuration"
+    )]
+    UnknownKey(KeyId),
+    /// The signature does not fit the body.
+    #[error("the answer's signature is wrong")]
+    Signature,
+    /// A signed refusal.
+    #[error("the control plane refused with status {status}: {text}")]
+    Refused {
+        /// The status.
+        status: String,
+        /// The beginning of the body.
+        text: String,
+    },
+}
+
+/// A public key of a control plane that is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PinnedKey {
+    id: KeyId,
+    key: VerifyingKey,
+}
+
+impl PinnedKey {
+    /// From the raw public key; nothing if it is not a point of the curve or a weak one.
+    #[must_use]
+    pub fn new(bytes: &[u8; 32]) -> Option<Self> {
+        let key = VerifyingKey::from_bytes(bytes).ok()?;
+        (!key.is_weak()).then(|| Self {
+            id: KeyId::of(bytes),
+            key,
+        })
+    }
+}
+
+/// The body of an answer that a pinned key signed and that is not a refusal.
+///
+/// # Errors
+/// If the answer is anything else.
+pub fn verified<'a>(answer: &Answer<'a>, keys: &[PinnedKey]) -> Result<&'a [u8], AnswerError> {
+    let signature = answer
+        .signature
+        .and_then(Signature::parse)
+        .ok_or(AnswerError::Unreachable)?;
+    let pinned = keys
+        .iter()
+        .find(|pinned| pinned.id == signature.key)
+        .ok_or(AnswerError::UnknownKey(signature.key))?;
+    pinned
+        .key
+        .verify_strict(
+            &signed_bytes(answer.body),
+            &Ed25519::from_bytes(&signature.bytes),
+        )
+        .map_err(|_| AnswerError::Signature)?;
+    if answer.status == b"200" {
+        return Ok(answer.body);
+    }
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(300).collect();
+    Err(AnswerError::Refused {
+        status: lossy(answer.status),
+        text: lossy(answer.body),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer, SigningKey};
+
+    use super::*;
+
+    fn signed(key: &SigningKey, body: &[u8]) -> String {
+        Signature {
+            key: KeyId::of(key.verifying_key().as_bytes()),
+            bytes: key.sign(&signed_bytes(body)).to_bytes(),
+        }
+        .to_string()
+    }
+
+    #[test]
+    fn only_a_pinned_key_over_these_bytes_is_believed() {
+        let (ours, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let keys = [PinnedKey::new(ours.verifying_key().as_bytes()).unwrap()];
+        let check = |status: &[u8], signature: Option<&str>, body: &[u8]| {
+            let signature = signature.map(str::as_bytes);
+            verified(&Answer { status, signature, body }, &keys).map(<[u8]>::to_vec)
+        };
+        let good = signed(&ours, b"body");
+        assert_eq!(check(b"200", Some(&good), b"body"), Ok(b"body".to_vec()));
+        assert_eq!(check(b"200", Some(&good), b"Body"), Err(AnswerError::Signature));
+        assert_eq!(check(b"200", None, b"body"), Err(AnswerError::Unreachable));
+        assert_eq!(check(b"503", None, b"no healthy upstream"), Err(AnswerError::Unreachable));
+        assert_eq!(check(b"200", Some("nonsense"), b"body"), Err(AnswerError::Unreachable));
+        let forged = signed(&other, b"body");
+        assert!(matches!(check(b"200", Some(&forged), b"body"), Err(AnswerError::UnknownKey(_))));
+        // The other key's signature under our key's name.
+        let renamed = format!("{}{}", &good[..17], &forged[17..]);
+        assert_eq!(check(b"200", Some(&renamed), b"body"), Err(AnswerError::Signature));
+        let plain = Signature {
+            key: KeyId::of(ours.verifying_key().as_bytes()),
+            bytes: ours.sign(b"body").to_bytes(),
+        };
+        assert_eq!(check(b"200", Some(&plain.to_string()), b"body"), Err(AnswerError::Signature));
+        assert!(matches!(check(b"401", Some(&good), b"body"), Err(AnswerError::Refused { .. })));
+    }
+
+    #[test]
+    fn weak_and_impossible_keys_cannot_be_pinned() {
+        assert!(PinnedKey::new(&[0; 32]).is_none());
+        let mut small_order = [0; 32];
+        small_order[0] = 1;
+        assert!(PinnedKey::new(&small_order).is_none());
+    }
+}

@@ -1,0 +1,495 @@
+//! How a filter follows the state: long poll, heartbeat, back-off, freshness and acknowledgement, as a state machine
+//! that is told the time, random numbers and answers, and gives back questions to send. Driven by `plugin`.
+//! It never applies half an answer, never goes back in (epoch, revision), and never calls itself fresher than it is.
+
+mod apply;
+
+use grantmesh_shared::engine::{Criticality, Now, Table};
+use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::PROTOCOL_VERSION;
+use grantmesh_shared::wire::sync::{
+    Applied, Change, Freshness, HEARTBEAT_PATH, HeartbeatAnswer, HeartbeatRequest, PageRequest,
+    Position, SYNC_PATH, SyncAnswer, SyncRequest, VmIdentity,
+};
+use grantmesh_shared::wire::table::ItemError;
+
+use crate::clock::{Mono, ServerClock};
+use crate::question::{Answer, AnswerError, PinnedKey, Question, Topic, verified};
+use crate::random::Random;
+use apply::{Contents, Pages};
+
+/// How long the control plane may hold a poll.
+const WAIT: Span = Span::from_secs(25);
+
+/// After this long a poll has failed.
+const POLL_TIMEOUT: Span = Span::from_secs(35);
+
+/// A question whose answer does not even fail within this long after its timeout is taken for lost.
+const LOST_AFTER: Span = Span::from_secs(5);
+
+/// The longest that a heartbeat may take.
+const HEARTBEAT_TIMEOUT_MILLIS: (u64, u64) = (250, 2_000);
+
+/// Heartbeats are never closer than this, whatever the bounds say.
+const MIN_HEARTBEAT_MILLIS: u64 = 100;
+
+/// Back-off after failed polls, from and to.
+const BACK_OFF_MILLIS: (u64, u64) = (1_000, 30_000);
+
+/// Why an answer was not applied.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SyncError {
+    /// No answer that a pinned key signed, or a refusal.
+    #[error(transparent)]
+    Answer(#[from] AnswerError),
+    /// Not the JSON of the expected answer, or of another version.
+    #[error("the answer is not understood: {0}\nuse a filter and a control plane of one release")]
+    Malformed(String),
+    /// The answer belongs to another question: an old one, or another filter's.
+    #[error("the answer repeats another question's nonce")]
+    Nonce,
+    /// The answer would take the filter back.
+    #[error("the answer is at epoch {} revision {}, before what is applied here", .0.epoch, .0.revision)]
+    Rollback(Position),
+    /// A page that was not asked for, or a change that does not fit the question.
+    #[error("the answer does not fit its question")]
+    Unexpected,
+    /// An item is not understood.
+    #[error(transparent)]
+    Item(#[from] ItemError),
+    /// The same key twice in one answer or snapshot.
+    #[error("the answer names the item `{0}` twice")]
+    Twice(String),
+    /// The table would not have the hash that it must have.
+    #[error("the table's hash is not the control plane's; asking for a snapshot")]
+    TableHash,
+    /// A snapshot beyond what a filter may hold.
+    #[error("the snapshot is larger than a filter may hold")]
+    TooLarge,
+}
+
+impl SyncError {
+    /// A short stable word for metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Answer(AnswerError::Unreachable) => "unreachable",
+            Self::Answer(AnswerError::UnknownKey(_)) => "unknown_key",
+            Self::Answer(AnswerError::Signature) => "signature",
+            Self::Answer(AnswerError::Refused { .. }) => "refused",
+            Self::Malformed(_) => "malformed",
+            Self::Nonce => "nonce",
+            Self::Rollback(_) => "rollback",
+            Self::Unexpected => "unexpected",
+            Self::Item(_) => "item",
+            Self::Twice(_) => "twice",
+            Self::TableHash => "table_hash",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// What an answer did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Nothing had changed.
+    Unchanged,
+    /// A step was applied.
+    Delta,
+    /// A page was put aside; more are to come.
+    Page,
+    /// The table was replaced.
+    Snapshot,
+    /// A heartbeat showed that the table is current.
+    Current,
+    /// A heartbeat showed that there is something newer; the poll will bring it.
+    Behind,
+}
+
+/// A question under way.
+#[derive(Debug)]
+struct Flight {
+    nonce: String,
+    sent: Mono,
+    lost: Mono,
+    /// For a poll: whether it said what is applied.
+    incremental: bool,
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Sync {
+    filter: VmIdentity,
+    keys: Vec<PinnedKey>,
+    contents: Contents,
+    position: Option<Position>,
+    clock: ServerClock,
+    freshness: Freshness,
+    /// When the last question was sent whose answer showed that the table was current.
+    confirmed: Option<Mono>,
+    pages: Option<Pages>,
+    wants_snapshot: bool,
+    poll: Option<Flight>,
+    heartbeat: Option<Flight>,
+    next_poll: Mono,
+    next_heartbeat: Mono,
+    /// Failed polls since the last good one.
+    failures: u32,
+}
+
+impl Sync {
+    /// With nothing known yet; the first poll is due at once.
+    #[must_use]
+    pub fn new(filter: VmIdentity, keys: Vec<PinnedKey>) -> Self {
+        Self {
+            filter,
+            keys,
+            contents: Contents::default(),
+            position: None,
+            clock: ServerClock::default(),
+            freshness: Freshness::default(),
+            confirmed: None,
+            pages: None,
+            wants_snapshot: false,
+            poll: None,
+            heartbeat: None,
+            next_poll: Mono::default(),
+            next_heartbeat: Mono::default(),
+            failures: 0,
+        }
+    }
+
+    /// Takes over a new configuration. Questions under way are forgotten, since their sender may be gone. If the
+    /// services changed, what is held may lack some of them: a snapshot is asked for and nothing counts as fresh until then.
+    pub fn retarget(&mut self, services: Vec<String>, keys: Vec<PinnedKey>) {
+        if self.filter.services != services {
+            self.filter.services = services;
+            self.wants_snapshot = true;
+            self.confirmed = None;
+        }
+        self.keys = keys;
+        self.pages = None;
+        self.poll = None;
+        self.heartbeat = None;
+        self.next_poll = Mono::default();
+        self.next_heartbeat = Mono::default();
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub const fn filter(&self) -> &VmIdentity {
+        &self.filter
+    }
+
+    /// The keys that are believed.
+    #[must_use]
+    pub fn keys(&self) -> &[PinnedKey] {
+        &self.keys
+    }
+
+    /// The table, once there is one.
+    #[must_use]
+    pub fn table(&self) -> Option<&Table> {
+        self.position.map(|_| self.contents.table())
+    }
+
+    /// How many items the table has.
+    #[must_use]
+    pub fn item_count(&self) -> usize {
+        self.contents.len()
+    }
+
+    /// The point that is applied.
+    #[must_use]
+    pub const fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// The bounds of the control plane's time; nothing before its first answer.
+    #[must_use]
+    pub fn now(&self, mono: Mono) -> Option<Now> {
+        self.clock.at(mono)
+    }
+
+    /// The filter's upper bound of the control plane's time at a point, which may be past.
+    #[must_use]
+    pub fn latest(&self, mono: Mono) -> Option<Timestamp> {
+        self.clock.at(mono).map(|now| now.latest)
+    }
+
+    /// Whether what is known is fresh enough for calls of that criticality.
+    #[must_use]
+    pub fn is_fresh(&self, criticality: Criticality, mono: Mono) -> bool {
+        let bound = self.freshness.bound(criticality).duration();
+        self.confirmed.is_some_and(|sent| mono.since(sent) < bound)
+    }
+
+    /// The questions that are due. To be asked after every tick and every answer.
+    pub fn due(&mut self, mono: Mono, random: &mut Random) -> Vec<Question> {
+        self.expire_lost(mono, random);
+        let mut questions = Vec::new();
+        if self.poll.is_none() && mono >= self.next_poll {
+            questions.push(self.ask_poll(mono, random));
+        }
+        if self.heartbeat.is_none() && self.position.is_some() && mono >= self.next_heartbeat {
+            questions.push(self.ask_heartbeat(mono, random));
+        }
+        questions
+    }
+
+    /// Takes in an answer, or what came in its place.
+    ///
+    /// # Errors
+    /// If it was not used; the next question is already planned then.
+    pub fn answered(
+        &mut self,
+        topic: Topic,
+        answer: &Answer<'_>,
+        mono: Mono,
+        random: &mut Random,
+    ) -> Result<Progress, SyncError> {
+        let flight = match topic {
+            Topic::Sync => self.poll.take(),
+            Topic::Heartbeat => self.heartbeat.take(),
+            Topic::Records => None,
+        };
+        let flight = flight.ok_or(SyncError::Unexpected)?;
+        let progress = match topic {
+            Topic::Sync => self.read_sync(&flight, answer, mono),
+            Topic::Heartbeat | Topic::Records => self.read_heartbeat(&flight, answer, mono),
+        };
+        match &progress {
+            Ok(Progress::Current | Progress::Behind) => {
+                // Reachable again: a poll that waits because of that need not wait any longer.
+                if self.failures > 0 {
+                    self.next_poll = mono;
+                }
+            }
+            Ok(progress) => self.plan_poll(*progress, &flight, mono, random),
+            Err(error) => self.plan_after_failure(topic, error, mono, random),
+        }
+        progress
+    }
+
+    /// Notes that a question got no answer.
+    pub fn failed(&mut self, topic: Topic, mono: Mono, random: &mut Random) {
+        let answer = Answer {
+            status: b"",
+            signature: None,
+            body: b"",
+        };
+        // The outcome is always `Unreachable`, and planned for.
+        let _unreachable = self.answered(topic, &answer, mono, random);
+    }
+
+    fn expire_lost(&mut self, mono: Mono, random: &mut Random) {
+        for topic in [Topic::Sync, Topic::Heartbeat] {
+            let flight = match topic {
+                Topic::Sync => &self.poll,
+                Topic::Heartbeat | Topic::Records => &self.heartbeat,
+            };
+            if flight.as_ref().is_some_and(|flight| mono >= flight.lost) {
+                self.failed(topic, mono, random);
+            }
+        }
+    }
+
+    fn applied(&self) -> Option<Applied> {
+        self.position.map(|position| Applied {
+            position,
+            table_hash: self.contents.hash(),
+        })
+    }
+
+    fn ask_poll(&mut self, mono: Mono, random: &mut Random) -> Question {
+        let page = self.pages.as_ref().map(|pages| PageRequest {
+            position: pages.position(),
+            index: pages.next_index(),
+        });
+        let applied = self
+            .applied()
+            .filter(|_| !self.wants_snapshot && page.is_none());
+        let nonce = random.nonce();
+        let request = SyncRequest {
+            v: PROTOCOL_VERSION,
+            filter: self.filter.clone(),
+            nonce: nonce.clone(),
+            applied,
+            page,
+            wait_ms: WAIT.millis(),
+        };
+        self.poll = Some(Flight {
+            nonce,
+            sent: mono,
+            lost: mono.plus(POLL_TIMEOUT).plus(LOST_AFTER),
+            incremental: applied.is_some(),
+        });
+        question(Topic::Sync, SYNC_PATH, &request, POLL_TIMEOUT)
+    }
+
+    fn heartbeat_interval(&self) -> u64 {
+        let half = self.freshness.tightest().millis().wrapping_div(2);
+        half.max(MIN_HEARTBEAT_MILLIS)
+    }
+
+    fn ask_heartbeat(&mut self, mono: Mono, random: &mut Random) -> Question {
+        let interval = self.heartbeat_interval();
+        let (low, high) = HEARTBEAT_TIMEOUT_MILLIS;
+        let timeout = Span::from_millis(interval.wrapping_div(2).clamp(low, high));
+        let nonce = random.nonce();
+        let request = HeartbeatRequest {
+            v: PROTOCOL_VERSION,
+            filter: self.filter.clone(),
+            nonce: nonce.clone(),
+            applied: self.applied(),
+        };
+        self.heartbeat = Some(Flight {
+            nonce,
+            sent: mono,
+            lost: mono.plus(timeout).plus(LOST_AFTER),
+            incremental: true,
+        });
+        // A little early at random, so that the workers of a fleet that started together drift apart.
+        let spread = random.between(interval.wrapping_mul(9).wrapping_div(10), interval);
+        self.next_heartbeat = mono.plus(Span::from_millis(spread));
+        question(Topic::Heartbeat, HEARTBEAT_PATH, &request, timeout)
+    }
+
+    fn plan_poll(&mut self, progress: Progress, flight: &Flight, mono: Mono, random: &mut Random) {
+        self.failures = 0;
+        // At once: the next question acknowledges what was applied. Only an answer that held nothing back and
+        // brought nothing is not asked for again at full speed.
+        let (low, _) = BACK_OFF_MILLIS;
+        let idle = progress == Progress::Unchanged && mono < flight.sent.plus(Span::from_millis(low));
+        self.next_poll = if idle {
+            mono.plus(Span::from_millis(random.between(low.wrapping_div(2), low)))
+        } else {
+            mono
+        };
+    }
+
+    fn plan_after_failure(&mut self, topic: Topic, error: &SyncError, mono: Mono, random: &mut Random) {
+        if topic != Topic::Sync {
+            // Twice within an interval, so that one lost heartbeat does not make the table stale.
+            let soon = self.heartbeat_interval().wrapping_div(4).max(MIN_HEARTBEAT_MILLIS);
+            let retry = mono.plus(Span::from_millis(random.between(soon.wrapping_div(2), soon)));
+            self.next_heartbeat = self.next_heartbeat.min(retry);
+            return;
+        }
+        // A snapshot whose pages cannot be had is begun again.
+        self.pages = None;
+        if !matches!(error, SyncError::Answer(_)) {
+            self.wants_snapshot = true;
+        }
+        let (low, high) = BACK_OFF_MILLIS;
+        let ceiling = low.saturating_mul(1_u64.checked_shl(self.failures.min(16)).unwrap_or(high));
+        self.failures = self.failures.saturating_add(1);
+        let wait = random.between(low, ceiling.min(high));
+        self.next_poll = mono.plus(Span::from_millis(wait));
+    }
+
+    fn confirm(&mut self, sent: Mono) {
+        self.confirmed = self.confirmed.max(Some(sent));
+    }
+
+    fn read_sync(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
+        let body = verified(answer, &self.keys)?;
+        let answer: SyncAnswer = parse(body)?;
+        check(answer.v, &answer.nonce, flight)?;
+        if self.position.is_some_and(|applied| answer.position < applied) {
+            return Err(SyncError::Rollback(answer.position));
+        }
+        let (progress, as_of) = match answer.change {
+            Change::Unchanged => {
+                if !flight.incremental {
+                    return Err(SyncError::Unexpected);
+                }
+                self.contents.check_hash(answer.table_hash)?;
+                (Progress::Unchanged, flight.sent)
+            }
+            Change::Delta { puts, removes } => {
+                if !flight.incremental {
+                    return Err(SyncError::Unexpected);
+                }
+                self.contents.apply(&puts, &removes, answer.table_hash)?;
+                (Progress::Delta, flight.sent)
+            }
+            Change::Snapshot { index, last, puts } => {
+                // A snapshot may also be the answer to a question for a delta that is gone.
+                let mut pages = match self.pages.take() {
+                    Some(pages) => pages,
+                    None => Pages::new(answer.position, answer.table_hash, flight.sent),
+                };
+                pages.add(index, answer.position, answer.table_hash, &puts)?;
+                let as_of = pages.begun();
+                if last {
+                    self.contents = pages.finish()?;
+                    (Progress::Snapshot, as_of)
+                } else {
+                    self.pages = Some(pages);
+                    (Progress::Page, as_of)
+                }
+            }
+        };
+        self.clock.observe_held(answer.server_time, flight.sent, mono);
+        if progress == Progress::Page {
+            return Ok(progress);
+        }
+        self.pages = None;
+        self.wants_snapshot = false;
+        self.position = Some(answer.position);
+        self.set_freshness(answer.freshness, mono);
+        self.confirm(as_of);
+        Ok(progress)
+    }
+
+    fn read_heartbeat(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
+        let body = verified(answer, &self.keys)?;
+        let answer: HeartbeatAnswer = parse(body)?;
+        check(answer.v, &answer.nonce, flight)?;
+        let applied = self.position.ok_or(SyncError::Unexpected)?;
+        if answer.position.epoch < applied.epoch {
+            return Err(SyncError::Rollback(answer.position));
+        }
+        self.clock.observe(answer.server_time, flight.sent, mono);
+        self.set_freshness(answer.freshness, mono);
+        if applied < answer.position || self.wants_snapshot {
+            return Ok(Progress::Behind);
+        }
+        self.confirm(flight.sent);
+        Ok(Progress::Current)
+    }
+
+    fn set_freshness(&mut self, freshness: Freshness, mono: Mono) {
+        self.freshness = freshness;
+        let latest = mono.plus(Span::from_millis(self.heartbeat_interval()));
+        self.next_heartbeat = self.next_heartbeat.min(latest);
+    }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, SyncError> {
+    serde_json::from_slice(body).map_err(|error| SyncError::Malformed(error.to_string()))
+}
+
+fn check(version: u8, nonce: &str, flight: &Flight) -> Result<(), SyncError> {
+    if version != PROTOCOL_VERSION {
+        return Err(SyncError::Malformed(format!("its version is {version}")));
+    }
+    if nonce != flight.nonce {
+        return Err(SyncError::Nonce);
+    }
+    Ok(())
+}
+
+fn question(topic: Topic, path: &'static str, request: &impl serde::Serialize, timeout: Span) -> Question {
+    Question {
+        topic,
+        path,
+        // These types always have a JSON form; an empty body would be refused by the control plane and tried again.
+        body: serde_json::to_vec(request).unwrap_or_default(),
+        timeout,
+    }
+}
+
+#[cfg(test)]
+mod tests;
