@@ -12,6 +12,7 @@ pub mod app;
 pub mod audit;
 pub mod clock;
 pub mod domain;
+pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod push;

@@ -1,0 +1,132 @@
+//! The HTTP side: extract, call one use case, shape the reply. All routes are in one list below; statuses are chosen in
+//! `problem` alone. Holds no state of its own and writes no SQL.
+
+mod audit;
+mod extract;
+mod filter;
+mod fleet;
+mod grants;
+mod layers;
+mod metrics;
+mod ops;
+mod policy;
+mod problem;
+mod requests;
+mod reviews;
+mod serve;
+pub mod view;
+
+pub use problem::ApiError;
+pub use serve::{ServeError, listen, serve};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::{Router, routing::get};
+use grantmesh_shared::time::Timestamp;
+use jsonwebtoken::jwk::JwkSet;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
+use utoipa_axum::routes;
+
+use crate::app::App;
+use crate::identity::{FilterCredentials, UserTokens};
+use crate::push::Push;
+use metrics::Metrics;
+
+/// The largest body of most requests.
+const SMALL_BODY: usize = 64 * 1024;
+
+/// The largest body with policy files.
+const POLICY_BODY: usize = 1024 * 1024;
+
+/// The largest batch of decision records.
+const RECORDS_BODY: usize = 5 * 1024 * 1024;
+
+/// How long a request may take that does not wait for anything by its nature.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub struct Api {
+    app: App,
+    push: Arc<Push>,
+    users: UserTokens,
+    filters: FilterCredentials,
+    public_url: String,
+    dev_jwks: Option<JwkSet>,
+    metrics: Metrics,
+    /// The API's description, written once.
+    document: String,
+}
+
+impl Api {
+    /// Puts the parts together. `public_url` is where people reach this server, without a slash at its end.
+    #[must_use]
+    pub fn new(
+        app: App,
+        push: Arc<Push>,
+        users: UserTokens,
+        filters: FilterCredentials,
+        public_url: String,
+        dev_jwks: Option<JwkSet>,
+    ) -> Arc<Self> {
+        let document = openapi().to_json().unwrap_or_default();
+        Arc::new(Self { app, push, users, filters, public_url, dev_jwks, metrics: Metrics::default(), document })
+    }
+
+    fn now(&self) -> Timestamp {
+        self.app.settings().clock.now()
+    }
+}
+
+/// The API's description, generated from the handlers.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    routes().split_for_parts().1
+}
+
+/// Every route. What is documented is what is served.
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    let policy_body = || DefaultBodyLimit::max(POLICY_BODY);
+    let brief = OpenApiRouter::with_openapi(ops::document())
+        .routes(routes!(requests::file, requests::list))
+        .routes(routes!(requests::prefill))
+        .routes(routes!(requests::read))
+        .routes(routes!(requests::withdraw))
+        .routes(routes!(reviews::review))
+        .routes(routes!(grants::list))
+        .routes(routes!(grants::read))
+        .routes(routes!(grants::release))
+        .routes(routes!(policy::read, policy::apply).layer(policy_body()))
+        .routes(routes!(policy::check).layer(policy_body()))
+        .routes(routes!(audit::entries))
+        .routes(routes!(audit::checkpoint))
+        .routes(routes!(fleet::list))
+        .routes(routes!(filter::heartbeat))
+        .routes(routes!(filter::records).layer(DefaultBodyLimit::max(RECORDS_BODY)))
+        .routes(routes!(ops::alive))
+        .routes(routes!(ops::ready))
+        .routes(routes!(ops::metrics))
+        .routes(routes!(ops::dev_jwks))
+        .layer(from_fn(layers::time_out));
+    let waiting = OpenApiRouter::new().routes(routes!(grants::revoke)).routes(routes!(filter::sync));
+    brief.merge(waiting)
+}
+
+/// The whole service.
+#[must_use]
+pub fn router(api: Arc<Api>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    router
+        .route("/openapi.json", get(ops::openapi))
+        .fallback(problem::unknown_route)
+        .method_not_allowed_fallback(problem::unknown_method)
+        .layer(DefaultBodyLimit::max(SMALL_BODY))
+        .layer(CatchPanicLayer::custom(problem::caught_panic))
+        .layer(from_fn_with_state(Arc::clone(&api), layers::observe))
+        .with_state(api)
+}

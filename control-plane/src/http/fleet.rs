@@ -1,0 +1,32 @@
+//! `/v1/fleet`: the filter VMs that follow this control plane.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::{CurrentUser, Json};
+use super::problem::ApiError;
+use super::view::{FilterView, ProblemView};
+use crate::app::{AppError, Forbidden};
+
+/// The fleet.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct FleetView {
+    /// The VMs, by id.
+    pub(crate) filters: Vec<FilterView>,
+}
+
+/// The filter VMs, what each has acknowledged and when it was last answered. For operators and auditors.
+#[utoipa::path(get, path = "/v1/fleet", tag = "operation", security(("token" = [])),
+    responses((status = 200, body = FleetView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn list(State(api): State<Arc<Api>>, CurrentUser(actor): CurrentUser) -> Result<Json<FleetView>, ApiError> {
+    let settings = api.app.settings();
+    if !actor.is_among(&settings.operators) && !actor.is_among(&settings.auditors) {
+        return Err(AppError::from(Forbidden::NotAuditor { what: "see the fleet" }).into());
+    }
+    let rows = api.push.fleet().rows(api.now());
+    Ok(Json(FleetView { filters: rows.into_iter().map(FilterView::from).collect() }))
+}

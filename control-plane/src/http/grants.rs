@@ -1,0 +1,116 @@
+//! `/v1/grants`: list, read, revoke and release grants.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use grantmesh_shared::id::GrantId;
+use grantmesh_shared::time::Span;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::extract::{Asked, CurrentUser, Id, Json};
+use super::problem::ApiError;
+use super::requests::unknown_state;
+use super::view::{ArrivalView, GrantView, ListView, ProblemView};
+use crate::app::{GrantFilter, Page};
+use crate::domain::GrantStateWord;
+
+/// The longest that `wait` may be.
+const MAX_WAIT: Span = Span::from_secs(600);
+
+/// A revocation.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeBody {
+    /// Why.
+    pub(crate) reason: String,
+    /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) wait: Option<Span>,
+}
+
+/// A grant that was revoked.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RevokedView {
+    /// The grant.
+    pub(crate) grant: GrantView,
+    /// What the filters did; only with `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) arrival: Option<ArrivalView>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only in this state.
+    state: Option<String>,
+    /// Only those that you hold.
+    #[serde(default)]
+    mine: bool,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many at most.
+    limit: Option<u32>,
+}
+
+/// The grants that you hold or whose rule you review, newest first.
+#[utoipa::path(get, path = "/v1/grants", tag = "grants", security(("token" = [])), params(ListQuery),
+    responses((status = 200, body = ListView<GrantView>), (status = "4XX", body = ProblemView)))]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Asked(ListQuery { state, mine, cursor, limit }): Asked<ListQuery>,
+) -> Result<Json<ListView<GrantView>>, ApiError> {
+    let known = |word: &str| GrantStateWord::parse(word).ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)));
+    let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, mine };
+    let listed = api.app.grants(&actor, &filter, &Page { cursor, limit }).await?;
+    Ok(Json(ListView::of(listed, |grant| GrantView::of(&api.app, &grant))))
+}
+
+/// One grant.
+#[utoipa::path(get, path = "/v1/grants/{id}", tag = "grants", security(("token" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = GrantView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn read(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<GrantId>,
+) -> Result<Json<GrantView>, ApiError> {
+    Ok(Json(GrantView::of(&api.app, &api.app.grant(&actor, &id).await?)))
+}
+
+/// Ends a grant; with `wait`, answers when every filter that could still hold it has acknowledged or heard nothing for too long.
+#[utoipa::path(post, path = "/v1/grants/{id}/revoke", tag = "grants", security(("token" = [])), request_body = RevokeBody,
+    params(("id" = String, Path)), responses((status = 200, body = RevokedView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn revoke(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<GrantId>,
+    Json(RevokeBody { reason, wait }): Json<RevokeBody>,
+) -> Result<Json<RevokedView>, ApiError> {
+    if let Some(wait) = wait.filter(|wait| *wait > MAX_WAIT) {
+        return Err(ApiError::Value(format!("`{wait}` is too long to wait\nwait at most `{MAX_WAIT}`")));
+    }
+    let ended = api.app.revoke(&actor, &id, &reason).await?;
+    let arrival = match wait {
+        None => None,
+        Some(wait) => {
+            let clock = &*api.app.settings().clock;
+            Some(api.push.fleet().wait(&ended.grant.service, ended.position, wait.duration(), clock).await.into())
+        }
+    };
+    Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
+}
+
+/// Gives your own grant back.
+#[utoipa::path(post, path = "/v1/grants/{id}/release", tag = "grants", security(("token" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = GrantView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn release(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<GrantId>,
+) -> Result<Json<GrantView>, ApiError> {
+    Ok(Json(GrantView::of(&api.app, &api.app.release(&actor, &id).await?.grant)))
+}

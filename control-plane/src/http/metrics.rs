@@ -1,0 +1,89 @@
+//! The numbers of `/metrics`. Labels are routes, statuses and words, never names or ids.
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// What `/metrics` calls its own media type.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Decided {
+    decision: String,
+}
+
+/// Counters that live as long as the server, and gauges that are read when somebody asks.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    answered: Family<Answered, Counter>,
+    decisions: Family<Decided, Counter>,
+    gauges: Gauges,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Gauges {
+    live: Gauge,
+    held: Gauge,
+    epoch: Gauge,
+    revision: Gauge,
+    log_size: Gauge,
+}
+
+/// What the gauges show.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Readings {
+    pub(super) live: usize,
+    pub(super) held: u64,
+    pub(super) epoch: u64,
+    pub(super) revision: u64,
+    pub(super) log_size: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("grantmesh");
+        let (answered, decisions, gauges) = (Family::default(), Family::default(), Gauges::default());
+        registry.register("http_requests", "Requests answered, by route and status", Family::clone(&answered));
+        registry.register("decision_records", "Decision records received from filters", Family::clone(&decisions));
+        registry.register("live_filter_vms", "Filter VMs whose lease has not run out", gauges.live.clone());
+        registry.register("held_polls", "Long polls that are held now", gauges.held.clone());
+        registry.register("epoch", "Epoch of the state that filters follow", gauges.epoch.clone());
+        registry.register("revision", "Revision of the state that filters follow", gauges.revision.clone());
+        registry.register("audit_log_entries", "Entries of the audit log", gauges.log_size.clone());
+        Self { registry, answered, decisions, gauges }
+    }
+}
+
+impl Metrics {
+    pub(super) fn answered(&self, method: &str, route: &str, status: u16) {
+        // A method is whatever the caller wrote; only those that exist become a label.
+        let method = ["GET", "POST", "HEAD", "OPTIONS"].iter().find(|known| **known == method).copied().unwrap_or("other");
+        self.answered.get_or_create(&Answered { method: method.to_owned(), route: route.to_owned(), status }).inc();
+    }
+
+    pub(super) fn decision(&self, decision: &str) {
+        self.decisions.get_or_create(&Decided { decision: decision.to_owned() }).inc();
+    }
+
+    pub(super) fn text(&self, readings: Readings) -> Result<String, std::fmt::Error> {
+        let Readings { live, held, epoch, revision, log_size } = readings;
+        self.gauges.live.set(i64::try_from(live).unwrap_or(i64::MAX));
+        let counted = [(&self.gauges.held, held), (&self.gauges.epoch, epoch), (&self.gauges.revision, revision), (&self.gauges.log_size, log_size)];
+        for (gauge, value) in counted {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        let mut text = String::new();
+        text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

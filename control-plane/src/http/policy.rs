@@ -1,0 +1,83 @@
+//! `/v1/policy`: read, check and apply the policy.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use grantmesh_shared::id::PolicyId;
+use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::{CurrentUser, Json};
+use super::problem::ApiError;
+use super::view::{PolicyFileView, PolicyView, ProblemView};
+use crate::app::{AppError, NewPolicy};
+
+/// A policy to apply.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ApplyBody {
+    /// All files; what is not in them is no longer in the policy.
+    pub(crate) files: Vec<PolicyFileView>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
+    /// The version that the files were made from; refused if another one is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) expected: Option<PolicyId>,
+}
+
+/// Files to check.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CheckBody {
+    /// The files.
+    pub(crate) files: Vec<PolicyFileView>,
+}
+
+/// What is wrong with a policy.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct FaultsView {
+    /// Every fault; none if the policy could be applied.
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) faults: Vec<PolicyFault>,
+}
+
+fn files(views: Vec<PolicyFileView>) -> Vec<PolicyFile> {
+    views.into_iter().map(|PolicyFileView { name, text }| PolicyFile { name, text }).collect()
+}
+
+/// The policy in force.
+#[utoipa::path(get, path = "/v1/policy", tag = "policy", security(("token" = [])),
+    responses((status = 200, body = PolicyView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn read(State(api): State<Arc<Api>>, CurrentUser(actor): CurrentUser) -> Result<Json<PolicyView>, ApiError> {
+    let policy = api.app.policy(&actor).await?;
+    let none = || AppError::NotFound { what: "policy", id: "in force".to_owned() };
+    Ok(Json(policy.ok_or_else(none)?.into()))
+}
+
+/// Puts a policy in force.
+#[utoipa::path(post, path = "/v1/policy", tag = "policy", security(("token" = [])), request_body = ApplyBody,
+    responses((status = 201, body = PolicyView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn apply(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Json(ApplyBody { files: views, message, expected }): Json<ApplyBody>,
+) -> Result<(StatusCode, Json<PolicyView>), ApiError> {
+    let applied = api.app.apply_policy(&actor, NewPolicy { files: files(views), message, expected }).await?;
+    Ok((StatusCode::CREATED, Json(applied.into())))
+}
+
+/// Tells the faults of a policy without applying it.
+#[utoipa::path(post, path = "/v1/policy/check", tag = "policy", security(("token" = [])), request_body = CheckBody,
+    responses((status = 200, body = FaultsView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn check(
+    State(api): State<Arc<Api>>,
+    _user: CurrentUser,
+    Json(CheckBody { files: views }): Json<CheckBody>,
+) -> Result<Json<FaultsView>, ApiError> {
+    Ok(Json(FaultsView { faults: api.app.check_policy(files(views)).await? }))
+}

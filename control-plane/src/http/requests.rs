@@ -1,0 +1,185 @@
+//! `/v1/requests`: file, list, read and withdraw requests, and the body that files what a challenge names.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use grantmesh_shared::id::RequestId;
+use grantmesh_shared::time::Span;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::Api;
+use super::extract::{Asked, CurrentUser, Id, Json};
+use super::problem::ApiError;
+use super::view::{ListView, ProblemView, RequestView};
+use crate::app::{IdempotencyKey, Page, RequestFilter};
+use crate::domain::{AskTarget, NewRequest, RequestStateWord};
+
+/// Names a request so that a repeated send files it once.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// A request to file: an action on a resource, or the call that it is for.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FileBody {
+    /// The service.
+    pub(crate) service: String,
+    /// The action; together with `resource`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) action: Option<String>,
+    /// What it touches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resource: Option<String>,
+    /// The HTTP method of the call; together with `path`, instead of `action` and `resource`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) method: Option<String>,
+    /// The path of the call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) path: Option<String>,
+    /// The rule to ask under; the first that fits if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rule: Option<String>,
+    /// Why; the reviewers read it.
+    pub(crate) justification: String,
+    /// For how long, like `15m`; the rule's default if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) duration: Option<Span>,
+}
+
+/// What to send to file a request, and what to know about it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct PrefillView {
+    /// Where to send the body.
+    pub(crate) post: String,
+    /// The body; it needs a justification.
+    pub(crate) body: FileBody,
+    /// The longest duration.
+    pub(crate) max_duration: String,
+    /// Who reviews.
+    pub(crate) reviewers: Vec<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// Only in this state.
+    state: Option<String>,
+    /// Only those that you filed.
+    #[serde(default)]
+    mine: bool,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many at most.
+    limit: Option<u32>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TargetQuery {
+    /// The service.
+    service: String,
+    /// The action.
+    action: String,
+    /// What it touches.
+    resource: String,
+}
+
+fn target(service: String, action: Option<String>, resource: Option<String>, method: Option<String>, path: Option<String>) -> Result<AskTarget, ApiError> {
+    match (action, resource, method, path) {
+        (Some(action), Some(resource), None, None) => Ok(AskTarget::Action { service, action, resource }),
+        (None, None, Some(method), Some(path)) => Ok(AskTarget::Call { service, method, path }),
+        _ => Err(ApiError::Value("it is not said what is asked for\nsend `action` and `resource`, or `method` and `path`".to_owned())),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    // A header that is no text is as little a key as one with other signs in it.
+    Ok(Some(IdempotencyKey::new(value.to_str().unwrap_or_default())?))
+}
+
+/// Files a request.
+#[utoipa::path(post, path = "/v1/requests", tag = "requests", security(("token" = [])), request_body = FileBody,
+    params(("Idempotency-Key" = Option<String>, Header, description = "a repeated send with the same key files it once")),
+    responses((status = 201, body = RequestView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn file(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    headers: HeaderMap,
+    Json(body): Json<FileBody>,
+) -> Result<(StatusCode, Json<RequestView>), ApiError> {
+    let FileBody { service, action, resource, method, path, rule, justification, duration } = body;
+    let target = target(service, action, resource, method, path)?;
+    let new = NewRequest { target, justification, duration, rule };
+    let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
+    Ok((StatusCode::CREATED, Json(RequestView::from(&filed.request))))
+}
+
+/// The body that files a request for this target, ready to be completed. The URL of a challenge leads here.
+#[utoipa::path(get, path = "/v1/requests/new", tag = "requests", security(("token" = [])), params(TargetQuery),
+    responses((status = 200, body = PrefillView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn prefill(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Asked(TargetQuery { service, action, resource }): Asked<TargetQuery>,
+) -> Result<Json<PrefillView>, ApiError> {
+    let found = api.app.prefill(&actor, &AskTarget::Action { service, action, resource }).await?;
+    let body = FileBody {
+        service: found.service,
+        action: Some(found.action),
+        resource: Some(found.resource),
+        method: None,
+        path: None,
+        rule: Some(found.rule),
+        justification: String::new(),
+        duration: Some(found.duration),
+    };
+    let (post, max_duration) = (format!("{}/v1/requests", api.public_url), found.max_duration.to_string());
+    Ok(Json(PrefillView { post, body, max_duration, reviewers: found.reviewers }))
+}
+
+/// The requests that you filed or may review, newest first.
+#[utoipa::path(get, path = "/v1/requests", tag = "requests", security(("token" = [])), params(ListQuery),
+    responses((status = 200, body = ListView<RequestView>), (status = "4XX", body = ProblemView)))]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Asked(ListQuery { state, mine, cursor, limit }): Asked<ListQuery>,
+) -> Result<Json<ListView<RequestView>>, ApiError> {
+    let known = |word: &str| RequestStateWord::parse(word).ok_or_else(|| unknown_state(word, &RequestStateWord::ALL.map(RequestStateWord::as_str)));
+    let filter = RequestFilter { state: state.as_deref().map(known).transpose()?, mine };
+    let listed = api.app.requests(&actor, &filter, &Page { cursor, limit }).await?;
+    Ok(Json(ListView::of(listed, |request| RequestView::from(&request))))
+}
+
+/// Refuses a word that is no state.
+pub(super) fn unknown_state(word: &str, known: &[&str]) -> ApiError {
+    let word: String = word.chars().take(64).collect();
+    ApiError::Value(format!("`{}` is not a state\nuse one of {}", word.escape_debug(), known.join(", ")))
+}
+
+/// One request.
+#[utoipa::path(get, path = "/v1/requests/{id}", tag = "requests", security(("token" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = RequestView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn read(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<RequestId>,
+) -> Result<Json<RequestView>, ApiError> {
+    Ok(Json(RequestView::from(&api.app.request(&actor, &id).await?)))
+}
+
+/// Takes your own request back.
+#[utoipa::path(post, path = "/v1/requests/{id}/withdraw", tag = "requests", security(("token" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = RequestView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn withdraw(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<RequestId>,
+) -> Result<Json<RequestView>, ApiError> {
+    Ok(Json(RequestView::from(&api.app.withdraw(&actor, &id).await?)))
+}

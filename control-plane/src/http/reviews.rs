@@ -1,0 +1,61 @@
+//! `/v1/requests/{id}/reviews`: approve or deny.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use grantmesh_shared::id::RequestId;
+use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::signature::Sha256Hash;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::{CurrentUser, Id, Json};
+use super::problem::ApiError;
+use super::view::{GrantView, ProblemView, RequestView};
+use crate::domain::{NewReview, Verdict};
+
+/// A review to give.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReviewBody {
+    /// `approve` or `deny`.
+    pub(crate) verdict: String,
+    /// Why; needed to deny.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// A shorter duration than was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) duration: Option<Span>,
+    /// The digest of the request as it was shown; refused if it is another by now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) digest: Option<Sha256Hash>,
+}
+
+/// What the review led to.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ReviewedView {
+    /// The request in its new state.
+    pub(crate) request: RequestView,
+    /// The grant, if this was the deciding approval.
+    pub(crate) grant: Option<GrantView>,
+}
+
+/// Approves or denies a request.
+#[utoipa::path(post, path = "/v1/requests/{id}/reviews", tag = "requests", security(("token" = [])), request_body = ReviewBody,
+    params(("id" = String, Path)), responses((status = 201, body = ReviewedView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn review(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<RequestId>,
+    Json(ReviewBody { verdict, reason, duration, digest }): Json<ReviewBody>,
+) -> Result<(StatusCode, Json<ReviewedView>), ApiError> {
+    let verdict = Verdict::parse(&verdict)
+        .ok_or_else(|| ApiError::Value("the verdict is neither `approve` nor `deny`\nwrite one of them".to_owned()))?;
+    let reviewed = api.app.review(&actor, &id, &NewReview { verdict, reason, duration, digest }).await?;
+    let grant = reviewed.grant.as_ref().map(|grant| GrantView::of(&api.app, grant));
+    Ok((StatusCode::CREATED, Json(ReviewedView { request: RequestView::from(&reviewed.request), grant })))
+}

@@ -1,0 +1,351 @@
+//! The JSON of the API: what handlers answer and what the command line reads.
+//! Made from domain values without `..`, so that a new field cannot be forgotten here unseen.
+
+use grantmesh_shared::engine::User;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::{App, Listed};
+use crate::domain::{Grant, GrantState, PolicyVersion, Request, RequestState, Review};
+use crate::push::{Arrival, FilterArrival, FleetRow};
+
+/// A problem document (RFC 9457).
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ProblemView {
+    /// `urn:grantmesh:problem:CODE`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What kind of problem.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// The stable word for programs.
+    pub code: String,
+    /// What was wrong and what to do.
+    pub detail: Option<String>,
+    /// Every single fault.
+    #[serde(default)]
+    pub reasons: Vec<ReasonView>,
+}
+
+/// One fault within a problem.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReasonView {
+    /// The stable word.
+    pub code: String,
+    /// The fault in words.
+    pub detail: String,
+}
+
+/// A user.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UserView {
+    /// The token's `iss`.
+    pub issuer: String,
+    /// The token's `sub`.
+    pub subject: String,
+}
+
+impl From<&User> for UserView {
+    fn from(user: &User) -> Self {
+        Self { issuer: user.issuer.to_string(), subject: user.subject.to_string() }
+    }
+}
+
+/// A point of the state's history.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct PositionView {
+    /// Grows when the history was begun anew.
+    pub epoch: u64,
+    /// Grows with every change.
+    pub revision: u64,
+}
+
+impl From<grantmesh_shared::wire::sync::Position> for PositionView {
+    fn from(position: grantmesh_shared::wire::sync::Position) -> Self {
+        Self { epoch: position.epoch, revision: position.revision }
+    }
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ListView<T> {
+    /// The things, newest first.
+    pub items: Vec<T>,
+    /// The `cursor` of the next page; nothing on the last one.
+    pub next_cursor: Option<String>,
+}
+
+impl<T> ListView<T> {
+    /// A page of what the use case gave.
+    pub fn of<D>(listed: Listed<D>, view: impl FnMut(D) -> T) -> Self {
+        Self { items: listed.items.into_iter().map(view).collect(), next_cursor: listed.next }
+    }
+}
+
+/// A review.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ReviewView {
+    /// Its id.
+    pub id: String,
+    /// Who.
+    pub reviewer: UserView,
+    /// `approve` or `deny`.
+    pub verdict: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// The shorter duration that the reviewer approved.
+    pub duration: Option<String>,
+    /// When.
+    pub at: String,
+}
+
+impl From<&Review> for ReviewView {
+    fn from(review: &Review) -> Self {
+        let Review { id, reviewer, reviewer_groups: _, verdict, reason, duration, at } = review;
+        Self {
+            id: id.to_string(),
+            reviewer: reviewer.into(),
+            verdict: verdict.as_str().to_owned(),
+            reason: reason.as_ref().map(|reason| reason.as_str().to_owned()),
+            duration: duration.as_ref().map(ToString::to_string),
+            at: at.to_string(),
+        }
+    }
+}
+
+/// A request.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct RequestView {
+    /// Its id.
+    pub id: String,
+    /// `pending`, `approved`, `denied`, `timed_out` or `withdrawn`.
+    pub state: String,
+    /// Who asks.
+    pub requester: UserView,
+    /// The service.
+    pub service: String,
+    /// The action.
+    pub action: String,
+    /// What it touches.
+    pub resource: String,
+    /// The rule it was filed under.
+    pub rule: String,
+    /// Why.
+    pub justification: String,
+    /// For how long.
+    pub duration: String,
+    /// How many approvals it takes.
+    pub approvals_needed: u32,
+    /// The reviews so far.
+    pub reviews: Vec<ReviewView>,
+    /// When it was filed.
+    pub created_at: String,
+    /// From when on it can no longer be approved.
+    pub times_out_at: String,
+    /// When it was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<String>,
+    /// The grant that came of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grant: Option<String>,
+    /// The policy that was in force.
+    pub policy: String,
+    /// The hash over everything that a reviewer decides on.
+    pub digest: String,
+}
+
+impl From<&Request> for RequestView {
+    fn from(request: &Request) -> Self {
+        let Request { id, ask, approvals_needed, reviews, state } = request;
+        Self {
+            id: id.to_string(),
+            state: RequestState::word(state).to_string(),
+            requester: (&ask.requester).into(),
+            service: ask.service.clone(),
+            action: ask.action.clone(),
+            resource: ask.resource.clone(),
+            rule: ask.rule.clone(),
+            justification: ask.justification.as_str().to_owned(),
+            duration: ask.duration.to_string(),
+            approvals_needed: *approvals_needed,
+            reviews: reviews.iter().map(ReviewView::from).collect(),
+            created_at: ask.created_at.to_string(),
+            times_out_at: ask.times_out_at.to_string(),
+            decided_at: state.decided_at().map(|at| at.to_string()),
+            grant: state.grant().map(ToString::to_string),
+            policy: ask.policy.to_string(),
+            digest: ask.digest().to_string(),
+        }
+    }
+}
+
+/// A grant.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct GrantView {
+    /// Its id.
+    pub id: String,
+    /// `active`, `expired`, `revoked` or `released`.
+    pub state: String,
+    /// The request it came from.
+    pub request: String,
+    /// Who holds it.
+    pub holder: UserView,
+    /// The service.
+    pub service: String,
+    /// The action.
+    pub action: String,
+    /// What it touches.
+    pub resource: String,
+    /// The rule.
+    pub rule: String,
+    /// From when on it allows.
+    pub starts_at: String,
+    /// From when on it no longer allows.
+    pub expires_at: String,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// Who revoked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_by: Option<UserView>,
+    /// Why it was revoked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Filters that have applied this point know of the grant's present state.
+    pub position: PositionView,
+}
+
+impl GrantView {
+    /// A grant as the API shows it.
+    #[must_use]
+    pub fn of(app: &App, grant: &Grant) -> Self {
+        let position = app.position_of(grant).into();
+        let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, revision: _, state } = grant;
+        let (ended_by, reason) = match state {
+            GrantState::Revoked { by, reason, .. } => (Some(by.into()), Some(reason.as_str().to_owned())),
+            GrantState::Released { .. } => (Some(holder.into()), None),
+            GrantState::Active | GrantState::Expired { .. } => (None, None),
+        };
+        Self {
+            id: id.to_string(),
+            state: state.word().to_string(),
+            request: request.to_string(),
+            holder: holder.into(),
+            service: service.clone(),
+            action: action.clone(),
+            resource: resource.clone(),
+            rule: rule.clone(),
+            starts_at: starts_at.to_string(),
+            expires_at: expires_at.to_string(),
+            ended_at: state.ended_at().map(|at| at.to_string()),
+            ended_by,
+            reason,
+            position,
+        }
+    }
+}
+
+/// Whether a change has arrived at every filter that it concerns.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct ArrivalView {
+    /// Whether no filter is pending.
+    pub complete: bool,
+    /// The filters.
+    pub filters: Vec<FilterArrivalView>,
+}
+
+/// What became of a change at one filter VM.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FilterArrivalView {
+    /// The VM.
+    pub vm: String,
+    /// Its node.
+    pub node: String,
+    /// `acknowledged`, `lease_expired` or `pending`.
+    pub state: String,
+}
+
+impl From<Arrival> for ArrivalView {
+    fn from(Arrival { complete, filters }: Arrival) -> Self {
+        let view = |FilterArrival { vm, node, state }: FilterArrival| FilterArrivalView {
+            vm: vm.to_string(),
+            node,
+            state: state.as_str().to_owned(),
+        };
+        Self { complete, filters: filters.into_iter().map(view).collect() }
+    }
+}
+
+/// A filter VM.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct FilterView {
+    /// The VM.
+    pub vm: String,
+    /// Its node.
+    pub node: String,
+    /// The services it enforces.
+    pub services: Vec<String>,
+    /// What it has acknowledged.
+    pub applied: Option<PositionView>,
+    /// When it was last answered.
+    pub last_seen: String,
+    /// `live` or `lease_expired`.
+    pub state: String,
+}
+
+impl From<FleetRow> for FilterView {
+    fn from(FleetRow { vm, node, services, applied, last_seen, live }: FleetRow) -> Self {
+        Self {
+            vm: vm.to_string(),
+            node,
+            services,
+            applied: applied.map(PositionView::from),
+            last_seen: last_seen.to_string(),
+            state: if live { "live" } else { "lease_expired" }.to_owned(),
+        }
+    }
+}
+
+/// A policy file.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFileView {
+    /// Its name.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// A version of the policy.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct PolicyView {
+    /// Its id.
+    pub id: String,
+    /// The version before.
+    pub previous: Option<String>,
+    /// Who applied it.
+    pub author: UserView,
+    /// Why.
+    pub message: Option<String>,
+    /// When.
+    pub applied_at: String,
+    /// The files as they were sent.
+    pub files: Vec<PolicyFileView>,
+    /// The services it protects.
+    pub services: Vec<String>,
+}
+
+impl From<PolicyVersion> for PolicyView {
+    fn from(PolicyVersion { id, previous, author, message, applied_at, files, services }: PolicyVersion) -> Self {
+        Self {
+            id: id.to_string(),
+            previous: previous.map(|id| id.to_string()),
+            author: (&author).into(),
+            message: message.map(|message| message.as_str().to_owned()),
+            applied_at: applied_at.to_string(),
+            files: files.into_iter().map(|file| PolicyFileView { name: file.name, text: file.text }).collect(),
+            services: services.into_iter().map(String::from).collect(),
+        }
+    }
+}
