@@ -46,8 +46,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
 
 fn format(workspace: &Workspace) -> Result<(), Failure> {
     component(workspace, "fmt", "rustfmt")?;
-    process::stream(workspace.cargo().args(["fmt", "--all", "--", "--check", "-l"]))
-        .map_err(|failure| failure.help("cargo fmt --all"))
+    process::stream(
+        workspace
+            .cargo()
+            .args(["fmt", "--all", "--", "--check", "-l"]),
+    )
+    .map_err(|failure| failure.help("cargo fmt --all"))
 }
 
 fn deny(workspace: &Workspace) -> Result<(), Failure> {
