@@ -114,7 +114,7 @@ fn borders(files: &[File]) -> Vec<Finding> {
     for border in &BORDERS {
         let bound = |file: &&File| {
             let own = |module: &&str| belongs(file, &format!("{}/{module}", border.inside));
-            belongs(file, border.inside) && !border.except.iter().any(|module| own(module))
+            belongs(file, border.inside) && !border.except.iter().any(own)
         };
         for file in files.iter().filter(bound) {
             for (number, code) in file.code() {
