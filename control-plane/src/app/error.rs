@@ -5,7 +5,9 @@ use grantmesh_shared::wire::policy::PolicyFault;
 
 use crate::audit::AuditError;
 use crate::clock::RandomError;
-use crate::domain::{AlreadyDecided, AlreadyEnded, AskRefused, NotEligible, ReviewRefused, TextError};
+use crate::domain::{
+    AlreadyDecided, AlreadyEnded, AskRefused, NotEligible, ReviewRefused, TextError,
+};
 use crate::store::StoreError;
 
 /// Why a use case was refused or failed.
@@ -73,7 +75,9 @@ pub enum Forbidden {
         what: &'static str,
     },
     /// Only operators and auditors may.
-    #[error("only auditors and operators may {what}\nask one of them, or have yourself added with `--auditor`")]
+    #[error(
+        "only auditors and operators may {what}\nask one of them, or have yourself added with `--auditor`"
+    )]
     NotAuditor {
         /// What they may.
         what: &'static str,
@@ -102,7 +106,9 @@ pub enum Conflict {
     #[error(transparent)]
     AlreadyEnded(#[from] AlreadyEnded),
     /// The policy is another one than was expected.
-    #[error("the policy in force is {current}, not `{expected}`\nlook at what changed and apply again")]
+    #[error(
+        "the policy in force is {current}, not `{expected}`\nlook at what changed and apply again"
+    )]
     PolicyChanged {
         /// What the actor expected.
         expected: PolicyId,
@@ -113,7 +119,9 @@ pub enum Conflict {
     #[error("{0}")]
     Moved(String),
     /// The idempotency key was used for something else.
-    #[error("the idempotency key `{key}` was used for another request\nuse a new key for a new request")]
+    #[error(
+        "the idempotency key `{key}` was used for another request\nuse a new key for a new request"
+    )]
     IdempotencyKeyReused {
         /// The key.
         key: String,
@@ -127,7 +135,9 @@ pub enum Invalid {
     #[error(transparent)]
     NotEligible(#[from] NotEligible),
     /// The policy no longer lets the requester ask.
-    #[error("the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first")]
+    #[error(
+        "the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first"
+    )]
     RequesterNotEligible,
     /// The ask is not what the rule takes.
     #[error(transparent)]
@@ -145,7 +155,9 @@ pub enum Invalid {
     #[error("an idempotency key is 1 to 128 visible ASCII characters\nuse a random UUID")]
     IdempotencyKey,
     /// What a filter says of itself is not what its credential says.
-    #[error("the filter says {what}, which its credential does not cover\nissue a credential with `grantmesh credential --name NODE --service SERVICE`")]
+    #[error(
+        "the filter says {what}, which its credential does not cover\nissue a credential with `grantmesh credential --name NODE --service SERVICE`"
+    )]
     Filter {
         /// What does not fit.
         what: String,
@@ -184,7 +196,9 @@ pub enum RecordsRefused {
         got: u64,
     },
     /// The record does not name the hash of the one before.
-    #[error("record {seq} does not name the hash of the record before it\nthe stream forks there; begin a new one with a new VM id")]
+    #[error(
+        "record {seq} does not name the hash of the record before it\nthe stream forks there; begin a new one with a new VM id"
+    )]
     WrongPrev {
         /// Its seq.
         seq: u64,
@@ -222,10 +236,18 @@ impl AppError {
             },
             Self::Invalid(invalid) => match invalid {
                 Invalid::NotEligible(_) | Invalid::RequesterNotEligible => "not_eligible",
-                Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
-                Invalid::Ask(AskRefused::DurationOverMaximum { .. }) | Invalid::DurationWidened(_) => "duration_over_maximum",
+                Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => {
+                    "justification_required"
+                }
+                Invalid::Ask(AskRefused::DurationOverMaximum { .. })
+                | Invalid::DurationWidened(_) => "duration_over_maximum",
                 Invalid::Ask(AskRefused::DurationTooShort { .. }) => "duration_too_short",
-                Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_) | AskRefused::ResourceTooLong) | Invalid::Text(_) => "bad_text",
+                Invalid::Ask(
+                    AskRefused::Justification(_)
+                    | AskRefused::Resource(_)
+                    | AskRefused::ResourceTooLong,
+                )
+                | Invalid::Text(_) => "bad_text",
                 Invalid::Policy(_) => "policy_invalid",
                 Invalid::IdempotencyKey => "bad_idempotency_key",
                 Invalid::Filter { .. } => "filter_not_covered",

@@ -18,10 +18,15 @@ impl TryFrom<Row> for Review {
         let reason = row.opt_text("reason")?;
         Ok(Self {
             id: row.parsed("id")?,
-            reviewer: User { issuer: row.text("reviewer_issuer")?.into(), subject: row.text("reviewer_subject")?.into() },
+            reviewer: User {
+                issuer: row.text("reviewer_issuer")?.into(),
+                subject: row.text("reviewer_subject")?.into(),
+            },
             reviewer_groups: row.json("reviewer_groups")?,
-            verdict: Verdict::parse(&verdict).ok_or_else(|| row.bad("verdict", format!("`{verdict}` is no verdict")))?,
-            reason: Text::optional(reason.as_deref(), "reason").map_err(|error| row.bad("reason", error))?,
+            verdict: Verdict::parse(&verdict)
+                .ok_or_else(|| row.bad("verdict", format!("`{verdict}` is no verdict")))?,
+            reason: Text::optional(reason.as_deref(), "reason")
+                .map_err(|error| row.bad("reason", error))?,
             duration: row.opt_span("duration_ms")?,
             at: row.time("at")?,
         })
@@ -30,20 +35,34 @@ impl TryFrom<Row> for Review {
 
 impl Tx {
     /// Gives requests their reviews.
-    pub(super) async fn load_reviews(&mut self, requests: &mut [Request]) -> Result<(), StoreError> {
+    pub(super) async fn load_reviews(
+        &mut self,
+        requests: &mut [Request],
+    ) -> Result<(), StoreError> {
         if requests.is_empty() {
             return Ok(());
         }
-        let places: Vec<String> = (1..=requests.len()).map(|place| format!("${place}")).collect();
+        let places: Vec<String> = (1..=requests.len())
+            .map(|place| format!("${place}"))
+            .collect();
         let sql = format!(
             "SELECT id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, duration_ms, at \
              FROM reviews WHERE request IN ({}) ORDER BY request, place",
             places.join(", ")
         );
-        let ids: Vec<Value> = requests.iter().map(|request| Value::from(request.id.as_str())).collect();
+        let ids: Vec<Value> = requests
+            .iter()
+            .map(|request| Value::from(request.id.as_str()))
+            .collect();
         let mut found: HashMap<RequestId, Vec<Review>> = HashMap::new();
-        for row in self.rows(("reviews", "id"), AssertSqlSafe(sql), ids).await? {
-            found.entry(row.parsed("request")?).or_default().push(row.try_into()?);
+        for row in self
+            .rows(("reviews", "id"), AssertSqlSafe(sql), ids)
+            .await?
+        {
+            found
+                .entry(row.parsed("request")?)
+                .or_default()
+                .push(row.try_into()?);
         }
         for request in requests {
             request.reviews = found.remove(&request.id).unwrap_or_default();
@@ -54,7 +73,12 @@ impl Tx {
 
 impl WriteTx {
     /// Keeps a review, the `place`th of its request.
-    pub(crate) async fn insert_review(&mut self, request: &RequestId, place: usize, review: &Review) -> Result<(), StoreError> {
+    pub(crate) async fn insert_review(
+        &mut self,
+        request: &RequestId,
+        place: usize,
+        review: &Review,
+    ) -> Result<(), StoreError> {
         self.change();
         let sql = "INSERT INTO reviews (id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, \
                    duration_ms, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";

@@ -123,7 +123,11 @@ macro_rules! bound {
 
 impl Tx {
     /// Runs a statement; gives how many rows it touched.
-    pub(crate) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Value>) -> Result<u64, StoreError> {
+    pub(crate) async fn execute(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: Vec<Value>,
+    ) -> Result<u64, StoreError> {
         Ok(match self {
             Self::Sqlite(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
             Self::Postgres(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
@@ -143,7 +147,10 @@ impl Tx {
     ) -> Result<(), StoreError> {
         match self.execute(sql, args).await? {
             1 => Ok(()),
-            _ => Err(StoreError::Moved { table, row: row.to_owned() }),
+            _ => Err(StoreError::Moved {
+                table,
+                row: row.to_owned(),
+            }),
         }
     }
 
@@ -158,11 +165,15 @@ impl Tx {
         Ok(match self {
             Self::Sqlite(tx) => {
                 let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                rows.into_iter().map(|cells| row(Cells::Sqlite(cells))).collect()
+                rows.into_iter()
+                    .map(|cells| row(Cells::Sqlite(cells)))
+                    .collect()
             }
             Self::Postgres(tx) => {
                 let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                rows.into_iter().map(|cells| row(Cells::Postgres(cells))).collect()
+                rows.into_iter()
+                    .map(|cells| row(Cells::Postgres(cells)))
+                    .collect()
             }
         })
     }
@@ -178,17 +189,27 @@ impl Tx {
     }
 
     /// Inserts many rows with as few statements as the databases take. `insert` ends before `VALUES`.
-    pub(crate) async fn insert_many(&mut self, insert: &str, columns: usize, rows: Vec<Value>) -> Result<(), StoreError> {
+    pub(crate) async fn insert_many(
+        &mut self,
+        insert: &str,
+        columns: usize,
+        rows: Vec<Value>,
+    ) -> Result<(), StoreError> {
         /// Well below both databases' limit of placeholders.
         const MOST: usize = 4_000;
         let mut rows = rows.into_iter();
         loop {
-            let part: Vec<Value> = rows.by_ref().take(MOST / columns.max(1) * columns).collect();
+            let part: Vec<Value> = rows
+                .by_ref()
+                .take(MOST / columns.max(1) * columns)
+                .collect();
             if part.is_empty() {
                 return Ok(());
             }
             let tuple = |row: usize| {
-                let places: Vec<String> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+                let places: Vec<String> = (1..=columns)
+                    .map(|column| format!("${}", row * columns + column))
+                    .collect();
                 format!("({})", places.join(", "))
             };
             let tuples: Vec<String> = (0..part.len() / columns.max(1)).map(tuple).collect();
@@ -198,10 +219,11 @@ impl Tx {
     }
 
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        Ok(match self {
+        match self {
             Self::Sqlite(tx) => tx.commit().await?,
             Self::Postgres(tx) => tx.commit().await?,
-        })
+        }
+        Ok(())
     }
 }
 
@@ -220,7 +242,10 @@ pub(crate) struct Row {
 impl Row {
     fn get<T>(&self, column: &'static str) -> Result<T, StoreError>
     where
-        T: for<'r> sqlx::Decode<'r, Sqlite> + sqlx::Type<Sqlite> + for<'r> sqlx::Decode<'r, Postgres> + sqlx::Type<Postgres>,
+        T: for<'r> sqlx::Decode<'r, Sqlite>
+            + sqlx::Type<Sqlite>
+            + for<'r> sqlx::Decode<'r, Postgres>
+            + sqlx::Type<Postgres>,
         &'static str: ColumnIndex<SqliteRow> + ColumnIndex<PgRow>,
     {
         let got = match &self.cells {
@@ -233,10 +258,19 @@ impl Row {
     /// The error for a column that no code of ours writes like this.
     pub(crate) fn bad(&self, column: &'static str, why: impl fmt::Display) -> StoreError {
         let row = match &self.cells {
-            Cells::Sqlite(row) => row.try_get::<String, _>(self.key).or_else(|_| row.try_get::<i64, _>(self.key).map(|key| key.to_string())),
-            Cells::Postgres(row) => row.try_get::<String, _>(self.key).or_else(|_| row.try_get::<i64, _>(self.key).map(|key| key.to_string())),
+            Cells::Sqlite(row) => row
+                .try_get::<String, _>(self.key)
+                .or_else(|_| row.try_get::<i64, _>(self.key).map(|key| key.to_string())),
+            Cells::Postgres(row) => row
+                .try_get::<String, _>(self.key)
+                .or_else(|_| row.try_get::<i64, _>(self.key).map(|key| key.to_string())),
         };
-        StoreError::Impossible { table: self.table, column, row: row.unwrap_or_default(), why: why.to_string() }
+        StoreError::Impossible {
+            table: self.table,
+            column,
+            row: row.unwrap_or_default(),
+            why: why.to_string(),
+        }
     }
 
     pub(crate) fn text(&self, column: &'static str) -> Result<String, StoreError> {
@@ -252,7 +286,9 @@ impl Row {
     }
 
     pub(crate) fn hash(&self, column: &'static str) -> Result<[u8; 32], StoreError> {
-        self.bytes(column)?.try_into().map_err(|_| self.bad(column, "it is not 32 bytes"))
+        self.bytes(column)?
+            .try_into()
+            .map_err(|_| self.bad(column, "it is not 32 bytes"))
     }
 
     pub(crate) fn unsigned<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, StoreError> {
@@ -274,20 +310,36 @@ impl Row {
 
     pub(crate) fn opt_span(&self, column: &'static str) -> Result<Option<Span>, StoreError> {
         let value: Option<i64> = self.get(column)?;
-        let read = |value| u64::try_from(value).map(Span::from_millis).map_err(|_| self.bad(column, "it is negative"));
+        let read = |value| {
+            u64::try_from(value)
+                .map(Span::from_millis)
+                .map_err(|_| self.bad(column, "it is negative"))
+        };
         value.map(read).transpose()
     }
 
-    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(&self, column: &'static str) -> Result<T, StoreError> {
-        self.text(column)?.parse().map_err(|error| self.bad(column, error))
+    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(
+        &self,
+        column: &'static str,
+    ) -> Result<T, StoreError> {
+        self.text(column)?
+            .parse()
+            .map_err(|error| self.bad(column, error))
     }
 
-    pub(crate) fn opt_parsed<T: FromStr<Err: fmt::Display>>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
+    pub(crate) fn opt_parsed<T: FromStr<Err: fmt::Display>>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
         let text = self.opt_text(column)?;
-        text.map(|text| text.parse().map_err(|error| self.bad(column, error))).transpose()
+        text.map(|text| text.parse().map_err(|error| self.bad(column, error)))
+            .transpose()
     }
 
-    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<T, StoreError> {
         serde_json::from_str(&self.text(column)?).map_err(|error| self.bad(column, error))
     }
 }

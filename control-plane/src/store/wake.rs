@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Head, StoreError};
 use super::tx::Tx;
+use super::{Head, StoreError};
 
 /// The channel's name.
 pub(super) const CHANNEL: &str = "grantmesh_head";
@@ -36,7 +36,10 @@ pub(super) fn listen(pool: PgPool, signal: watch::Sender<Head>) -> JoinHandle<()
         loop {
             retry.tick().await;
             if let Err(error) = follow(&pool, &signal).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "lost the wake of other replicas, will connect again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "lost the wake of other replicas, will connect again"
+                );
             }
         }
     })

@@ -39,8 +39,23 @@ impl DerefMut for WriteTx {
 }
 
 impl WriteTx {
-    pub(super) fn new(tx: Tx, store: Store, before: Head, frontier: Frontier, now: Timestamp) -> Self {
-        Self { tx, store, before, frontier, entries: Vec::new(), hashes: Vec::new(), changed: false, now }
+    pub(super) fn new(
+        tx: Tx,
+        store: Store,
+        before: Head,
+        frontier: Frontier,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            tx,
+            store,
+            before,
+            frontier,
+            entries: Vec::new(),
+            hashes: Vec::new(),
+            changed: false,
+            now,
+        }
     }
 
     /// The time of this transaction, read while it held the head.
@@ -68,7 +83,11 @@ impl WriteTx {
         let seq = self.frontier.size();
         let bytes = entry.bytes(seq, self.now)?;
         let hashes = self.frontier.append(LogHash::of_entry(&bytes))?;
-        self.hashes.extend(hashes.into_iter().map(|(idx, hash)| StoredHash { idx, hash }));
+        self.hashes.extend(
+            hashes
+                .into_iter()
+                .map(|(idx, hash)| StoredHash { idx, hash }),
+        );
         self.entries.push(StoredEntry { seq, bytes });
         Ok(())
     }
@@ -87,15 +106,77 @@ impl WriteTx {
         head.log_root = self.frontier.root()?;
         if self.changed {
             head.position.revision = self.revision();
-            head.delta_floor = self.tx.prune_tombstones(&head, self.store.tombstone_revisions()).await?;
+            head.delta_floor = self
+                .tx
+                .prune_tombstones(&head, self.store.tombstone_revisions())
+                .await?;
         }
-        self.tx.insert_log(std::mem::take(&mut self.entries), std::mem::take(&mut self.hashes)).await?;
+        self.tx
+            .insert_log(
+                std::mem::take(&mut self.entries),
+                std::mem::take(&mut self.hashes),
+            )
+            .await?;
         self.tx.move_head(&self.before, &head).await?;
         if let Tx::Postgres(_) = &self.tx {
-            self.tx.execute("SELECT pg_notify($1, '')", args![super::wake::CHANNEL]).await?;
+            self.tx
+                .execute("SELECT pg_notify($1, '')", args![super::wake::CHANNEL])
+                .await?;
         }
         self.tx.commit().await?;
         self.store.committed(head, self.frontier);
         Ok(head)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::{ActorField, EntryIds, EntryKind};
+    use crate::clock::SystemClock;
+
+    #[tokio::test]
+    async fn a_change_without_an_entry_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("db").display());
+        let store = Store::open(&url, 100, &SystemClock).await.unwrap();
+        let before = store.read().await.unwrap().head().await.unwrap();
+        let mut tx = store.write(&SystemClock).await.unwrap();
+        tx.put_item("service/a", Some("a"), "{}").await.unwrap();
+        assert!(matches!(tx.commit().await, Err(StoreError::Unlogged)));
+        let mut read = store.read().await.unwrap();
+        assert_eq!(read.head().await.unwrap(), before);
+        assert!(read.all_items().await.unwrap().is_empty());
+
+        // With its entry it is, under the next revision; and an entry alone takes no revision.
+        let actor = ActorField::System;
+        let entry = Entry {
+            kind: EntryKind::GrantExpired,
+            actor,
+            ids: EntryIds::default(),
+            data: (),
+        };
+        let mut tx = store.write(&SystemClock).await.unwrap();
+        tx.put_item("service/a", Some("a"), "{}").await.unwrap();
+        tx.log(&entry).unwrap();
+        let after = tx.commit().await.unwrap();
+        assert_eq!(after.position.revision, before.position.revision + 1);
+        let mut tx = store.write(&SystemClock).await.unwrap();
+        tx.log(&entry).unwrap();
+        let logged = tx.commit().await.unwrap();
+        assert_eq!(
+            (logged.position, logged.log_size),
+            (after.position, after.log_size + 1)
+        );
+        assert!(
+            store
+                .read()
+                .await
+                .unwrap()
+                .head()
+                .await
+                .unwrap()
+                .is_after(&after)
+        );
     }
 }

@@ -1,0 +1,83 @@
+//! The use cases over real databases. Every scenario runs on SQLite (a test each) and on PostgreSQL (all in one test, so
+//! that one cluster serves them even where each test is a process of its own), each in a fresh database.
+//!
+//! PostgreSQL's programs are looked for in `GRANTMESH_POSTGRES_BIN`, then where Debian puts them.
+
+#[cfg(test)]
+mod db;
+#[cfg(test)]
+mod lifecycle;
+#[cfg(test)]
+mod log;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod policy;
+#[cfg(test)]
+mod push;
+#[cfg(test)]
+mod races;
+#[cfg(test)]
+mod records;
+#[cfg(test)]
+mod rules;
+#[cfg(test)]
+mod world;
+
+macro_rules! scenarios {
+    ($($module:ident :: $name:ident),* $(,)?) => {
+        #[cfg(test)]
+        mod sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread")]
+                async fn $name() {
+                    super::$module::$name(super::db::Db::sqlite()).await;
+                }
+            )*
+        }
+
+        /// All scenarios, each in a database of its own; tells of every one that failed.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn postgres() {
+            let cluster = db::Cluster::start().await;
+            let mut failed = Vec::new();
+            $(
+                let db = cluster.database(stringify!($name)).await;
+                if tokio::spawn($module::$name(db)).await.is_err() {
+                    failed.push(stringify!($name));
+                }
+            )*
+            assert!(failed.is_empty(), "failed on PostgreSQL: {failed:?}");
+        }
+    };
+}
+
+scenarios! {
+    lifecycle::a_request_becomes_a_grant_and_ends,
+    lifecycle::a_denial_a_withdrawal_and_a_release,
+    lifecycle::grants_expire_by_the_clock,
+    lifecycle::requests_time_out_and_are_never_approved_late,
+    lifecycle::an_idempotency_key_files_once,
+    lifecycle::lists_show_what_the_reader_may_see,
+    rules::asks_that_break_the_rule_are_refused,
+    rules::reviewers_narrow_and_never_widen,
+    rules::two_approvals_are_two_people,
+    rules::the_stricter_policy_applies,
+    races::fifty_approvals_make_one_grant,
+    races::one_of_approve_and_withdraw_wins,
+    races::one_of_approve_and_time_out_wins,
+    races::one_of_many_revocations_wins,
+    races::two_processes_share_one_history,
+    policy::faults_are_all_told,
+    policy::only_what_changed_is_pushed,
+    policy::a_policy_is_applied_over_the_expected_one,
+    records::a_stream_has_no_holes_and_no_forks,
+    records::a_stream_belongs_to_its_node,
+    push::tombstones_are_pruned_and_the_floor_rises,
+    push::a_restart_forgets_nothing,
+    push::filters_are_kept_at_first_contact,
+    log::the_root_is_that_of_another_implementation,
+    log::a_changed_row_is_found_and_named,
+    log::a_row_that_cannot_be_is_an_error_with_its_place,
+    model::random_histories_agree_with_a_naive_model,
+}
