@@ -71,7 +71,7 @@ fn who_has_no_token_or_a_bad_one_is_refused() {
             let reply = caller.get("/v1/accounts/acc-42").await?;
             assert!([401, 403].contains(&reply.status), "{what}: {} {}", reply.status, reply.text());
             let caller = Api::new(&mesh.control_plane.url(), token)?;
-            assert_eq!(caller.get("/v1/requests").await?.problem(401)?, "unauthenticated", "{what}");
+            assert_eq!(caller.get("/v1/requests").await?.problem(401)?, "bad_token", "{what}");
         }
         let served = mesh.call(&ALICE, Method::GET, "/v1/accounts/acc-42").await?;
         assert_eq!(served.status, 200, "with a good token it is served");
