@@ -172,7 +172,12 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_followed_both_ways() {
-        for (set, held) in [(60_000, true), (60_000, false), (-60_000, true), (-60_000, false)] {
+        for (set, held) in [
+            (60_000, true),
+            (60_000, false),
+            (-60_000, true),
+            (-60_000, false),
+        ] {
             let mut clock = ServerClock::default();
             clock.observe(ms(100_000), Mono::from_millis(0), Mono::from_millis(2));
             let server = ms(101_000 + set);
@@ -183,8 +188,14 @@ mod tests {
                 clock.observe(server, sent, received);
             }
             let now = clock.at(received).unwrap();
-            assert!(now.earliest >= server && now.earliest <= ms(101_003 + set), "{set} {now:?}");
-            assert!(now.latest >= server && now.latest <= ms(101_005 + set), "{set} {now:?}");
+            assert!(
+                now.earliest >= server && now.earliest <= ms(101_003 + set),
+                "{set} {now:?}"
+            );
+            assert!(
+                now.latest >= server && now.latest <= ms(101_005 + set),
+                "{set} {now:?}"
+            );
         }
     }
 

@@ -59,9 +59,20 @@ const BAD_ARGUMENT: u32 = 2;
 unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
-    fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -106,7 +117,10 @@ fn done(call: &'static str, status: u32) -> Result<()> {
 }
 
 /// Bytes that the proxy wrote into memory that it asked this module for.
-fn taken(call: &'static str, ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Option<Vec<u8>>> {
+fn taken(
+    call: &'static str,
+    ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32,
+) -> Result<Option<Vec<u8>>> {
     let mut data: *mut u8 = std::ptr::null_mut();
     let mut size = 0_usize;
     match ask(&raw mut data, &raw mut size) {
@@ -137,7 +151,9 @@ pub(crate) fn log(level: Level, message: &str) {
 pub(crate) fn set_tick_period(period: Duration) -> Result<()> {
     let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     // SAFETY: no pointers.
-    done("set_tick_period", unsafe { proxy_set_tick_period_milliseconds(millis) })
+    done("set_tick_period", unsafe {
+        proxy_set_tick_period_milliseconds(millis)
+    })
 }
 
 /// A whole buffer; nothing if there is none.
@@ -214,7 +230,10 @@ pub(crate) fn can_call_out() -> Result<()> {
     if status == BAD_ARGUMENT {
         Ok(())
     } else {
-        Err(HostError { call: "http_call", status })
+        Err(HostError {
+            call: "http_call",
+            status,
+        })
     }
 }
 
@@ -225,15 +244,25 @@ pub(crate) fn call_out(
     body: &[u8],
     timeout: Duration,
 ) -> Result<u32> {
-    proxy_wasm::hostcalls::dispatch_http_call(cluster, call_headers, Some(body), Vec::new(), timeout)
-        .map_err(|status| HostError { call: "http_call", status: status as u32 })
+    proxy_wasm::hostcalls::dispatch_http_call(
+        cluster,
+        call_headers,
+        Some(body),
+        Vec::new(),
+        timeout,
+    )
+    .map_err(|status| HostError {
+        call: "http_call",
+        status: status as u32,
+    })
 }
 
 /// The id of a metric.
 pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32> {
     let mut id = 0_u32;
     // SAFETY: `name` is live, and the pointer is to a live local.
-    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
+    let status =
+        unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
     done("define_metric", status).map(|()| id)
 }
 
@@ -242,7 +271,9 @@ pub(crate) fn increment_metric(id: u32, by: u64) -> Result<()> {
     match i64::try_from(by).unwrap_or(i64::MAX) {
         0 => Ok(()),
         // SAFETY: no pointers.
-        by => done("increment_metric", unsafe { proxy_increment_metric(id, by) }),
+        by => done("increment_metric", unsafe {
+            proxy_increment_metric(id, by)
+        }),
     }
 }
 

@@ -206,7 +206,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The (key, value) pairs of a map field.
-    fn entries(self, wanted: u64) -> impl Iterator<Item = Result<(&'a [u8], &'a [u8]), IdentityError>> {
+    fn entries(
+        self,
+        wanted: u64,
+    ) -> impl Iterator<Item = Result<(&'a [u8], &'a [u8]), IdentityError>> {
         self.messages(wanted).map(|entry| {
             let (mut key, mut value) = (None, None);
             for field in Fields(entry?) {

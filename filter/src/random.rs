@@ -76,7 +76,9 @@ mod tests {
     #[test]
     fn ids_do_not_repeat_and_seeds_differ() {
         let (mut one, mut two) = (Random::new([1; 32]), Random::new([2; 32]));
-        let ids: HashSet<[u8; 10]> = (0..10_000).flat_map(|_| [one.unique(), two.unique()]).collect();
+        let ids: HashSet<[u8; 10]> = (0..10_000)
+            .flat_map(|_| [one.unique(), two.unique()])
+            .collect();
         assert_eq!(ids.len(), 20_000);
         assert_ne!(one.nonce(), two.nonce());
         assert_eq!(one.nonce().len(), 32);

@@ -88,7 +88,10 @@ impl Root {
         let text = match host::buffer(host::Buffer::PluginConfiguration) {
             Ok(text) => text.unwrap_or_default(),
             Err(error) => {
-                host::log(Level::Error, &format!("the plugin configuration cannot be had: {error}"));
+                host::log(
+                    Level::Error,
+                    &format!("the plugin configuration cannot be had: {error}"),
+                );
                 return false;
             }
         };
@@ -108,7 +111,10 @@ impl Root {
             }
             Err(error) => {
                 self.config.replace(None);
-                host::log(Level::Error, &format!("{error}; every call is refused until this is corrected"));
+                host::log(
+                    Level::Error,
+                    &format!("{error}; every call is refused until this is corrected"),
+                );
                 true
             }
         }
@@ -116,7 +122,10 @@ impl Root {
 
     /// Whether this is the newest root context that has a usable configuration.
     fn is_newest(&self, shared: &Shared) -> bool {
-        shared.roots.try_borrow().is_ok_and(|roots| roots.last() == Some(&self.id))
+        shared
+            .roots
+            .try_borrow()
+            .is_ok_and(|roots| roots.last() == Some(&self.id))
     }
 
     fn tick(&mut self) -> Result<(), String> {
@@ -124,7 +133,12 @@ impl Root {
         if !self.is_newest(&shared) {
             return Ok(());
         }
-        let Some(config) = self.config.try_borrow().ok().and_then(|config| config.clone()) else {
+        let Some(config) = self
+            .config
+            .try_borrow()
+            .ok()
+            .and_then(|config| config.clone())
+        else {
             return Ok(());
         };
         let mono = host::monotonic().map_err(|error| error.to_string())?;
@@ -137,7 +151,8 @@ impl Root {
         };
         plugin.ask_through(self.id, &config);
         if !shared.may_call_out.get() {
-            host::can_call_out().map_err(|error| format!("{error}: callouts are not allowed to this filter"))?;
+            host::can_call_out()
+                .map_err(|error| format!("{error}: callouts are not allowed to this filter"))?;
             shared.may_call_out.set(true);
         }
         self.send_due(&config, plugin, mono);
@@ -153,22 +168,39 @@ impl Root {
                     self.callouts.insert(token, topic);
                 }
                 Err(error) => {
-                    let unsent = Answer { status: b"", signature: None, body: b"" };
+                    let unsent = Answer {
+                        status: b"",
+                        signature: None,
+                        body: b"",
+                    };
                     let _unreachable = plugin.answered(topic, &unsent, mono);
-                    self.trouble(topic, Some(format!("{error}; is there a cluster `{}`?", config.cluster)));
+                    self.trouble(
+                        topic,
+                        Some(format!("{error}; is there a cluster `{}`?", config.cluster)),
+                    );
                 }
             }
         }
     }
 
     fn answer(&mut self, token: u32, num_headers: usize) {
-        let Some(topic) = self.callouts.remove(&token) else { return };
-        let shared = self.shared();
-        let config = self.config.try_borrow().ok().and_then(|config| config.clone());
-        let (Some(config), Ok(mono), Ok(mut slot)) = (config, host::monotonic(), shared.plugin.try_borrow_mut()) else {
+        let Some(topic) = self.callouts.remove(&token) else {
             return;
         };
-        let Some(plugin) = slot.as_mut().filter(|plugin| plugin.asks_through(self.id)) else { return };
+        let shared = self.shared();
+        let config = self
+            .config
+            .try_borrow()
+            .ok()
+            .and_then(|config| config.clone());
+        let (Some(config), Ok(mono), Ok(mut slot)) =
+            (config, host::monotonic(), shared.plugin.try_borrow_mut())
+        else {
+            return;
+        };
+        let Some(plugin) = slot.as_mut().filter(|plugin| plugin.asks_through(self.id)) else {
+            return;
+        };
         let (map, body) = if num_headers == 0 {
             (Vec::new(), Vec::new())
         } else {
@@ -191,7 +223,9 @@ impl Root {
     /// Logs what went wrong, or that it is well again, where that is news.
     fn trouble(&mut self, topic: Topic, error: Option<String>) {
         let shared = self.shared();
-        let Ok(mut known) = shared.trouble.try_borrow_mut() else { return };
+        let Ok(mut known) = shared.trouble.try_borrow_mut() else {
+            return;
+        };
         let name = match topic {
             Topic::Sync => "sync",
             Topic::Heartbeat => "heartbeat",
@@ -212,8 +246,12 @@ impl Root {
 
 fn new_plugin(config: &Config, mono: Mono) -> Result<Plugin, String> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| format!("the proxy gives no random numbers: {error}"))?;
-    let node = host::property("node\0id").ok().flatten().unwrap_or_default();
+    getrandom::fill(&mut seed)
+        .map_err(|error| format!("the proxy gives no random numbers: {error}"))?;
+    let node = host::property("node\0id")
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     let node = String::from_utf8_lossy(&node).chars().take(256).collect();
     Ok(Plugin::new(config, node, seed, mono))
 }
@@ -228,15 +266,23 @@ fn send(config: &Config, question: &Question) -> Result<u32, host::HostError> {
         ("content-type", "application/json"),
         ("authorization", authorization.as_str()),
     ];
-    host::call_out(&config.cluster, headers, &question.body, question.timeout.duration())
+    host::call_out(
+        &config.cluster,
+        headers,
+        &question.body,
+        question.timeout.duration(),
+    )
 }
 
 /// Gives counts and gauges to the proxy.
 fn hand_over(shared: &Shared, plugin: &mut Plugin, mono: Mono) {
-    let Ok(mut ids) = shared.metrics.try_borrow_mut() else { return };
+    let Ok(mut ids) = shared.metrics.try_borrow_mut() else {
+        return;
+    };
     let mut id = |kind, name: String| {
         // A metric that the proxy refuses is not tried again.
-        *ids.entry(name).or_insert_with_key(|name| host::define_metric(kind, name).ok())
+        *ids.entry(name)
+            .or_insert_with_key(|name| host::define_metric(kind, name).ok())
     };
     let mut refused = 0_u64;
     for (name, sum) in plugin.counters().take() {
@@ -248,21 +294,33 @@ fn hand_over(shared: &Shared, plugin: &mut Plugin, mono: Mono) {
         refused = refused.saturating_add(u64::from(!matches!(set, Some(Ok(())))));
     }
     if refused > 0 {
-        plugin.counters().add(crate::metrics::Metric::HostErrors, refused);
+        plugin
+            .counters()
+            .add(crate::metrics::Metric::HostErrors, refused);
     }
 }
 
 impl Drop for Root {
     fn drop(&mut self) {
         // The newest of those that are left takes over asking at its next tick.
-        if let Some(mut roots) = self.shared.as_ref().and_then(|shared| shared.roots.try_borrow_mut().ok()) {
+        if let Some(mut roots) = self
+            .shared
+            .as_ref()
+            .and_then(|shared| shared.roots.try_borrow_mut().ok())
+        {
             roots.retain(|root| *root != self.id);
         }
     }
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, num_headers: usize, _body: usize, _trailers: usize) {
+    fn on_http_call_response(
+        &mut self,
+        token: u32,
+        num_headers: usize,
+        _body: usize,
+        _trailers: usize,
+    ) {
         self.answer(token, num_headers);
     }
 }
@@ -282,7 +340,10 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(Rc::clone(&self.config), self.shared.clone())))
+        Some(Box::new(Http::new(
+            Rc::clone(&self.config),
+            self.shared.clone(),
+        )))
     }
 
     fn get_type(&self) -> Option<ContextType> {

@@ -360,7 +360,8 @@ impl Sync {
         // At once: the next question acknowledges what was applied. Only an answer that held nothing back and
         // brought nothing is not asked for again at full speed.
         let (low, _) = BACK_OFF_MILLIS;
-        let idle = progress == Progress::Unchanged && mono < flight.sent.plus(Span::from_millis(low));
+        let idle =
+            progress == Progress::Unchanged && mono < flight.sent.plus(Span::from_millis(low));
         self.next_poll = if idle {
             mono.plus(Span::from_millis(random.between(low.wrapping_div(2), low)))
         } else {
@@ -368,17 +369,32 @@ impl Sync {
         };
     }
 
-    fn plan_after_failure(&mut self, topic: Topic, error: &SyncError, mono: Mono, random: &mut Random) {
+    fn plan_after_failure(
+        &mut self,
+        topic: Topic,
+        error: &SyncError,
+        mono: Mono,
+        random: &mut Random,
+    ) {
         if topic != Topic::Sync {
             // Twice within an interval, so that one lost heartbeat does not make the table stale.
-            let soon = self.heartbeat_interval().wrapping_div(4).max(MIN_HEARTBEAT_MILLIS);
-            let retry = mono.plus(Span::from_millis(random.between(soon.wrapping_div(2), soon)));
+            let soon = self
+                .heartbeat_interval()
+                .wrapping_div(4)
+                .max(MIN_HEARTBEAT_MILLIS);
+            let retry = mono.plus(Span::from_millis(
+                random.between(soon.wrapping_div(2), soon),
+            ));
             self.next_heartbeat = self.next_heartbeat.min(retry);
             return;
         }
-        // A snapshot whose pages cannot be had is begun again.
+        // A snapshot whose pages cannot be had is begun again. An answer that cannot be applied is not asked for again;
+        // one that was not meant for this question, or is older than what is known, says nothing against the table.
         self.pages = None;
-        if !matches!(error, SyncError::Answer(_)) {
+        if !matches!(
+            error,
+            SyncError::Answer(_) | SyncError::Nonce | SyncError::Rollback(_)
+        ) {
             self.wants_snapshot = true;
         }
         let (low, high) = BACK_OFF_MILLIS;
@@ -392,11 +408,19 @@ impl Sync {
         self.confirmed = self.confirmed.max(Some(sent));
     }
 
-    fn read_sync(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
+    fn read_sync(
+        &mut self,
+        flight: &Flight,
+        answer: &Answer<'_>,
+        mono: Mono,
+    ) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
         let answer: SyncAnswer = parse(body)?;
         check(answer.v, &answer.nonce, flight)?;
-        if self.position.is_some_and(|applied| answer.position < applied) {
+        if self
+            .position
+            .is_some_and(|applied| answer.position < applied)
+        {
             return Err(SyncError::Rollback(answer.position));
         }
         let (progress, as_of) = match answer.change {
@@ -431,7 +455,8 @@ impl Sync {
                 }
             }
         };
-        self.clock.observe_held(answer.server_time, flight.sent, mono);
+        self.clock
+            .observe_held(answer.server_time, flight.sent, mono);
         if progress == Progress::Page {
             return Ok(progress);
         }
@@ -443,7 +468,12 @@ impl Sync {
         Ok(progress)
     }
 
-    fn read_heartbeat(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
+    fn read_heartbeat(
+        &mut self,
+        flight: &Flight,
+        answer: &Answer<'_>,
+        mono: Mono,
+    ) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
         let answer: HeartbeatAnswer = parse(body)?;
         check(answer.v, &answer.nonce, flight)?;
@@ -481,7 +511,12 @@ fn check(version: u8, nonce: &str, flight: &Flight) -> Result<(), SyncError> {
     Ok(())
 }
 
-fn question(topic: Topic, path: &'static str, request: &impl serde::Serialize, timeout: Span) -> Question {
+fn question(
+    topic: Topic,
+    path: &'static str,
+    request: &impl serde::Serialize,
+    timeout: Span,
+) -> Question {
     Question {
         topic,
         path,

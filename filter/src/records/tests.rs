@@ -1,0 +1,321 @@
+//! The stream against a small control plane that keeps records, fails, and answers twice.
+
+use ed25519_dalek::{Signer, SigningKey};
+use grantmesh_shared::id::{DecisionId, VmId};
+use grantmesh_shared::wire::records::{DecisionWord, RecordsRequest};
+use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn event(number: usize, path: &str) -> Box<DecisionEvent> {
+    let mut random = [0; 10];
+    random
+        .iter_mut()
+        .zip(number.to_le_bytes())
+        .for_each(|(into, byte)| *into = byte);
+    Box::new(DecisionEvent {
+        id: DecisionId::new(0, random),
+        decision: DecisionWord::Deny,
+        service: "payments".to_owned(),
+        action: None,
+        resource: None,
+        method: "GET".to_owned(),
+        path: path.to_owned(),
+        issuer: None,
+        subject: None,
+        workload: None,
+        grant: None,
+        binding: None,
+        reasons: vec![],
+        request_id: None,
+        position: None,
+    })
+}
+
+fn at(millis: u64) -> Mono {
+    Mono::from_millis(millis)
+}
+
+/// Keeps every record once, and checks the chain over the exact bytes.
+struct Server {
+    key: SigningKey,
+    next: u64,
+    prev: Sha256Hash,
+    kept: Vec<Record>,
+}
+
+impl Server {
+    fn new() -> Self {
+        Self {
+            key: SigningKey::from_bytes(&[1; 32]),
+            next: 0,
+            prev: Sha256Hash::default(),
+            kept: vec![],
+        }
+    }
+
+    fn keep(&mut self, question: &Question) {
+        let request: RecordsRequest = serde_json::from_slice(&question.body).unwrap();
+        assert!(request.records.len() <= MAX_BATCH);
+        for raw in &request.records {
+            assert!(raw.get().len() <= MAX_RECORD_BYTES);
+            let record: Record = serde_json::from_str(raw.get()).unwrap();
+            if record.seq < self.next {
+                continue;
+            }
+            assert_eq!((record.seq, record.prev), (self.next, self.prev));
+            self.next += 1;
+            self.prev = Sha256Hash::of(raw.get().as_bytes());
+            self.kept.push(record);
+        }
+    }
+
+    fn answer(&self, question: &Question, next_seq: u64) -> (Vec<u8>, String) {
+        let nonce = serde_json::from_slice::<RecordsRequest>(&question.body)
+            .unwrap()
+            .nonce;
+        let body = json!({"v": 1, "kind": "records", "nonce": nonce, "next_seq": next_seq})
+            .to_string()
+            .into_bytes();
+        let key = KeyId::of(self.key.verifying_key().as_bytes());
+        let signature = Signature {
+            key,
+            bytes: self.key.sign(&signed_bytes(&body)).to_bytes(),
+        };
+        (body, signature.to_string())
+    }
+}
+
+struct Filter {
+    records: Records,
+    random: Random,
+    identity: VmIdentity,
+}
+
+impl Filter {
+    fn new() -> Self {
+        let identity = VmIdentity {
+            vm: VmId::new(0, [0; 10]),
+            node: "n".to_owned(),
+            services: vec!["payments".to_owned()],
+        };
+        Self {
+            records: Records::default(),
+            random: Random::new([4; 32]),
+            identity,
+        }
+    }
+
+    fn due(&mut self, millis: u64) -> Option<Question> {
+        let time = |mono: Mono| {
+            i64::try_from(mono.millis())
+                .ok()
+                .map(Timestamp::from_millis)
+        };
+        self.records
+            .due(&self.identity, at(millis), &mut self.random, time)
+    }
+
+    fn tell(
+        &mut self,
+        server: &Server,
+        body: &[u8],
+        signature: Option<&str>,
+        millis: u64,
+    ) -> Result<u64, RecordsError> {
+        let keys = [PinnedKey::new(server.key.verifying_key().as_bytes()).unwrap()];
+        let answer = Answer {
+            status: b"200",
+            signature: signature.map(str::as_bytes),
+            body,
+        };
+        self.records
+            .answered(&answer, &keys, at(millis), &mut self.random)
+    }
+
+    fn acknowledge(
+        &mut self,
+        server: &Server,
+        question: &Question,
+        next: u64,
+        millis: u64,
+    ) -> Result<u64, RecordsError> {
+        let (body, signature) = server.answer(question, next);
+        self.tell(server, &body, Some(&signature), millis)
+    }
+}
+
+#[test]
+fn a_batch_goes_after_a_second_or_when_it_is_large() {
+    let mut filter = Filter::new();
+    assert_eq!(filter.due(0), None);
+    filter.records.push(event(0, "/"), at(0));
+    assert_eq!(filter.due(999), None);
+    assert!(filter.due(1_000).is_some());
+    let mut filter = Filter::new();
+    for number in 0..FLUSH_AT {
+        assert_eq!(filter.due(1), None);
+        filter.records.push(event(number, "/"), at(1));
+    }
+    assert!(filter.due(1).is_some());
+}
+
+#[test]
+fn nothing_is_sealed_before_the_time_is_known() {
+    let mut filter = Filter::new();
+    filter.records.push(event(0, "/"), at(0));
+    assert_eq!(
+        filter
+            .records
+            .due(&filter.identity, at(5_000), &mut filter.random, |_| None),
+        None
+    );
+    let batch = filter.due(6_000).unwrap();
+    let mut server = Server::new();
+    server.keep(&batch);
+    assert_eq!(
+        server.kept[0].at,
+        Timestamp::from_millis(0),
+        "it tells when it happened, not when it was sent"
+    );
+}
+
+#[test]
+fn what_is_not_acknowledged_is_sent_again_in_the_same_bytes() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    filter.records.push(event(0, "/"), at(0));
+    let first = filter.due(1_000).unwrap();
+    server.keep(&first);
+    assert!(matches!(
+        filter.tell(&server, b"", None, 1_100),
+        Err(RecordsError::Answer(AnswerError::Unreachable))
+    ));
+    filter.records.push(event(1, "/"), at(1_200));
+    assert_eq!(filter.due(1_101), None, "backed off");
+    let second = filter.due(20_000).unwrap();
+    let records = |question: &Question| -> Vec<String> {
+        let request: RecordsRequest = serde_json::from_slice(&question.body).unwrap();
+        request
+            .records
+            .iter()
+            .map(|raw| raw.get().to_owned())
+            .collect()
+    };
+    assert_eq!(records(&second)[0], records(&first)[0]);
+    server.keep(&second);
+    assert_eq!(filter.acknowledge(&server, &second, 2, 20_001), Ok(2));
+    assert_eq!((filter.records.kept(), server.kept.len()), (0, 2));
+}
+
+#[test]
+fn an_answer_is_for_its_question_and_within_what_was_sent() {
+    let server = Server::new();
+    for (next, fine) in [(0, true), (1, true), (2, false), (u64::MAX, false)] {
+        let mut filter = Filter::new();
+        filter.records.push(event(0, "/"), at(0));
+        let batch = filter.due(1_000).unwrap();
+        assert_eq!(
+            filter.acknowledge(&server, &batch, next, 1_001).is_ok(),
+            fine,
+            "{next}"
+        );
+    }
+    let mut filter = Filter::new();
+    filter.records.push(event(0, "/"), at(0));
+    let old = filter.due(1_000).unwrap();
+    filter.acknowledge(&server, &old, 0, 1_001).unwrap();
+    let _again = filter.due(1_002).unwrap();
+    assert_eq!(
+        filter.acknowledge(&server, &old, 1, 1_003),
+        Err(RecordsError::Nonce)
+    );
+    assert_eq!(filter.records.kept(), 1);
+    assert_eq!(
+        filter.acknowledge(&server, &old, 1, 1_004),
+        Err(RecordsError::Nonce),
+        "nobody asked"
+    );
+}
+
+#[test]
+fn what_is_dropped_is_counted_in_its_place() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    for number in 0..MAX_KEPT {
+        assert!(filter.records.push(event(number, "/"), at(0)));
+    }
+    assert!(!filter.records.has_room());
+    for number in 0..7 {
+        assert!(!filter.records.push(event(number, "/dropped"), at(1)));
+    }
+    let batch = filter.due(2_000).unwrap();
+    server.keep(&batch);
+    let next = server.next;
+    filter.acknowledge(&server, &batch, next, 2_001).unwrap();
+    assert!(filter.records.push(event(1, "/after"), at(2_002)));
+    let mut millis = 3_000;
+    while let Some(batch) = filter.due(millis) {
+        server.keep(&batch);
+        let next = server.next;
+        filter.acknowledge(&server, &batch, next, millis).unwrap();
+        millis += 1_000;
+    }
+    let last: Vec<&Event> = server
+        .kept
+        .iter()
+        .rev()
+        .take(2)
+        .map(|record| &record.event)
+        .collect();
+    assert_eq!(server.kept.len(), MAX_KEPT + 2);
+    assert_eq!(last[1], &Event::Gap { dropped: 7 });
+    assert!(matches!(last[0], Event::Decision(event) if event.path == "/after"));
+}
+
+#[test]
+fn a_record_too_long_to_send_is_a_gap() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    filter
+        .records
+        .push(event(0, &"x".repeat(MAX_RECORD_BYTES)), at(0));
+    let batch = filter.due(1_000).unwrap();
+    server.keep(&batch);
+    assert_eq!(server.kept[0].event, Event::Gap { dropped: 1 });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever happens to the batches, every record arrives once and in order.
+    #[test]
+    fn everything_arrives_once_and_in_order(steps in proptest::collection::vec((0_usize..300, 0_u8..5), 1..30)) {
+        let (mut filter, mut server) = (Filter::new(), Server::new());
+        let (mut pushed, mut millis) = (0_usize, 0_u64);
+        for (count, fate) in steps.into_iter().chain(std::iter::repeat_n((0, 0), 40)) {
+            for _ in 0..count {
+                filter.records.push(event(pushed, "/"), at(millis));
+                pushed += 1;
+            }
+            millis += 30_000;
+            let Some(batch) = filter.due(millis) else { continue };
+            if fate != 1 {
+                server.keep(&batch);
+            }
+            match fate {
+                // Lost on the way there, or on the way back, or never answered at all.
+                1 | 2 => { let _failed = filter.tell(&server, b"", None, millis); }
+                3 => {}
+                4 => filter.records.forget_flight(),
+                _ => { let next = server.next; filter.acknowledge(&server, &batch, next, millis).unwrap(); }
+            }
+        }
+        prop_assert_eq!(filter.records.kept(), 0);
+        let ids: Vec<String> = server.kept.iter().map(|record| match &record.event {
+            Event::Decision(event) => event.id.to_string(),
+            Event::Gap { .. } => "gap".to_owned(),
+        }).collect();
+        let expected: Vec<String> = (0..pushed).map(|number| event(number, "/").id.to_string()).collect();
+        prop_assert_eq!(ids, expected);
+    }
+}
