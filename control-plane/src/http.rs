@@ -16,6 +16,15 @@ mod reviews;
 mod serve;
 pub mod view;
 
+/// The JSON bodies that the command line sends and reads too.
+pub(crate) mod bodies {
+    pub(crate) use super::audit::{EntriesView, EntryView};
+    pub(crate) use super::fleet::FleetView;
+    pub(crate) use super::grants::{RevokeBody, RevokedView};
+    pub(crate) use super::requests::{FileBody, PrefillView};
+    pub(crate) use super::reviews::{ReviewBody, ReviewedView};
+}
+
 pub use problem::ApiError;
 pub use serve::{ServeError, listen, serve};
 

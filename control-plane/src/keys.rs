@@ -145,6 +145,11 @@ impl Ed25519Key {
         KeyId::of(&self.public())
     }
 
+    /// The private key itself, for the log's own note signer. Must not be logged or stored.
+    pub(crate) fn seed(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
     /// The raw signature of some bytes.
     #[must_use]
     pub fn sign(&self, bytes: &[u8]) -> [u8; 64] {

@@ -10,10 +10,13 @@
 
 pub mod app;
 pub mod audit;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod push;
 pub mod store;
+pub mod tasks;

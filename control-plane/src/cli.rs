@@ -1,0 +1,368 @@
+//! The command line `grantmesh`: the server, tools that work on its data folder, and the client of its API.
+//! Everything it prints goes through `output`; every failure is told in the server's own words.
+
+mod audit;
+mod client;
+mod grants;
+mod local;
+mod output;
+mod policy;
+mod requests;
+mod serve;
+mod tables;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use grantmesh_shared::time::Span;
+
+use crate::config::ServeArgs;
+use output::Output;
+
+/// Just-in-time approval for service calls, enforced inside Envoy.
+#[derive(Debug, Parser)]
+#[command(name = "grantmesh", version, propagate_version = true, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Without colours
+    #[arg(long, global = true, env = "NO_COLOR", value_parser = clap::builder::FalseyValueParser::new(), hide = true)]
+    no_color: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the control plane
+    Serve(Box<ServeArgs>),
+    /// Make the control plane's keys, where they are missing, and print the public ones
+    Keygen(KeygenArgs),
+    /// Print a token of the development issuer
+    Token(TokenArgs),
+    /// Print a credential for filters
+    Credential(CredentialArgs),
+    /// Ask for a grant
+    Request(RequestArgs),
+    /// List requests
+    Requests(RequestsArgs),
+    /// Approve a request
+    Approve(ApproveArgs),
+    /// Deny a request
+    Deny(DenyArgs),
+    /// Take your own request back
+    Withdraw(WithdrawArgs),
+    /// List grants
+    Grants(GrantsArgs),
+    /// End a grant before its time
+    Revoke(RevokeArgs),
+    /// Give your own grant back
+    Release(ReleaseArgs),
+    /// Check, apply or show the policy
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// Read or verify the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// List the filters that follow the control plane
+    Fleet(FleetArgs),
+}
+
+/// How the server is reached, and as whom.
+#[derive(Debug, Clone, Args)]
+struct ClientArgs {
+    /// The control plane
+    #[arg(long, env = "GRANTMESH_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// Your access token
+    #[arg(long, env = "GRANTMESH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// Print the server's answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct DataDirArgs {
+    /// The folder of the control plane's keys
+    #[arg(long, env = "GRANTMESH_DATA_DIR", value_name = "DIR")]
+    data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct KeygenArgs {
+    #[command(flatten)]
+    data: DataDirArgs,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct TokenArgs {
+    /// The token's subject
+    user: String,
+    /// A group of the user; may be repeated
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// How long it is valid
+    #[arg(long, default_value = "1h", value_name = "DURATION")]
+    ttl: Span,
+    /// The token's audience
+    #[arg(long, default_value = crate::identity::DEV_AUDIENCE, value_name = "AUD")]
+    audience: String,
+    #[command(flatten)]
+    data: DataDirArgs,
+}
+
+#[derive(Debug, Args)]
+struct CredentialArgs {
+    /// The node id of the proxy
+    #[arg(long, value_name = "NODE")]
+    name: String,
+    /// A service that the filter may load; may be repeated
+    #[arg(long = "service", value_name = "SERVICE", required = true)]
+    services: Vec<String>,
+    /// How long it is valid
+    #[arg(long, default_value = "720h", value_name = "DURATION")]
+    ttl: Span,
+    #[command(flatten)]
+    data: DataDirArgs,
+}
+
+#[derive(Debug, Args)]
+struct RequestArgs {
+    /// The URL that a refusal names
+    #[arg(long, value_name = "URL", conflicts_with_all = ["service", "action", "resource", "method", "path"])]
+    from_url: Option<String>,
+    /// The service
+    #[arg(long, required_unless_present = "from_url")]
+    service: Option<String>,
+    /// The action
+    #[arg(long, requires = "resource", conflicts_with_all = ["method", "path"])]
+    action: Option<String>,
+    /// What it touches
+    #[arg(long, requires = "action")]
+    resource: Option<String>,
+    /// The method of the call, instead of action and resource
+    #[arg(long, requires = "path")]
+    method: Option<String>,
+    /// The path of the call
+    #[arg(long, requires = "method")]
+    path: Option<String>,
+    /// The rule to ask under
+    #[arg(long)]
+    rule: Option<String>,
+    /// Why; the reviewers read it
+    #[arg(long, value_name = "TEXT")]
+    justification: String,
+    /// For how long; the rule's default if left out
+    #[arg(long)]
+    duration: Option<Span>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct RequestsArgs {
+    /// Only in this state: pending, approved, denied, timed_out or withdrawn
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those you filed
+    #[arg(long)]
+    mine: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct ApproveArgs {
+    /// The request
+    request: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// For a shorter time than was asked
+    #[arg(long)]
+    duration: Option<Span>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct DenyArgs {
+    /// The request
+    request: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct WithdrawArgs {
+    /// The request
+    request: String,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct GrantsArgs {
+    /// Only in this state: active, expired, revoked or released
+    #[arg(long)]
+    state: Option<String>,
+    /// Only those you hold
+    #[arg(long)]
+    mine: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct RevokeArgs {
+    /// The grant
+    grant: String,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Wait until every filter has acknowledged or can no longer act on the grant
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_name = "DURATION")]
+    wait: Option<Span>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct ReleaseArgs {
+    /// The grant
+    grant: String,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum PolicyCommand {
+    /// Check policy files without a server
+    Check(PolicyCheckArgs),
+    /// Put policy files in force
+    Apply(PolicyApplyArgs),
+    /// Show the policy in force
+    Show(PolicyShowArgs),
+}
+
+#[derive(Debug, Args)]
+struct PolicyCheckArgs {
+    /// Files, or folders with .yaml, .yml and .json files
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Print the faults as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct PolicyApplyArgs {
+    /// Files, or folders with .yaml, .yml and .json files: together the whole policy
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    message: Option<String>,
+    /// Only if this version is in force
+    #[arg(long, value_name = "POLICY")]
+    expected: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct PolicyShowArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum AuditCommand {
+    /// Print the latest entries
+    Tail(AuditTailArgs),
+    /// Recompute the log, from a database or from a server
+    Verify(AuditVerifyArgs),
+}
+
+#[derive(Debug, Args)]
+struct AuditTailArgs {
+    /// How many
+    #[arg(long, default_value_t = 20)]
+    limit: u32,
+    /// Go on with new ones
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct AuditVerifyArgs {
+    /// The database, read directly: `sqlite:PATH` or `postgres://…`
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+    /// The log's verifier key as `keygen` printed it; without it the checkpoint's signature is not checked
+    #[arg(long, env = "GRANTMESH_LOG_KEY", value_name = "VKEY")]
+    log_key: Option<String>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct FleetArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Runs a command that was parsed from the arguments. Its failure is already told when this returns.
+pub async fn run(cli: Cli) -> ExitCode {
+    let mut out = Output::new(cli.no_color);
+    match dispatch(cli.command, &mut out).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Any failure of a command; only told, never matched.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve::serve(*args, out).await,
+        Command::Keygen(args) => local::keygen(&args, out),
+        Command::Token(args) => local::token(&args, out),
+        Command::Credential(args) => local::credential(&args, out),
+        Command::Request(args) => requests::file(args, out).await,
+        Command::Requests(args) => requests::list(args, out).await,
+        Command::Approve(args) => requests::approve(args, out).await,
+        Command::Deny(args) => requests::deny(args, out).await,
+        Command::Withdraw(args) => requests::withdraw(args, out).await,
+        Command::Grants(args) => grants::list(args, out).await,
+        Command::Revoke(args) => grants::revoke(args, out).await,
+        Command::Release(args) => grants::release(args, out).await,
+        Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),
+        Command::Policy(PolicyCommand::Apply(args)) => policy::apply(args, out).await,
+        Command::Policy(PolicyCommand::Show(args)) => policy::show(args, out).await,
+        Command::Audit(AuditCommand::Tail(args)) => audit::tail(args, out).await,
+        Command::Audit(AuditCommand::Verify(args)) => audit::verify(args, out).await,
+        Command::Fleet(args) => grants::fleet(args, out).await,
+    }
+}
+
+/// An id as one segment of a path: what is no id can at most be an id that does not exist.
+fn segment(id: &str) -> String {
+    let plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '_';
+    id.chars().map(|letter| if plain(&letter) { letter } else { '-' }).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Commands about grants and about the filters that enforce them: list, revoke, release, fleet.
+
+use grantmesh_shared::time::Span;
+
+use super::client::Client;
+use super::output::Output;
+use super::requests::pages;
+use super::{Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, segment, tables};
+use crate::http::bodies::{FleetView, RevokeBody, RevokedView};
+use crate::http::view::{GrantView, ListView};
+
+/// The grant is revoked, but not everywhere yet as far as is known.
+#[derive(Debug, thiserror::Error)]
+#[error("the grant is revoked, but {0} filter(s) have not acknowledged it yet\nthey will as soon as they reach the control plane; none uses the grant past its lease")]
+struct NotArrived(usize);
+
+pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = pages(&client, "/v1/grants", args.state, args.mine).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    let grants: ListView<GrantView> = client.read(&answer)?;
+    if grants.items.is_empty() {
+        out.remark("no grants");
+        return Ok(());
+    }
+    out.table(tables::grants(&grants.items));
+    Ok(())
+}
+
+pub(super) async fn revoke(args: RevokeArgs, out: &mut Output) -> Result<(), Failure> {
+    let RevokeArgs { grant, reason, wait, client: args } = args;
+    let client = Client::new(&args)?;
+    let path = format!("/v1/grants/{}/revoke", segment(&grant));
+    let answer = client.post_waiting(&path, &RevokeBody { reason, wait }, wait.map_or(Span::default(), |wait| wait).duration()).await?;
+    let revoked: RevokedView = client.read(&answer)?;
+    if args.json {
+        out.json(&answer)?;
+    } else {
+        tell(&revoked, out);
+    }
+    let pending = revoked.arrival.map_or(0, |arrival| arrival.filters.iter().filter(|filter| filter.state == "pending").count());
+    if pending == 0 { Ok(()) } else { Err(NotArrived(pending).into()) }
+}
+
+fn tell(revoked: &RevokedView, out: &mut Output) {
+    tell_grant(&revoked.grant, out);
+    let Some(arrival) = &revoked.arrival else { return };
+    if arrival.filters.is_empty() {
+        out.line("  no filter enforces this service now");
+    }
+    for filter in &arrival.filters {
+        let state = out.toned(tables::tone(&filter.state), filter.state.replace('_', " "));
+        out.line(format_args!("  {} on {}: {state}", filter.vm, filter.node));
+    }
+}
+
+fn tell_grant(grant: &GrantView, out: &mut Output) {
+    let state = out.toned(tables::tone(&grant.state), &grant.state);
+    out.line(format_args!("{} is {state}", grant.id));
+}
+
+pub(super) async fn release(args: ReleaseArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = client.act(&format!("/v1/grants/{}/release", segment(&args.grant))).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    tell_grant(&client.read(&answer)?, out);
+    Ok(())
+}
+
+pub(super) async fn fleet(args: FleetArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = client.get("/v1/fleet", &[]).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    let fleet: FleetView = client.read(&answer)?;
+    if fleet.filters.is_empty() {
+        out.remark("no filters");
+        return Ok(());
+    }
+    out.table(tables::fleet(&fleet.filters));
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Commands about requests: file, list, approve, deny, withdraw.
+
+use grantmesh_shared::time::Span;
+use serde_json::Value;
+
+use super::client::{Client, ClientError};
+use super::output::Output;
+use super::{ApproveArgs, DenyArgs, Failure, RequestArgs, RequestsArgs, WithdrawArgs, tables};
+use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
+use crate::http::view::{ListView, RequestView};
+
+pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
+    let RequestArgs { from_url, service, action, resource, method, path, rule, justification, duration, client: args } = args;
+    let (client, body) = match from_url {
+        Some(url) => prefilled(&url, &args, justification, rule, duration).await?,
+        None => {
+            let service = service.unwrap_or_default();
+            let body = FileBody { service, action, resource, method, path, rule, justification, duration };
+            (Client::new(&args)?, body)
+        }
+    };
+    let answer = client.post("/v1/requests", &body).await?;
+    if args.json {
+        return Ok(out.json(&answer)?);
+    }
+    let request: RequestView = client.read(&answer)?;
+    tell(&request, out);
+    Ok(())
+}
+
+/// The body that a challenge's URL gives, completed.
+async fn prefilled(
+    url: &str,
+    args: &super::ClientArgs,
+    justification: String,
+    rule: Option<String>,
+    duration: Option<Span>,
+) -> Result<(Client, FileBody), ClientError> {
+    let client = Client::of_url(url, args)?;
+    let prefill: PrefillView = client.read(&client.get_url(url).await?)?;
+    let mut body = FileBody { justification, ..prefill.body };
+    body.rule = rule.or(body.rule);
+    body.duration = duration.or(body.duration);
+    Ok((client, body))
+}
+
+fn tell(request: &RequestView, out: &mut Output) {
+    let state = out.toned(tables::tone(&request.state), &request.state);
+    out.line(format_args!("{} is {state}", request.id));
+    out.line(format_args!("  {} asks for {} on {} of {}, for {}", request.requester.subject, request.action, request.resource, request.service, request.duration));
+    out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
+    let approvals = request.reviews.iter().filter(|review| review.verdict == "approve").count();
+    out.line(format_args!("  approvals: {approvals} of {}, rule {}", request.approvals_needed, request.rule));
+}
+
+pub(super) async fn list(args: RequestsArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = pages(&client, "/v1/requests", args.state, args.mine).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    let requests: ListView<RequestView> = client.read(&answer)?;
+    if requests.items.is_empty() {
+        out.remark("no requests");
+        return Ok(());
+    }
+    out.table(tables::requests(&requests.items));
+    Ok(())
+}
+
+/// The most pages that a list follows.
+const MAX_PAGES: usize = 50;
+
+/// Every page of a list as one answer.
+pub(super) async fn pages(client: &Client, path: &str, state: Option<String>, mine: bool) -> Result<Value, ClientError> {
+    let (mut items, mut cursor) = (Vec::new(), None::<String>);
+    for _ in 0..MAX_PAGES {
+        let mut query = vec![("mine", mine.to_string())];
+        query.extend(state.clone().map(|state| ("state", state)));
+        query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
+        let page: ListView<Value> = client.read(&client.get(path, &query).await?)?;
+        items.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    Ok(serde_json::json!({ "items": items, "next_cursor": cursor }))
+}
+
+pub(super) async fn approve(args: ApproveArgs, out: &mut Output) -> Result<(), Failure> {
+    let ApproveArgs { request, reason, duration, client } = args;
+    review(&request, ReviewBody { verdict: "approve".to_owned(), reason, duration, digest: None }, &client, out).await
+}
+
+pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure> {
+    let DenyArgs { request, reason, client } = args;
+    review(&request, ReviewBody { verdict: "deny".to_owned(), reason: Some(reason), duration: None, digest: None }, &client, out).await
+}
+
+async fn review(request: &str, body: ReviewBody, args: &super::ClientArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(args)?;
+    let answer = client.post(&path(request, "/reviews"), &body).await?;
+    if args.json {
+        return Ok(out.json(&answer)?);
+    }
+    let reviewed: ReviewedView = client.read(&answer)?;
+    tell(&reviewed.request, out);
+    if let Some(grant) = reviewed.grant {
+        let state = out.toned(tables::tone(&grant.state), &grant.state);
+        out.line(format_args!("{} is {state} until {}", grant.id, tables::when(&grant.expires_at)));
+    }
+    Ok(())
+}
+
+pub(super) async fn withdraw(args: WithdrawArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = client.act(&path(&args.request, "/withdraw")).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    tell(&client.read(&answer)?, out);
+    Ok(())
+}
+
+fn path(request: &str, rest: &str) -> String {
+    format!("/v1/requests/{}{rest}", super::segment(request))
+}

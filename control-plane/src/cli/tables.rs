@@ -1,0 +1,96 @@
+//! Lists as tables for people.
+
+use comfy_table::{Cell, Table};
+
+use super::output::Tone;
+use crate::http::view::{FilterView, GrantView, RequestView, UserView};
+
+/// A cell with a state's word in its colour.
+fn state(word: &str) -> Cell {
+    let tone = tone(word);
+    Cell::new(word).fg(tone.colour())
+}
+
+/// How a state's word is shown.
+pub(super) fn tone(word: &str) -> Tone {
+    match word {
+        "active" | "approved" | "live" | "acknowledged" => Tone::Good,
+        "pending" | "lease_expired" => Tone::Waiting,
+        _ => Tone::Bad,
+    }
+}
+
+fn head(names: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.set_header(names.iter().map(|name| name.to_uppercase()));
+    table
+}
+
+fn who(user: &UserView) -> &str {
+    &user.subject
+}
+
+/// A time without what nobody reads: the fraction of its second.
+pub(super) fn when(at: &str) -> String {
+    match at.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => at.to_owned(),
+    }
+}
+
+pub(super) fn requests(items: &[RequestView]) -> Table {
+    let mut table = head(&["request", "state", "who", "service", "action", "resource", "for", "filed", "why"]);
+    for item in items {
+        table.add_row([
+            Cell::new(&item.id),
+            state(&item.state),
+            Cell::new(who(&item.requester)),
+            Cell::new(&item.service),
+            Cell::new(&item.action),
+            Cell::new(&item.resource),
+            Cell::new(&item.duration),
+            Cell::new(when(&item.created_at)),
+            Cell::new(shortened(&item.justification)),
+        ]);
+    }
+    table
+}
+
+pub(super) fn grants(items: &[GrantView]) -> Table {
+    let mut table = head(&["grant", "state", "who", "service", "action", "resource", "from", "until"]);
+    for item in items {
+        table.add_row([
+            Cell::new(&item.id),
+            state(&item.state),
+            Cell::new(who(&item.holder)),
+            Cell::new(&item.service),
+            Cell::new(&item.action),
+            Cell::new(&item.resource),
+            Cell::new(when(&item.starts_at)),
+            Cell::new(when(item.ended_at.as_ref().unwrap_or(&item.expires_at))),
+        ]);
+    }
+    table
+}
+
+pub(super) fn fleet(items: &[FilterView]) -> Table {
+    let mut table = head(&["vm", "node", "state", "services", "applied", "last seen"]);
+    for item in items {
+        let applied = item.applied.map_or_else(|| "nothing yet".to_owned(), |at| format!("{}/{}", at.epoch, at.revision));
+        table.add_row([
+            Cell::new(&item.vm),
+            Cell::new(&item.node),
+            state(&item.state),
+            Cell::new(item.services.join(", ")),
+            Cell::new(applied),
+            Cell::new(when(&item.last_seen)),
+        ]);
+    }
+    table
+}
+
+/// The first line, at most 60 letters.
+fn shortened(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    if line.chars().count() <= 60 { line.to_owned() } else { line.chars().take(59).chain(['…']).collect() }
+}

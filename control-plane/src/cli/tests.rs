@@ -1,0 +1,52 @@
+//! The arguments' own consistency, and what is refused before anything runs.
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+#[test]
+fn the_definition_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn arguments_are_read_or_refused() {
+    let read = [
+        "request --from-url http://h/v1/requests/new?service=s --justification why",
+        "request --service s --action a --resource r --justification why --duration 15m",
+        "request --service s --method POST --path /x --justification why",
+        "revoke grant_1 --reason done --wait",
+        "revoke grant_1 --reason done --wait=5s --json",
+        "policy check a.yaml b",
+        "audit verify --database sqlite:x",
+        "serve --dev --data-dir d --operator user:a --operator group:b",
+        "serve --dev=false --data-dir d",
+    ];
+    for line in read {
+        assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+    }
+    let refused = [
+        "request --justification why",
+        "request --service s --action a --justification why",
+        "request --from-url http://h --service s --justification why",
+        "request --service s --action a --resource r --method GET --path / --justification why",
+        "request --service s --action a --resource r --justification why --duration soon",
+        "deny req_1",
+        "revoke grant_1",
+        "policy check",
+        "credential --name n --data-dir d",
+    ];
+    for line in refused {
+        assert!(parse(line).is_err(), "{line}");
+    }
+}
+
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("grantmesh").chain(line.split(' ')))
+}
+
+#[test]
+fn an_id_is_one_segment_of_a_path() {
+    assert_eq!(segment("req_01"), "req_01");
+    assert_eq!(segment("../grants?x=/#"), "---grants-x---");
+}

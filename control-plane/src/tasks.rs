@@ -1,0 +1,90 @@
+//! What happens without anybody asking: grants and requests end by their time, old rows are forgotten.
+//! Each task is a reconciler without input, safe to run at any moment, on any number of replicas. Started by `serve`.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::app::{App, AppError};
+use crate::push::Push;
+
+/// The longest that the task of deadlines sleeps; a deadline that was made without a wake is late by this at most.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// The shortest, so that a deadline that cannot be met now is not tried in a loop.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
+
+/// How long after a failure the next try is.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// How often old rows are forgotten.
+const HOUSEKEEPING: Duration = Duration::from_secs(600);
+
+/// The running tasks; they end when the sender of `stop` says so.
+#[must_use]
+pub fn start(app: &App, push: &Arc<Push>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(until_stopped(stop.clone(), deadlines(app.clone())));
+    tasks.spawn(until_stopped(stop.clone(), housekeeping(app.clone(), Arc::clone(push))));
+    tasks
+}
+
+async fn until_stopped(mut stop: watch::Receiver<bool>, task: impl Future<Output = ()>) {
+    tokio::select! {
+        // A sender that is gone has stopped too.
+        _ = stop.wait_for(|stopped| *stopped) => {}
+        () = task => {}
+    }
+}
+
+/// Ends what is over, then sleeps until the next deadline or the next change, which may bring an earlier one.
+async fn deadlines(app: App) {
+    let mut changed = app.changed();
+    loop {
+        changed.borrow_and_update();
+        let sleep = match end_what_is_over(&app).await {
+            Ok(sleep) => sleep,
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "what is over could not be ended; it is tried again");
+                AFTER_FAILURE
+            }
+        };
+        // Waking early is harmless: the next round finds nothing to do.
+        let _ = timeout(sleep, changed.changed()).await;
+    }
+}
+
+async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
+    let (expired, timed_out) = (app.expire_grants().await?, app.time_out_requests().await?);
+    if expired > 0 || timed_out > 0 {
+        tracing::info!(expired, timed_out, "grants and requests ended by their time");
+    }
+    let next = app.next_deadline().await?;
+    let sleep = next.map_or(LONGEST_SLEEP, |at| at.since(app.settings().clock.now()).duration());
+    Ok(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
+}
+
+async fn housekeeping(app: App, push: Arc<Push>) {
+    let mut period = interval(HOUSEKEEPING);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        if let Err(error) = forget_what_is_old(&app, &push).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "old rows could not be forgotten; it is tried again");
+        }
+    }
+}
+
+async fn forget_what_is_old(app: &App, push: &Push) -> Result<(), AppError> {
+    let keys = app.forget_idempotency_keys().await?;
+    let gone = push.fleet().take_forgotten(app.settings().clock.now());
+    let vms = if gone.is_empty() { 0 } else { app.vms_gone(&gone).await? };
+    if keys > 0 || vms > 0 {
+        tracing::info!(keys, vms, "old idempotency keys and filter VMs were forgotten");
+    }
+    Ok(())
+}
