@@ -203,7 +203,7 @@ mod tests {
         let bytes = entry.bytes(3, Timestamp::from_millis(5)).unwrap();
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
-            r#"{"v":1,"seq":3,"at":5,"kind":"grant.released","actor":{"issuer":"https://id.example","subject":"ann"},"ids":{"grant":"grant_00000000020000000000000000"},"data":{}}"#
+            r#"{"v":1,"seq":3,"at":5,"kind":"grant.released","actor":{"issuer":"https://id.example","subject":"ann"},"ids":{"grant":"grant_00000000010000000000000000"},"data":{}}"#
         );
         let long = Entry {
             data: "x".repeat(MAX_ENTRY_BYTES),
