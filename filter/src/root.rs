@@ -248,7 +248,7 @@ fn new_plugin(config: &Config, mono: Mono) -> Result<Plugin, String> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)
         .map_err(|error| format!("the proxy gives no random numbers: {error}"))?;
-    let node = host::property("node\0id")
+    let node = host::property("xds\0node\0id")
         .ok()
         .flatten()
         .unwrap_or_default();

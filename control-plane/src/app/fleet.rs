@@ -21,9 +21,6 @@ impl FilterIdentity {
     /// If the credential does not cover it.
     pub fn check(&self, vm: &VmIdentity) -> Result<(), Invalid> {
         let refuse = |what: String| Err(Invalid::Filter { what });
-        if vm.node != self.node {
-            return refuse(format!("it is the node `{}`", shortened(&vm.node)));
-        }
         if vm.services.is_empty() || vm.services.len() > MOST_SERVICES {
             return refuse(format!(
                 "it enforces {} services (1 to {MOST_SERVICES} are possible)",
@@ -38,6 +35,18 @@ impl FilterIdentity {
             Some(service) => refuse(format!("it enforces the service `{}`", shortened(service))),
             None => Ok(()),
         }
+    }
+}
+
+impl FilterIdentity {
+    /// How a VM is called: its credential and, where it says one, its proxy. One credential may serve many proxies,
+    /// but what one credential's VM said is never taken from another's.
+    #[must_use]
+    pub fn name_of(&self, vm: &VmIdentity) -> String {
+        if vm.node.is_empty() || vm.node == self.node {
+            return self.node.clone();
+        }
+        format!("{}/{}", self.node, shortened(&vm.node))
     }
 }
 
@@ -91,16 +100,17 @@ impl App {
         vm: &VmIdentity,
     ) -> Result<StoredVm, AppError> {
         filter.check(vm).map_err(AppError::Invalid)?;
+        let name = filter.name_of(vm);
         let mut tx = self.write().await?;
         let known = tx.vm(&vm.vm).await?;
-        if known.as_ref().is_some_and(|known| known.node != vm.node) {
+        if known.as_ref().is_some_and(|known| known.node != name) {
             let what = format!("it is the VM `{}`, which is another node's", vm.vm);
             return Err(Invalid::Filter { what }.into());
         }
         let first = known.is_none();
         let seen = StoredVm {
             vm: vm.vm.clone(),
-            node: vm.node.clone(),
+            node: name,
             services: vm.services.clone(),
             first_seen: known.map_or(tx.now(), |known| known.first_seen),
             last_seen: tx.now(),

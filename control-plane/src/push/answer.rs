@@ -145,9 +145,10 @@ impl Push {
     /// A VM is kept in the store before its first answer, so that no restart forgets one that was told something.
     async fn contact(&self, filter: &FilterIdentity, vm: &VmIdentity, applied: Option<&Applied>) -> Result<(), PushError> {
         let mut is_new = false;
-        if !self.fleet.knows(vm, &filter.node) {
+        let name = filter.name_of(vm);
+        if !self.fleet.knows(vm, &name) {
             self.app.vm_seen(filter, vm).await?;
-            is_new = self.fleet.first_contact(vm, &filter.node, self.now());
+            is_new = self.fleet.first_contact(vm, &name, self.now());
         }
         self.fleet.acknowledged(&vm.vm, applied.map(|applied| applied.position));
         self.current().await?;
