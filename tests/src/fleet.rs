@@ -128,7 +128,12 @@ impl Filter {
         if let Some(driver) = self.driver.borrow_mut().take() {
             driver.abort();
         }
-        self.under_way.borrow_mut().drain().for_each(|(_, task)| task.abort());
+        for (topic, task) in self.under_way.borrow_mut().drain() {
+            task.abort();
+            // What a proxy says of a connection that broke; nothing is under way where the answer had already come.
+            let nothing = Answer { status: b"", signature: None, body: b"" };
+            let _unreachable = self.plugin.borrow_mut().answered(topic, &nothing, self.now());
+        }
     }
 
     /// Begins to follow the state, or goes on after [`Self::cut_off`].

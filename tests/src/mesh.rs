@@ -88,12 +88,22 @@ impl Mesh {
         let control_plane = ControlPlane::start(&parts, &folder.path().join("control-plane"), database).await?;
         let cable = Cable::lay(control_plane.address()).await?;
         let mut mesh = Self { envoy: None, cable, control_plane, upstream, parts, setup, _postgres: postgres, folder };
-        mesh.control_plane.cli(&OLAF, &["policy", "apply", PAYMENTS, "--message", "the first policy"]).await?.success()?;
-        if setup.envoy {
-            mesh.start_envoy().await?;
-            mesh.until_all_follow().await?;
+        match mesh.begin().await {
+            Ok(()) => Ok(mesh),
+            Err(error) => {
+                let envoy = mesh.envoy.as_ref().map(|envoy| envoy.process().log_tail()).unwrap_or_default();
+                Err(error.context(format!("the control plane's log:\n{}\nEnvoy's log:\n{envoy}", mesh.control_plane.log())))
+            }
         }
-        Ok(mesh)
+    }
+
+    async fn begin(&mut self) -> Result<()> {
+        self.control_plane.cli(&OLAF, &["policy", "apply", PAYMENTS, "--message", "the first policy"]).await?.success()?;
+        if self.setup.envoy {
+            self.start_envoy().await?;
+            self.until_all_follow().await?;
+        }
+        Ok(())
     }
 
     /// Starts an Envoy of its own in place of the one before, if there was one.
