@@ -2,7 +2,7 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use grantmesh_shared::id::{DecisionId, VmId};
-use grantmesh_shared::wire::records::{DecisionWord, RecordsRequest};
+use grantmesh_shared::wire::records::{DecisionWord, Record, RecordsRequest};
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use proptest::prelude::*;
 use serde_json::json;
@@ -66,6 +66,7 @@ impl Server {
                 continue;
             }
             assert_eq!((record.seq, record.prev), (self.next, self.prev));
+            assert_eq!(raw.get(), serde_json::to_string(&record).unwrap());
             self.next += 1;
             self.prev = Sha256Hash::of(raw.get().as_bytes());
             self.kept.push(record);
