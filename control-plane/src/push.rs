@@ -11,7 +11,7 @@ mod snapshots;
 mod table;
 
 pub use answer::{PushError, SignedAnswer};
-pub use fleet::{Arrival, ArrivalState, Fleet, FleetRow, FilterArrival};
+pub use fleet::{Arrival, ArrivalState, FilterArrival, Fleet, FleetRow};
 pub use table::{Home, ItemChange, PushTable, Scope, Step};
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -84,10 +84,17 @@ impl Push {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn start(app: App, signing: Arc<Ed25519Key>, freshness: Freshness) -> Result<Arc<Self>, AppError> {
+    pub async fn start(
+        app: App,
+        signing: Arc<Ed25519Key>,
+        freshness: Freshness,
+    ) -> Result<Arc<Self>, AppError> {
         let table = load(&app).await?;
         let fleet = Fleet::load(app.load_vms().await?, freshness, app.settings().clock.now());
-        let (done, _) = watch::channel(Read { serves: 0, ok: true });
+        let (done, _) = watch::channel(Read {
+            serves: 0,
+            ok: true,
+        });
         Ok(Arc::new(Self {
             app,
             signing,
@@ -157,7 +164,8 @@ impl Push {
         let ticket = self.asked.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         let mut done = self.done.subscribe();
         self.wake.notify_one();
-        let read = tokio::time::timeout(STORE_TIMEOUT, done.wait_for(|read| read.serves >= ticket)).await;
+        let read =
+            tokio::time::timeout(STORE_TIMEOUT, done.wait_for(|read| read.serves >= ticket)).await;
         match read {
             Ok(Ok(read)) if read.ok => Ok(()),
             _ => Err(PushError::Unavailable),
@@ -170,7 +178,10 @@ impl Push {
         if let Err(error) = &read {
             tracing::warn!(%error, "the store cannot be read; filters get no answers until it can");
         }
-        self.done.send_replace(Read { serves, ok: read.is_ok() });
+        self.done.send_replace(Read {
+            serves,
+            ok: read.is_ok(),
+        });
     }
 
     async fn follow(&self) -> Result<(), AppError> {
@@ -179,7 +190,10 @@ impl Push {
         if head.position == known {
             return Ok(());
         }
-        if head.position.epoch != known.epoch || head.position < known || known.revision < head.delta_floor {
+        if head.position.epoch != known.epoch
+            || head.position < known
+            || known.revision < head.delta_floor
+        {
             let table = load(&self.app).await?;
             *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
             self.interest.wake_all();
@@ -212,7 +226,11 @@ impl Push {
 
 async fn load(app: &App) -> Result<PushTable, AppError> {
     let items = app.items_since(0).await?;
-    Ok(PushTable::load(items.head.position, items.head.delta_floor, changes(items.items)))
+    Ok(PushTable::load(
+        items.head.position,
+        items.head.delta_floor,
+        changes(items.items),
+    ))
 }
 
 /// Items of the store as the table takes them. A body that is not JSON cannot be in the store; it would be left out.

@@ -29,7 +29,10 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 pub fn start(app: &App, push: &Arc<Push>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(until_stopped(stop.clone(), deadlines(app.clone())));
-    tasks.spawn(until_stopped(stop.clone(), housekeeping(app.clone(), Arc::clone(push))));
+    tasks.spawn(until_stopped(
+        stop.clone(),
+        housekeeping(app.clone(), Arc::clone(push)),
+    ));
     tasks
 }
 
@@ -49,7 +52,10 @@ async fn deadlines(app: App) {
         let sleep = match end_what_is_over(&app).await {
             Ok(sleep) => sleep,
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "what is over could not be ended; it is tried again");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what is over could not be ended; it is tried again"
+                );
                 AFTER_FAILURE
             }
         };
@@ -61,10 +67,16 @@ async fn deadlines(app: App) {
 async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
     let (expired, timed_out) = (app.expire_grants().await?, app.time_out_requests().await?);
     if expired > 0 || timed_out > 0 {
-        tracing::info!(expired, timed_out, "grants and requests ended by their time");
+        tracing::info!(
+            expired,
+            timed_out,
+            "grants and requests ended by their time"
+        );
     }
     let next = app.next_deadline().await?;
-    let sleep = next.map_or(LONGEST_SLEEP, |at| at.since(app.settings().clock.now()).duration());
+    let sleep = next.map_or(LONGEST_SLEEP, |at| {
+        at.since(app.settings().clock.now()).duration()
+    });
     Ok(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
 }
 
@@ -74,7 +86,10 @@ async fn housekeeping(app: App, push: Arc<Push>) {
     loop {
         period.tick().await;
         if let Err(error) = forget_what_is_old(&app, &push).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "old rows could not be forgotten; it is tried again");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "old rows could not be forgotten; it is tried again"
+            );
         }
     }
 }
@@ -82,9 +97,17 @@ async fn housekeeping(app: App, push: Arc<Push>) {
 async fn forget_what_is_old(app: &App, push: &Push) -> Result<(), AppError> {
     let keys = app.forget_idempotency_keys().await?;
     let gone = push.fleet().take_forgotten(app.settings().clock.now());
-    let vms = if gone.is_empty() { 0 } else { app.vms_gone(&gone).await? };
+    let vms = if gone.is_empty() {
+        0
+    } else {
+        app.vms_gone(&gone).await?
+    };
     if keys > 0 || vms > 0 {
-        tracing::info!(keys, vms, "old idempotency keys and filter VMs were forgotten");
+        tracing::info!(
+            keys,
+            vms,
+            "old idempotency keys and filter VMs were forgotten"
+        );
     }
     Ok(())
 }

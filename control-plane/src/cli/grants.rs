@@ -11,7 +11,9 @@ use crate::http::view::{GrantView, ListView};
 
 /// The grant is revoked, but not everywhere yet as far as is known.
 #[derive(Debug, thiserror::Error)]
-#[error("the grant is revoked, but {0} filter(s) have not acknowledged it yet\nthey will as soon as they reach the control plane; none uses the grant past its lease")]
+#[error(
+    "the grant is revoked, but {0} filter(s) have not acknowledged it yet\nthey will as soon as they reach the control plane; none uses the grant past its lease"
+)]
 struct NotArrived(usize);
 
 pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
@@ -30,23 +32,46 @@ pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failu
 }
 
 pub(super) async fn revoke(args: RevokeArgs, out: &mut Output) -> Result<(), Failure> {
-    let RevokeArgs { grant, reason, wait, client: args } = args;
+    let RevokeArgs {
+        grant,
+        reason,
+        wait,
+        client: args,
+    } = args;
     let client = Client::new(&args)?;
     let path = format!("/v1/grants/{}/revoke", segment(&grant));
-    let answer = client.post_waiting(&path, &RevokeBody { reason, wait }, wait.map_or(Span::default(), |wait| wait).duration()).await?;
+    let answer = client
+        .post_waiting(
+            &path,
+            &RevokeBody { reason, wait },
+            wait.map_or(Span::default(), |wait| wait).duration(),
+        )
+        .await?;
     let revoked: RevokedView = client.read(&answer)?;
     if args.json {
         out.json(&answer)?;
     } else {
         tell(&revoked, out);
     }
-    let pending = revoked.arrival.map_or(0, |arrival| arrival.filters.iter().filter(|filter| filter.state == "pending").count());
-    if pending == 0 { Ok(()) } else { Err(NotArrived(pending).into()) }
+    let pending = revoked.arrival.map_or(0, |arrival| {
+        arrival
+            .filters
+            .iter()
+            .filter(|filter| filter.state == "pending")
+            .count()
+    });
+    if pending == 0 {
+        Ok(())
+    } else {
+        Err(NotArrived(pending).into())
+    }
 }
 
 fn tell(revoked: &RevokedView, out: &mut Output) {
     tell_grant(&revoked.grant, out);
-    let Some(arrival) = &revoked.arrival else { return };
+    let Some(arrival) = &revoked.arrival else {
+        return;
+    };
     if arrival.filters.is_empty() {
         out.line("  no filter enforces this service now");
     }
@@ -63,7 +88,9 @@ fn tell_grant(grant: &GrantView, out: &mut Output) {
 
 pub(super) async fn release(args: ReleaseArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = client.act(&format!("/v1/grants/{}/release", segment(&args.grant))).await?;
+    let answer = client
+        .act(&format!("/v1/grants/{}/release", segment(&args.grant)))
+        .await?;
     if args.client.json {
         return Ok(out.json(&answer)?);
     }

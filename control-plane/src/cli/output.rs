@@ -49,7 +49,10 @@ impl Tone {
 
 impl Output {
     pub(super) fn new(no_colour: bool) -> Self {
-        Self { colour_out: !no_colour && io::stdout().is_terminal(), colour_err: !no_colour && io::stderr().is_terminal() }
+        Self {
+            colour_out: !no_colour && io::stdout().is_terminal(),
+            colour_err: !no_colour && io::stderr().is_terminal(),
+        }
     }
 
     /// A line of the result.
@@ -60,7 +63,11 @@ impl Output {
 
     /// A word of the result in its colour.
     pub(super) fn toned(&self, tone: Tone, text: impl Display) -> String {
-        if self.colour_out { format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code()) } else { text.to_string() }
+        if self.colour_out {
+            format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code())
+        } else {
+            text.to_string()
+        }
     }
 
     /// The result as JSON.
@@ -72,7 +79,9 @@ impl Output {
 
     /// The result as a table.
     pub(super) fn table(&mut self, mut table: Table) {
-        table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .set_content_arrangement(comfy_table::ContentArrangement::Disabled);
         if self.colour_out {
             table.enforce_styling();
         } else {
@@ -90,18 +99,33 @@ impl Output {
 
     /// Why the command failed.
     pub(super) fn error(&mut self, error: &(dyn Error + 'static)) {
-        let word = if self.colour_err { "\u{1b}[1;31merror\u{1b}[0m" } else { "error" };
+        let word = if self.colour_err {
+            "\u{1b}[1;31merror\u{1b}[0m"
+        } else {
+            "error"
+        };
         let mut text = format!("{word}: ");
         if let Some(ClientError::Refused(problem)) = error.downcast_ref::<ClientError>() {
-            text.push_str(&format!("{} ({}, {})", problem.title, problem.status, problem.code));
-            for detail in problem.detail.iter().map(String::as_str).chain(problem.reasons.iter().map(|reason| reason.detail.as_str())) {
+            text.push_str(&format!(
+                "{} ({}, {})",
+                problem.title, problem.status, problem.code
+            ));
+            for detail in problem
+                .detail
+                .iter()
+                .map(String::as_str)
+                .chain(problem.reasons.iter().map(|reason| reason.detail.as_str()))
+            {
                 text.push_str(&format!("\n  {}", detail.replace('\n', "\n  ")));
             }
         } else {
             text.push_str(&error.to_string().replace('\n', "\n  "));
             let mut cause = error.source();
             while let Some(inner) = cause {
-                text.push_str(&format!("\n  because: {}", inner.to_string().replace('\n', "\n  ")));
+                text.push_str(&format!(
+                    "\n  because: {}",
+                    inner.to_string().replace('\n', "\n  ")
+                ));
                 cause = inner.source();
             }
         }

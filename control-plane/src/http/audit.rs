@@ -54,14 +54,31 @@ pub(super) async fn entries(
     CurrentUser(actor): CurrentUser,
     Asked(EntriesQuery { from, limit }): Asked<EntriesQuery>,
 ) -> Result<Json<EntriesView>, ApiError> {
-    let page = api.app.audit_entries(&actor, from, limit.unwrap_or(PAGE).clamp(1, PAGE)).await?;
-    let view = |AuditEntry { seq, leaf_hash, entry }| EntryView { seq, leaf_hash: leaf_hash.to_string(), entry };
-    Ok(Json(EntriesView { entries: page.entries.into_iter().map(view).collect(), size: page.size }))
+    let page = api
+        .app
+        .audit_entries(&actor, from, limit.unwrap_or(PAGE).clamp(1, PAGE))
+        .await?;
+    let view = |AuditEntry {
+                    seq,
+                    leaf_hash,
+                    entry,
+                }| EntryView {
+        seq,
+        leaf_hash: leaf_hash.to_string(),
+        entry,
+    };
+    Ok(Json(EntriesView {
+        entries: page.entries.into_iter().map(view).collect(),
+        size: page.size,
+    }))
 }
 
 /// The log's size and root as they are now, as a signed note.
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "audit", security(("token" = [])),
     responses((status = 200, body = String), (status = "4XX", body = ProblemView)))]
-pub(super) async fn checkpoint(State(api): State<Arc<Api>>, CurrentUser(actor): CurrentUser) -> Result<String, ApiError> {
+pub(super) async fn checkpoint(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+) -> Result<String, ApiError> {
     Ok(api.app.checkpoint(&actor).await?)
 }

@@ -7,11 +7,11 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::problem::MEDIA_TYPE;
 use grantmesh_shared::wire::records::{DecisionWord, RecordsAnswer, RecordsKind, RecordsRequest};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 use grantmesh_shared::wire::sync::{HeartbeatRequest, SyncRequest};
-use grantmesh_shared::wire::PROTOCOL_VERSION;
 use serde::Deserialize;
 
 use super::Api;
@@ -27,9 +27,14 @@ fn reply(api: &Api, answer: Result<SignedAnswer, ApiError>) -> Response {
         Ok(answer) => (StatusCode::OK, "application/json", answer),
         Err(error) => {
             let problem = error.problem();
-            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status =
+                StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             if status.is_server_error() {
-                tracing::error!(error = &error as &dyn std::error::Error, code = problem.code, "a filter's question failed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    code = problem.code,
+                    "a filter's question failed"
+                );
             } else {
                 tracing::warn!(%error, code = problem.code, "a filter's question was refused");
             }
@@ -40,7 +45,9 @@ fn reply(api: &Api, answer: Result<SignedAnswer, ApiError>) -> Response {
     };
     let mut response = (status, [(CONTENT_TYPE, media_type)], body).into_response();
     if let Ok(value) = HeaderValue::from_str(&signature.to_string()) {
-        response.headers_mut().insert(HeaderName::from_static(SIGNATURE_HEADER), value);
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static(SIGNATURE_HEADER), value);
     }
     response
 }
@@ -69,7 +76,11 @@ pub(super) async fn heartbeat(
     asked: Result<Json<HeartbeatRequest>, ApiError>,
 ) -> Response {
     let answer = match asked {
-        Ok(Json(asked)) => api.push.heartbeat(&filter, &asked).await.map_err(ApiError::from),
+        Ok(Json(asked)) => api
+            .push
+            .heartbeat(&filter, &asked)
+            .await
+            .map_err(ApiError::from),
         Err(error) => Err(error),
     };
     reply(&api, answer)
@@ -90,11 +101,19 @@ pub(super) async fn records(
     reply(&api, answer)
 }
 
-async fn keep(api: &Api, filter: &FilterIdentity, batch: &RecordsRequest) -> Result<SignedAnswer, ApiError> {
-    api.push.check(filter, batch.v, &batch.nonce, &batch.filter)?;
+async fn keep(
+    api: &Api,
+    filter: &FilterIdentity,
+    batch: &RecordsRequest,
+) -> Result<SignedAnswer, ApiError> {
+    api.push
+        .check(filter, batch.v, &batch.nonce, &batch.filter)?;
     let next_seq = match api.app.append_records(filter, batch).await {
         Ok(next_seq) => {
-            batch.records.iter().for_each(|record| api.metrics.decision(word(record.get())));
+            batch
+                .records
+                .iter()
+                .for_each(|record| api.metrics.decision(word(record.get())));
             next_seq
         }
         // Nothing was kept; the answer says from where on to send, which is what it always says.
@@ -102,7 +121,12 @@ async fn keep(api: &Api, filter: &FilterIdentity, batch: &RecordsRequest) -> Res
         Err(error) => return Err(error.into()),
     };
     let nonce = batch.nonce.clone();
-    Ok(api.push.sign(&RecordsAnswer { v: PROTOCOL_VERSION, kind: RecordsKind::Records, nonce, next_seq })?)
+    Ok(api.push.sign(&RecordsAnswer {
+        v: PROTOCOL_VERSION,
+        kind: RecordsKind::Records,
+        nonce,
+        next_seq,
+    })?)
 }
 
 /// The word under which a record is counted.
@@ -116,5 +140,6 @@ fn word(record: &str) -> &'static str {
         decision: Option<DecisionWord>,
     }
     let peek = serde_json::from_str::<Peek>(record).ok();
-    peek.and_then(|peek| peek.event.decision).map_or("gap", DecisionWord::as_str)
+    peek.and_then(|peek| peek.event.decision)
+        .map_or("gap", DecisionWord::as_str)
 }

@@ -22,11 +22,19 @@ pub(crate) struct FleetView {
 /// The filter VMs, what each has acknowledged and when it was last answered. For operators and auditors.
 #[utoipa::path(get, path = "/v1/fleet", tag = "operation", security(("token" = [])),
     responses((status = 200, body = FleetView), (status = "4XX", body = ProblemView)))]
-pub(super) async fn list(State(api): State<Arc<Api>>, CurrentUser(actor): CurrentUser) -> Result<Json<FleetView>, ApiError> {
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+) -> Result<Json<FleetView>, ApiError> {
     let settings = api.app.settings();
     if !actor.is_among(&settings.operators) && !actor.is_among(&settings.auditors) {
-        return Err(AppError::from(Forbidden::NotAuditor { what: "see the fleet" }).into());
+        return Err(AppError::from(Forbidden::NotAuditor {
+            what: "see the fleet",
+        })
+        .into());
     }
     let rows = api.push.fleet().rows(api.now());
-    Ok(Json(FleetView { filters: rows.into_iter().map(FilterView::from).collect() }))
+    Ok(Json(FleetView {
+        filters: rows.into_iter().map(FilterView::from).collect(),
+    }))
 }

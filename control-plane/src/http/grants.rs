@@ -62,12 +62,28 @@ pub(crate) struct ListQuery {
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Asked(ListQuery { state, mine, cursor, limit }): Asked<ListQuery>,
+    Asked(ListQuery {
+        state,
+        mine,
+        cursor,
+        limit,
+    }): Asked<ListQuery>,
 ) -> Result<Json<ListView<GrantView>>, ApiError> {
-    let known = |word: &str| GrantStateWord::parse(word).ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)));
-    let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, mine };
-    let listed = api.app.grants(&actor, &filter, &Page { cursor, limit }).await?;
-    Ok(Json(ListView::of(listed, |grant| GrantView::of(&api.app, &grant))))
+    let known = |word: &str| {
+        GrantStateWord::parse(word)
+            .ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)))
+    };
+    let filter = GrantFilter {
+        state: state.as_deref().map(known).transpose()?,
+        mine,
+    };
+    let listed = api
+        .app
+        .grants(&actor, &filter, &Page { cursor, limit })
+        .await?;
+    Ok(Json(ListView::of(listed, |grant| {
+        GrantView::of(&api.app, &grant)
+    })))
 }
 
 /// One grant.
@@ -78,7 +94,10 @@ pub(super) async fn read(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<GrantId>,
 ) -> Result<Json<GrantView>, ApiError> {
-    Ok(Json(GrantView::of(&api.app, &api.app.grant(&actor, &id).await?)))
+    Ok(Json(GrantView::of(
+        &api.app,
+        &api.app.grant(&actor, &id).await?,
+    )))
 }
 
 /// Ends a grant; with `wait`, answers when every filter that could still hold it has acknowledged or heard nothing for too long.
@@ -91,17 +110,28 @@ pub(super) async fn revoke(
     Json(RevokeBody { reason, wait }): Json<RevokeBody>,
 ) -> Result<Json<RevokedView>, ApiError> {
     if let Some(wait) = wait.filter(|wait| *wait > MAX_WAIT) {
-        return Err(ApiError::Value(format!("`{wait}` is too long to wait\nwait at most `{MAX_WAIT}`")));
+        return Err(ApiError::Value(format!(
+            "`{wait}` is too long to wait\nwait at most `{MAX_WAIT}`"
+        )));
     }
     let ended = api.app.revoke(&actor, &id, &reason).await?;
     let arrival = match wait {
         None => None,
         Some(wait) => {
             let clock = &*api.app.settings().clock;
-            Some(api.push.fleet().wait(&ended.grant.service, ended.position, wait.duration(), clock).await.into())
+            Some(
+                api.push
+                    .fleet()
+                    .wait(&ended.grant.service, ended.position, wait.duration(), clock)
+                    .await
+                    .into(),
+            )
         }
     };
-    Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
+    Ok(Json(RevokedView {
+        grant: GrantView::of(&api.app, &ended.grant),
+        arrival,
+    }))
 }
 
 /// Gives your own grant back.
@@ -112,5 +142,8 @@ pub(super) async fn release(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<GrantId>,
 ) -> Result<Json<GrantView>, ApiError> {
-    Ok(Json(GrantView::of(&api.app, &api.app.release(&actor, &id).await?.grant)))
+    Ok(Json(GrantView::of(
+        &api.app,
+        &api.app.release(&actor, &id).await?.grant,
+    )))
 }

@@ -74,8 +74,13 @@ impl ApiError {
             return problem.detail("something failed inside; the server's log says what, under this request's `x-request-id`");
         }
         if let Self::App(AppError::Invalid(Invalid::Policy(faults))) = self {
-            problem.reasons =
-                faults.iter().map(|fault| ProblemReason { code: "fault".to_owned(), detail: fault.to_string() }).collect();
+            problem.reasons = faults
+                .iter()
+                .map(|fault| ProblemReason {
+                    code: "fault".to_owned(),
+                    detail: fault.to_string(),
+                })
+                .collect();
         }
         problem.detail(self.to_string())
     }
@@ -95,8 +100,12 @@ fn app_status(error: &AppError) -> StatusCode {
             RecordsRefused::Hole { .. } | RecordsRefused::WrongPrev { .. } => StatusCode::CONFLICT,
             RecordsRefused::NotYours { .. } => StatusCode::FORBIDDEN,
         },
-        AppError::Store(StoreError::Database(_) | StoreError::Open(_)) => StatusCode::SERVICE_UNAVAILABLE,
-        AppError::Store(_) | AppError::Audit(_) | AppError::Random(_) | AppError::Check(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        AppError::Store(StoreError::Database(_) | StoreError::Open(_)) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        AppError::Store(_) | AppError::Audit(_) | AppError::Random(_) | AppError::Check(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
     }
 }
 
@@ -116,15 +125,23 @@ fn push_status_and_code(error: &PushError) -> (StatusCode, &'static str) {
 fn title(code: &str) -> String {
     let words = code.replace('_', " ");
     let mut letters = words.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status =
+            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
-            tracing::error!(error = &self as &dyn std::error::Error, code = problem.code, "a request failed");
+            tracing::error!(
+                error = &self as &dyn std::error::Error,
+                code = problem.code,
+                "a request failed"
+            );
         }
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
@@ -134,7 +151,9 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         if let Some((name, value)) = more {
-            response.headers_mut().insert(name, HeaderValue::from_static(value));
+            response
+                .headers_mut()
+                .insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -149,7 +168,13 @@ pub(super) async fn unknown_method(request: Request) -> ApiError {
 }
 
 pub(super) fn caught_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(panic = text.unwrap_or("without a text"), "a handler panicked");
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(
+        panic = text.unwrap_or("without a text"),
+        "a handler panicked"
+    );
     ApiError::Panicked.into_response()
 }

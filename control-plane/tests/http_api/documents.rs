@@ -1,0 +1,80 @@
+//! What the API says of itself is what it does.
+
+use std::collections::BTreeSet;
+
+use grantmesh_control_plane::http::openapi;
+use serde_json::Value;
+
+use super::server::{ALICE, Server};
+
+#[tokio::test]
+async fn the_description_is_generated_and_served() {
+    let server = Server::bare().await;
+    let served = server.get(ALICE, "/openapi.json").await.expect(200);
+    assert_eq!(served, serde_json::to_value(openapi()).unwrap());
+    assert!(served["openapi"].as_str().unwrap().starts_with("3.1"));
+    let paths = served["paths"].as_object().unwrap();
+    let listed: Vec<String> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            methods
+                .as_object()
+                .unwrap()
+                .keys()
+                .map(move |method| format!("{} {path}", method.to_uppercase()))
+        })
+        .collect();
+    insta::assert_snapshot!(listed.join("\n"), @r"
+    GET /dev/jwks.json
+    POST /filter/v1/heartbeat
+    POST /filter/v1/records
+    POST /filter/v1/sync
+    GET /healthz
+    GET /metrics
+    GET /readyz
+    GET /v1/audit/checkpoint
+    GET /v1/audit/entries
+    GET /v1/fleet
+    GET /v1/grants
+    GET /v1/grants/{id}
+    POST /v1/grants/{id}/release
+    POST /v1/grants/{id}/revoke
+    GET /v1/policy
+    POST /v1/policy
+    POST /v1/policy/check
+    GET /v1/requests
+    POST /v1/requests
+    GET /v1/requests/new
+    GET /v1/requests/{id}
+    POST /v1/requests/{id}/reviews
+    POST /v1/requests/{id}/withdraw
+    ");
+}
+
+#[tokio::test]
+async fn every_reference_in_it_leads_somewhere() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let mut references = BTreeSet::new();
+    collect(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').unwrap();
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+fn collect(value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => {
+            into.extend(
+                members
+                    .get("$ref")
+                    .and_then(Value::as_str)
+                    .map(str::to_owned),
+            );
+            members.values().for_each(|member| collect(member, into));
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
+        _ => {}
+    }
+}

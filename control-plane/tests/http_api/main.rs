@@ -1,0 +1,15 @@
+//! The HTTP side over the real router, use cases and SQLite: every refusal with its status and code, what filters are
+//! answered, and the command line against a server that listens.
+
+#[cfg(test)]
+mod cli;
+#[cfg(test)]
+mod documents;
+#[cfg(test)]
+mod filters;
+#[cfg(test)]
+mod refusals;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod server;
