@@ -159,7 +159,7 @@ impl Task {
             ),
             Self::E2e => (
                 "[filter or arguments for the runner]",
-                "The package grantmesh-tests alone, with the same set-up as `cargo dev test`.\n\n  cargo dev e2e revoke",
+                "The tests of grantmesh-tests alone, with the same set-up as `cargo dev test`.\n\n  cargo dev e2e revoke",
             ),
             Self::Bless => (
                 "[arguments for the runner]",

@@ -12,72 +12,112 @@ use crate::setup::{self, Runner};
 use crate::wasm;
 use crate::workspace::Workspace;
 
-const ALL: &[&str] = &["--workspace"];
-const STORIES: &[&str] = &["-p", "grantmesh-tests"];
-/// The stories compare with nothing on disk.
-const WRITERS: &[&str] = &["--workspace", "--exclude", "grantmesh-tests"];
+/// A choice of tests.
+///
+/// Programs and tests are built from the same packages: from others, features would be unified differently and
+/// dependencies compiled twice. What is built but not wanted is left out by nextest's profile (`.config/nextest.toml`).
+struct Suite {
+    packages: &'static [&'static str],
+    targets: &'static [&'static str],
+    profile: &'static str,
+    variables: &'static [(&'static str, &'static str)],
+}
+
+const ALL: Suite = Suite {
+    packages: &["--workspace"],
+    targets: &["--tests"],
+    profile: "default",
+    variables: &[("INSTA_UPDATE", "no")],
+};
+
+const STORIES: Suite = Suite {
+    packages: &["-p", "grantmesh-control-plane", "-p", "grantmesh-tests"],
+    targets: &["--test", "*"],
+    profile: "stories",
+    variables: &[("INSTA_UPDATE", "no")],
+};
+
+/// Without the stories, which compare with nothing on disk.
+const WRITERS: Suite = Suite {
+    packages: &["--workspace"],
+    targets: &["--tests"],
+    profile: "writers",
+    variables: &[("INSTA_UPDATE", "always"), ("GRANTMESH_BLESS", "1")],
+};
 
 /// `cargo dev test`. Returns only if it fails before the runner starts.
 pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
-    let parts = Parts::all(workspace)?;
-    let runner = setup::runner(workspace)?;
-    // Programs and tests in one go: built apart, features would be unified twice and dependencies compiled twice.
-    build(
-        workspace,
-        "building the workspace",
-        &["--workspace", "--bins", "--tests"],
-    )?;
-    if arguments.is_empty() {
+    run(workspace, &ALL, arguments, || {
+        if !arguments.is_empty() {
+            return Ok(());
+        }
         let mut examples = workspace.cargo();
         examples.args(["test", "--quiet", "--locked", "--workspace", "--doc"]);
         step("testing the examples of the documentation", || {
-            process::stream(&mut examples)
-        })?;
-    }
-    hand_over(
-        workspace,
-        &parts,
-        &runner,
-        ALL,
-        arguments,
-        &[("INSTA_UPDATE", "no")],
-    )
+            process::capture(&mut examples)
+        })
+        .map(drop)
+    })
 }
 
 /// `cargo dev e2e`. Returns only if it fails before the runner starts.
 pub(crate) fn e2e(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
-    let parts = Parts::all(workspace)?;
-    let runner = setup::runner(workspace)?;
-    let packages = [
-        "-p",
-        "grantmesh-control-plane",
-        "-p",
-        "grantmesh-tests",
-        "--bins",
-        "--tests",
-    ];
-    build(workspace, "building the stories", &packages)?;
-    hand_over(
-        workspace,
-        &parts,
-        &runner,
-        STORIES,
-        arguments,
-        &[("INSTA_UPDATE", "no")],
-    )
+    run(workspace, &STORIES, arguments, || Ok(()))
 }
 
 /// `cargo dev bless`. Returns only if it fails before the runner starts.
 pub(crate) fn bless(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
+    run(workspace, &WRITERS, arguments, || Ok(()))
+}
+
+/// Sets up, builds, does what comes `before`, and becomes the runner: its closing line and exit code are the last of the task.
+fn run(
+    workspace: &Workspace,
+    suite: &Suite,
+    arguments: &[String],
+    before: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let parts = Parts::all(workspace)?;
     let runner = setup::runner(workspace)?;
     build(
         workspace,
-        "building the workspace",
-        &["--workspace", "--bins", "--tests"],
+        "building programs and tests",
+        &[suite.packages, suite.targets, &["--bins"]].concat(),
     )?;
-    let write = [("INSTA_UPDATE", "always"), ("GRANTMESH_BLESS", "1")];
-    hand_over(workspace, &parts, &runner, WRITERS, arguments, &write)
+    before()?;
+    let mut tests = match &runner {
+        Runner::Nextest(binary) => {
+            let mut tests = workspace.command(binary);
+            tests.args(["nextest", "run", "--profile", suite.profile]);
+            tests
+        }
+        Runner::CargoTest => {
+            let mut tests = workspace.cargo();
+            tests.arg("test");
+            tests
+        }
+    };
+    tests
+        .arg("--locked")
+        .args(suite.selection(arguments))
+        .args(arguments);
+    tests.envs(suite.variables.iter().copied());
+    Err(process::become_it(parts.tell(&mut tests)))
+}
+
+impl Suite {
+    /// The packages and targets to test: the person's own choice of packages replaces ours.
+    fn selection(&self, arguments: &[String]) -> Vec<&'static str> {
+        let own = arguments.iter().take_while(|argument| *argument != "--");
+        let chosen = own
+            .into_iter()
+            .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
+        if chosen {
+            Vec::new()
+        } else {
+            [self.packages, self.targets].concat()
+        }
+    }
 }
 
 /// The real parts, as paths.
@@ -119,44 +159,6 @@ pub(crate) fn build(workspace: &Workspace, what: &str, arguments: &[&str]) -> Re
     })
 }
 
-/// Becomes the runner, whose closing line and exit code are then the last of this task.
-fn hand_over(
-    workspace: &Workspace,
-    parts: &Parts,
-    runner: &Runner,
-    packages: &[&str],
-    arguments: &[String],
-    variables: &[(&str, &str)],
-) -> Result<(), Failure> {
-    let mut tests = match runner {
-        Runner::Nextest(binary) => {
-            let mut tests = workspace.command(binary);
-            tests.args(["nextest", "run"]);
-            tests
-        }
-        Runner::CargoTest => {
-            let mut tests = workspace.cargo();
-            tests.args(["test", "--lib", "--bins", "--tests"]);
-            tests
-        }
-    };
-    tests
-        .arg("--locked")
-        .args(selection(arguments, packages))
-        .args(arguments)
-        .envs(variables.iter().copied());
-    Err(process::become_it(parts.tell(&mut tests)))
-}
-
-/// The packages to test: the person's own choice replaces ours.
-fn selection<'p>(arguments: &[String], usual: &'p [&'p str]) -> &'p [&'p str] {
-    let own = arguments.iter().take_while(|argument| *argument != "--");
-    let chosen = own
-        .into_iter()
-        .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
-    if chosen { &[] } else { usual }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,10 +166,13 @@ mod tests {
     #[test]
     fn a_chosen_package_replaces_the_usual_ones() {
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(selection(&words("decide"), ALL), ALL);
-        assert_eq!(selection(&words("decide -- -p"), ALL), ALL);
+        assert_eq!(ALL.selection(&words("decide")), ["--workspace", "--tests"]);
+        assert_eq!(
+            ALL.selection(&words("decide -- -p")),
+            ["--workspace", "--tests"]
+        );
         for line in ["-p grantmesh-shared", "--package=grantmesh-shared decide"] {
-            assert!(selection(&words(line), ALL).is_empty(), "{line}");
+            assert!(ALL.selection(&words(line)).is_empty(), "{line}");
         }
     }
 }
