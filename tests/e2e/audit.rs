@@ -32,7 +32,7 @@ async fn linked(mesh: &mut Mesh) -> Result<()> {
     let log = until("every decision has been recorded", PATIENCE, async || {
         let log = entries(&api).await?;
         let refusals = [&asked, &denied, &refused].into_iter().flatten().all(|id| find(&log, "decision", "decision", id).is_ok());
-        let admissions = log.iter().filter(|entry| entry["data"]["decision"] == "allow").count();
+        let admissions = log.iter().filter(|entry| entry["data"]["record"]["event"]["decision"] == "allow").count();
         Ok((refusals && admissions >= admitted).then_some(log))
     })
     .await?;
@@ -55,17 +55,17 @@ async fn linked(mesh: &mut Mesh) -> Result<()> {
     let order: Vec<_> = [policy, filed, reviewed, issued, revoked].iter().map(|entry| entry["seq"].as_u64()).collect();
     assert!(order.is_sorted(), "{order:?}");
 
-    let mut allowed = log.iter().filter(|entry| entry["kind"] == "decision" && entry["data"]["decision"] == "allow").peekable();
+    let mut allowed = log.iter().filter(|entry| entry["kind"] == "decision" && entry["data"]["record"]["event"]["decision"] == "allow").peekable();
     assert!(allowed.peek().is_some());
     for entry in allowed {
         assert_eq!(text(entry, "/ids/grant")?, grant_id, "{entry}");
-        assert_eq!(text(entry, "/data/subject")?, "alice");
-        assert_eq!(text(entry, "/data/resource")?, "account/acc-42");
+        assert_eq!(text(entry, "/data/record/event/subject")?, "alice");
+        assert_eq!(text(entry, "/data/record/event/resource")?, "account/acc-42");
         assert!(text(entry, "/ids/vm")?.starts_with("vm_"), "{entry}");
     }
     for (id, word, subject) in [(asked?, "ask", "alice"), (denied?, "deny", "mallory"), (refused?, "ask", "alice")] {
         let entry = find(&log, "decision", "decision", &id)?;
-        assert_eq!((text(entry, "/data/decision")?, text(entry, "/data/subject")?), (word, subject));
+        assert_eq!((text(entry, "/data/record/event/decision")?, text(entry, "/data/record/event/subject")?), (word, subject));
     }
     assert!(!log.iter().any(|entry| entry["kind"] == "decisions.lost"), "nothing was dropped");
 

@@ -76,8 +76,11 @@ impl Envoy {
             swap(folder, &filter)?;
         }
         let told = folder.join("admin-address");
+        if told.exists() {
+            std::fs::remove_file(&told)?;
+        }
         let mut command = Command::new(&parts.envoy);
-        command.args(["--concurrency", "2", "--use-dynamic-base-id", "--disable-hot-restart", "--log-level", "info", "-c"]);
+        command.args(["--concurrency", "2", "--use-dynamic-base-id", "--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info", "-c"]);
         command.arg(folder.join("envoy.json")).arg("--admin-address-path").arg(&told);
         let mut process = Process::start("Envoy", &mut command, &folder.join("envoy.log"))?;
         let started = async {
