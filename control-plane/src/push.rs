@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
+use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::sync::{Freshness, Position};
 use grantmesh_shared::wire::table::Item;
 use tokio::sync::{Notify, watch};
@@ -37,6 +38,9 @@ const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the fleet's last-seen times are kept.
 const KEEP_PERIOD: Duration = Duration::from_secs(5);
 
+/// How much later than its kept time another replica may have answered a VM.
+const KEEP_MARGIN: Span = Span::from_secs(10);
+
 /// The push of state to filters.
 #[derive(Debug)]
 pub struct Push {
@@ -53,6 +57,7 @@ pub struct Push {
     done: watch::Sender<Read>,
     held: AtomicU64,
     stopping: AtomicBool,
+    ended: AtomicBool,
 }
 
 /// The latest finished read of the store.
@@ -108,16 +113,17 @@ impl Push {
             done,
             held: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         }))
     }
 
-    /// Follows the store until [`Push::stop`]. Runs as one task.
+    /// Follows the store until [`Push::end`]. Runs as one task.
     pub async fn run(self: Arc<Self>) {
         let mut changed = self.app.changed();
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut keep = tokio::time::interval(KEEP_PERIOD);
-        while !self.stopping.load(Ordering::Acquire) {
+        while !self.ended.load(Ordering::Acquire) {
             tokio::select! {
                 () = self.wake.notified() => {}
                 Ok(()) = changed.changed() => {
@@ -138,7 +144,46 @@ impl Push {
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
         self.interest.wake_all();
+    }
+
+    /// Ends [`Push::run`]; questions that come later are not answered.
+    pub fn end(&self) {
+        self.stop();
+        self.ended.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// Waits until the change at `position` has arrived at every VM of a service, or `bound` is over. VMs that another
+    /// replica answers acknowledge there: for them only the end of the lease shows here.
+    pub async fn prove_arrival(
+        &self,
+        service: &str,
+        position: Position,
+        bound: Duration,
+    ) -> Arrival {
+        let mut all_known = self.meet_others().await;
+        let clock = &*self.app.settings().clock;
+        let mut arrival = self.fleet.wait(service, position, bound, clock).await;
+        all_known &= self.meet_others().await;
+        if all_known {
+            arrival = self.fleet.arrival(service, position, clock.now());
+        }
+        arrival.complete &= all_known;
+        arrival
+    }
+
+    /// Takes in the VMs that other replicas have answered; gives whether that was possible.
+    async fn meet_others(&self) -> bool {
+        match self.app.load_vms().await {
+            Ok(stored) => {
+                self.fleet.met_elsewhere(stored, KEEP_MARGIN);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the filters of other replicas are not known; no arrival can be proven now");
+                false
+            }
+        }
     }
 
     /// Who follows, and how far.

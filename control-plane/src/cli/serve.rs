@@ -64,7 +64,7 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
         }
     };
     let served = http::serve(listener, http::router(api), Arc::clone(&push), signalled).await;
-    push.stop();
+    push.end();
     stopped.send_replace(true);
     while tasks.join_next().await.is_some() {}
     following.await?;

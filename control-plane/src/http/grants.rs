@@ -118,14 +118,11 @@ pub(super) async fn revoke(
     let arrival = match wait {
         None => None,
         Some(wait) => {
-            let clock = &*api.app.settings().clock;
-            Some(
-                api.push
-                    .fleet()
-                    .wait(&ended.grant.service, ended.position, wait.duration(), clock)
-                    .await
-                    .into(),
-            )
+            let proven = api
+                .push
+                .prove_arrival(&ended.grant.service, ended.position, wait.duration())
+                .await;
+            Some(proven.into())
         }
     };
     Ok(Json(RevokedView {

@@ -172,6 +172,37 @@ impl Fleet {
         self.state().vms.insert(identity.vm.clone(), vm).is_none()
     }
 
+    /// VMs as the store knows them: what was answered later than here was answered by another replica, at most `margin`
+    /// after the time that is kept.
+    pub(super) fn met_elsewhere(&self, stored: Vec<StoredVm>, margin: Span) {
+        let mut state = self.state();
+        for StoredVm {
+            vm: id,
+            node,
+            services,
+            last_seen,
+            ..
+        } in stored
+        {
+            let met = last_seen.plus(margin);
+            match state.vms.get_mut(&id) {
+                Some(vm) if vm.last_answer >= last_seen => {}
+                Some(vm) => vm.last_answer = met,
+                None => {
+                    let vm = Vm {
+                        node,
+                        services,
+                        applied: None,
+                        born: None,
+                        last_answer: met,
+                        unkept: false,
+                    };
+                    state.vms.insert(id, vm);
+                }
+            }
+        }
+    }
+
     /// A VM that begins with nothing was first answered from the state at `position`.
     pub(super) fn born(&self, id: &VmId, position: Position) {
         if let Some(vm) = self.state().vms.get_mut(id) {

@@ -183,3 +183,35 @@ fn vms_of_an_earlier_process_are_live_for_a_lease() {
     assert_eq!(fleet.take_forgotten(later.plus(FORGET_AFTER)), [id(1)]);
     assert!(fleet.rows(later).is_empty());
 }
+
+#[test]
+fn vms_of_other_replicas_are_waited_for() {
+    let fleet = fleet(1);
+    fleet.acknowledged(&id(0), Some(at(7)));
+    let row = |number: u64, last_seen: Timestamp| StoredVm {
+        vm: id(number),
+        node: "other".to_owned(),
+        services: vec![SERVICE.to_owned()],
+        first_seen: NOW,
+        last_seen,
+    };
+    let margin = Span::from_secs(10);
+    fleet.met_elsewhere(vec![row(0, NOW), row(1, NOW)], margin);
+    assert_eq!(
+        states(&fleet.arrival(SERVICE, at(7), NOW)),
+        [ArrivalState::Acknowledged, ArrivalState::Pending]
+    );
+    let lease_end = NOW.plus(fleet.lease);
+    assert_eq!(
+        fleet.live(lease_end),
+        1,
+        "ours is over, the other one may have been answered since"
+    );
+    assert_eq!(fleet.live(lease_end.plus(margin)), 0);
+    fleet.met_elsewhere(vec![row(0, lease_end)], margin);
+    assert_eq!(
+        fleet.live(lease_end.plus(margin)),
+        1,
+        "it went over to another replica"
+    );
+}
