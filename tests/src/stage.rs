@@ -6,7 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 const LINES: usize = 14;
 
 /// Characters of a line that are shown.
-const WIDTH: usize = 116;
+const WIDTH: usize = 124;
 
 /// Where the demo is told.
 #[derive(Debug)]

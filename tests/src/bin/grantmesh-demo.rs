@@ -59,9 +59,10 @@ async fn until_asked_to_end(performance: impl Future<Output = Result<()>>) -> Re
 
 async fn perform(stage: &mut Stage, stays: bool) -> Result<()> {
     stage.title("Grantmesh: refused, asked for, approved, let through, ended, recorded");
-    stage.aside("Nothing here is pretended: a real Envoy with the filter in it, the control plane, and a service behind them.");
+    stage.aside("Nothing here is pretended: a real Envoy with the filter in it, the control plane, a service behind them. They start now.");
     let mut mesh = Mesh::start(Setup::default()).await?;
-    let mut story = Story { envoy: mesh.envoy()?.url(), mesh: &mut mesh, stage };
+    let (_, log_key) = mesh.control_plane.public_keys().await?;
+    let mut story = Story { envoy: mesh.envoy()?.url(), log_key, mesh: &mut mesh, stage };
     story.introduce()?;
     story.tell().await?;
     if stays {
@@ -76,6 +77,7 @@ struct Story<'m> {
     mesh: &'m mut Mesh,
     stage: &'m mut Stage,
     envoy: String,
+    log_key: String,
 }
 
 impl Story<'_> {
@@ -95,6 +97,7 @@ impl Story<'_> {
             let groups = person.groups.join(" --group ");
             say(&format!("    export {}=$(grantmesh token {} --group {groups} --data-dir $DATA)", variable(&person), person.name));
         }
+        say(&format!("    export LOG_KEY={}", self.log_key));
         Ok(())
     }
 
@@ -114,7 +117,7 @@ impl Story<'_> {
 
         self.stage.step("She cannot approve it herself.");
         let own = self.grantmesh(&ALICE, &["approve", &request]).await?;
-        ensure!(own.code == 1, "it ended with {} instead of 1", own.code);
+        ensure!(own.code == 1 && own.err.contains("self_approval"), "it ended with {} and not with a refusal", own.code);
         self.stage.good("refused");
 
         self.stage.step("Lea, who leads payments, approves.");
@@ -138,18 +141,19 @@ impl Story<'_> {
         self.stage.good("proven to have arrived");
 
         self.stage.step("The same call once more.");
-        self.call("acc-42", 403, None).await?;
+        let last = self.call("acc-42", 403, None).await?;
         self.stage.good("refused");
 
         self.stage.step("The log has it all: who asked, who decided, every call, in a tree that cannot be rewritten unseen.");
-        let decided = async |mesh: &mut Mesh| {
-            let tail = mesh.control_plane.cli(&OLAF, &["audit", "tail", "--limit", "200", "--json"]).await?;
-            Ok(tail.success()?.matches("\"allow\"").next().map(drop))
-        };
-        until("the filter's records are in the log", Duration::from_secs(10), async || decided(self.mesh).await).await?;
-        let tail = self.grantmesh(&OLAF, &["audit", "tail", "--limit", "12"]).await?;
-        tail.success()?;
-        let verified = self.grantmesh(&OLAF, &["audit", "verify"]).await?;
+        let last = text(&last, "/decision_id")?;
+        until("the filter's records are in the log", Duration::from_secs(10), async || {
+            let tail = self.mesh.control_plane.cli(&OLAF, &["audit", "tail", "--limit", "200", "--json"]).await?;
+            Ok(tail.success()?.contains(last).then_some(()))
+        })
+        .await?;
+        let tail = self.grantmesh(&OLAF, &["audit", "tail", "--limit", "14"]).await?;
+        ensure!(tail.success()?.contains(&grant) && tail.out.contains(&request), "the log does not tell of the grant");
+        let verified = self.grantmesh(&OLAF, &["audit", "verify", "--log-key", &self.log_key]).await?;
         verified.success()?;
         self.stage.good("recomputed and whole");
         Ok(())
@@ -157,7 +161,8 @@ impl Story<'_> {
 
     /// Runs `grantmesh` as somebody; shows the command and what it said.
     async fn grantmesh(&self, person: &Person, arguments: &[&str]) -> Result<CliOutput> {
-        let shown: Vec<String> = arguments.iter().map(|argument| quoted(argument)).collect();
+        let shown = |argument: &&str| if *argument == self.log_key { "$LOG_KEY".to_owned() } else { quoted(argument) };
+        let shown: Vec<String> = arguments.iter().map(shown).collect();
         self.stage.command(&format!("GRANTMESH_TOKEN=${} grantmesh {}", variable(person), shown.join(" ")));
         let output = self.mesh.control_plane.cli(person, arguments).await?;
         self.stage.output(&format!("{}{}", output.out, output.err));
@@ -179,12 +184,20 @@ impl Story<'_> {
             Ok((reply.status == status).then_some(()))
         })
         .await;
-        let took = approved.map(|at| format!("   {} ms after the approval", at.elapsed().as_millis())).unwrap_or_default();
+        let took = approved.map(|at| format!("   ({} ms after the approval was known)", at.elapsed().as_millis())).unwrap_or_default();
         let body = reply.json()?;
-        self.stage.output(&format!("HTTP/1.1 {}{took}\n{}", reply.status, serde_json::to_string_pretty(&body)?));
+        self.stage.output(&format!("HTTP/1.1 {}{took}\n{}", reply.status, shortened(&body)));
         expected.with_context(|| format!("the answer is {} instead of {status}", reply.status))?;
         Ok(body)
     }
+}
+
+/// The members of an answer that the story is about, one a line, in JSON.
+fn shortened(body: &Value) -> String {
+    const MEMBERS: [&str; 6] = ["title", "detail", "action", "resource", "request_url", "served"];
+    let told: Vec<_> = MEMBERS.iter().filter_map(|name| Some(format!("  \"{name}\": {}", body.get(name)?))).collect();
+    let left_out = body.as_object().is_some_and(|members| members.len() > told.len());
+    format!("{{\n{}{}\n}}", told.join(",\n"), if left_out { ",\n  …" } else { "" })
 }
 
 /// The first id of a kind in a text.
