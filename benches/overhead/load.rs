@@ -37,10 +37,8 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
         if !head.starts_with("HTTP/1.1 200") {
             bail!("expected 200, got {text}");
         }
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("content-length: "))
-            .context("no content-length")?;
+        let length =
+            head.lines().find_map(|line| line.strip_prefix("content-length: ")).context("no content-length")?;
         if body.len() >= length.parse::<usize>()? {
             return Ok(());
         }
@@ -72,10 +70,6 @@ impl Thread {
     /// If the kernel does not tell.
     pub(crate) fn cpu_nanos(&self) -> Result<u64> {
         let text = std::fs::read_to_string(&self.0)?;
-        Ok(text
-            .split_whitespace()
-            .next()
-            .context("an empty schedstat")?
-            .parse()?)
+        Ok(text.split_whitespace().next().context("an empty schedstat")?.parse()?)
     }
 }

@@ -3,10 +3,7 @@
 //! One Envoy with one worker and a listener per variant; every call goes through to a real upstream. For each variant the CPU time
 //! of the worker thread (`/proc/PID/task/*/schedstat`) per request is read, in rounds whose order rotates; the report gives medians
 //! with quartiles and the medians of the pairwise ratios. The listeners `none` and `again` are alike: their ratio is the resolution.
-#![expect(
-    clippy::print_stdout,
-    reason = "the report is what this program is for"
-)]
+#![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
 mod load;
 mod mesh;
@@ -41,21 +38,14 @@ async fn main() -> Result<()> {
     for variant in VARIANTS {
         bench.measure(variant, options.requests).await?;
     }
-    println!(
-        "measuring {} rounds of {} requests for each variant",
-        options.rounds, options.requests
-    );
+    println!("measuring {} rounds of {} requests for each variant", options.rounds, options.requests);
     let mut report = Report::default();
     for round in 0..options.rounds {
         for step in 0..VARIANTS.len() {
             let Some(variant) = VARIANTS.iter().cycle().nth(round.wrapping_add(step)) else {
                 continue;
             };
-            report.add(
-                variant.name,
-                round,
-                bench.measure(*variant, options.requests).await?,
-            );
+            report.add(variant.name, round, bench.measure(*variant, options.requests).await?);
         }
     }
     println!("{report}");

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use grantmesh_tests::{
-    ALICE, Api, ControlPlane, LEA, OLAF, PATIENCE, PAYMENTS, Parts, Process, Upstream, text, until,
-};
+use grantmesh_tests::{ALICE, Api, ControlPlane, LEA, OLAF, PATIENCE, PAYMENTS, Parts, Process, Upstream, text, until};
 use serde_json::{Value, json};
 
 use crate::load::{Thread, send};
@@ -28,31 +26,11 @@ pub(crate) struct Variant {
 
 /// The variants, in the order of a round.
 pub(crate) const VARIANTS: [Variant; 5] = [
-    Variant {
-        name: "none",
-        listener: 0,
-        call: GRANTED,
-    },
-    Variant {
-        name: "again",
-        listener: 1,
-        call: GRANTED,
-    },
-    Variant {
-        name: "trivial",
-        listener: 2,
-        call: GRANTED,
-    },
-    Variant {
-        name: "role",
-        listener: 3,
-        call: BY_ROLE,
-    },
-    Variant {
-        name: "grant",
-        listener: 3,
-        call: GRANTED,
-    },
+    Variant { name: "none", listener: 0, call: GRANTED },
+    Variant { name: "again", listener: 1, call: GRANTED },
+    Variant { name: "trivial", listener: 2, call: GRANTED },
+    Variant { name: "role", listener: 3, call: BY_ROLE },
+    Variant { name: "grant", listener: 3, call: GRANTED },
 ];
 
 /// Everything that runs.
@@ -74,8 +52,7 @@ impl Bench {
     /// If something does not start.
     pub(crate) async fn start(parts: &Parts, grants: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let control_plane =
-            ControlPlane::start(parts, &folder.path().join("control-plane"), None).await?;
+        let control_plane = ControlPlane::start(parts, &folder.path().join("control-plane"), None).await?;
         fill(&control_plane, grants).await?;
         let upstream = Upstream::start().await?;
         let (key, _) = control_plane.public_keys().await?;
@@ -86,17 +63,12 @@ impl Bench {
             "public_url": control_plane.url(),
         });
         let trivial = std::env::var_os("GRANTMESH_TRIVIAL_WASM").map(PathBuf::from);
-        let trivial = trivial
-            .context("`GRANTMESH_TRIVIAL_WASM` is not set\nrun `cargo dev bench overhead`")?;
+        let trivial = trivial.context("`GRANTMESH_TRIVIAL_WASM` is not set\nrun `cargo dev bench overhead`")?;
         let listeners = [
             Vec::new(),
             Vec::new(),
             vec![wasm("trivial", &trivial.display().to_string(), "")],
-            vec![wasm(
-                "grantmesh",
-                &parts.filter.display().to_string(),
-                &filter.to_string(),
-            )],
+            vec![wasm("grantmesh", &parts.filter.display().to_string(), &filter.to_string())],
         ];
         let config = json!({
             "node": { "id": "bench", "cluster": "bench" },
@@ -118,25 +90,17 @@ impl Bench {
             "--log-level",
             "warning",
         ]);
-        command
-            .arg("-c")
-            .arg(&path)
-            .arg("--admin-address-path")
-            .arg(&told);
+        command.arg("-c").arg(&path).arg("--admin-address-path").arg(&told);
         let mut envoy = Process::start("Envoy", &mut command, &folder.path().join("envoy.log"))?;
         let admin = until("Envoy tells its admin address", PATIENCE, async || {
             envoy.alive()?;
-            Ok(std::fs::read_to_string(&told)
-                .ok()
-                .filter(|address| address.parse::<SocketAddr>().is_ok()))
+            Ok(std::fs::read_to_string(&told).ok().filter(|address| address.parse::<SocketAddr>().is_ok()))
         })
         .await?;
         let admin = Api::new(&format!("http://{admin}"), None)?;
         let addresses = until("Envoy listens", PATIENCE, async || {
             let listeners = admin.get("/listeners?format=json").await?.json()?;
-            let found: Vec<SocketAddr> = (0..4)
-                .filter_map(|place| listening(&listeners, place))
-                .collect();
+            let found: Vec<SocketAddr> = (0..4).filter_map(|place| listening(&listeners, place)).collect();
             Ok((found.len() == 4).then_some(found))
         })
         .await?;
@@ -151,19 +115,14 @@ impl Bench {
             _folder: folder,
         };
         for variant in VARIANTS {
-            until("the filter lets the calls through", PATIENCE, async || {
-                Ok(bench.burst(variant, 1).await.ok())
-            })
-            .await?;
+            until("the filter lets the calls through", PATIENCE, async || Ok(bench.burst(variant, 1).await.ok()))
+                .await?;
         }
         Ok(bench)
     }
 
     async fn burst(&self, variant: Variant, requests: usize) -> Result<()> {
-        let address = self
-            .addresses
-            .get(variant.listener)
-            .context("no such listener")?;
+        let address = self.addresses.get(variant.listener).context("no such listener")?;
         let head = format!(
             "{} HTTP/1.1\r\nhost: payments\r\ncontent-length: 0\r\nuser-agent: bench\r\naccept: */*\r\n\r\n",
             variant.call
@@ -188,22 +147,10 @@ impl Bench {
     /// Waits until every record that was made is acknowledged, so that each variant pays for its own.
     async fn settled(&self) -> Result<()> {
         until("the records are acknowledged", PATIENCE, async || {
-            let stats = self
-                .admin
-                .get("/stats?format=json&filter=grantmesh.*records")
-                .await?
-                .json()?;
+            let stats = self.admin.get("/stats?format=json&filter=grantmesh.*records").await?.json()?;
             let value = |name: &str| {
-                let all = stats
-                    .get("stats")
-                    .and_then(Value::as_array)
-                    .into_iter()
-                    .flatten();
-                let found = all.filter(|stat| {
-                    stat["name"]
-                        .as_str()
-                        .is_some_and(|known| known.ends_with(name))
-                });
+                let all = stats.get("stats").and_then(Value::as_array).into_iter().flatten();
+                let found = all.filter(|stat| stat["name"].as_str().is_some_and(|known| known.ends_with(name)));
                 found.filter_map(|stat| stat["value"].as_u64()).sum::<u64>()
             };
             Ok((value("records.made") == value("records.acknowledged")).then_some(()))
@@ -217,10 +164,7 @@ async fn fill(control_plane: &ControlPlane, count: usize) -> Result<()> {
     let operator = control_plane.api(&OLAF).await?;
     let policy = json!({ "files": [{ "name": "policy.yaml", "text": PAYMENTS }] });
     operator.post("/v1/policy", &policy).await?.expect(201)?;
-    let (requester, reviewer) = (
-        control_plane.api(&ALICE).await?,
-        control_plane.api(&LEA).await?,
-    );
+    let (requester, reviewer) = (control_plane.api(&ALICE).await?, control_plane.api(&LEA).await?);
     for number in 0..count {
         let account = if number.wrapping_add(1) == count {
             "account/acc-7".to_owned()
@@ -230,13 +174,7 @@ async fn fill(control_plane: &ControlPlane, count: usize) -> Result<()> {
         let ask = json!({ "service": "payments", "action": "refund.create", "resource": account, "justification": "bench", "duration": "1h" });
         let request = requester.post("/v1/requests", &ask).await?.expect(201)?;
         let reviews = format!("/v1/requests/{}/reviews", text(&request, "/id")?);
-        reviewer
-            .post(
-                &reviews,
-                &json!({ "verdict": "approve", "reason": "bench" }),
-            )
-            .await?
-            .expect(201)?;
+        reviewer.post(&reviews, &json!({ "verdict": "approve", "reason": "bench" })).await?.expect(201)?;
     }
     Ok(())
 }
@@ -248,13 +186,8 @@ fn address(socket: SocketAddr) -> Value {
 fn listening(listeners: &Value, place: usize) -> Option<SocketAddr> {
     let name = format!("bench-{place}");
     let all = listeners.get("listener_statuses")?.as_array()?;
-    let socket = all
-        .iter()
-        .find(|status| status["name"] == name.as_str())?
-        .pointer("/local_address/socket_address")?;
-    format!("{}:{}", socket["address"].as_str()?, socket["port_value"])
-        .parse()
-        .ok()
+    let socket = all.iter().find(|status| status["name"] == name.as_str())?.pointer("/local_address/socket_address")?;
+    format!("{}:{}", socket["address"].as_str()?, socket["port_value"]).parse().ok()
 }
 
 fn cluster(name: &str, to: SocketAddr) -> Value {
@@ -270,44 +203,31 @@ fn typed(kind: &str, mut config: Value) -> Value {
 /// The identity, put where jwt_authn puts it, in all variants alike: so that verifying tokens is not what is measured.
 fn identity() -> Value {
     let payload = json!({ "jwt_payload": { "iss": "https://dev-issuer.grantmesh.invalid", "sub": ALICE.name, "groups": ALICE.groups, "aud": "grantmesh" } });
-    let metadata = json!([{ "metadata_namespace": "envoy.filters.http.jwt_authn", "value": payload, "allow_overwrite": true }]);
-    let config = typed(
-        "envoy.extensions.filters.http.set_metadata.v3.Config",
-        json!({ "metadata": metadata }),
-    );
+    let metadata =
+        json!([{ "metadata_namespace": "envoy.filters.http.jwt_authn", "value": payload, "allow_overwrite": true }]);
+    let config = typed("envoy.extensions.filters.http.set_metadata.v3.Config", json!({ "metadata": metadata }));
     json!({ "name": "identity", "typed_config": config })
 }
 
 fn wasm(name: &str, file: &str, configuration: &str) -> Value {
     let vm = json!({ "vm_id": name, "runtime": "envoy.wasm.runtime.v8", "code": { "local": { "filename": file } } });
-    let text = typed(
-        "google.protobuf.StringValue",
-        json!({ "value": configuration }),
-    );
+    let text = typed("google.protobuf.StringValue", json!({ "value": configuration }));
     let plugin = json!({ "name": name, "vm_config": vm, "configuration": text, "failure_policy": "FAIL_CLOSED" });
-    let config = typed(
-        "envoy.extensions.filters.http.wasm.v3.Wasm",
-        json!({ "config": plugin }),
-    );
+    let config = typed("envoy.extensions.filters.http.wasm.v3.Wasm", json!({ "config": plugin }));
     json!({ "name": name, "typed_config": config })
 }
 
 fn listener(place: usize, filters: Vec<Value>) -> Value {
-    let router = json!({ "name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({})) });
-    let chain: Vec<Value> = std::iter::once(identity())
-        .chain(filters)
-        .chain(std::iter::once(router))
-        .collect();
+    let router =
+        json!({ "name": "router", "typed_config": typed("envoy.extensions.filters.http.router.v3.Router", json!({})) });
+    let chain: Vec<Value> = std::iter::once(identity()).chain(filters).chain(std::iter::once(router)).collect();
     let route = json!({ "match": { "prefix": "/" }, "route": { "cluster": "upstream" } });
     let manager = json!({
         "stat_prefix": format!("bench-{place}"),
         "http_filters": chain,
         "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [route] }] },
     });
-    let manager = typed(
-        "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        manager,
-    );
+    let manager = typed("envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager", manager);
     json!({
         "name": format!("bench-{place}"),
         "address": address(SocketAddr::from(([127, 0, 0, 1], 0))),

@@ -11,21 +11,15 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn add(&mut self, variant: &'static str, round: usize, micros: f64) {
-        self.variants
-            .entry(variant)
-            .or_default()
-            .insert(round, micros);
+        self.variants.entry(variant).or_default().insert(round, micros);
     }
 
     /// The ratios of two variants, round by round.
     fn ratios(&self, variant: &str, base: &str) -> Vec<f64> {
-        let (Some(ours), Some(theirs)) = (self.variants.get(variant), self.variants.get(base))
-        else {
+        let (Some(ours), Some(theirs)) = (self.variants.get(variant), self.variants.get(base)) else {
             return Vec::new();
         };
-        ours.iter()
-            .filter_map(|(round, micros)| theirs.get(round).map(|base| micros / base))
-            .collect()
+        ours.iter().filter_map(|(round, micros)| theirs.get(round).map(|base| micros / base)).collect()
     }
 }
 
@@ -44,26 +38,14 @@ fn quantile(values: &[f64], share: f64) -> f64 {
 }
 
 fn line(values: &[f64]) -> String {
-    format!(
-        "{:7.2}  ({:6.2} to {:6.2})",
-        quantile(values, 0.5),
-        quantile(values, 0.25),
-        quantile(values, 0.75)
-    )
+    format!("{:7.2}  ({:6.2} to {:6.2})", quantile(values, 0.5), quantile(values, 0.25), quantile(values, 0.75))
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "\nCPU of the worker thread per request, in µs: median (quartiles)"
-        )?;
+        writeln!(f, "\nCPU of the worker thread per request, in µs: median (quartiles)")?;
         for (variant, rounds) in &self.variants {
-            writeln!(
-                f,
-                "  {variant:10} {}",
-                line(&rounds.values().copied().collect::<Vec<_>>())
-            )?;
+            writeln!(f, "  {variant:10} {}", line(&rounds.values().copied().collect::<Vec<_>>()))?;
         }
         writeln!(f, "\nratios within a round: median (quartiles)")?;
         let pairs = [
@@ -75,12 +57,7 @@ impl fmt::Display for Report {
             ("grant", "trivial"),
         ];
         for (variant, base) in pairs {
-            writeln!(
-                f,
-                "  {:18} {}",
-                format!("{variant} / {base}"),
-                line(&self.ratios(variant, base))
-            )?;
+            writeln!(f, "  {:18} {}", format!("{variant} / {base}"), line(&self.ratios(variant, base)))?;
         }
         Ok(())
     }

@@ -71,9 +71,7 @@ pub struct Page {
 
 impl<T> Listed<T> {
     fn of(mut items: Vec<T>, select: &Select, id: impl Fn(&T) -> String) -> Self {
-        let shown = usize::try_from(select.limit)
-            .unwrap_or(usize::MAX)
-            .saturating_sub(1);
+        let shown = usize::try_from(select.limit).unwrap_or(usize::MAX).saturating_sub(1);
         let more = items.len() > shown;
         items.truncate(shown);
         let next = items.last().filter(|_| more).map(id);
@@ -87,19 +85,8 @@ impl App {
     /// # Errors
     /// If the database cannot be used.
     pub async fn open(settings: Settings) -> Result<Self, AppError> {
-        let store = Store::open(
-            &settings.database,
-            settings.limits.tombstone_revisions,
-            &*settings.clock,
-        )
-        .await?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                store,
-                settings,
-                services: access::ServiceCache::default(),
-            }),
-        })
+        let store = Store::open(&settings.database, settings.limits.tombstone_revisions, &*settings.clock).await?;
+        Ok(Self { inner: Arc::new(Inner { store, settings, services: access::ServiceCache::default() }) })
     }
 
     /// What the use cases were opened with.
@@ -118,10 +105,7 @@ impl App {
     /// The position from which filters know of a grant's present state.
     #[must_use]
     pub fn position_of(&self, grant: &Grant) -> Position {
-        Position {
-            epoch: self.inner.store.epoch(),
-            revision: grant.revision,
-        }
+        Position { epoch: self.inner.store.epoch(), revision: grant.revision }
     }
 
     /// Closes the database; whatever is under way fails or is finished before this returns.
@@ -142,21 +126,9 @@ impl App {
     }
 
     /// The statement's part of a page: one row more than is shown tells whether there is another page.
-    fn select(
-        &self,
-        visible: Visible,
-        mine: Option<User>,
-        state: Option<&'static str>,
-        page: &Page,
-    ) -> Select {
+    fn select(&self, visible: Visible, mine: Option<User>, state: Option<&'static str>, page: &Page) -> Select {
         let most = self.inner.settings.limits.page.max(1);
         let limit = page.limit.unwrap_or(most).clamp(1, most);
-        Select {
-            visible,
-            mine,
-            state,
-            cursor: page.cursor.clone(),
-            limit: limit.saturating_add(1),
-        }
+        Select { visible, mine, state, cursor: page.cursor.clone(), limit: limit.saturating_add(1) }
     }
 }

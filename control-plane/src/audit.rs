@@ -22,9 +22,7 @@ pub enum AuditError {
     #[error("an audit entry could not be written as JSON")]
     Json(#[source] serde_json::Error),
     /// The tree's stored hashes do not fit together.
-    #[error(
-        "the stored hashes of the audit log do not fit together: {0}\nrun `grantmesh audit verify`"
-    )]
+    #[error("the stored hashes of the audit log do not fit together: {0}\nrun `grantmesh audit verify`")]
     Tree(String),
     /// A log key that is none.
     #[error("the log key cannot be used: {0}")]

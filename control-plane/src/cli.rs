@@ -22,12 +22,7 @@ use output::Output;
 
 /// Just-in-time approval for service calls, enforced inside Envoy.
 #[derive(Debug, Parser)]
-#[command(
-    name = "grantmesh",
-    version,
-    propagate_version = true,
-    max_term_width = 110
-)]
+#[command(name = "grantmesh", version, propagate_version = true, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,12 +74,7 @@ struct ClientArgs {
     #[arg(long, env = "GRANTMESH_SERVER", value_name = "URL")]
     server: Option<String>,
     /// Your access token
-    #[arg(
-        long,
-        env = "GRANTMESH_TOKEN",
-        value_name = "TOKEN",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "GRANTMESH_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     token: Option<String>,
     /// Print the server's answer as JSON
     #[arg(long)]
@@ -371,9 +361,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
 /// An id as one segment of a path: what is no id can at most be an id that does not exist.
 fn segment(id: &str) -> String {
     let plain = |letter: &char| letter.is_ascii_alphanumeric() || *letter == '_';
-    id.chars()
-        .map(|letter| if plain(&letter) { letter } else { '-' })
-        .collect()
+    id.chars().map(|letter| if plain(&letter) { letter } else { '-' }).collect()
 }
 
 #[cfg(test)]

@@ -20,15 +20,10 @@ pub trait Clock: fmt::Debug + Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the one place that reads the wall clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
     fn now(&self) -> Timestamp {
         // Before 1970 is a broken clock; it reads as the epoch itself, at which nothing is live.
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
@@ -106,8 +101,5 @@ new_id!(RequestId, ReviewId, GrantId, PolicyId);
 pub fn new_id<Id: NewId>(now: Timestamp, random: &dyn Random) -> Result<Id, RandomError> {
     let mut bytes = [0; 10];
     random.fill(&mut bytes)?;
-    Ok(Id::from_parts(
-        u64::try_from(now.millis()).unwrap_or(0),
-        bytes,
-    ))
+    Ok(Id::from_parts(u64::try_from(now.millis()).unwrap_or(0), bytes))
 }

@@ -41,12 +41,7 @@ pub struct ServeArgs {
     #[arg(long, env = "GRANTMESH_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
     /// `sqlite:PATH` or `postgres://…` [default: DIR/grantmesh.db]
-    #[arg(
-        long,
-        env = "GRANTMESH_DATABASE",
-        value_name = "URL",
-        hide_env_values = true
-    )]
+    #[arg(long, env = "GRANTMESH_DATABASE", value_name = "URL", hide_env_values = true)]
     pub database: Option<String>,
     /// Where people and filters' challenges reach this server [default: http://ADDRESS]
     #[arg(long, env = "GRANTMESH_PUBLIC_URL", value_name = "URL")]
@@ -64,21 +59,11 @@ pub struct ServeArgs {
     #[arg(long, env = "GRANTMESH_JWKS", value_name = "FILE|URL")]
     pub jwks: Option<String>,
     /// Who may change the policy and revoke any grant: `user:NAME` or `group:NAME`; may be repeated
-    #[arg(
-        long = "operator",
-        env = "GRANTMESH_OPERATOR",
-        value_name = "REF",
-        value_delimiter = ','
-    )]
+    #[arg(long = "operator", env = "GRANTMESH_OPERATOR", value_name = "REF", value_delimiter = ',')]
     #[serde(rename = "operators")]
     pub operators: Vec<String>,
     /// Who may read everything; may be repeated
-    #[arg(
-        long = "auditor",
-        env = "GRANTMESH_AUDITOR",
-        value_name = "REF",
-        value_delimiter = ','
-    )]
+    #[arg(long = "auditor", env = "GRANTMESH_AUDITOR", value_name = "REF", value_delimiter = ',')]
     #[serde(rename = "auditors")]
     pub auditors: Vec<String>,
     /// How old a filter's knowledge may be for critical actions [default: 5s]
@@ -113,9 +98,7 @@ pub struct ConfigError(pub Vec<String>);
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the settings cannot be used")?;
-        self.0
-            .iter()
-            .try_for_each(|fault| write!(f, "\n- {}", fault.replace('\n', "\n  ")))
+        self.0.iter().try_for_each(|fault| write!(f, "\n- {}", fault.replace('\n', "\n  ")))
     }
 }
 
@@ -228,45 +211,26 @@ impl ServeArgs {
             PathBuf::new()
         });
         let issuer = self.issuer(listen, &mut faults);
-        let database = self
-            .database
-            .unwrap_or_else(|| format!("sqlite:{}", data_dir.join("grantmesh.db").display()));
-        if !["sqlite:", "postgres://", "postgresql://"]
-            .iter()
-            .any(|kind| database.starts_with(kind))
-        {
-            faults.push(
-                "the database is neither `sqlite:PATH` nor `postgres://…`\nwrite one of them"
-                    .to_owned(),
-            );
+        let database = self.database.unwrap_or_else(|| format!("sqlite:{}", data_dir.join("grantmesh.db").display()));
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|kind| database.starts_with(kind)) {
+            faults.push("the database is neither `sqlite:PATH` nor `postgres://…`\nwrite one of them".to_owned());
         }
         if let Some(url) = &self.public_url {
             let usable = reqwest::Url::parse(url)
                 .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.query().is_none());
             if !usable {
-                faults.push(format!(
-                    "the public URL `{url}` is none\nwrite it like `https://grantmesh.example.com`"
-                ));
+                faults.push(format!("the public URL `{url}` is none\nwrite it like `https://grantmesh.example.com`"));
             }
         }
         let refs = |texts: &[String], faults: &mut Vec<String>| -> Vec<Subject> {
-            let parsed = texts
-                .iter()
-                .map(|text| match Subject::parse(text, issuer.issuer()) {
-                    Ok(Subject::Workload(_)) => {
-                        Err(format!("`{text}` is a workload\nname users and groups"))
-                    }
-                    Ok(subject) => Ok(subject),
-                    Err(error) => Err(error.to_string()),
-                });
-            parsed
-                .filter_map(|parsed| parsed.map_err(|fault| faults.push(fault)).ok())
-                .collect()
+            let parsed = texts.iter().map(|text| match Subject::parse(text, issuer.issuer()) {
+                Ok(Subject::Workload(_)) => Err(format!("`{text}` is a workload\nname users and groups")),
+                Ok(subject) => Ok(subject),
+                Err(error) => Err(error.to_string()),
+            });
+            parsed.filter_map(|parsed| parsed.map_err(|fault| faults.push(fault)).ok()).collect()
         };
-        let (operators, auditors) = (
-            refs(&self.operators, &mut faults),
-            refs(&self.auditors, &mut faults),
-        );
+        let (operators, auditors) = (refs(&self.operators, &mut faults), refs(&self.auditors, &mut faults));
         let default = Freshness::default();
         let millis = |stated: Option<Span>, default| stated.map_or(default, Span::millis);
         let freshness = Freshness {
@@ -274,12 +238,8 @@ impl ServeArgs {
             standard_ms: millis(self.fresh_standard, default.standard_ms),
             low_ms: millis(self.fresh_low, default.low_ms),
         };
-        if freshness.tightest() < Span::from_millis(500)
-            || freshness.lease() > Span::from_secs(3_600)
-        {
-            faults.push(
-                "a freshness bound is under `500ms` or over `1h`\nchoose one in between".to_owned(),
-            );
+        if freshness.tightest() < Span::from_millis(500) || freshness.lease() > Span::from_secs(3_600) {
+            faults.push("a freshness bound is under `500ms` or over `1h`\nchoose one in between".to_owned());
         }
         let log = self.log.unwrap_or_else(|| "info".to_owned());
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log) {
@@ -293,9 +253,7 @@ impl ServeArgs {
             listen_file: self.listen_file,
             data_dir,
             database,
-            public_url: self
-                .public_url
-                .map(|url| url.trim_end_matches('/').to_owned()),
+            public_url: self.public_url.map(|url| url.trim_end_matches('/').to_owned()),
             issuer,
             operators,
             auditors,
@@ -309,57 +267,47 @@ impl ServeArgs {
         let stated = [&self.issuer, &self.audience, &self.jwks];
         if self.dev == Some(true) {
             if stated.iter().any(|value| value.is_some()) {
-                faults.push("`--dev` has its own issuer\nleave out `--issuer`, `--audience` and `--jwks`, or `--dev`".to_owned());
+                faults.push(
+                    "`--dev` has its own issuer\nleave out `--issuer`, `--audience` and `--jwks`, or `--dev`"
+                        .to_owned(),
+                );
             }
             if !listen.ip().is_loopback() {
-                faults.push(format!("`--dev` listens on loopback only, not on `{listen}`\nanybody with its key can be anybody"));
+                faults.push(format!(
+                    "`--dev` listens on loopback only, not on `{listen}`\nanybody with its key can be anybody"
+                ));
             }
             return IssuerSettings::Dev;
         }
-        let (Some(issuer), Some(audience), Some(jwks)) = (&self.issuer, &self.audience, &self.jwks)
-        else {
+        let (Some(issuer), Some(audience), Some(jwks)) = (&self.issuer, &self.audience, &self.jwks) else {
             faults.push("it is not said whose tokens to believe\nadd `--issuer`, `--audience` and `--jwks`, or `--dev` to try things out".to_owned());
             return IssuerSettings::Dev;
         };
         let jwks = JwksSource::parse(jwks);
         if let JwksSource::Url(url) = &jwks {
-            let safe = reqwest::Url::parse(url)
-                .is_ok_and(|url| url.scheme() == "https" || is_loopback(&url));
+            let safe = reqwest::Url::parse(url).is_ok_and(|url| url.scheme() == "https" || is_loopback(&url));
             if !safe {
-                faults.push(format!(
-                    "the key set `{url}` would be fetched without TLS\nuse `https://`, or a file"
-                ));
+                faults.push(format!("the key set `{url}` would be fetched without TLS\nuse `https://`, or a file"));
             }
         }
-        IssuerSettings::Oidc {
-            issuer: issuer.clone(),
-            audience: audience.clone(),
-            jwks,
-        }
+        IssuerSettings::Oidc { issuer: issuer.clone(), audience: audience.clone(), jwks }
     }
 }
 
 fn is_loopback(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host
-            .parse::<IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn read(path: &Path) -> Result<ServeArgs, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("the file `{}` cannot be read: {error}", path.display()))?;
-    serde_saphyr::from_str(&text)
-        .map_err(|error| format!("the file `{}` is not understood: {error}", path.display()))
+    serde_saphyr::from_str(&text).map_err(|error| format!("the file `{}` is not understood: {error}", path.display()))
 }
 
 impl fmt::Display for ServeSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let public_url = self
-            .public_url
-            .clone()
-            .unwrap_or_else(|| format!("http://{}", self.listen));
+        let public_url = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
         writeln!(f, "listen: {}", self.listen)?;
         writeln!(f, "data-dir: {}", self.data_dir.display())?;
         writeln!(f, "database: {}", without_password(&self.database))?;
@@ -371,22 +319,11 @@ impl fmt::Display for ServeSettings {
             writeln!(f, "jwks: {jwks}")?;
         }
         for (name, list) in [("operators", &self.operators), ("auditors", &self.auditors)] {
-            let list: Vec<_> = list
-                .iter()
-                .map(|subject| format!("\"{subject}\""))
-                .collect();
+            let list: Vec<_> = list.iter().map(|subject| format!("\"{subject}\"")).collect();
             writeln!(f, "{name}: [{}]", list.join(", "))?;
         }
-        writeln!(
-            f,
-            "fresh-critical: {}",
-            Span::from_millis(self.freshness.critical_ms)
-        )?;
-        writeln!(
-            f,
-            "fresh-standard: {}",
-            Span::from_millis(self.freshness.standard_ms)
-        )?;
+        writeln!(f, "fresh-critical: {}", Span::from_millis(self.freshness.critical_ms))?;
+        writeln!(f, "fresh-standard: {}", Span::from_millis(self.freshness.standard_ms))?;
         writeln!(f, "fresh-low: {}", Span::from_millis(self.freshness.low_ms))?;
         write!(f, "log: {}", self.log)
     }
@@ -399,11 +336,7 @@ fn without_password(database: &str) -> String {
             // Passwords also come as a parameter.
             url.set_query(None);
             let shown = url.password().is_none() || url.set_password(Some("***")).is_ok();
-            if shown {
-                url.to_string()
-            } else {
-                "postgres://***".to_owned()
-            }
+            if shown { url.to_string() } else { "postgres://***".to_owned() }
         }
         Ok(_) => database.to_owned(),
         Err(_) => "***".to_owned(),

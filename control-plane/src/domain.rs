@@ -17,9 +17,7 @@ mod text;
 pub use actor::Actor;
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord};
 pub use policy::{PolicyVersion, ServiceName};
-pub use request::{
-    AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord,
-};
+pub use request::{AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord};
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
 pub use rulebook::{Asked, NotEligible, Rulebook};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};

@@ -84,16 +84,7 @@ impl Api {
         dev_jwks: Option<JwkSet>,
     ) -> Arc<Self> {
         let document = openapi().to_json().unwrap_or_default();
-        Arc::new(Self {
-            app,
-            push,
-            users,
-            filters,
-            public_url,
-            dev_jwks,
-            metrics: Metrics::default(),
-            document,
-        })
+        Arc::new(Self { app, push, users, filters, public_url, dev_jwks, metrics: Metrics::default(), document })
     }
 
     fn now(&self) -> Timestamp {
@@ -131,9 +122,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(ops::metrics))
         .routes(routes!(ops::dev_jwks))
         .layer(from_fn(layers::time_out));
-    let waiting = OpenApiRouter::new()
-        .routes(routes!(grants::revoke))
-        .routes(routes!(filter::sync));
+    let waiting = OpenApiRouter::new().routes(routes!(grants::revoke)).routes(routes!(filter::sync));
     brief.merge(waiting)
 }
 

@@ -26,11 +26,7 @@ impl UserTokens {
     /// Tokens of `issuer` for `audience`, signed by one of `keys`.
     #[must_use]
     pub const fn new(issuer: String, audience: String, keys: KeySource) -> Self {
-        Self {
-            issuer,
-            audience,
-            keys,
-        }
+        Self { issuer, audience, keys }
     }
 
     /// The issuer whose users and groups are known here.

@@ -92,8 +92,7 @@ impl Ed25519Key {
     /// If that source fails.
     pub fn generate() -> Result<Self, KeyError> {
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed)
-            .map_err(|_| KeyError::Crypto("the system's random source failed"))?;
+        getrandom::fill(&mut seed).map_err(|_| KeyError::Crypto("the system's random source failed"))?;
         Ok(Self(SigningKey::from_bytes(&seed)))
     }
 
@@ -103,13 +102,8 @@ impl Ed25519Key {
     /// If it is missing, readable by others or not such a key.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let text = read_private(path)?;
-        let form = || KeyError::Form {
-            path: path.to_owned(),
-            expected: "an Ed25519 private key",
-        };
-        SigningKey::from_pkcs8_pem(&text)
-            .map(Self)
-            .map_err(|_| form())
+        let form = || KeyError::Form { path: path.to_owned(), expected: "an Ed25519 private key" };
+        SigningKey::from_pkcs8_pem(&text).map(Self).map_err(|_| form())
     }
 
     /// Writes a new key file.
@@ -117,10 +111,7 @@ impl Ed25519Key {
     /// # Errors
     /// If there is one already or it cannot be written.
     pub fn store(&self, path: &Path) -> Result<(), KeyError> {
-        let pem = self
-            .0
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|_| KeyError::Crypto("the key has no PEM form"))?;
+        let pem = self.0.to_pkcs8_pem(LineEnding::LF).map_err(|_| KeyError::Crypto("the key has no PEM form"))?;
         write_private(path, pem.as_bytes())
     }
 
@@ -133,10 +124,7 @@ impl Ed25519Key {
     /// The raw public key as 64 hexadecimal digits: the pin in a filter's configuration.
     #[must_use]
     pub fn pin(&self) -> String {
-        self.public()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        self.public().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// The public key's short name.
@@ -159,10 +147,7 @@ impl Ed25519Key {
     /// The signature of an answer to a filter, as its header carries it.
     #[must_use]
     pub fn sign_answer(&self, body: &[u8]) -> Signature {
-        Signature {
-            key: self.id(),
-            bytes: self.sign(&signed_bytes(body)),
-        }
+        Signature { key: self.id(), bytes: self.sign(&signed_bytes(body)) }
     }
 
     /// The form in which the token library signs with it.
@@ -170,10 +155,7 @@ impl Ed25519Key {
     /// # Errors
     /// Never in practice: every key has a DER form.
     pub fn encoding_key(&self) -> Result<EncodingKey, KeyError> {
-        let der = self
-            .0
-            .to_pkcs8_der()
-            .map_err(|_| KeyError::Crypto("the key has no DER form"))?;
+        let der = self.0.to_pkcs8_der().map_err(|_| KeyError::Crypto("the key has no DER form"))?;
         Ok(EncodingKey::from_ed_der(der.as_bytes()))
     }
 }
@@ -193,9 +175,8 @@ impl DevIssuerKey {
     /// # Errors
     /// If there is one already or it cannot be written.
     pub fn create(path: &Path) -> Result<Self, KeyError> {
-        let der =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-                .map_err(|_| KeyError::Crypto("no ES256 key could be made"))?;
+        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            .map_err(|_| KeyError::Crypto("no ES256 key could be made"))?;
         let body = STANDARD.encode(der.as_ref());
         let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
         let mut rest = body.as_str();
@@ -216,13 +197,8 @@ impl DevIssuerKey {
     /// If it is missing, readable by others or not such a key.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let text = read_private(path)?;
-        let form = || KeyError::Form {
-            path: path.to_owned(),
-            expected: "an ES256 private key",
-        };
-        EncodingKey::from_ec_pem(text.as_bytes())
-            .map(Self)
-            .map_err(|_| form())
+        let form = || KeyError::Form { path: path.to_owned(), expected: "an ES256 private key" };
+        EncodingKey::from_ec_pem(text.as_bytes()).map(Self).map_err(|_| form())
     }
 
     /// The form in which the token library signs with it.
@@ -260,10 +236,7 @@ impl Keys {
     /// If one of them cannot be used.
     pub fn load(data_dir: &Path) -> Result<Self, KeyError> {
         let (signing, log) = (data_dir.join(SIGNING_KEY), data_dir.join(LOG_KEY));
-        Ok(Self {
-            signing: Ed25519Key::load(&signing)?,
-            log: Ed25519Key::load(&log)?,
-        })
+        Ok(Self { signing: Ed25519Key::load(&signing)?, log: Ed25519Key::load(&log)? })
     }
 
     /// Makes both in a data folder, which is created if need be. With `keep`, those that exist are kept.
@@ -272,23 +245,14 @@ impl Keys {
     /// If one cannot be written, or exists already and `keep` is false; then none is made.
     pub fn create(data_dir: &Path, keep: bool) -> Result<Self, KeyError> {
         make_folder(data_dir)?;
-        let missing: Vec<PathBuf> = [SIGNING_KEY, LOG_KEY]
-            .iter()
-            .map(|name| data_dir.join(name))
-            .filter(|path| !path.exists())
-            .collect();
-        if let (false, Some(path)) = (
-            keep,
-            [SIGNING_KEY, LOG_KEY]
-                .map(|name| data_dir.join(name))
-                .into_iter()
-                .find(|path| path.exists()),
-        ) {
+        let missing: Vec<PathBuf> =
+            [SIGNING_KEY, LOG_KEY].iter().map(|name| data_dir.join(name)).filter(|path| !path.exists()).collect();
+        if let (false, Some(path)) =
+            (keep, [SIGNING_KEY, LOG_KEY].map(|name| data_dir.join(name)).into_iter().find(|path| path.exists()))
+        {
             return Err(KeyError::Exists { path });
         }
-        missing
-            .iter()
-            .try_for_each(|path| Ed25519Key::generate()?.store(path))?;
+        missing.iter().try_for_each(|path| Ed25519Key::generate()?.store(path))?;
         Self::load(data_dir)
     }
 }
@@ -298,55 +262,29 @@ impl Keys {
 /// # Errors
 /// If the operating system refuses.
 pub fn make_folder(path: &Path) -> Result<(), KeyError> {
-    let io = |source| KeyError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(io)
+    let io = |source| KeyError::Io { path: path.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)
 }
 
 fn read_private(path: &Path) -> Result<String, KeyError> {
     let io = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => KeyError::Missing {
-            path: path.to_owned(),
-        },
-        _ => KeyError::Io {
-            path: path.to_owned(),
-            source,
-        },
+        io::ErrorKind::NotFound => KeyError::Missing { path: path.to_owned() },
+        _ => KeyError::Io { path: path.to_owned(), source },
     };
     let mode = fs::metadata(path).map_err(io)?.permissions().mode();
     if mode & 0o077 != 0 {
-        return Err(KeyError::Exposed {
-            path: path.to_owned(),
-        });
+        return Err(KeyError::Exposed { path: path.to_owned() });
     }
     fs::read_to_string(path).map_err(io)
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
     let io = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => KeyError::Exists {
-            path: path.to_owned(),
-        },
-        _ => KeyError::Io {
-            path: path.to_owned(),
-            source,
-        },
+        io::ErrorKind::AlreadyExists => KeyError::Exists { path: path.to_owned() },
+        _ => KeyError::Io { path: path.to_owned(), source },
     };
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(io)?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(io)
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io)
 }
 
 #[cfg(test)]
@@ -358,34 +296,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let made = Keys::create(folder.path(), false).unwrap();
         let path = folder.path().join(SIGNING_KEY);
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o600
-        );
-        assert!(matches!(
-            Keys::create(folder.path(), false),
-            Err(KeyError::Exists { .. })
-        ));
-        assert_eq!(
-            Keys::create(folder.path(), true).unwrap().signing.public(),
-            made.signing.public()
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(Keys::create(folder.path(), false), Err(KeyError::Exists { .. })));
+        assert_eq!(Keys::create(folder.path(), true).unwrap().signing.public(), made.signing.public());
         assert_ne!(made.signing.public(), made.log.public());
 
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(
-            Keys::load(folder.path()),
-            Err(KeyError::Exposed { .. })
-        ));
+        assert!(matches!(Keys::load(folder.path()), Err(KeyError::Exposed { .. })));
         fs::remove_file(&path).unwrap();
         let told = Keys::load(folder.path()).unwrap_err().to_string();
         assert!(told.contains("grantmesh keygen --data-dir"), "{told}");
         fs::write(&path, "no key").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-        assert!(matches!(
-            Keys::load(folder.path()),
-            Err(KeyError::Form { .. })
-        ));
+        assert!(matches!(Keys::load(folder.path()), Err(KeyError::Form { .. })));
     }
 
     #[test]

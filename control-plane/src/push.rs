@@ -2,7 +2,7 @@
 //! Called by `http` for `/filter/v1/*` and for `revoke … wait`; kept current by [`Push::run`].
 //!
 //! An answer makes a filter's knowledge fresh, so none is given before the store was read *after* the question came
-//! ([`Push::current`]); many questions share one read. Never answers from a table that it could not check.
+//! (`current`); many questions share one read. Never answers from a table that it could not check.
 
 mod answer;
 mod fleet;
@@ -89,17 +89,10 @@ impl Push {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn start(
-        app: App,
-        signing: Arc<Ed25519Key>,
-        freshness: Freshness,
-    ) -> Result<Arc<Self>, AppError> {
+    pub async fn start(app: App, signing: Arc<Ed25519Key>, freshness: Freshness) -> Result<Arc<Self>, AppError> {
         let table = load(&app).await?;
         let fleet = Fleet::load(app.load_vms().await?, freshness, app.settings().clock.now());
-        let (done, _) = watch::channel(Read {
-            serves: 0,
-            ok: true,
-        });
+        let (done, _) = watch::channel(Read { serves: 0, ok: true });
         Ok(Arc::new(Self {
             app,
             signing,
@@ -155,12 +148,7 @@ impl Push {
 
     /// Waits until the change at `position` has arrived at every VM of a service, or `bound` is over. VMs that another
     /// replica answers acknowledge there: for them only the end of the lease shows here.
-    pub async fn prove_arrival(
-        &self,
-        service: &str,
-        position: Position,
-        bound: Duration,
-    ) -> Arrival {
+    pub async fn prove_arrival(&self, service: &str, position: Position, bound: Duration) -> Arrival {
         let mut all_known = self.meet_others().await;
         let clock = &*self.app.settings().clock;
         let mut arrival = self.fleet.wait(service, position, bound, clock).await;
@@ -209,8 +197,7 @@ impl Push {
         let ticket = self.asked.fetch_add(1, Ordering::AcqRel).saturating_add(1);
         let mut done = self.done.subscribe();
         self.wake.notify_one();
-        let read =
-            tokio::time::timeout(STORE_TIMEOUT, done.wait_for(|read| read.serves >= ticket)).await;
+        let read = tokio::time::timeout(STORE_TIMEOUT, done.wait_for(|read| read.serves >= ticket)).await;
         match read {
             Ok(Ok(read)) if read.ok => Ok(()),
             _ => Err(PushError::Unavailable),
@@ -223,10 +210,7 @@ impl Push {
         if let Err(error) = &read {
             tracing::warn!(%error, "the store cannot be read; filters get no answers until it can");
         }
-        self.done.send_replace(Read {
-            serves,
-            ok: read.is_ok(),
-        });
+        self.done.send_replace(Read { serves, ok: read.is_ok() });
     }
 
     async fn follow(&self) -> Result<(), AppError> {
@@ -235,10 +219,7 @@ impl Push {
         if head.position == known {
             return Ok(());
         }
-        if head.position.epoch != known.epoch
-            || head.position < known
-            || known.revision < head.delta_floor
-        {
+        if head.position.epoch != known.epoch || head.position < known || known.revision < head.delta_floor {
             let table = load(&self.app).await?;
             *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
             self.interest.wake_all();
@@ -271,11 +252,7 @@ impl Push {
 
 async fn load(app: &App) -> Result<PushTable, AppError> {
     let items = app.items_since(0).await?;
-    Ok(PushTable::load(
-        items.head.position,
-        items.head.delta_floor,
-        changes(items.items),
-    ))
+    Ok(PushTable::load(items.head.position, items.head.delta_floor, changes(items.items)))
 }
 
 /// Items of the store as the table takes them. A body that is not JSON cannot be in the store; it would be left out.

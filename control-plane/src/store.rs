@@ -70,11 +70,7 @@ impl Drop for Inner {
 
 impl Store {
     /// Opens a database, making and upgrading its schema.
-    pub(crate) async fn open(
-        database: &str,
-        tombstone_revisions: u64,
-        clock: &dyn Clock,
-    ) -> Result<Self, StoreError> {
+    pub(crate) async fn open(database: &str, tombstone_revisions: u64, clock: &dyn Clock) -> Result<Self, StoreError> {
         let pools = Pools::open(database, Mode::Use).await?;
         let mut tx = begin_write(&pools).await?;
         tx.make_head(clock.now()).await?;
@@ -86,16 +82,7 @@ impl Store {
             Pools::Sqlite { .. } => None,
         };
         let (epoch, frontier) = (head.position.epoch, Mutex::default());
-        let store = Self {
-            inner: Arc::new(Inner {
-                pools,
-                epoch,
-                tombstone_revisions,
-                signal,
-                frontier,
-                listener,
-            }),
-        };
+        let store = Self { inner: Arc::new(Inner { pools, epoch, tombstone_revisions, signal, frontier, listener }) };
         store.begin_log(clock).await?;
         Ok(store)
     }
@@ -108,15 +95,8 @@ impl Store {
         }
         let mut tx = self.write(clock).await?;
         if tx.before().log_size == 0 {
-            let data = Begun {
-                epoch: self.epoch(),
-            };
-            tx.log(&Entry {
-                kind: EntryKind::LogBegun,
-                actor: ActorField::System,
-                ids: EntryIds::default(),
-                data,
-            })?;
+            let data = Begun { epoch: self.epoch() };
+            tx.log(&Entry { kind: EntryKind::LogBegun, actor: ActorField::System, ids: EntryIds::default(), data })?;
             tx.commit().await?;
         }
         Ok(())
@@ -131,18 +111,9 @@ impl Store {
     pub(crate) async fn write(&self, clock: &dyn Clock) -> Result<WriteTx, StoreError> {
         let mut tx = begin_write(&self.inner.pools).await?;
         let head = tx.lock_head().await?;
-        let known = self
-            .inner
-            .frontier
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let known = self.inner.frontier.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fits = known.size() == head.log_size && known.root()? == head.log_root;
-        let frontier = if fits {
-            known
-        } else {
-            tx.log_frontier(head.log_size, head.log_root).await?
-        };
+        let frontier = if fits { known } else { tx.log_frontier(head.log_size, head.log_root).await? };
         Ok(WriteTx::new(tx, self.clone(), head, frontier, clock.now()))
     }
 
@@ -172,11 +143,7 @@ impl Store {
     }
 
     fn committed(&self, head: Head, frontier: Frontier) {
-        *self
-            .inner
-            .frontier
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = frontier;
+        *self.inner.frontier.lock().unwrap_or_else(PoisonError::into_inner) = frontier;
         self.publish(head);
     }
 }
@@ -189,19 +156,15 @@ pub(crate) async fn look(database: &str) -> Result<Tx, StoreError> {
 async fn begin_read(pools: &Pools) -> Result<Tx, StoreError> {
     Ok(match pools {
         Pools::Sqlite { readers, .. } => Tx::Sqlite(readers.begin().await?),
-        Pools::Postgres(pool) => Tx::Postgres(
-            pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                .await?,
-        ),
+        Pools::Postgres(pool) => {
+            Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
+        }
     })
 }
 
 async fn begin_write(pools: &Pools) -> Result<Tx, StoreError> {
     Ok(match pools {
         Pools::Sqlite { writer, .. } => Tx::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-        Pools::Postgres(pool) => Tx::Postgres(
-            pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED")
-                .await?,
-        ),
+        Pools::Postgres(pool) => Tx::Postgres(pool.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await?),
     })
 }

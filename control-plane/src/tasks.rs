@@ -29,10 +29,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 pub fn start(app: &App, push: &Arc<Push>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(until_stopped(stop.clone(), deadlines(app.clone())));
-    tasks.spawn(until_stopped(
-        stop.clone(),
-        housekeeping(app.clone(), Arc::clone(push)),
-    ));
+    tasks.spawn(until_stopped(stop.clone(), housekeeping(app.clone(), Arc::clone(push))));
     tasks
 }
 
@@ -67,16 +64,10 @@ async fn deadlines(app: App) {
 async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
     let (expired, timed_out) = (app.expire_grants().await?, app.time_out_requests().await?);
     if expired > 0 || timed_out > 0 {
-        tracing::info!(
-            expired,
-            timed_out,
-            "grants and requests ended by their time"
-        );
+        tracing::info!(expired, timed_out, "grants and requests ended by their time");
     }
     let next = app.next_deadline().await?;
-    let sleep = next.map_or(LONGEST_SLEEP, |at| {
-        at.since(app.settings().clock.now()).duration()
-    });
+    let sleep = next.map_or(LONGEST_SLEEP, |at| at.since(app.settings().clock.now()).duration());
     Ok(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
 }
 
@@ -97,17 +88,9 @@ async fn housekeeping(app: App, push: Arc<Push>) {
 async fn forget_what_is_old(app: &App, push: &Push) -> Result<(), AppError> {
     let keys = app.forget_idempotency_keys().await?;
     let gone = push.fleet().take_forgotten(app.settings().clock.now());
-    let vms = if gone.is_empty() {
-        0
-    } else {
-        app.vms_gone(&gone).await?
-    };
+    let vms = if gone.is_empty() { 0 } else { app.vms_gone(&gone).await? };
     if keys > 0 || vms > 0 {
-        tracing::info!(
-            keys,
-            vms,
-            "old idempotency keys and filter VMs were forgotten"
-        );
+        tracing::info!(keys, vms, "old idempotency keys and filter VMs were forgotten");
     }
     Ok(())
 }

@@ -38,10 +38,7 @@ impl Mono {
     /// This point moved on by `span`; stops at the end of time instead of wrapping.
     #[must_use]
     pub const fn plus(self, span: Span) -> Self {
-        Self(
-            self.0
-                .saturating_add(span.millis().saturating_mul(1_000_000)),
-        )
+        Self(self.0.saturating_add(span.millis().saturating_mul(1_000_000)))
     }
 }
 
@@ -134,10 +131,7 @@ impl ServerClock {
             bound >= server && bound <= upper
         });
         if !keep {
-            self.lower = Some(Sample {
-                server,
-                at: received,
-            });
+            self.lower = Some(Sample { server, at: received });
         }
     }
 
@@ -172,12 +166,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_is_followed_both_ways() {
-        for (set, held) in [
-            (60_000, true),
-            (60_000, false),
-            (-60_000, true),
-            (-60_000, false),
-        ] {
+        for (set, held) in [(60_000, true), (60_000, false), (-60_000, true), (-60_000, false)] {
             let mut clock = ServerClock::default();
             clock.observe(ms(100_000), Mono::from_millis(0), Mono::from_millis(2));
             let server = ms(101_000 + set);
@@ -188,14 +177,8 @@ mod tests {
                 clock.observe(server, sent, received);
             }
             let now = clock.at(received).unwrap();
-            assert!(
-                now.earliest >= server && now.earliest <= ms(101_003 + set),
-                "{set} {now:?}"
-            );
-            assert!(
-                now.latest >= server && now.latest <= ms(101_005 + set),
-                "{set} {now:?}"
-            );
+            assert!(now.earliest >= server && now.earliest <= ms(101_003 + set), "{set} {now:?}");
+            assert!(now.latest >= server && now.latest <= ms(101_005 + set), "{set} {now:?}");
         }
     }
 

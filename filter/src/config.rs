@@ -83,9 +83,7 @@ struct IdentityText {
 
 impl Default for IdentityText {
     fn default() -> Self {
-        Self {
-            provider_metadata: jwt_payload(),
-        }
+        Self { provider_metadata: jwt_payload() }
     }
 }
 
@@ -106,20 +104,13 @@ impl Config {
         if text.len() > MAX_BYTES {
             return Err(ConfigError::Unreadable("it is over 256 KiB".to_owned()));
         }
-        let text: Text = serde_json::from_slice(text)
-            .map_err(|error| ConfigError::Unreadable(error.to_string()))?;
-        let is_word =
-            |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
-        for (field, value) in [
-            ("cluster", &text.cluster),
-            ("authority", &text.authority),
-            ("credential", &text.credential),
-        ] {
+        let text: Text = serde_json::from_slice(text).map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
+        for (field, value) in
+            [("cluster", &text.cluster), ("authority", &text.authority), ("credential", &text.credential)]
+        {
             if !is_word(value) {
-                return Err(wrong(
-                    field,
-                    "is empty or has spaces or other characters that a header cannot carry",
-                ));
+                return Err(wrong(field, "is empty or has spaces or other characters that a header cannot carry"));
             }
         }
         if text.identity.provider_metadata.is_empty() {
@@ -130,29 +121,17 @@ impl Config {
         }
         let services = checked_services(text.services)?;
         if text.keys.is_empty() {
-            return Err(wrong(
-                "keys",
-                "is empty\nadd the public key that `grantmesh keygen` prints",
-            ));
+            return Err(wrong("keys", "is empty\nadd the public key that `grantmesh keygen` prints"));
         }
-        let keys = text
-            .keys
-            .iter()
-            .map(|key| checked_key(key))
-            .collect::<Result<_, _>>()?;
+        let keys = text.keys.iter().map(|key| checked_key(key)).collect::<Result<_, _>>()?;
         let public_url = text.public_url.trim_end_matches('/');
         let is_url = is_word(public_url)
-            && ["http://", "https://"].iter().any(|scheme| {
-                public_url
-                    .strip_prefix(scheme)
-                    .is_some_and(|rest| !rest.is_empty())
-            })
+            && ["http://", "https://"]
+                .iter()
+                .any(|scheme| public_url.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty()))
             && !public_url.contains(['?', '#', '"']);
         if !is_url {
-            return Err(wrong(
-                "public_url",
-                "is not a URL\nwrite it like `https://grantmesh.example`",
-            ));
+            return Err(wrong("public_url", "is not a URL\nwrite it like `https://grantmesh.example`"));
         }
         Ok(Self {
             cluster: text.cluster,
@@ -179,10 +158,7 @@ impl Config {
 }
 
 fn wrong(field: &'static str, problem: &str) -> ConfigError {
-    ConfigError::Value {
-        field,
-        problem: problem.to_owned(),
-    }
+    ConfigError::Value { field, problem: problem.to_owned() }
 }
 
 fn checked_services(services: Vec<String>) -> Result<Vec<String>, ConfigError> {
@@ -192,14 +168,9 @@ fn checked_services(services: Vec<String>) -> Result<Vec<String>, ConfigError> {
     let mut seen: Vec<&str> = Vec::new();
     for service in &services {
         let plain = (1..=128).contains(&service.len())
-            && !service
-                .chars()
-                .any(|letter| letter.is_control() || letter.is_whitespace());
+            && !service.chars().any(|letter| letter.is_control() || letter.is_whitespace());
         if !plain {
-            return Err(wrong(
-                "services",
-                "has a name that is empty, over 128 bytes, or has spaces",
-            ));
+            return Err(wrong("services", "has a name that is empty, over 128 bytes, or has spaces"));
         }
         if seen.contains(&service.as_str()) {
             return Err(wrong("services", &format!("names `{service}` twice")));
@@ -246,10 +217,7 @@ mod tests {
     #[test]
     fn what_is_left_out_has_its_default() {
         let config = parse(&fine()).unwrap();
-        assert_eq!(
-            (config.cluster.as_str(), config.authority.as_str()),
-            ("grantmesh", "grantmesh")
-        );
+        assert_eq!((config.cluster.as_str(), config.authority.as_str()), ("grantmesh", "grantmesh"));
         assert_eq!(config.identity_key, "jwt_payload");
         assert_eq!(config.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.only_service(), Some("payments"));
@@ -264,24 +232,12 @@ mod tests {
             parse(&config)
         };
         for text in ["", "{", "[]", "null", "\"x\"", "{\"services\":[\"a\"]}"] {
-            assert!(
-                matches!(
-                    Config::parse(text.as_bytes()),
-                    Err(ConfigError::Unreadable(_))
-                ),
-                "{text}"
-            );
+            assert!(matches!(Config::parse(text.as_bytes()), Err(ConfigError::Unreadable(_))), "{text}");
         }
-        assert!(matches!(
-            Config::parse(b"\xff"),
-            Err(ConfigError::Unreadable(_))
-        ));
+        assert!(matches!(Config::parse(b"\xff"), Err(ConfigError::Unreadable(_))));
         let unknown = with("servces", json!([])).unwrap_err().to_string();
         assert!(unknown.contains("servces"), "{unknown}");
-        assert!(matches!(
-            with("waypoint", json!("yes")),
-            Err(ConfigError::Unreadable(_))
-        ));
+        assert!(matches!(with("waypoint", json!("yes")), Err(ConfigError::Unreadable(_))));
         for (field, value) in [
             ("services", json!([])),
             ("services", json!(["a", "a"])),

@@ -4,8 +4,7 @@
 mod request;
 
 use grantmesh_shared::engine::{
-    Ambiguity, Audit, Basis, Call, Criticality, Decision, Matched, Permit, Principal, Reason,
-    Refusal, decide,
+    Ambiguity, Audit, Basis, Call, Criticality, Decision, Matched, Permit, Principal, Reason, Refusal, decide,
 };
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
@@ -62,9 +61,7 @@ pub enum Outcome<'a> {
 /// A refusal that the engine knows nothing of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum OwnReason {
-    #[error(
-        "the filter has no table yet: it has not heard from the control plane since it started"
-    )]
+    #[error("the filter has no table yet: it has not heard from the control plane since it started")]
     NotReady,
     #[error("the filter has not heard from the control plane for longer than a {} call allows", .0.as_str())]
     Stale(Criticality),
@@ -107,11 +104,7 @@ pub fn run<'a>(
         Some(only) => Some(only),
         None => service_by_host(knowledge, &request),
     };
-    let flow = Flow {
-        knowledge,
-        service,
-        identity,
-    };
+    let flow = Flow { knowledge, service, identity };
     if knowledge.config.cors_preflight && request.is_preflight() && request.ambiguity.is_none() {
         return Outcome::Preflight;
     }
@@ -128,19 +121,11 @@ pub fn run<'a>(
 fn service_by_host<'a>(knowledge: Knowledge<'a>, request: &Request<'_>) -> Option<&'a str> {
     let table = knowledge.sync.table()?;
     let host = request.host()?;
-    knowledge
-        .config
-        .services
-        .iter()
-        .map(String::as_str)
-        .find(|name| {
-            table.service(name).is_some_and(|service| {
-                service
-                    .hosts()
-                    .iter()
-                    .any(|known| known.as_bytes().eq_ignore_ascii_case(host))
-            })
-        })
+    knowledge.config.services.iter().map(String::as_str).find(|name| {
+        table
+            .service(name)
+            .is_some_and(|service| service.hosts().iter().any(|known| known.as_bytes().eq_ignore_ascii_case(host)))
+    })
 }
 
 struct Flow<'a, 'c> {
@@ -156,22 +141,10 @@ impl<'a> Flow<'a, '_> {
             return Err(Cause::Ambiguous(ambiguity));
         }
         let own = |reason| Cause::Own(reason, None);
-        let identity = self
-            .identity
-            .as_ref()
-            .map_err(|error| own(OwnReason::BadIdentity(*error)))?;
-        let principal = Principal {
-            user: identity.user,
-            groups: &identity.groups,
-            workload: identity.workload,
-        };
-        let call = Call::new(
-            self.service.unwrap_or_default(),
-            request.method,
-            request.target,
-            principal,
-        )
-        .map_err(Cause::Ambiguous)?;
+        let identity = self.identity.as_ref().map_err(|error| own(OwnReason::BadIdentity(*error)))?;
+        let principal = Principal { user: identity.user, groups: &identity.groups, workload: identity.workload };
+        let call = Call::new(self.service.unwrap_or_default(), request.method, request.target, principal)
+            .map_err(Cause::Ambiguous)?;
         // Canonical by now, so what stands before the query is the path.
         request.path = std::str::from_utf8(request.target_without_query()).ok();
         let (Some(table), Some(now)) = (sync.table(), sync.now(mono)) else {
@@ -185,8 +158,7 @@ impl<'a> Flow<'a, '_> {
             Decision::Allow(permit) => permit.matched(),
             Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched.as_ref(),
         };
-        let criticality =
-            matched.map_or(Criticality::Standard, |matched| matched.action.criticality);
+        let criticality = matched.map_or(Criticality::Standard, |matched| matched.action.criticality);
         let is_ambiguous = matches!(
             &decision,
             Decision::Deny(refusal) if matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)])
@@ -201,26 +173,16 @@ impl<'a> Flow<'a, '_> {
         };
         let recorded = match permit.basis() {
             Basis::Grant(_) => true,
-            Basis::Role(_) => permit
-                .matched()
-                .is_none_or(|matched| matched.action.audit == Audit::All),
+            Basis::Role(_) => permit.matched().is_none_or(|matched| matched.action.audit == Audit::All),
             Basis::Unmatched => false,
         };
         if recorded && !self.knowledge.records_have_room && criticality != Criticality::Low {
-            return Err(Cause::Own(
-                OwnReason::RecordsBacklog,
-                permit.matched().cloned(),
-            ));
+            return Err(Cause::Own(OwnReason::RecordsBacklog, permit.matched().cloned()));
         }
         Ok((permit, recorded))
     }
 
-    fn allowed(
-        &self,
-        request: &Request<'_>,
-        permit: &Permit<'_>,
-        id: DecisionId,
-    ) -> Box<DecisionEvent> {
+    fn allowed(&self, request: &Request<'_>, permit: &Permit<'_>, id: DecisionId) -> Box<DecisionEvent> {
         let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
         match permit.basis() {
             Basis::Grant(grant) => event.grant = Some(grant.id.clone()),
@@ -231,26 +193,12 @@ impl<'a> Flow<'a, '_> {
     }
 
     fn refused(&self, request: &Request<'_>, cause: Cause<'_>, id: DecisionId) -> Outcome<'a> {
-        let engine_reason = |reason: &Reason| ProblemReason {
-            code: reason.code().to_owned(),
-            detail: reason.to_string(),
-        };
+        let engine_reason =
+            |reason: &Reason| ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() };
         let (status, code, title, word, first, reasons, matched, rules) = match cause {
             Cause::Own(reason, matched) => {
-                let reasons = vec![ProblemReason {
-                    code: reason.code().to_owned(),
-                    detail: reason.to_string(),
-                }];
-                (
-                    403,
-                    reason.code(),
-                    "call refused",
-                    DecisionWord::Deny,
-                    reason.code(),
-                    reasons,
-                    matched,
-                    Vec::new(),
-                )
+                let reasons = vec![ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() }];
+                (403, reason.code(), "call refused", DecisionWord::Deny, reason.code(), reasons, matched, Vec::new())
             }
             Cause::Ambiguous(ambiguity) => ambiguous(ambiguity),
             Cause::Engine(word, refusal) => match refusal.reasons.as_slice() {
@@ -261,30 +209,15 @@ impl<'a> Flow<'a, '_> {
                         DecisionWord::Ask => ("approval_required", "approval required"),
                         DecisionWord::Allow | DecisionWord::Deny => ("denied", "call refused"),
                     };
-                    let rules = refusal
-                        .rules
-                        .iter()
-                        .map(|rule| rule.name.to_string())
-                        .collect();
+                    let rules = refusal.rules.iter().map(|rule| rule.name.to_string()).collect();
                     let reasons = reasons.iter().map(engine_reason).collect();
-                    (
-                        403,
-                        code,
-                        title,
-                        word,
-                        first,
-                        reasons,
-                        refusal.matched,
-                        rules,
-                    )
+                    (403, code, title, word, first, reasons, refusal.matched, rules)
                 }
             },
         };
         let mut event = self.event(request, matched.as_ref(), word, id);
         event.reasons = reasons.iter().map(|reason| reason.code.clone()).collect();
-        let matched = matched
-            .as_ref()
-            .map(|matched| (&*matched.action.name, matched.resource.as_str()));
+        let matched = matched.as_ref().map(|matched| (&*matched.action.name, matched.resource.as_str()));
         let telling = Telling {
             status,
             code,
@@ -299,13 +232,7 @@ impl<'a> Flow<'a, '_> {
             grpc: request.grpc,
         };
         let reply = telling.reply();
-        Outcome::Refuse {
-            service: self.service,
-            word,
-            reason: first,
-            event,
-            reply,
-        }
+        Outcome::Refuse { service: self.service, word, reason: first, event, reply }
     }
 
     fn event(
@@ -330,9 +257,7 @@ impl<'a> Flow<'a, '_> {
             },
             issuer: user.map(|(issuer, _)| issuer.to_owned()),
             subject: user.map(|(_, subject)| subject.to_owned()),
-            workload: identity
-                .and_then(|identity| identity.workload)
-                .map(|id| request::shortened(id, 512)),
+            workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
             grant: None,
             binding: None,
             reasons: Vec::new(),
@@ -342,32 +267,13 @@ impl<'a> Flow<'a, '_> {
     }
 }
 
-type RefusalParts<'t> = (
-    u16,
-    &'static str,
-    &'static str,
-    DecisionWord,
-    &'static str,
-    Vec<ProblemReason>,
-    Option<Matched<'t>>,
-    Vec<String>,
-);
+type RefusalParts<'t> =
+    (u16, &'static str, &'static str, DecisionWord, &'static str, Vec<ProblemReason>, Option<Matched<'t>>, Vec<String>);
 
 fn ambiguous<'t>(ambiguity: Ambiguity) -> RefusalParts<'t> {
-    let reasons = vec![ProblemReason {
-        code: ambiguity.code().to_owned(),
-        detail: Reason::Ambiguous(ambiguity).to_string(),
-    }];
-    (
-        400,
-        "ambiguous_call",
-        "ambiguous call",
-        DecisionWord::Deny,
-        ambiguity.code(),
-        reasons,
-        None,
-        Vec::new(),
-    )
+    let reasons =
+        vec![ProblemReason { code: ambiguity.code().to_owned(), detail: Reason::Ambiguous(ambiguity).to_string() }];
+    (400, "ambiguous_call", "ambiguous call", DecisionWord::Deny, ambiguity.code(), reasons, None, Vec::new())
 }
 
 #[cfg(test)]

@@ -30,11 +30,7 @@ impl<'a> Headers<'a> {
     pub fn parse(map: &'a [u8]) -> Result<Self, HeadersError> {
         let bytes = map.len();
         if map.is_empty() {
-            return Ok(Self {
-                lengths: map,
-                texts: map,
-                bytes,
-            });
+            return Ok(Self { lengths: map, texts: map, bytes });
         }
         let (count, rest) = number(map).ok_or(HeadersError)?;
         let split = count.checked_mul(8).ok_or(HeadersError)?;
@@ -44,20 +40,13 @@ impl<'a> Headers<'a> {
         if seen != count || !iter.texts.is_empty() {
             return Err(HeadersError);
         }
-        Ok(Self {
-            lengths,
-            texts,
-            bytes,
-        })
+        Ok(Self { lengths, texts, bytes })
     }
 
     /// All headers in order, as (name, value).
     #[must_use]
     pub const fn iter(&self) -> Iter<'a> {
-        Iter {
-            lengths: self.lengths,
-            texts: self.texts,
-        }
+        Iter { lengths: self.lengths, texts: self.texts }
     }
 
     /// The size of the serialised form: a little more than all names and values.
@@ -69,10 +58,7 @@ impl<'a> Headers<'a> {
     /// The value of a header that is there exactly once.
     #[must_use]
     pub fn single(&self, name: &[u8]) -> Option<&'a [u8]> {
-        let mut values = self
-            .iter()
-            .filter(|(known, _)| *known == name)
-            .map(|(_, value)| value);
+        let mut values = self.iter().filter(|(known, _)| *known == name).map(|(_, value)| value);
         let first = values.next()?;
         values.next().is_none().then_some(first)
     }
@@ -139,16 +125,9 @@ mod tests {
     #[test]
     fn cut_and_padded_maps_are_refused() {
         let map = serialise(&[(b":path", b"/"), (b"x", b"\xff\x00")]);
-        assert_eq!(
-            Headers::parse(&map).unwrap().single(b"x"),
-            Some(&b"\xff\x00"[..])
-        );
+        assert_eq!(Headers::parse(&map).unwrap().single(b"x"), Some(&b"\xff\x00"[..]));
         for end in 1..map.len() {
-            assert_eq!(
-                Headers::parse(&map[..end]).unwrap_err(),
-                HeadersError,
-                "{end}"
-            );
+            assert_eq!(Headers::parse(&map[..end]).unwrap_err(), HeadersError, "{end}");
         }
         assert!(Headers::parse(&[&map[..], b"\0"].concat()).is_err());
         assert!(Headers::parse(&[0xff; 64]).is_err());

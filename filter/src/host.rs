@@ -59,20 +59,9 @@ const BAD_ARGUMENT: u32 = 2;
 unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
-    fn proxy_get_buffer_bytes(
-        buffer: u32,
-        start: usize,
-        max: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
+    fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_get_property(
-        path: *const u8,
-        path_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -109,18 +98,11 @@ unsafe extern "C" {
 const MONOTONIC: u32 = 1;
 
 fn done(call: &'static str, status: u32) -> Result<()> {
-    if status == OK {
-        Ok(())
-    } else {
-        Err(HostError { call, status })
-    }
+    if status == OK { Ok(()) } else { Err(HostError { call, status }) }
 }
 
 /// Bytes that the proxy wrote into memory that it asked this module for.
-fn taken(
-    call: &'static str,
-    ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32,
-) -> Result<Option<Vec<u8>>> {
+fn taken(call: &'static str, ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Option<Vec<u8>>> {
     let mut data: *mut u8 = std::ptr::null_mut();
     let mut size = 0_usize;
     match ask(&raw mut data, &raw mut size) {
@@ -151,9 +133,7 @@ pub(crate) fn log(level: Level, message: &str) {
 pub(crate) fn set_tick_period(period: Duration) -> Result<()> {
     let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
     // SAFETY: no pointers.
-    done("set_tick_period", unsafe {
-        proxy_set_tick_period_milliseconds(millis)
-    })
+    done("set_tick_period", unsafe { proxy_set_tick_period_milliseconds(millis) })
 }
 
 /// A whole buffer; nothing if there is none.
@@ -227,42 +207,20 @@ pub(crate) fn can_call_out() -> Result<()> {
             &raw mut token,
         )
     };
-    if status == BAD_ARGUMENT {
-        Ok(())
-    } else {
-        Err(HostError {
-            call: "http_call",
-            status,
-        })
-    }
+    if status == BAD_ARGUMENT { Ok(()) } else { Err(HostError { call: "http_call", status }) }
 }
 
 /// Sends a callout; gives back its token. Only after [`can_call_out`].
-pub(crate) fn call_out(
-    cluster: &str,
-    call_headers: Vec<(&str, &str)>,
-    body: &[u8],
-    timeout: Duration,
-) -> Result<u32> {
-    proxy_wasm::hostcalls::dispatch_http_call(
-        cluster,
-        call_headers,
-        Some(body),
-        Vec::new(),
-        timeout,
-    )
-    .map_err(|status| HostError {
-        call: "http_call",
-        status: status as u32,
-    })
+pub(crate) fn call_out(cluster: &str, call_headers: Vec<(&str, &str)>, body: &[u8], timeout: Duration) -> Result<u32> {
+    proxy_wasm::hostcalls::dispatch_http_call(cluster, call_headers, Some(body), Vec::new(), timeout)
+        .map_err(|status| HostError { call: "http_call", status: status as u32 })
 }
 
 /// The id of a metric.
 pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32> {
     let mut id = 0_u32;
     // SAFETY: `name` is live, and the pointer is to a live local.
-    let status =
-        unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
+    let status = unsafe { proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &raw mut id) };
     done("define_metric", status).map(|()| id)
 }
 
@@ -271,9 +229,7 @@ pub(crate) fn increment_metric(id: u32, by: u64) -> Result<()> {
     match i64::try_from(by).unwrap_or(i64::MAX) {
         0 => Ok(()),
         // SAFETY: no pointers.
-        by => done("increment_metric", unsafe {
-            proxy_increment_metric(id, by)
-        }),
+        by => done("increment_metric", unsafe { proxy_increment_metric(id, by) }),
     }
 }
 

@@ -57,45 +57,25 @@ impl Http {
     }
 
     fn decide(&self) -> Result<Option<Reply>, Blind> {
-        let config = self
-            .config
-            .try_borrow()
-            .ok()
-            .and_then(|config| config.clone());
+        let config = self.config.try_borrow().ok().and_then(|config| config.clone());
         let config = config.ok_or(Blind::NotConfigured)?;
         let shared = self.shared.as_ref().ok_or(Blind::NotReady)?;
-        let mut slot = shared
-            .plugin
-            .try_borrow_mut()
-            .map_err(|_| Blind::NotReady)?;
+        let mut slot = shared.plugin.try_borrow_mut().map_err(|_| Blind::NotReady)?;
         let plugin = slot.as_mut().ok_or(Blind::NotReady)?;
         let mono = host::monotonic()?;
         let map = host::header_map(host::Map::Request)?;
         let headers = Headers::parse(&map).map_err(|_| Blind::Unreadable)?;
         let metadata = host::property(METADATA)?;
-        let peer = host::property(if config.waypoint {
-            WAYPOINT_PEER
-        } else {
-            TLS_PEER
-        })?;
+        let peer = host::property(if config.waypoint { WAYPOINT_PEER } else { TLS_PEER })?;
         let identity = Identity::read(metadata.as_deref(), &config.identity_key, peer.as_deref());
         Ok(plugin.decide(&config, &headers, &identity, mono))
     }
 }
 
 fn answer(reply: &Reply) {
-    let headers: Vec<(&[u8], &[u8])> = reply
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-        .collect();
-    let sent = host::send_local_response(
-        reply.status,
-        "grantmesh",
-        &headers,
-        &reply.body,
-        reply.grpc_status,
-    );
+    let headers: Vec<(&[u8], &[u8])> =
+        reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let sent = host::send_local_response(reply.status, "grantmesh", &headers, &reply.body, reply.grpc_status);
     if let Err(error) = sent {
         // The call stays paused: it is not admitted, and ends with the proxy's own timeout.
         host::log(Level::Error, &error.to_string());

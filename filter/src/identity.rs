@@ -47,15 +47,8 @@ impl<'a> Identity<'a> {
     ///
     /// # Errors
     /// If there is an identity that cannot be believed in every part.
-    pub fn read(
-        metadata: Option<&'a [u8]>,
-        identity_key: &str,
-        peer: Option<&'a [u8]>,
-    ) -> Result<Self, IdentityError> {
-        let mut identity = Self {
-            workload: peer.map(workload).transpose()?.flatten(),
-            ..Self::default()
-        };
+    pub fn read(metadata: Option<&'a [u8]>, identity_key: &str, peer: Option<&'a [u8]>) -> Result<Self, IdentityError> {
+        let mut identity = Self { workload: peer.map(workload).transpose()?.flatten(), ..Self::default() };
         let claims = match metadata {
             Some(metadata) => find_claims(metadata, identity_key.as_bytes())?,
             None => None,
@@ -110,9 +103,7 @@ fn find_claims<'a>(metadata: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, I
     let Some(value) = Fields(namespace).entry(1, key)? else {
         return Ok(None);
     };
-    only_value(value, Kind::Struct)?
-        .map(Some)
-        .ok_or(IdentityError::Metadata)
+    only_value(value, Kind::Struct)?.map(Some).ok_or(IdentityError::Metadata)
 }
 
 fn name_in<'a>(value: Option<&'a [u8]>, claim: &'static str) -> Result<&'a str, IdentityError> {
@@ -206,10 +197,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The (key, value) pairs of a map field.
-    fn entries(
-        self,
-        wanted: u64,
-    ) -> impl Iterator<Item = Result<(&'a [u8], &'a [u8]), IdentityError>> {
+    fn entries(self, wanted: u64) -> impl Iterator<Item = Result<(&'a [u8], &'a [u8]), IdentityError>> {
         self.messages(wanted).map(|entry| {
             let (mut key, mut value) = (None, None);
             for field in Fields(entry?) {

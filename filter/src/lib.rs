@@ -18,14 +18,7 @@
 //!
 //! Only `host`, `root`, `http` and this file name the proxy's interface; they exist only in the wasm build.
 
-#![cfg_attr(
-    not(test),
-    deny(
-        clippy::indexing_slicing,
-        clippy::string_slice,
-        clippy::arithmetic_side_effects
-    )
-)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects))]
 
 pub mod clock;
 pub mod config;

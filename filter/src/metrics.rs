@@ -94,10 +94,7 @@ impl Counters {
         let key = DecisionKey::from(word);
         self.add(Metric::Decision(key), 1);
         // Looked up by a scan: services are few, and their names must not be allocated for every call.
-        let known = self
-            .services
-            .iter_mut()
-            .find(|((name, known), _)| *known == key && **name == *service);
+        let known = self.services.iter_mut().find(|((name, known), _)| *known == key && **name == *service);
         match known {
             Some((_, sum)) => *sum = sum.saturating_add(1),
             None => {

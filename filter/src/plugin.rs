@@ -39,11 +39,8 @@ impl Plugin {
     #[must_use]
     pub fn new(config: &Config, node: String, seed: [u8; 32], mono: Mono) -> Self {
         let mut random = Random::new(seed);
-        let filter = VmIdentity {
-            vm: VmId::new(mono.millis(), random.unique()),
-            node,
-            services: config.services.clone(),
-        };
+        let filter =
+            VmIdentity { vm: VmId::new(mono.millis(), random.unique()), node, services: config.services.clone() };
         Self {
             sync: Sync::new(filter, config.keys.clone()),
             records: Records::default(),
@@ -74,8 +71,7 @@ impl Plugin {
     pub fn ask_through(&mut self, root: u32, config: &Config) {
         if self.asker != root {
             self.asker = root;
-            self.sync
-                .retarget(config.services.clone(), config.keys.clone());
+            self.sync.retarget(config.services.clone(), config.keys.clone());
             self.records.forget_flight();
         }
     }
@@ -90,9 +86,7 @@ impl Plugin {
     pub fn due(&mut self, mono: Mono) -> Vec<Question> {
         let mut questions = self.sync.due(mono, &mut self.random);
         let sync = &self.sync;
-        let batch = self
-            .records
-            .due(sync.filter(), mono, &mut self.random, |at| sync.latest(at));
+        let batch = self.records.due(sync.filter(), mono, &mut self.random, |at| sync.latest(at));
         questions.extend(batch);
         questions
     }
@@ -101,16 +95,9 @@ impl Plugin {
     ///
     /// # Errors
     /// What is wrong with it, in words for the proxy's log. The next question is already planned then.
-    pub fn answered(
-        &mut self,
-        topic: Topic,
-        answer: &Answer<'_>,
-        mono: Mono,
-    ) -> Result<Option<Progress>, String> {
+    pub fn answered(&mut self, topic: Topic, answer: &Answer<'_>, mono: Mono) -> Result<Option<Progress>, String> {
         if topic == Topic::Records {
-            let taken = self
-                .records
-                .answered(answer, self.sync.keys(), mono, &mut self.random);
+            let taken = self.records.answered(answer, self.sync.keys(), mono, &mut self.random);
             return match taken {
                 Ok(count) => {
                     self.counters.add(Metric::RecordsAcknowledged, count);
@@ -142,18 +129,11 @@ impl Plugin {
         identity: &Result<Identity<'_>, IdentityError>,
         mono: Mono,
     ) -> Option<Reply> {
-        let knowledge = Knowledge {
-            config,
-            sync: &self.sync,
-            records_have_room: self.records.has_room(),
-            mono,
-        };
+        let knowledge = Knowledge { config, sync: &self.sync, records_have_room: self.records.has_room(), mono };
         let (random, sync) = (&mut self.random, &self.sync);
         let id = || {
             // Only for sorting; before the control plane's time is known, the proxy's uptime must do.
-            let millis = sync
-                .latest(mono)
-                .and_then(|at| u64::try_from(at.millis()).ok());
+            let millis = sync.latest(mono).and_then(|at| u64::try_from(at.millis()).ok());
             DecisionId::new(millis.unwrap_or(mono.millis()), random.unique())
         };
         match flow::run(knowledge, headers, identity, id) {
@@ -168,13 +148,7 @@ impl Plugin {
                 }
                 None
             }
-            Outcome::Refuse {
-                service,
-                word,
-                reason,
-                event,
-                reply,
-            } => {
+            Outcome::Refuse { service, word, reason, event, reply } => {
                 self.counters.decided(service.unwrap_or("unknown"), word);
                 self.counters.add(Metric::Reason(reason), 1);
                 self.record(event, mono);
@@ -185,14 +159,7 @@ impl Plugin {
 
     fn record(&mut self, event: Box<DecisionEvent>, mono: Mono) {
         let kept = self.records.push(event, mono);
-        self.counters.add(
-            if kept {
-                Metric::RecordsMade
-            } else {
-                Metric::RecordsDropped
-            },
-            1,
-        );
+        self.counters.add(if kept { Metric::RecordsMade } else { Metric::RecordsDropped }, 1);
     }
 
     /// The gauges as they stand.
@@ -201,19 +168,10 @@ impl Plugin {
         let position = self.sync.position();
         let count = |items: usize| u64::try_from(items).unwrap_or(u64::MAX);
         [
-            (
-                "grantmesh.ready",
-                u64::from(self.sync.is_fresh(Criticality::Critical, mono)),
-            ),
+            ("grantmesh.ready", u64::from(self.sync.is_fresh(Criticality::Critical, mono))),
             ("grantmesh.table.items", count(self.sync.item_count())),
-            (
-                "grantmesh.table.epoch",
-                position.map_or(0, |position| position.epoch),
-            ),
-            (
-                "grantmesh.table.revision",
-                position.map_or(0, |position| position.revision),
-            ),
+            ("grantmesh.table.epoch", position.map_or(0, |position| position.epoch)),
+            ("grantmesh.table.revision", position.map_or(0, |position| position.revision)),
             ("grantmesh.records.kept", count(self.records.kept())),
         ]
     }

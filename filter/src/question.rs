@@ -76,10 +76,7 @@ impl PinnedKey {
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Option<Self> {
         let key = VerifyingKey::from_bytes(bytes).ok()?;
-        (!key.is_weak()).then(|| Self {
-            id: KeyId::of(bytes),
-            key,
-        })
+        (!key.is_weak()).then(|| Self { id: KeyId::of(bytes), key })
     }
 }
 
@@ -88,29 +85,17 @@ impl PinnedKey {
 /// # Errors
 /// If the answer is anything else.
 pub fn verified<'a>(answer: &Answer<'a>, keys: &[PinnedKey]) -> Result<&'a [u8], AnswerError> {
-    let signature = answer
-        .signature
-        .and_then(Signature::parse)
-        .ok_or(AnswerError::Unreachable)?;
-    let pinned = keys
-        .iter()
-        .find(|pinned| pinned.id == signature.key)
-        .ok_or(AnswerError::UnknownKey(signature.key))?;
+    let signature = answer.signature.and_then(Signature::parse).ok_or(AnswerError::Unreachable)?;
+    let pinned = keys.iter().find(|pinned| pinned.id == signature.key).ok_or(AnswerError::UnknownKey(signature.key))?;
     pinned
         .key
-        .verify_strict(
-            &signed_bytes(answer.body),
-            &Ed25519::from_bytes(&signature.bytes),
-        )
+        .verify_strict(&signed_bytes(answer.body), &Ed25519::from_bytes(&signature.bytes))
         .map_err(|_| AnswerError::Signature)?;
     if answer.status == b"200" {
         return Ok(answer.body);
     }
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(300).collect();
-    Err(AnswerError::Refused {
-        status: lossy(answer.status),
-        text: lossy(answer.body),
-    })
+    Err(AnswerError::Refused { status: lossy(answer.status), text: lossy(answer.body) })
 }
 
 #[cfg(test)]
@@ -120,70 +105,32 @@ mod tests {
     use super::*;
 
     fn signed(key: &SigningKey, body: &[u8]) -> String {
-        Signature {
-            key: KeyId::of(key.verifying_key().as_bytes()),
-            bytes: key.sign(&signed_bytes(body)).to_bytes(),
-        }
-        .to_string()
+        Signature { key: KeyId::of(key.verifying_key().as_bytes()), bytes: key.sign(&signed_bytes(body)).to_bytes() }
+            .to_string()
     }
 
     #[test]
     fn only_a_pinned_key_over_these_bytes_is_believed() {
-        let (ours, other) = (
-            SigningKey::from_bytes(&[1; 32]),
-            SigningKey::from_bytes(&[2; 32]),
-        );
+        let (ours, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
         let keys = [PinnedKey::new(ours.verifying_key().as_bytes()).unwrap()];
         let check = |status: &[u8], signature: Option<&str>, body: &[u8]| {
             let signature = signature.map(str::as_bytes);
-            verified(
-                &Answer {
-                    status,
-                    signature,
-                    body,
-                },
-                &keys,
-            )
-            .map(<[u8]>::to_vec)
+            verified(&Answer { status, signature, body }, &keys).map(<[u8]>::to_vec)
         };
         let good = signed(&ours, b"body");
         assert_eq!(check(b"200", Some(&good), b"body"), Ok(b"body".to_vec()));
-        assert_eq!(
-            check(b"200", Some(&good), b"Body"),
-            Err(AnswerError::Signature)
-        );
+        assert_eq!(check(b"200", Some(&good), b"Body"), Err(AnswerError::Signature));
         assert_eq!(check(b"200", None, b"body"), Err(AnswerError::Unreachable));
-        assert_eq!(
-            check(b"503", None, b"no healthy upstream"),
-            Err(AnswerError::Unreachable)
-        );
-        assert_eq!(
-            check(b"200", Some("nonsense"), b"body"),
-            Err(AnswerError::Unreachable)
-        );
+        assert_eq!(check(b"503", None, b"no healthy upstream"), Err(AnswerError::Unreachable));
+        assert_eq!(check(b"200", Some("nonsense"), b"body"), Err(AnswerError::Unreachable));
         let forged = signed(&other, b"body");
-        assert!(matches!(
-            check(b"200", Some(&forged), b"body"),
-            Err(AnswerError::UnknownKey(_))
-        ));
+        assert!(matches!(check(b"200", Some(&forged), b"body"), Err(AnswerError::UnknownKey(_))));
         // The other key's signature under our key's name.
         let renamed = format!("{}{}", &good[..17], &forged[17..]);
-        assert_eq!(
-            check(b"200", Some(&renamed), b"body"),
-            Err(AnswerError::Signature)
-        );
-        let plain = Signature {
-            key: KeyId::of(ours.verifying_key().as_bytes()),
-            bytes: ours.sign(b"body").to_bytes(),
-        };
-        assert_eq!(
-            check(b"200", Some(&plain.to_string()), b"body"),
-            Err(AnswerError::Signature)
-        );
-        assert!(matches!(
-            check(b"401", Some(&good), b"body"),
-            Err(AnswerError::Refused { .. })
-        ));
+        assert_eq!(check(b"200", Some(&renamed), b"body"), Err(AnswerError::Signature));
+        let plain = Signature { key: KeyId::of(ours.verifying_key().as_bytes()), bytes: ours.sign(b"body").to_bytes() };
+        assert_eq!(check(b"200", Some(&plain.to_string()), b"body"), Err(AnswerError::Signature));
+        assert!(matches!(check(b"401", Some(&good), b"body"), Err(AnswerError::Refused { .. })));
     }
 
     #[test]

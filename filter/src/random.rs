@@ -16,12 +16,7 @@ impl Random {
     /// From 32 bytes of the system's random source.
     #[must_use]
     pub fn new(seed: [u8; 32]) -> Self {
-        let mut random = Self {
-            seed,
-            drawn: 0,
-            quick: 0,
-            salt: [0; 2],
-        };
+        let mut random = Self { seed, drawn: 0, quick: 0, salt: [0; 2] };
         random.quick = random.next_u64();
         let [a, b, ..] = random.next_u64().to_le_bytes();
         random.salt = [a, b];
@@ -76,9 +71,7 @@ mod tests {
     #[test]
     fn ids_do_not_repeat_and_seeds_differ() {
         let (mut one, mut two) = (Random::new([1; 32]), Random::new([2; 32]));
-        let ids: HashSet<[u8; 10]> = (0..10_000)
-            .flat_map(|_| [one.unique(), two.unique()])
-            .collect();
+        let ids: HashSet<[u8; 10]> = (0..10_000).flat_map(|_| [one.unique(), two.unique()]).collect();
         assert_eq!(ids.len(), 20_000);
         assert_ne!(one.nonce(), two.nonce());
         assert_eq!(one.nonce().len(), 32);

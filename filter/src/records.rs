@@ -6,9 +6,7 @@ use std::collections::VecDeque;
 
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
-use grantmesh_shared::wire::records::{
-    DecisionEvent, Event, MAX_BATCH, MAX_RECORD_BYTES, RECORDS_PATH, RecordsAnswer,
-};
+use grantmesh_shared::wire::records::{DecisionEvent, Event, MAX_BATCH, MAX_RECORD_BYTES, RECORDS_PATH, RecordsAnswer};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
 
@@ -124,8 +122,7 @@ impl Records {
     /// Puts the count of what was dropped where it belongs in the stream, as soon as there is room.
     fn note_gap(&mut self, mono: Mono) {
         if self.dropped > 0 && self.has_room() {
-            self.waiting
-                .push_back(Waiting::Gap(mono, std::mem::take(&mut self.dropped)));
+            self.waiting.push_back(Waiting::Gap(mono, std::mem::take(&mut self.dropped)));
             self.since.get_or_insert(mono);
         }
     }
@@ -144,18 +141,12 @@ impl Records {
         random: &mut Random,
         time: impl Fn(Mono) -> Option<Timestamp>,
     ) -> Option<Question> {
-        if self
-            .flight
-            .as_ref()
-            .is_some_and(|flight| mono >= flight.lost)
-        {
+        if self.flight.as_ref().is_some_and(|flight| mono >= flight.lost) {
             self.flight = None;
             self.plan_retry(mono, random);
         }
         self.note_gap(mono);
-        let waited = self
-            .since
-            .is_some_and(|since| mono >= since.plus(FLUSH_AFTER));
+        let waited = self.since.is_some_and(|since| mono >= since.plus(FLUSH_AFTER));
         let wanted = waited || self.waiting.len() >= FLUSH_AT || !self.sealed.is_empty();
         let held = self.retry.is_some_and(|retry| mono < retry);
         if self.flight.is_some() || held || !wanted {
@@ -168,16 +159,8 @@ impl Records {
         }
         let nonce = random.nonce();
         let body = self.body(filter, &nonce, count, bytes)?;
-        self.flight = Some(Flight {
-            nonce,
-            lost: mono.plus(TIMEOUT).plus(LOST_AFTER),
-        });
-        Some(Question {
-            topic: Topic::Records,
-            path: RECORDS_PATH,
-            body,
-            timeout: TIMEOUT,
-        })
+        self.flight = Some(Flight { nonce, lost: mono.plus(TIMEOUT).plus(LOST_AFTER) });
+        Some(Question { topic: Topic::Records, path: RECORDS_PATH, body, timeout: TIMEOUT })
     }
 
     /// Takes in the answer to a batch; gives back how many records it acknowledged.
@@ -205,40 +188,21 @@ impl Records {
         outcome
     }
 
-    fn read(
-        &mut self,
-        flight: &Flight,
-        answer: &Answer<'_>,
-        keys: &[PinnedKey],
-    ) -> Result<u64, RecordsError> {
+    fn read(&mut self, flight: &Flight, answer: &Answer<'_>, keys: &[PinnedKey]) -> Result<u64, RecordsError> {
         let body = verified(answer, keys)?;
-        let answer: RecordsAnswer = serde_json::from_slice(body)
-            .map_err(|error| RecordsError::Malformed(error.to_string()))?;
+        let answer: RecordsAnswer =
+            serde_json::from_slice(body).map_err(|error| RecordsError::Malformed(error.to_string()))?;
         if answer.v != PROTOCOL_VERSION {
-            return Err(RecordsError::Malformed(format!(
-                "its version is {}",
-                answer.v
-            )));
+            return Err(RecordsError::Malformed(format!("its version is {}", answer.v)));
         }
         if answer.nonce != flight.nonce {
             return Err(RecordsError::Nonce);
         }
-        let first = self
-            .sealed
-            .front()
-            .map_or(self.next_seq, |sealed| sealed.seq);
+        let first = self.sealed.front().map_or(self.next_seq, |sealed| sealed.seq);
         if answer.next_seq < first || answer.next_seq > self.next_seq {
-            return Err(RecordsError::Seq {
-                wanted: answer.next_seq,
-                first,
-                last: self.next_seq,
-            });
+            return Err(RecordsError::Seq { wanted: answer.next_seq, first, last: self.next_seq });
         }
-        while self
-            .sealed
-            .front()
-            .is_some_and(|sealed| sealed.seq < answer.next_seq)
-        {
+        while self.sealed.front().is_some_and(|sealed| sealed.seq < answer.next_seq) {
             self.sealed.pop_front();
         }
         Ok(answer.next_seq.saturating_sub(first))
@@ -274,9 +238,7 @@ impl Records {
 
     fn seal_event(&mut self, at: Timestamp, event: Event) {
         // Texts are cut before they come here, so that a record always fits; if one did not, the stream would say so.
-        let sealed = self
-            .record(at, &event)
-            .or_else(|| self.record(at, &Event::Gap { dropped: 1 }));
+        let sealed = self.record(at, &event).or_else(|| self.record(at, &Event::Gap { dropped: 1 }));
         let Some(json) = sealed else { return };
         self.prev = Sha256Hash::of(&json);
         let seq = self.next_seq;
@@ -291,12 +253,7 @@ impl Records {
         json.extend_from_slice(br#"{"seq":"#);
         json.extend_from_slice(self.next_seq.to_string().as_bytes());
         json.extend_from_slice(br#","prev":""#);
-        json.extend(
-            self.prev
-                .0
-                .iter()
-                .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]),
-        );
+        json.extend(self.prev.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
         json.extend_from_slice(br#"","at":"#);
         json.extend_from_slice(at.millis().to_string().as_bytes());
         json.extend_from_slice(br#","event":"#);
@@ -319,17 +276,10 @@ impl Records {
     }
 
     /// A [`grantmesh_shared::wire::records::RecordsRequest`], written around the exact bytes of the records.
-    fn body(
-        &self,
-        filter: &VmIdentity,
-        nonce: &str,
-        count: usize,
-        bytes: usize,
-    ) -> Option<Vec<u8>> {
+    fn body(&self, filter: &VmIdentity, nonce: &str, count: usize, bytes: usize) -> Option<Vec<u8>> {
         let filter = serde_json::to_string(filter).ok()?;
         let mut body = Vec::with_capacity(bytes.saturating_add(filter.len()).saturating_add(128));
-        let head =
-            format!(r#"{{"v":{PROTOCOL_VERSION},"filter":{filter},"nonce":"{nonce}","records":["#);
+        let head = format!(r#"{{"v":{PROTOCOL_VERSION},"filter":{filter},"nonce":"{nonce}","records":["#);
         body.extend_from_slice(head.as_bytes());
         for (place, sealed) in self.sealed.iter().take(count).enumerate() {
             if place > 0 {

@@ -34,13 +34,8 @@ impl Reply {
     #[must_use]
     pub fn blind(code: &str, detail: &str) -> Self {
         let problem = Problem::new(403, code, "call refused").detail(detail);
-        let problem = Problem {
-            reasons: vec![ProblemReason {
-                code: code.to_owned(),
-                detail: detail.to_owned(),
-            }],
-            ..problem
-        };
+        let problem =
+            Problem { reasons: vec![ProblemReason { code: code.to_owned(), detail: detail.to_owned() }], ..problem };
         Self {
             status: 403,
             grpc_status: PERMISSION_DENIED,
@@ -78,16 +73,10 @@ impl Telling<'_> {
             }
             _ => None,
         };
-        let mut headers = vec![
-            (DECISION_HEADER, self.word.as_str().to_owned()),
-            ("cache-control", "no-store".to_owned()),
-        ];
+        let mut headers =
+            vec![(DECISION_HEADER, self.word.as_str().to_owned()), ("cache-control", "no-store".to_owned())];
         headers.extend(request_url.clone().map(|url| (REQUEST_URL_HEADER, url)));
-        let why: Vec<&str> = self
-            .reasons
-            .iter()
-            .map(|reason| reason.detail.as_str())
-            .collect();
+        let why: Vec<&str> = self.reasons.iter().map(|reason| reason.detail.as_str()).collect();
         let body = if self.grpc {
             let mut message = format!("{}: {}", self.title, why.join("; "));
             if let Some(url) = &request_url {
@@ -97,8 +86,7 @@ impl Telling<'_> {
             message.into_bytes()
         } else {
             headers.push(("content-type", MEDIA_TYPE.to_owned()));
-            let mut problem =
-                Problem::new(self.status, self.code, self.title).detail(why.join("; "));
+            let mut problem = Problem::new(self.status, self.code, self.title).detail(why.join("; "));
             problem.reasons = self.reasons;
             problem.challenge = Some(Challenge {
                 decision: self.word.as_str().to_owned(),
@@ -111,28 +99,15 @@ impl Telling<'_> {
             });
             serde_json::to_vec(&problem).unwrap_or_default()
         };
-        let grpc_status = if self.status == 400 {
-            INVALID_ARGUMENT
-        } else {
-            PERMISSION_DENIED
-        };
-        Reply {
-            status: self.status,
-            grpc_status,
-            headers,
-            body,
-        }
+        let grpc_status = if self.status == 400 { INVALID_ARGUMENT } else { PERMISSION_DENIED };
+        Reply { status: self.status, grpc_status, headers, body }
     }
 }
 
 /// Where the caller gets the body that files this very request.
 fn request_url(public_url: &str, service: &str, action: &str, resource: &str) -> String {
     let mut url = format!("{public_url}/v1/requests/new");
-    for (separator, name, value) in [
-        ('?', "service", service),
-        ('&', "action", action),
-        ('&', "resource", resource),
-    ] {
+    for (separator, name, value) in [('?', "service", service), ('&', "action", action), ('&', "resource", resource)] {
         url.push(separator);
         url.push_str(name);
         url.push('=');
@@ -143,15 +118,11 @@ fn request_url(public_url: &str, service: &str, action: &str, resource: &str) ->
 
 /// Appends a value as forms spell it.
 fn form_encode(value: &str, out: &mut String) {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F',
-    ];
+    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or('0');
     for byte in value.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => {
-                out.push(char::from(byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => out.push(char::from(byte)),
             b' ' => out.push('+'),
             _ => out.extend(['%', digit(byte >> 4), digit(byte)]),
         }
@@ -172,16 +143,14 @@ mod tests {
             service: "pay ments",
             matched: Some(("refund.create", "account/é&=+%")),
             rules: vec!["r".to_owned()],
-            reasons: vec![ProblemReason {
-                code: "no_role".to_owned(),
-                detail: "no role".to_owned(),
-            }],
+            reasons: vec![ProblemReason { code: "no_role".to_owned(), detail: "no role".to_owned() }],
             public_url: "http://cp",
             grpc,
         }
     }
 
-    const URL: &str = "http://cp/v1/requests/new?service=pay+ments&action=refund.create&resource=account%2F%C3%A9%26%3D%2B%25";
+    const URL: &str =
+        "http://cp/v1/requests/new?service=pay+ments&action=refund.create&resource=account%2F%C3%A9%26%3D%2B%25";
 
     #[test]
     fn the_challenge_has_everything_to_ask_with() {
@@ -189,41 +158,21 @@ mod tests {
         let problem: Problem = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(problem.challenge.unwrap().request_url.as_deref(), Some(URL));
         assert_eq!(problem.code, "approval_required");
-        assert!(
-            reply
-                .headers
-                .contains(&(REQUEST_URL_HEADER, URL.to_owned()))
-        );
+        assert!(reply.headers.contains(&(REQUEST_URL_HEADER, URL.to_owned())));
         assert!(reply.headers.contains(&(DECISION_HEADER, "ask".to_owned())));
     }
 
     #[test]
     fn grpc_callers_get_a_message() {
         let reply = telling(true).reply();
-        assert_eq!(
-            String::from_utf8(reply.body).unwrap(),
-            format!("approval required: no role; ask at {URL}")
-        );
+        assert_eq!(String::from_utf8(reply.body).unwrap(), format!("approval required: no role; ask at {URL}"));
         assert_eq!(reply.grpc_status, 7);
     }
 
     #[test]
     fn a_refusal_that_cannot_be_asked_for_has_no_url() {
-        let reply = Telling {
-            word: DecisionWord::Deny,
-            ..telling(false)
-        }
-        .reply();
-        assert!(
-            !String::from_utf8(reply.body)
-                .unwrap()
-                .contains("request_url")
-        );
-        assert!(
-            !reply
-                .headers
-                .iter()
-                .any(|(name, _)| *name == REQUEST_URL_HEADER)
-        );
+        let reply = Telling { word: DecisionWord::Deny, ..telling(false) }.reply();
+        assert!(!String::from_utf8(reply.body).unwrap().contains("request_url"));
+        assert!(!reply.headers.iter().any(|(name, _)| *name == REQUEST_URL_HEADER));
     }
 }

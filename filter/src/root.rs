@@ -53,12 +53,7 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) fn new(id: u32) -> Self {
-        Self {
-            id,
-            config: Configured::default(),
-            shared: None,
-            callouts: HashMap::new(),
-        }
+        Self { id, config: Configured::default(), shared: None, callouts: HashMap::new() }
     }
 
     /// What this plugin shares in this VM; made at the first call.
@@ -88,10 +83,7 @@ impl Root {
         let text = match host::buffer(host::Buffer::PluginConfiguration) {
             Ok(text) => text.unwrap_or_default(),
             Err(error) => {
-                host::log(
-                    Level::Error,
-                    &format!("the plugin configuration cannot be had: {error}"),
-                );
+                host::log(Level::Error, &format!("the plugin configuration cannot be had: {error}"));
                 return false;
             }
         };
@@ -111,10 +103,7 @@ impl Root {
             }
             Err(error) => {
                 self.config.replace(None);
-                host::log(
-                    Level::Error,
-                    &format!("{error}; every call is refused until this is corrected"),
-                );
+                host::log(Level::Error, &format!("{error}; every call is refused until this is corrected"));
                 true
             }
         }
@@ -122,10 +111,7 @@ impl Root {
 
     /// Whether this is the newest root context that has a usable configuration.
     fn is_newest(&self, shared: &Shared) -> bool {
-        shared
-            .roots
-            .try_borrow()
-            .is_ok_and(|roots| roots.last() == Some(&self.id))
+        shared.roots.try_borrow().is_ok_and(|roots| roots.last() == Some(&self.id))
     }
 
     fn tick(&mut self) -> Result<(), String> {
@@ -133,12 +119,7 @@ impl Root {
         if !self.is_newest(&shared) {
             return Ok(());
         }
-        let Some(config) = self
-            .config
-            .try_borrow()
-            .ok()
-            .and_then(|config| config.clone())
-        else {
+        let Some(config) = self.config.try_borrow().ok().and_then(|config| config.clone()) else {
             return Ok(());
         };
         let mono = host::monotonic().map_err(|error| error.to_string())?;
@@ -151,8 +132,7 @@ impl Root {
         };
         plugin.ask_through(self.id, &config);
         if !shared.may_call_out.get() {
-            host::can_call_out()
-                .map_err(|error| format!("{error}: callouts are not allowed to this filter"))?;
+            host::can_call_out().map_err(|error| format!("{error}: callouts are not allowed to this filter"))?;
             shared.may_call_out.set(true);
         }
         self.send_due(&config, plugin, mono);
@@ -168,16 +148,9 @@ impl Root {
                     self.callouts.insert(token, topic);
                 }
                 Err(error) => {
-                    let unsent = Answer {
-                        status: b"",
-                        signature: None,
-                        body: b"",
-                    };
+                    let unsent = Answer { status: b"", signature: None, body: b"" };
                     let _unreachable = plugin.answered(topic, &unsent, mono);
-                    self.trouble(
-                        topic,
-                        Some(format!("{error}; is there a cluster `{}`?", config.cluster)),
-                    );
+                    self.trouble(topic, Some(format!("{error}; is there a cluster `{}`?", config.cluster)));
                 }
             }
         }
@@ -188,14 +161,8 @@ impl Root {
             return;
         };
         let shared = self.shared();
-        let config = self
-            .config
-            .try_borrow()
-            .ok()
-            .and_then(|config| config.clone());
-        let (Some(config), Ok(mono), Ok(mut slot)) =
-            (config, host::monotonic(), shared.plugin.try_borrow_mut())
-        else {
+        let config = self.config.try_borrow().ok().and_then(|config| config.clone());
+        let (Some(config), Ok(mono), Ok(mut slot)) = (config, host::monotonic(), shared.plugin.try_borrow_mut()) else {
             return;
         };
         let Some(plugin) = slot.as_mut().filter(|plugin| plugin.asks_through(self.id)) else {
@@ -210,11 +177,8 @@ impl Root {
         };
         let headers = Headers::parse(&map).ok();
         let single = |name: &str| headers.and_then(|headers| headers.single(name.as_bytes()));
-        let answer = Answer {
-            status: single(":status").unwrap_or_default(),
-            signature: single(SIGNATURE_HEADER),
-            body: &body,
-        };
+        let answer =
+            Answer { status: single(":status").unwrap_or_default(), signature: single(SIGNATURE_HEADER), body: &body };
         let outcome = plugin.answered(topic, &answer, mono);
         self.trouble(topic, outcome.err());
         self.send_due(&config, plugin, mono);
@@ -246,12 +210,8 @@ impl Root {
 
 fn new_plugin(config: &Config, mono: Mono) -> Result<Plugin, String> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| format!("the proxy gives no random numbers: {error}"))?;
-    let node = host::property("xds\0node\0id")
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    getrandom::fill(&mut seed).map_err(|error| format!("the proxy gives no random numbers: {error}"))?;
+    let node = host::property("xds\0node\0id").ok().flatten().unwrap_or_default();
     let node = String::from_utf8_lossy(&node).chars().take(256).collect();
     Ok(Plugin::new(config, node, seed, mono))
 }
@@ -266,12 +226,7 @@ fn send(config: &Config, question: &Question) -> Result<u32, host::HostError> {
         ("content-type", "application/json"),
         ("authorization", authorization.as_str()),
     ];
-    host::call_out(
-        &config.cluster,
-        headers,
-        &question.body,
-        question.timeout.duration(),
-    )
+    host::call_out(&config.cluster, headers, &question.body, question.timeout.duration())
 }
 
 /// Gives counts and gauges to the proxy.
@@ -281,8 +236,7 @@ fn hand_over(shared: &Shared, plugin: &mut Plugin, mono: Mono) {
     };
     let mut id = |kind, name: String| {
         // A metric that the proxy refuses is not tried again.
-        *ids.entry(name)
-            .or_insert_with_key(|name| host::define_metric(kind, name).ok())
+        *ids.entry(name).or_insert_with_key(|name| host::define_metric(kind, name).ok())
     };
     let mut refused = 0_u64;
     for (name, sum) in plugin.counters().take() {
@@ -294,33 +248,21 @@ fn hand_over(shared: &Shared, plugin: &mut Plugin, mono: Mono) {
         refused = refused.saturating_add(u64::from(!matches!(set, Some(Ok(())))));
     }
     if refused > 0 {
-        plugin
-            .counters()
-            .add(crate::metrics::Metric::HostErrors, refused);
+        plugin.counters().add(crate::metrics::Metric::HostErrors, refused);
     }
 }
 
 impl Drop for Root {
     fn drop(&mut self) {
         // The newest of those that are left takes over asking at its next tick.
-        if let Some(mut roots) = self
-            .shared
-            .as_ref()
-            .and_then(|shared| shared.roots.try_borrow_mut().ok())
-        {
+        if let Some(mut roots) = self.shared.as_ref().and_then(|shared| shared.roots.try_borrow_mut().ok()) {
             roots.retain(|root| *root != self.id);
         }
     }
 }
 
 impl Context for Root {
-    fn on_http_call_response(
-        &mut self,
-        token: u32,
-        num_headers: usize,
-        _body: usize,
-        _trailers: usize,
-    ) {
+    fn on_http_call_response(&mut self, token: u32, num_headers: usize, _body: usize, _trailers: usize) {
         self.answer(token, num_headers);
     }
 }
@@ -340,10 +282,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(
-            Rc::clone(&self.config),
-            self.shared.clone(),
-        )))
+        Some(Box::new(Http::new(Rc::clone(&self.config), self.shared.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {

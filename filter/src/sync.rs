@@ -8,8 +8,8 @@ use grantmesh_shared::engine::{Criticality, Now, Table};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::sync::{
-    Applied, Change, Freshness, HEARTBEAT_PATH, HeartbeatAnswer, HeartbeatRequest, PageRequest,
-    Position, SYNC_PATH, SyncAnswer, SyncRequest, VmIdentity,
+    Applied, Change, Freshness, HEARTBEAT_PATH, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position, SYNC_PATH,
+    SyncAnswer, SyncRequest, VmIdentity,
 };
 use grantmesh_shared::wire::table::ItemError;
 
@@ -273,11 +273,7 @@ impl Sync {
 
     /// Notes that a question got no answer.
     pub fn failed(&mut self, topic: Topic, mono: Mono, random: &mut Random) {
-        let answer = Answer {
-            status: b"",
-            signature: None,
-            body: b"",
-        };
+        let answer = Answer { status: b"", signature: None, body: b"" };
         // The outcome is always `Unreachable`, and planned for.
         let _unreachable = self.answered(topic, &answer, mono, random);
     }
@@ -295,20 +291,13 @@ impl Sync {
     }
 
     fn applied(&self) -> Option<Applied> {
-        self.position.map(|position| Applied {
-            position,
-            table_hash: self.contents.hash(),
-        })
+        self.position.map(|position| Applied { position, table_hash: self.contents.hash() })
     }
 
     fn ask_poll(&mut self, mono: Mono, random: &mut Random) -> Question {
-        let page = self.pages.as_ref().map(|pages| PageRequest {
-            position: pages.position(),
-            index: pages.next_index(),
-        });
-        let applied = self
-            .applied()
-            .filter(|_| !self.wants_snapshot && page.is_none());
+        let page =
+            self.pages.as_ref().map(|pages| PageRequest { position: pages.position(), index: pages.next_index() });
+        let applied = self.applied().filter(|_| !self.wants_snapshot && page.is_none());
         let nonce = random.nonce();
         let request = SyncRequest {
             v: PROTOCOL_VERSION,
@@ -343,12 +332,8 @@ impl Sync {
             nonce: nonce.clone(),
             applied: self.applied(),
         };
-        self.heartbeat = Some(Flight {
-            nonce,
-            sent: mono,
-            lost: mono.plus(timeout).plus(LOST_AFTER),
-            incremental: true,
-        });
+        self.heartbeat =
+            Some(Flight { nonce, sent: mono, lost: mono.plus(timeout).plus(LOST_AFTER), incremental: true });
         // A little early at random, so that the workers of a fleet that started together drift apart.
         let spread = random.between(interval.wrapping_mul(9).wrapping_div(10), interval);
         self.next_heartbeat = mono.plus(Span::from_millis(spread));
@@ -360,41 +345,23 @@ impl Sync {
         // At once: the next question acknowledges what was applied. Only an answer that held nothing back and
         // brought nothing is not asked for again at full speed.
         let (low, _) = BACK_OFF_MILLIS;
-        let idle =
-            progress == Progress::Unchanged && mono < flight.sent.plus(Span::from_millis(low));
-        self.next_poll = if idle {
-            mono.plus(Span::from_millis(random.between(low.wrapping_div(2), low)))
-        } else {
-            mono
-        };
+        let idle = progress == Progress::Unchanged && mono < flight.sent.plus(Span::from_millis(low));
+        self.next_poll =
+            if idle { mono.plus(Span::from_millis(random.between(low.wrapping_div(2), low))) } else { mono };
     }
 
-    fn plan_after_failure(
-        &mut self,
-        topic: Topic,
-        error: &SyncError,
-        mono: Mono,
-        random: &mut Random,
-    ) {
+    fn plan_after_failure(&mut self, topic: Topic, error: &SyncError, mono: Mono, random: &mut Random) {
         if topic != Topic::Sync {
             // Twice within an interval, so that one lost heartbeat does not make the table stale.
-            let soon = self
-                .heartbeat_interval()
-                .wrapping_div(4)
-                .max(MIN_HEARTBEAT_MILLIS);
-            let retry = mono.plus(Span::from_millis(
-                random.between(soon.wrapping_div(2), soon),
-            ));
+            let soon = self.heartbeat_interval().wrapping_div(4).max(MIN_HEARTBEAT_MILLIS);
+            let retry = mono.plus(Span::from_millis(random.between(soon.wrapping_div(2), soon)));
             self.next_heartbeat = self.next_heartbeat.min(retry);
             return;
         }
         // A snapshot whose pages cannot be had is begun again. An answer that cannot be applied is not asked for again;
         // one that was not meant for this question, or is older than what is known, says nothing against the table.
         self.pages = None;
-        if !matches!(
-            error,
-            SyncError::Answer(_) | SyncError::Nonce | SyncError::Rollback(_)
-        ) {
+        if !matches!(error, SyncError::Answer(_) | SyncError::Nonce | SyncError::Rollback(_)) {
             self.wants_snapshot = true;
         }
         let (low, high) = BACK_OFF_MILLIS;
@@ -408,19 +375,11 @@ impl Sync {
         self.confirmed = self.confirmed.max(Some(sent));
     }
 
-    fn read_sync(
-        &mut self,
-        flight: &Flight,
-        answer: &Answer<'_>,
-        mono: Mono,
-    ) -> Result<Progress, SyncError> {
+    fn read_sync(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
         let answer: SyncAnswer = parse(body)?;
         check(answer.v, &answer.nonce, flight)?;
-        if self
-            .position
-            .is_some_and(|applied| answer.position < applied)
-        {
+        if self.position.is_some_and(|applied| answer.position < applied) {
             return Err(SyncError::Rollback(answer.position));
         }
         let (progress, as_of) = match answer.change {
@@ -455,8 +414,7 @@ impl Sync {
                 }
             }
         };
-        self.clock
-            .observe_held(answer.server_time, flight.sent, mono);
+        self.clock.observe_held(answer.server_time, flight.sent, mono);
         if progress == Progress::Page {
             return Ok(progress);
         }
@@ -468,12 +426,7 @@ impl Sync {
         Ok(progress)
     }
 
-    fn read_heartbeat(
-        &mut self,
-        flight: &Flight,
-        answer: &Answer<'_>,
-        mono: Mono,
-    ) -> Result<Progress, SyncError> {
+    fn read_heartbeat(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
         let answer: HeartbeatAnswer = parse(body)?;
         check(answer.v, &answer.nonce, flight)?;
@@ -511,12 +464,7 @@ fn check(version: u8, nonce: &str, flight: &Flight) -> Result<(), SyncError> {
     Ok(())
 }
 
-fn question(
-    topic: Topic,
-    path: &'static str,
-    request: &impl serde::Serialize,
-    timeout: Span,
-) -> Question {
+fn question(topic: Topic, path: &'static str, request: &impl serde::Serialize, timeout: Span) -> Question {
     Question {
         topic,
         path,

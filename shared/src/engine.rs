@@ -18,9 +18,7 @@ mod table;
 mod template;
 
 pub use call::Call;
-pub use canonical::{
-    Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path,
-};
+pub use canonical::{Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path};
 pub use condition::Condition;
 pub use decide::{Basis, Decision, Matched, Now, Permit, Refusal, decide};
 pub use grant::{Grant, GrantHolder};
@@ -28,9 +26,7 @@ pub use lock::{Lock, LockTarget};
 pub use principal::{Principal, Subject, SubjectError, User, Workload};
 pub use reason::Reason;
 pub use route::Routed;
-pub use service::{
-    Action, Audit, Binding, Criticality, Rule, Service, ServiceError, ServiceParts, Unmatched,
-};
+pub use service::{Action, Audit, Binding, Criticality, Rule, Service, ServiceError, ServiceParts, Unmatched};
 pub use table::Table;
 pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};
 

@@ -14,9 +14,7 @@ const BODY_LEN: usize = 26;
 
 /// Why a text is not an id of the expected kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not {what} id\nan id looks like `{prefix}01k5x3…`, 26 characters after `{prefix}`"
-)]
+#[error("`{text}` is not {what} id\nan id looks like `{prefix}01k5x3…`, 26 characters after `{prefix}`")]
 pub struct IdError {
     text: String,
     what: &'static str,
@@ -25,9 +23,7 @@ pub struct IdError {
 
 /// Writes 48 bits of Unix milliseconds and 80 random bits as 26 characters.
 fn encode(millis: u64, random: [u8; 10]) -> String {
-    let random = random
-        .iter()
-        .fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
+    let random = random.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
     let value = (u128::from(millis & 0xffff_ffff_ffff) << 80) | random;
     (0..BODY_LEN)
         .rev()
@@ -142,10 +138,6 @@ mod tests {
         let id = RequestId::new(7, [7; 10]);
         assert!(id.as_str().parse::<GrantId>().is_err());
         assert!("grant_".parse::<GrantId>().is_err());
-        assert!(
-            "grant_0000000000000000000000000U"
-                .parse::<GrantId>()
-                .is_err()
-        );
+        assert!("grant_0000000000000000000000000U".parse::<GrantId>().is_err());
     }
 }

@@ -9,11 +9,7 @@
 //!  method, path, identity ───────────────── engine::Call (canonical) ─────────────┘
 //! ```
 
-#![deny(
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::arithmetic_side_effects
-)]
+#![deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)]
 
 pub mod engine;
 pub mod id;

@@ -9,9 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// A point in time: milliseconds since the Unix epoch, UTC.
 /// Serialised as that integer between our own parts; shown to people as RFC 3339 by `Display`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
@@ -50,9 +48,7 @@ impl Timestamp {
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = i128::from(self.0).saturating_mul(1_000_000);
-        let text = OffsetDateTime::from_unix_timestamp_nanos(nanos)
-            .ok()
-            .and_then(|at| at.format(&Rfc3339).ok());
+        let text = OffsetDateTime::from_unix_timestamp_nanos(nanos).ok().and_then(|at| at.format(&Rfc3339).ok());
         match text {
             Some(text) => f.write_str(&text),
             None => write!(f, "{} ms", self.0),
@@ -113,13 +109,7 @@ impl fmt::Display for Span {
             return f.write_str("0s");
         }
         let mut rest = self.0;
-        for (unit, millis) in [
-            ("d", 86_400_000),
-            ("h", 3_600_000),
-            ("m", 60_000),
-            ("s", 1_000),
-            ("ms", 1),
-        ] {
+        for (unit, millis) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
             let whole = rest.checked_div(millis).unwrap_or(0);
             rest = rest.checked_rem(millis).unwrap_or(0);
             if whole > 0 {
@@ -144,9 +134,7 @@ impl FromStr for Span {
             return Err(refuse());
         }
         let duration = humantime::parse_duration(text).map_err(|_| refuse())?;
-        u64::try_from(duration.as_millis())
-            .map(Self)
-            .map_err(|_| refuse())
+        u64::try_from(duration.as_millis()).map(Self).map_err(|_| refuse())
     }
 }
 
@@ -169,20 +157,10 @@ mod tests {
 
     #[test]
     fn spans_read_and_write_as_people_do() {
-        for (text, millis) in [
-            ("90s", 90_000),
-            ("15m", 900_000),
-            ("1h30m", 5_400_000),
-            ("2d", 172_800_000),
-        ] {
+        for (text, millis) in [("90s", 90_000), ("15m", 900_000), ("1h30m", 5_400_000), ("2d", 172_800_000)] {
             assert_eq!(text.parse::<Span>().unwrap().millis(), millis, "{text}");
         }
-        for (millis, text) in [
-            (5_400_000, "1h30m"),
-            (2_592_000_000, "30d"),
-            (1_500, "1s500ms"),
-            (0, "0s"),
-        ] {
+        for (millis, text) in [(5_400_000, "1h30m"), (2_592_000_000, "30d"), (1_500, "1s500ms"), (0, "0s")] {
             assert_eq!(Span::from_millis(millis).to_string(), text);
         }
         for text in ["", "soon", "15", "-3m", "1h x", "99999999999999999999h"] {

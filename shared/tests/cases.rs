@@ -1,9 +1,5 @@
 //! The decision tables beside the example policies: every line is one call with its expected decision and reasons.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "test code: a fault ends the test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a fault ends the test")]
 
 use std::path::Path;
 
@@ -17,19 +13,11 @@ use grantmesh_shared::wire::table::{Body, LockItem, SubjectItem};
 const ISSUER: &str = "https://dev-issuer.grantmesh.invalid";
 
 fn table_of(policy: &str) -> Table {
-    let files = [PolicyFile {
-        name: "policy.yaml".to_owned(),
-        text: policy.to_owned(),
-    }];
+    let files = [PolicyFile { name: "policy.yaml".to_owned(), text: policy.to_owned() }];
     let policy = compile(&parse(&files).unwrap()).unwrap();
     let mut table = Table::default();
     for service in policy.services {
-        Body::Service(service)
-            .into_item()
-            .unwrap()
-            .parse()
-            .unwrap()
-            .put_into(&mut table);
+        Body::Service(service).into_item().unwrap().parse().unwrap().put_into(&mut table);
     }
     table
 }
@@ -43,36 +31,25 @@ struct Caller {
 
 impl Caller {
     fn parse(text: &str) -> Self {
-        let mut caller = Self {
-            user: None,
-            groups: Vec::new(),
-            workload: None,
-        };
+        let mut caller = Self { user: None, groups: Vec::new(), workload: None };
         for part in text.split('+').filter(|part| *part != "nobody") {
             if let Some(id) = part.strip_prefix("workload:") {
                 caller.workload = Some(id.to_owned());
                 continue;
             }
             let (name, groups) = part.split_once('[').unwrap_or((part, "]"));
-            let (issuer, name) = name
-                .strip_prefix("foreign:")
-                .map_or((ISSUER, name), |name| ("https://foreign.example", name));
+            let (issuer, name) =
+                name.strip_prefix("foreign:").map_or((ISSUER, name), |name| ("https://foreign.example", name));
             caller.user = Some((issuer.to_owned(), name.to_owned()));
-            caller.groups = groups
-                .trim_end_matches(']')
-                .split(',')
-                .filter(|group| !group.is_empty())
-                .map(str::to_owned)
-                .collect();
+            caller.groups =
+                groups.trim_end_matches(']').split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
         }
         caller
     }
 
     fn holder(&self) -> GrantHolder {
-        let user = self.user.as_ref().map(|(issuer, subject)| User {
-            issuer: (**issuer).into(),
-            subject: (**subject).into(),
-        });
+        let user =
+            self.user.as_ref().map(|(issuer, subject)| User { issuer: (**issuer).into(), subject: (**subject).into() });
         let workload = self.workload.as_ref().map(|id| id.parse().unwrap());
         match (user, workload) {
             (Some(user), None) => GrantHolder::User(user),
@@ -91,10 +68,7 @@ fn decided(table: &Table, service: &str, method: &str, path: &str, caller: &Call
     };
     let groups: Vec<&str> = caller.groups.iter().map(String::as_str).collect();
     let principal = Principal {
-        user: caller
-            .user
-            .as_ref()
-            .map(|(issuer, subject)| (issuer.as_str(), subject.as_str())),
+        user: caller.user.as_ref().map(|(issuer, subject)| (issuer.as_str(), subject.as_str())),
         groups: &groups,
         workload: caller.workload.as_deref(),
     };
@@ -111,17 +85,11 @@ fn decided(table: &Table, service: &str, method: &str, path: &str, caller: &Call
         },
         Decision::Ask(refusal) => {
             assert!(!refusal.rules.is_empty());
-            format!(
-                "ask: {}",
-                codes(refusal.reasons.iter().map(|reason| reason.code()).collect())
-            )
+            format!("ask: {}", codes(refusal.reasons.iter().map(|reason| reason.code()).collect()))
         }
         Decision::Deny(refusal) => {
             assert!(refusal.rules.is_empty());
-            format!(
-                "deny: {}",
-                codes(refusal.reasons.iter().map(|reason| reason.code()).collect())
-            )
+            format!("deny: {}", codes(refusal.reasons.iter().map(|reason| reason.code()).collect()))
         }
     }
 }
@@ -147,27 +115,16 @@ fn check_line(table: &mut Table, line: &str) -> Result<bool, String> {
     match words.as_slice() {
         [] => return Ok(false),
         [first, ..] if first.starts_with('#') => return Ok(false),
-        ["grant", id, caller, action, resource] => {
-            table.put_grant(grant(id, caller, action, resource))
-        }
+        ["grant", id, caller, action, resource] => table.put_grant(grant(id, caller, action, resource)),
         ["grant-until", at, id, caller, action, resource] => {
-            table.put_grant(Grant {
-                expires_at: at.parse().unwrap(),
-                ..grant(id, caller, action, resource)
-            });
+            table.put_grant(Grant { expires_at: at.parse().unwrap(), ..grant(id, caller, action, resource) });
         }
         ["grant-from", at, id, caller, action, resource] => {
-            table.put_grant(Grant {
-                starts_at: at.parse().unwrap(),
-                ..grant(id, caller, action, resource)
-            });
+            table.put_grant(Grant { starts_at: at.parse().unwrap(), ..grant(id, caller, action, resource) });
         }
         ["lock", id, target] => {
             let (kind, name) = target.split_once(':').unwrap();
-            let user = SubjectItem::User {
-                issuer: ISSUER.to_owned(),
-                subject: name.to_owned(),
-            };
+            let user = SubjectItem::User { issuer: ISSUER.to_owned(), subject: name.to_owned() };
             let lock = LockItem {
                 id: id.parse().unwrap(),
                 subject: (kind == "user").then_some(user),
@@ -176,21 +133,12 @@ fn check_line(table: &mut Table, line: &str) -> Result<bool, String> {
                 reason: "test".to_owned(),
                 expires_at: None,
             };
-            Body::Lock(lock)
-                .into_item()
-                .unwrap()
-                .parse()
-                .unwrap()
-                .put_into(table);
+            Body::Lock(lock).into_item().unwrap().parse().unwrap().put_into(table);
         }
         [method, path, "as", caller, "=>", ..] => {
             let expected = line.split_once("=> ").unwrap().1;
             let found = decided(table, "payments", method, path, &Caller::parse(caller));
-            return if found == expected {
-                Ok(true)
-            } else {
-                Err(format!("{line}\n  got: {found}"))
-            };
+            return if found == expected { Ok(true) } else { Err(format!("{line}\n  got: {found}")) };
         }
         _ => return Err(format!("not a case: {line}")),
     }
@@ -208,10 +156,7 @@ fn example_policies_decide_as_their_cases_say() {
             continue;
         }
         let mut table = table_of(&std::fs::read_to_string(path.join("policy.yaml")).unwrap());
-        for line in std::fs::read_to_string(path.join("cases.txt"))
-            .unwrap()
-            .lines()
-        {
+        for line in std::fs::read_to_string(path.join("cases.txt")).unwrap().lines() {
             match check_line(&mut table, line) {
                 Ok(is_case) => checked += usize::from(is_case),
                 Err(fault) => wrong.push(fault),
@@ -225,12 +170,6 @@ fn example_policies_decide_as_their_cases_say() {
 #[test]
 fn an_unknown_service_is_refused() {
     let table = table_of(include_str!("../policies/payments/policy.yaml"));
-    let found = decided(
-        &table,
-        "ledger",
-        "GET",
-        "/",
-        &Caller::parse("alice[support]"),
-    );
+    let found = decided(&table, "ledger", "GET", "/", &Caller::parse("alice[support]"));
     assert_eq!(found, "deny: unknown_service");
 }

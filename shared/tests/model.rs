@@ -2,9 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
 
 use grantmesh_shared::engine::{
-    Action, ActionTemplates, Audit, Basis, Binding, Call, Condition, Criticality, Decision, Grant,
-    GrantHolder, Lock, LockTarget, Now, Principal, Rule, Service, ServiceParts, Subject, Table,
-    Unmatched, User, decide,
+    Action, ActionTemplates, Audit, Basis, Binding, Call, Condition, Criticality, Decision, Grant, GrantHolder, Lock,
+    LockTarget, Now, Principal, Rule, Service, ServiceParts, Subject, Table, Unmatched, User, decide,
 };
 use grantmesh_shared::id::{GrantId, LockId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -18,12 +17,7 @@ const WORKLOADS: [&str; 2] = ["spiffe://mesh/a", "spiffe://mesh/b"];
 const ACTIONS: [(&str, &str, &str, &str); 4] = [
     ("thing.read", "GET", "/things/{thing}", "thing/{thing}"),
     ("thing.mine", "GET", "/things/mine", "thing/mine"),
-    (
-        "thing.part",
-        "POST",
-        "/things/{thing}/parts/{part}",
-        "thing/{thing}/part/{part}",
-    ),
+    ("thing.part", "POST", "/things/{thing}/parts/{part}", "thing/{thing}/part/{part}"),
     ("files", "GET", "/files/{rest=**}", "file/{rest}"),
 ];
 const CALLS: [(&str, &str); 9] = [
@@ -37,13 +31,7 @@ const CALLS: [(&str, &str); 9] = [
     ("GET", "/things/a/"),
     ("PUT", "/things/a"),
 ];
-const RESOURCES: [&str; 5] = [
-    "thing/a",
-    "thing/mine",
-    "thing/b",
-    "thing/a/part/b",
-    "file/a/b",
-];
+const RESOURCES: [&str; 5] = ["thing/a", "thing/mine", "thing/b", "thing/a/part/b", "file/a/b"];
 
 #[derive(Debug, Clone)]
 struct World {
@@ -84,25 +72,14 @@ impl World {
         };
         let mut table = Table::default();
         table.put_service(Service::new(parts).unwrap());
-        self.grants
-            .iter()
-            .cloned()
-            .for_each(|grant| table.put_grant(grant));
-        self.locks
-            .iter()
-            .cloned()
-            .for_each(|lock| table.put_lock(lock));
+        self.grants.iter().cloned().for_each(|grant| table.put_grant(grant));
+        self.locks.iter().cloned().for_each(|lock| table.put_lock(lock));
         table
     }
 }
 
 /// The decision as one line, by the obvious way.
-fn model(
-    world: &World,
-    (method, path): (&str, &str),
-    principal: &Principal<'_>,
-    now: Now,
-) -> String {
+fn model(world: &World, (method, path): (&str, &str), principal: &Principal<'_>, now: Now) -> String {
     let fits = |place: &usize| {
         let action = action(*place);
         (*action.method == *method || (method == "HEAD" && *action.method == *"GET"))
@@ -116,37 +93,23 @@ fn model(
     let name = matched.as_ref().map(|action| action.name.clone());
     let locked = world.locks.iter().any(|lock| {
         lock.expires_at.is_none_or(|end| now.earliest < end)
-            && lock
-                .target
-                .subject
-                .as_ref()
-                .is_none_or(|subject| subject.names(principal))
-            && lock
-                .target
-                .service
-                .as_deref()
-                .is_none_or(|service| service == "svc")
+            && lock.target.subject.as_ref().is_none_or(|subject| subject.names(principal))
+            && lock.target.service.as_deref().is_none_or(|service| service == "svc")
             && (lock.target.action.is_none() || lock.target.action == name)
     });
     if locked {
         return "deny".to_owned();
     }
     let Some(action) = matched else {
-        return if world.unmatched == Unmatched::Allow {
-            "allow unmatched"
-        } else {
-            "deny"
-        }
-        .to_owned();
+        return if world.unmatched == Unmatched::Allow { "allow unmatched" } else { "deny" }.to_owned();
     };
     if principal.user.is_none() && principal.workload.is_none() {
         return "deny".to_owned();
     }
     let has = |actions: &[Box<str>]| actions.contains(&action.name);
     let names = |subjects: &[Subject]| subjects.iter().any(|subject| subject.names(principal));
-    let by_role = |binding: &Binding| {
-        has(&binding.actions) && names(&binding.subjects) && binding.condition == Condition::Always
-    };
+    let by_role =
+        |binding: &Binding| has(&binding.actions) && names(&binding.subjects) && binding.condition == Condition::Always;
     if world.bindings.iter().any(by_role) {
         return "allow role".to_owned();
     }
@@ -161,15 +124,8 @@ fn model(
     if world.grants.iter().any(by_grant) {
         return "allow grant".to_owned();
     }
-    let may_ask = |rule: &Rule| {
-        has(&rule.actions) && names(&rule.eligible) && rule.condition == Condition::Always
-    };
-    if world.rules.iter().any(may_ask) {
-        "ask"
-    } else {
-        "deny"
-    }
-    .to_owned()
+    let may_ask = |rule: &Rule| has(&rule.actions) && names(&rule.eligible) && rule.condition == Condition::Always;
+    if world.rules.iter().any(may_ask) { "ask" } else { "deny" }.to_owned()
 }
 
 fn word(decision: &Decision<'_>) -> String {
@@ -191,14 +147,9 @@ fn user() -> impl Strategy<Value = (&'static str, &'static str)> {
 
 fn subject() -> impl Strategy<Value = Subject> {
     prop_oneof![
-        user().prop_map(|(issuer, subject)| Subject::User(User {
-            issuer: issuer.into(),
-            subject: subject.into()
-        })),
-        (select(&ISSUERS[..]), select(&GROUPS[..])).prop_map(|(issuer, name)| Subject::Group {
-            issuer: issuer.into(),
-            name: name.into()
-        }),
+        user().prop_map(|(issuer, subject)| Subject::User(User { issuer: issuer.into(), subject: subject.into() })),
+        (select(&ISSUERS[..]), select(&GROUPS[..]))
+            .prop_map(|(issuer, name)| Subject::Group { issuer: issuer.into(), name: name.into() }),
         select(&WORKLOADS[..]).prop_map(|id| Subject::Workload(id.parse().unwrap())),
     ]
 }
@@ -208,10 +159,7 @@ fn subjects() -> impl Strategy<Value = Vec<Subject>> {
 }
 
 fn actions() -> impl Strategy<Value = Vec<Box<str>>> {
-    subsequence(
-        ACTIONS.map(|action| Box::<str>::from(action.0)).to_vec(),
-        1..3,
-    )
+    subsequence(ACTIONS.map(|action| Box::<str>::from(action.0)).to_vec(), 1..3)
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -247,10 +195,7 @@ fn rule() -> impl Strategy<Value = Rule> {
 }
 
 fn holder() -> impl Strategy<Value = GrantHolder> {
-    let user = user().prop_map(|(issuer, subject)| User {
-        issuer: issuer.into(),
-        subject: subject.into(),
-    });
+    let user = user().prop_map(|(issuer, subject)| User { issuer: issuer.into(), subject: subject.into() });
     let workload = select(&WORKLOADS[..]).prop_map(|id| id.parse().unwrap());
     (user, workload, 0..3).prop_map(|(user, workload, kind)| match kind {
         0 => GrantHolder::User(user),
@@ -260,15 +205,8 @@ fn holder() -> impl Strategy<Value = GrantHolder> {
 }
 
 fn grant() -> impl Strategy<Value = Grant> {
-    (
-        any::<[u8; 10]>(),
-        holder(),
-        select(&ACTIONS[..]),
-        select(&RESOURCES[..]),
-        moment(),
-        1_u64..12,
-    )
-        .prop_map(|(id, holder, action, resource, starts_at, length)| Grant {
+    (any::<[u8; 10]>(), holder(), select(&ACTIONS[..]), select(&RESOURCES[..]), moment(), 1_u64..12).prop_map(
+        |(id, holder, action, resource, starts_at, length)| Grant {
             id: GrantId::new(0, id),
             request: RequestId::new(0, [0; 10]),
             holder,
@@ -279,17 +217,14 @@ fn grant() -> impl Strategy<Value = Grant> {
             starts_at,
             expires_at: starts_at.plus(Span::from_millis(length)),
             condition: Condition::Always,
-        })
+        },
+    )
 }
 
 fn lock() -> impl Strategy<Value = Lock> {
-    let target = (
-        prop::option::of(subject()),
-        prop::option::of(Just("svc")),
-        prop::option::of(select(&ACTIONS[..])),
-    );
-    (any::<[u8; 10]>(), target, prop::option::of(moment())).prop_map(
-        |(id, (subject, service, action), expires_at)| Lock {
+    let target = (prop::option::of(subject()), prop::option::of(Just("svc")), prop::option::of(select(&ACTIONS[..])));
+    (any::<[u8; 10]>(), target, prop::option::of(moment())).prop_map(|(id, (subject, service, action), expires_at)| {
+        Lock {
             id: LockId::new(0, id),
             target: LockTarget {
                 subject,
@@ -298,8 +233,8 @@ fn lock() -> impl Strategy<Value = Lock> {
             },
             reason: "r".into(),
             expires_at,
-        },
-    )
+        }
+    })
 }
 
 fn world() -> impl Strategy<Value = World> {
@@ -320,34 +255,19 @@ fn world() -> impl Strategy<Value = World> {
 }
 
 fn caller() -> impl Strategy<Value = Caller> {
-    (
-        prop::option::weighted(0.9, user()),
-        subsequence(GROUPS.to_vec(), 0..3),
-        prop::option::of(select(&WORKLOADS[..])),
-    )
-        .prop_map(|(user, groups, workload)| Caller {
-            user,
-            groups,
-            workload,
-        })
+    (prop::option::weighted(0.9, user()), subsequence(GROUPS.to_vec(), 0..3), prop::option::of(select(&WORKLOADS[..])))
+        .prop_map(|(user, groups, workload)| Caller { user, groups, workload })
 }
 
 fn now() -> impl Strategy<Value = Now> {
     (0_i64..12, 0_u64..3).prop_map(|(at, spread)| {
         let earliest = Timestamp::from_millis(at);
-        Now {
-            earliest,
-            latest: earliest.plus(Span::from_millis(spread)),
-        }
+        Now { earliest, latest: earliest.plus(Span::from_millis(spread)) }
     })
 }
 
 fn decided(world: &World, call: (&str, &str), caller: &Caller, now: Now) -> String {
-    let principal = Principal {
-        user: caller.user,
-        groups: &caller.groups,
-        workload: caller.workload,
-    };
+    let principal = Principal { user: caller.user, groups: &caller.groups, workload: caller.workload };
     let table = world.table();
     let found = Call::new("svc", call.0.as_bytes(), call.1.as_bytes(), principal).unwrap();
     word(&decide(&table, &found, now))

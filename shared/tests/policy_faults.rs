@@ -4,18 +4,11 @@ use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
 
 /// All faults of a policy, or `fine`.
 fn faults(text: &str) -> String {
-    let files = [PolicyFile {
-        name: "p.yaml".to_owned(),
-        text: text.to_owned(),
-    }];
+    let files = [PolicyFile { name: "p.yaml".to_owned(), text: text.to_owned() }];
     let result = parse(&files).and_then(|documents| compile(&documents));
     match result {
         Ok(_) => "fine".to_owned(),
-        Err(faults) => faults
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("\n"),
+        Err(faults) => faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
     }
 }
 
@@ -24,12 +17,7 @@ const GOOD: &str = include_str!("../policies/payments/policy.yaml");
 /// The example policy with one line changed.
 fn changed(from: &str, to: &str) -> String {
     assert!(GOOD.contains(from), "{from}");
-    format!(
-        "# {} -> {}\n{}",
-        from.escape_debug(),
-        to.escape_debug(),
-        faults(&GOOD.replacen(from, to, 1))
-    )
+    format!("# {} -> {}\n{}", from.escape_debug(), to.escape_debug(), faults(&GOOD.replacen(from, to, 1)))
 }
 
 #[test]
@@ -45,17 +33,11 @@ fn unknown_fields_and_kinds() {
         changed("kind: Rule", "kind: Role"),
         changed("kind: Rule", "kind: Rulez"),
         changed("kind: Service", "kind: service"),
-        changed(
-            "apiVersion: grantmesh.dev/v1",
-            "apiVersion: grantmesh.dev/v2",
-        ),
+        changed("apiVersion: grantmesh.dev/v1", "apiVersion: grantmesh.dev/v2"),
         changed("unmatched: deny", "unmatched: maybe"),
         changed("criticality: critical", "criticality: crit"),
         changed("approvals: 1", "approvals: one"),
-        changed(
-            "  service: payments\n  actions: [refund.create]",
-            "  actions: [refund.create]",
-        ),
+        changed("  service: payments\n  actions: [refund.create]", "  actions: [refund.create]"),
     ];
     insta::assert_snapshot!(report.join("\n\n"));
 }
@@ -63,20 +45,11 @@ fn unknown_fields_and_kinds() {
 #[test]
 fn references_that_lead_nowhere() {
     let report = [
-        changed(
-            "actions: [account.read, refund.list]",
-            "actions: [account.read, refund.lst]",
-        ),
-        changed(
-            "  service: payments\n  actions: [refund.create]",
-            "  service: payment\n  actions: [refund.create]",
-        ),
+        changed("actions: [account.read, refund.list]", "actions: [account.read, refund.lst]"),
+        changed("  service: payments\n  actions: [refund.create]", "  service: payment\n  actions: [refund.create]"),
         changed("role: payments-reader", "role: payments-writer"),
         changed("eligible: [\"group:support\"]", "eligible: [support]"),
-        changed(
-            "eligible: [\"group:support\"]",
-            "eligible: [\"workload:payments\"]",
-        ),
+        changed("eligible: [\"group:support\"]", "eligible: [\"workload:payments\"]"),
         changed(
             "kind: Defaults\nmetadata: { name: defaults }\nspec:\n  # Whose users and groups `user:` and `group:` name: the `iss` of your tokens.\n  issuer: https://dev-issuer.grantmesh.invalid",
             "kind: Role\nmetadata: { name: empty }\nspec: { permissions: [] }",
@@ -88,12 +61,8 @@ fn references_that_lead_nowhere() {
 #[test]
 fn paths_that_overlap_or_cannot_be() {
     let second = "\n    - name: refund.again\n      method: POST\n      path: ";
-    let with = |path: &str| {
-        changed(
-            "\n    - name: refund.create\n",
-            &format!("{second}{path}\n    - name: refund.create\n"),
-        )
-    };
+    let with =
+        |path: &str| changed("\n    - name: refund.create\n", &format!("{second}{path}\n    - name: refund.create\n"));
     let report = [
         with("/v1/accounts/{other}/refunds"),
         with("/v1/accounts/me/{what}"),
@@ -114,10 +83,7 @@ fn rules_that_nobody_could_fulfil() {
         changed("maxDuration: 1h", "maxDuration: 90d"),
         changed("defaultDuration: 15m", "defaultDuration: 2h"),
         changed("approvals: 1", "approvals: 0"),
-        changed(
-            "reviewers: [\"group:payments-leads\"]\n  approvals: 1",
-            "reviewers: [\"user:lea\"]\n  approvals: 2",
-        ),
+        changed("reviewers: [\"group:payments-leads\"]\n  approvals: 1", "reviewers: [\"user:lea\"]\n  approvals: 2"),
         changed("reviewers: [\"group:payments-leads\"]", "reviewers: []"),
     ];
     insta::assert_snapshot!(report.join("\n\n"));

@@ -7,22 +7,17 @@ use grantmesh_shared::wire::problem::{Challenge, Problem, ProblemReason};
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record, RecordsRequest};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::{
-    Applied, Change, Freshness, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position,
-    SyncAnswer, SyncRequest, VmIdentity,
+    Applied, Change, Freshness, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position, SyncAnswer, SyncRequest,
+    VmIdentity,
 };
-use grantmesh_shared::wire::table::{
-    Body, GrantItem, HolderItem, Item, LockItem, SubjectItem, UserItem,
-};
+use grantmesh_shared::wire::table::{Body, GrantItem, HolderItem, Item, LockItem, SubjectItem, UserItem};
 use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
 use serde::{Serialize, de::DeserializeOwned};
 
 const ISSUER: &str = "https://id.example";
 const AT: Timestamp = Timestamp::from_millis(1_772_366_400_000);
 const NONCE: &str = "000102030405060708090a0b0c0d0e0f";
-const POSITION: Position = Position {
-    epoch: 1_772_366_400_000,
-    revision: 17,
-};
+const POSITION: Position = Position { epoch: 1_772_366_400_000, revision: 17 };
 
 /// The JSON of a value, after checking that it reads back to the same JSON and that an unknown field is refused.
 fn golden<Value: Serialize + DeserializeOwned>(value: &Value) -> String {
@@ -34,13 +29,8 @@ fn golden<Value: Serialize + DeserializeOwned>(value: &Value) -> String {
 
 fn refuses_unknown_fields<Value: Serialize + DeserializeOwned>(value: &Value) {
     let mut json = serde_json::to_value(value).unwrap();
-    json.as_object_mut()
-        .unwrap()
-        .insert("surprise".to_owned(), true.into());
-    assert!(
-        serde_json::from_str::<Value>(&json.to_string()).is_err(),
-        "{json}"
-    );
+    json.as_object_mut().unwrap().insert("surprise".to_owned(), true.into());
+    assert!(serde_json::from_str::<Value>(&json.to_string()).is_err(), "{json}");
 }
 
 fn filter() -> VmIdentity {
@@ -52,17 +42,11 @@ fn filter() -> VmIdentity {
 }
 
 fn grant() -> Item {
-    let user = UserItem {
-        issuer: ISSUER.to_owned(),
-        subject: "alice".to_owned(),
-    };
+    let user = UserItem { issuer: ISSUER.to_owned(), subject: "alice".to_owned() };
     Body::Grant(GrantItem {
         id: "grant_00000000000000000000000002".parse().unwrap(),
         request: "req_00000000000000000000000003".parse().unwrap(),
-        holder: HolderItem {
-            user: Some(user),
-            workload: None,
-        },
+        holder: HolderItem { user: Some(user), workload: None },
         service: "payments".to_owned(),
         action: "refund.create".to_owned(),
         resource: "account/acc-42".to_owned(),
@@ -90,81 +74,41 @@ fn answer(change: Change) -> SyncAnswer {
 #[test]
 fn items() {
     let text = include_str!("../policies/payments/policy.yaml").to_owned();
-    let policy = compile(
-        &parse(&[PolicyFile {
-            name: "policy.yaml".to_owned(),
-            text,
-        }])
-        .unwrap(),
-    )
-    .unwrap();
+    let policy = compile(&parse(&[PolicyFile { name: "policy.yaml".to_owned(), text }]).unwrap()).unwrap();
     let service = Body::Service(policy.services.into_iter().next().unwrap());
     let lock = Body::Lock(LockItem {
         id: "lock_00000000000000000000000004".parse().unwrap(),
-        subject: Some(SubjectItem::Group {
-            issuer: ISSUER.to_owned(),
-            name: "contractors".to_owned(),
-        }),
+        subject: Some(SubjectItem::Group { issuer: ISSUER.to_owned(), name: "contractors".to_owned() }),
         service: Some("payments".to_owned()),
         action: None,
         reason: "audit in progress".to_owned(),
         expires_at: Some(AT),
     });
     insta::assert_snapshot!([golden(&service), golden(&grant()), golden(&lock)].join("\n"));
-    for item in [
-        service.into_item().unwrap(),
-        grant(),
-        lock.into_item().unwrap(),
-    ] {
+    for item in [service.into_item().unwrap(), grant(), lock.into_item().unwrap()] {
         item.parse().unwrap();
-        let other_key = Item {
-            key: format!("{}x", item.key),
-            ..item.clone()
-        };
-        assert!(
-            other_key.parse().is_err(),
-            "an item under another key must be refused"
-        );
+        let other_key = Item { key: format!("{}x", item.key), ..item.clone() };
+        assert!(other_key.parse().is_err(), "an item under another key must be refused");
         assert_ne!(other_key.hash(), item.hash());
         refuses_unknown_fields(&item);
     }
-    let more = grant()
-        .body
-        .get()
-        .replace("\"rule\"", "\"uses\":1,\"rule\"");
-    let newer = Item {
-        key: grant().key,
-        body: serde_json::value::RawValue::from_string(more).unwrap(),
-    };
-    assert!(
-        newer.parse().is_err(),
-        "a grant with a limit that this build does not know must be refused"
-    );
+    let more = grant().body.get().replace("\"rule\"", "\"uses\":1,\"rule\"");
+    let newer = Item { key: grant().key, body: serde_json::value::RawValue::from_string(more).unwrap() };
+    assert!(newer.parse().is_err(), "a grant with a limit that this build does not know must be refused");
 }
 
 #[test]
 fn sync() {
-    let applied = Applied {
-        position: POSITION,
-        table_hash: TableHash::default(),
-    };
+    let applied = Applied { position: POSITION, table_hash: TableHash::default() };
     let question = SyncRequest {
         v: PROTOCOL_VERSION,
         filter: filter(),
         nonce: NONCE.to_owned(),
         applied: Some(applied),
-        page: Some(PageRequest {
-            position: POSITION,
-            index: 1,
-        }),
+        page: Some(PageRequest { position: POSITION, index: 1 }),
         wait_ms: 25_000,
     };
-    let heartbeat = HeartbeatRequest {
-        v: PROTOCOL_VERSION,
-        filter: filter(),
-        nonce: NONCE.to_owned(),
-        applied: None,
-    };
+    let heartbeat = HeartbeatRequest { v: PROTOCOL_VERSION, filter: filter(), nonce: NONCE.to_owned(), applied: None };
     let heartbeat_answer = HeartbeatAnswer {
         v: PROTOCOL_VERSION,
         kind: Default::default(),
@@ -175,22 +119,11 @@ fn sync() {
     };
     let answers = [
         Change::Unchanged,
-        Change::Delta {
-            puts: vec![grant()],
-            removes: vec!["lock/lock_00000000000000000000000004".to_owned()],
-        },
-        Change::Snapshot {
-            index: 0,
-            last: false,
-            puts: vec![grant()],
-        },
+        Change::Delta { puts: vec![grant()], removes: vec!["lock/lock_00000000000000000000000004".to_owned()] },
+        Change::Snapshot { index: 0, last: false, puts: vec![grant()] },
     ]
     .map(answer);
-    let mut texts = vec![
-        golden(&question),
-        golden(&heartbeat),
-        golden(&heartbeat_answer),
-    ];
+    let mut texts = vec![golden(&question), golden(&heartbeat), golden(&heartbeat_answer)];
     texts.extend(answers.iter().map(golden));
     insta::assert_snapshot!(texts.join("\n"));
     refuses_unknown_fields(&question);
@@ -218,18 +151,8 @@ fn records() {
         request_id: Some("9b2f".to_owned()),
         position: Some(POSITION),
     };
-    let record = Record {
-        seq: 0,
-        prev: Sha256Hash::default(),
-        at: AT,
-        event: Event::Decision(Box::new(decision)),
-    };
-    let gap = Record {
-        seq: 1,
-        prev: Sha256Hash([7; 32]),
-        at: AT,
-        event: Event::Gap { dropped: 3 },
-    };
+    let record = Record { seq: 0, prev: Sha256Hash::default(), at: AT, event: Event::Decision(Box::new(decision)) };
+    let gap = Record { seq: 1, prev: Sha256Hash([7; 32]), at: AT, event: Event::Gap { dropped: 3 } };
     let raw = [&record, &gap].map(|record| serde_json::value::to_raw_value(record).unwrap());
     let batch = RecordsRequest {
         v: PROTOCOL_VERSION,
@@ -244,12 +167,11 @@ fn records() {
 
 #[test]
 fn problem() {
-    let mut problem = Problem::new(403, "grant_required", "a grant is required")
-        .detail("no role gives you `refund.create`");
-    problem.reasons.push(ProblemReason {
-        code: "no_role".to_owned(),
-        detail: "no role gives you `refund.create`".to_owned(),
-    });
+    let mut problem =
+        Problem::new(403, "grant_required", "a grant is required").detail("no role gives you `refund.create`");
+    problem
+        .reasons
+        .push(ProblemReason { code: "no_role".to_owned(), detail: "no role gives you `refund.create`".to_owned() });
     problem.challenge = Some(Challenge {
         decision: "ask".to_owned(),
         decision_id: "dec_00000000000000000000000005".to_owned(),
@@ -259,11 +181,5 @@ fn problem() {
         rules: vec!["refund-by-support".to_owned()],
         request_url: Some("https://grantmesh.example/v1/requests/new?service=payments".to_owned()),
     });
-    insta::assert_snapshot!(
-        [
-            golden(&problem),
-            golden(&Problem::new(404, "not_found", "not found"))
-        ]
-        .join("\n")
-    );
+    insta::assert_snapshot!([golden(&problem), golden(&Problem::new(404, "not_found", "not found"))].join("\n"));
 }

@@ -53,7 +53,11 @@ fn a_call_is_decided_without_a_word_to_the_control_plane() {
             let reply = caller.send(Method::POST, "/v1/accounts/acc-43/refunds", None).await?;
             assert_eq!(reply.status, 403, "round {round}: {}", reply.text());
         }
-        assert!(frozen.elapsed() < Duration::from_millis(2_400), "this machine is too slow to say: {:?}", frozen.elapsed());
+        assert!(
+            frozen.elapsed() < Duration::from_millis(2_400),
+            "this machine is too slow to say: {:?}",
+            frozen.elapsed()
+        );
         mesh.control_plane.thaw()
     });
 }

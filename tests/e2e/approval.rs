@@ -5,8 +5,16 @@ use grantmesh_tests::{ALICE, BOB, Database, LEA, MALLORY, Mesh, OLAF, Setup, pla
 use serde_json::json;
 
 const ASK: [&str; 10] = [
-    "request", "--service", "payments", "--action", "refund.create", "--resource", "account/acc-42", "--justification",
-    "the customer was charged twice", "--json",
+    "request",
+    "--service",
+    "payments",
+    "--action",
+    "refund.create",
+    "--resource",
+    "account/acc-42",
+    "--justification",
+    "the customer was charged twice",
+    "--json",
 ];
 
 #[test]
@@ -71,7 +79,10 @@ fn a_request_may_be_denied_or_withdrawn_and_is_never_reopened() {
         for (id, state) in [(denied, "denied"), (withdrawn, "withdrawn")] {
             let api = grantmesh.api(&LEA).await?;
             let reviews = format!("/v1/requests/{id}/reviews");
-            assert_eq!(api.post(&reviews, &json!({ "verdict": "approve", "reason": "late" })).await?.problem(409)?, "already_decided");
+            assert_eq!(
+                api.post(&reviews, &json!({ "verdict": "approve", "reason": "late" })).await?.problem(409)?,
+                "already_decided"
+            );
             assert_eq!(api.get(&format!("/v1/requests/{id}")).await?.expect(200)?["state"], state);
         }
         assert_eq!(grantmesh.api(&ALICE).await?.get("/v1/grants").await?.expect(200)?["items"], json!([]));
@@ -102,7 +113,10 @@ fn what_breaks_a_rule_is_refused_with_the_rule() {
         for body in [with("duration", "soon"), with("hurry", "yes")] {
             alice.post("/v1/requests", &body).await?.problem(400)?;
         }
-        assert_eq!(mesh.control_plane.api(&MALLORY).await?.post("/v1/requests", &good).await?.problem(422)?, "not_eligible");
+        assert_eq!(
+            mesh.control_plane.api(&MALLORY).await?.post("/v1/requests", &good).await?.problem(422)?,
+            "not_eligible"
+        );
         assert_eq!(alice.get("/v1/requests").await?.expect(200)?["items"], json!([]), "nothing was filed");
 
         // The policy is the operator's, and a broken one changes nothing.
@@ -113,7 +127,10 @@ fn what_breaks_a_rule_is_refused_with_the_rule() {
         std::fs::write(&file, broken)?;
         let refused = mesh.control_plane.cli(&OLAF, &["policy", "apply", &file.display().to_string()]).await?;
         assert_eq!(refused.code, 1, "{refused:?}");
-        assert!(refused.err.contains("broken.yaml:") && refused.err.contains("refund.list"), "file, line and what was meant: {refused:?}");
+        assert!(
+            refused.err.contains("broken.yaml:") && refused.err.contains("refund.list"),
+            "file, line and what was meant: {refused:?}"
+        );
         assert_ne!(mesh.control_plane.cli(&ALICE, &["policy", "apply", grantmesh_tests::PAYMENTS]).await?.code, 0);
         assert_eq!(api.get("/v1/policy").await?.expect(200)?["id"], before["id"]);
         Ok(())
@@ -132,7 +149,8 @@ fn an_answer_that_was_lost_is_given_again() {
         let mut ids = Vec::new();
         for _ in 0..2 {
             let url = format!("{}/v1/requests", mesh.control_plane.url());
-            let sent = client.post(url).bearer_auth(&token).header("idempotency-key", "once").json(&body).send().await?;
+            let sent =
+                client.post(url).bearer_auth(&token).header("idempotency-key", "once").json(&body).send().await?;
             assert!(sent.status().is_success(), "{}", sent.status());
             let request: serde_json::Value = serde_json::from_slice(&sent.bytes().await?)?;
             assert_eq!(request["resource"], "account/acc-42");

@@ -31,7 +31,8 @@ async fn linked(mesh: &mut Mesh) -> Result<()> {
     let [asked, denied, refused] = decisions;
     let log = until("every decision has been recorded", PATIENCE, async || {
         let log = entries(&api).await?;
-        let refusals = [&asked, &denied, &refused].into_iter().flatten().all(|id| find(&log, "decision", "decision", id).is_ok());
+        let refusals =
+            [&asked, &denied, &refused].into_iter().flatten().all(|id| find(&log, "decision", "decision", id).is_ok());
         let admissions = log.iter().filter(|entry| entry["data"]["record"]["event"]["decision"] == "allow").count();
         Ok((refusals && admissions >= admitted).then_some(log))
     })
@@ -55,7 +56,10 @@ async fn linked(mesh: &mut Mesh) -> Result<()> {
     let order: Vec<_> = [policy, filed, reviewed, issued, revoked].iter().map(|entry| entry["seq"].as_u64()).collect();
     assert!(order.is_sorted(), "{order:?}");
 
-    let mut allowed = log.iter().filter(|entry| entry["kind"] == "decision" && entry["data"]["record"]["event"]["decision"] == "allow").peekable();
+    let mut allowed = log
+        .iter()
+        .filter(|entry| entry["kind"] == "decision" && entry["data"]["record"]["event"]["decision"] == "allow")
+        .peekable();
     assert!(allowed.peek().is_some());
     for entry in allowed {
         assert_eq!(text(entry, "/ids/grant")?, grant_id, "{entry}");
@@ -65,7 +69,10 @@ async fn linked(mesh: &mut Mesh) -> Result<()> {
     }
     for (id, word, subject) in [(asked?, "ask", "alice"), (denied?, "deny", "mallory"), (refused?, "ask", "alice")] {
         let entry = find(&log, "decision", "decision", &id)?;
-        assert_eq!((text(entry, "/data/record/event/decision")?, text(entry, "/data/record/event/subject")?), (word, subject));
+        assert_eq!(
+            (text(entry, "/data/record/event/decision")?, text(entry, "/data/record/event/subject")?),
+            (word, subject)
+        );
     }
     assert!(!log.iter().any(|entry| entry["kind"] == "decisions.lost"), "nothing was dropped");
 
@@ -100,7 +107,8 @@ async fn tampered(mesh: &mut Mesh) -> Result<()> {
     // Somebody with the database in hands changes which account it was for, in place, and nothing else.
     let changed = if let Some(path) = database.strip_prefix("sqlite:") {
         let mut connection = SqliteConnection::connect(&format!("sqlite:{path}")).await?;
-        let sql = "UPDATE log_entries SET entry = CAST(replace(CAST(entry AS TEXT), 'acc-', 'acc+') AS BLOB) WHERE seq = $1";
+        let sql =
+            "UPDATE log_entries SET entry = CAST(replace(CAST(entry AS TEXT), 'acc-', 'acc+') AS BLOB) WHERE seq = $1";
         sqlx::query(sql).bind(seq).execute(&mut connection).await?.rows_affected()
     } else {
         let mut connection = PgConnection::connect(&database).await?;
@@ -108,14 +116,20 @@ async fn tampered(mesh: &mut Mesh) -> Result<()> {
         sqlx::query(sql).bind(seq).execute(&mut connection).await?.rows_affected()
     };
     assert_eq!(changed, 1);
-    assert!(entries(&api).await?.iter().any(|entry| entry.to_string().contains("acc+")), "the entry really reads otherwise now");
+    assert!(
+        entries(&api).await?.iter().any(|entry| entry.to_string().contains("acc+")),
+        "the entry really reads otherwise now"
+    );
 
     let offline = mesh.control_plane.bare(&verify).await?;
     let online = mesh.control_plane.cli(&OLAF, &["audit", "verify"]).await?;
     for found in [offline, online] {
         assert_eq!(found.code, 1, "{found:?}");
         let told = format!("{}{}", found.out, found.err);
-        assert!(told.contains(&format!("entry {seq}")) || told.contains(&format!("entry `{seq}`")), "it names entry {seq}: {told}");
+        assert!(
+            told.contains(&format!("entry {seq}")) || told.contains(&format!("entry `{seq}`")),
+            "it names entry {seq}: {told}"
+        );
     }
     Ok(())
 }

@@ -65,7 +65,11 @@ fn who_has_no_token_or_a_bad_one_is_refused() {
         let (head, signature) = alice.rsplit_once('.').unwrap_or_default();
         let forged: String = signature.chars().rev().collect();
         let wrong_audience = mesh.control_plane.token_with(&ALICE, &["--audience", "somebody-else"]).await?;
-        let bad = [("no token", None), ("forged", Some(format!("{head}.{forged}"))), ("wrong audience", Some(wrong_audience))];
+        let bad = [
+            ("no token", None),
+            ("forged", Some(format!("{head}.{forged}"))),
+            ("wrong audience", Some(wrong_audience)),
+        ];
         for (what, token) in bad {
             let caller = Api::new(&mesh.envoy()?.url(), token.clone())?;
             let reply = caller.get("/v1/accounts/acc-42").await?;

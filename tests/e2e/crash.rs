@@ -31,11 +31,21 @@ async fn nothing_is_lost(mesh: &mut Mesh) -> Result<()> {
     for round in 0..KILLS {
         let (alice, lea) = (mesh.control_plane.api(&ALICE).await?, mesh.control_plane.api(&LEA).await?);
         let writers: Vec<_> = (0..WRITERS)
-            .map(|writer| tokio::spawn(write_until_it_breaks(alice.clone(), lea.clone(), round * WRITERS + writer, Arc::clone(&acknowledged))))
+            .map(|writer| {
+                tokio::spawn(write_until_it_breaks(
+                    alice.clone(),
+                    lea.clone(),
+                    round * WRITERS + writer,
+                    Arc::clone(&acknowledged),
+                ))
+            })
             .collect();
         // With four writers at work, any number of acknowledged writes is a moment within another one.
         let enough = count() + 3 + usize::try_from(RandomState::new().hash_one(round) % 20)?;
-        until_every(Duration::from_millis(1), "writes are acknowledged", PATIENCE, async || Ok((count() >= enough).then_some(()))).await?;
+        until_every(Duration::from_millis(1), "writes are acknowledged", PATIENCE, async || {
+            Ok((count() >= enough).then_some(()))
+        })
+        .await?;
         mesh.control_plane.kill();
         for writer in writers {
             writer.await?.context("a write was refused")?;
@@ -46,7 +56,10 @@ async fn nothing_is_lost(mesh: &mut Mesh) -> Result<()> {
     let api = mesh.control_plane.api(&LEA).await?;
     let told = acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone();
     println!("{} acknowledged writes over {KILLS} kills", told.len());
-    assert!(told.values().any(|state| *state == "revoked") && told.values().any(|state| *state == "pending"), "{told:?}");
+    assert!(
+        told.values().any(|state| *state == "revoked") && told.values().any(|state| *state == "pending"),
+        "{told:?}"
+    );
     for (path, state) in told {
         let found = api.get(&path).await?.expect(200)?;
         // A write that was cut off may have been kept: a state may be further than what was acknowledged, never behind.

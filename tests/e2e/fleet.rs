@@ -26,7 +26,8 @@ async fn follows(mesh: &mut Mesh) -> Result<()> {
     arrives("a grant", &fleet, |filter| filter.decide(&ALICE, "POST", REFUND) == 200).await?;
     assert!(fleet.all_answer(&BOB, "POST", REFUND, 403));
 
-    let narrower = std::fs::read_to_string(PAYMENTS)?.replace("actions: [account.read, refund.list]", "actions: [account.read]");
+    let narrower =
+        std::fs::read_to_string(PAYMENTS)?.replace("actions: [account.read, refund.list]", "actions: [account.read]");
     let file = mesh.folder().join("policy.yaml");
     std::fs::write(&file, narrower)?;
     mesh.control_plane.cli(&OLAF, &["policy", "apply", &file.display().to_string()]).await?.success()?;
@@ -53,10 +54,14 @@ async fn follows(mesh: &mut Mesh) -> Result<()> {
     let untold: Vec<_> = states(&answer)?.into_iter().filter(|(_, state)| state != "acknowledged").collect();
     assert_eq!(untold, [(lost.vm(), "pending".to_owned())]);
     // It cannot know, but soon it refuses whatever is critical, because it knows that it cannot know.
-    until("the lost one refuses", PATIENCE, async || Ok((lost.decide(&ALICE, "POST", REFUND) == 403).then_some(()))).await?;
+    until("the lost one refuses", PATIENCE, async || Ok((lost.decide(&ALICE, "POST", REFUND) == 403).then_some(())))
+        .await?;
 
     lost.connect();
-    arrives("the state after the wire is whole again", &fleet, |filter| filter.position() == fleet.filters().last().and_then(|last| last.position())).await
+    arrives("the state after the wire is whole again", &fleet, |filter| {
+        filter.position() == fleet.filters().last().and_then(|last| last.position())
+    })
+    .await
 }
 
 /// Waits until something is true of every filter, and tells how long that took.

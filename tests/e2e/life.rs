@@ -17,11 +17,13 @@ async fn life(mesh: &mut Mesh) -> Result<()> {
     let refusal = mesh.refund("acc-42").await?;
     refusal.problem(403)?;
     let challenge = refusal.json()?;
-    let ask = ["request", "--from-url", text(&challenge, "/request_url")?, "--justification", "charged twice", "--json"];
+    let ask =
+        ["request", "--from-url", text(&challenge, "/request_url")?, "--justification", "charged twice", "--json"];
     let request = mesh.control_plane.cli(&ALICE, &ask).await?.json()?;
     let id = text(&request, "/id")?;
     assert_eq!(mesh.control_plane.cli(&ALICE, &["approve", id]).await?.code, 1);
-    let approved = mesh.control_plane.cli(&LEA, &["approve", id, "--reason", "seen the ticket", "--json"]).await?.json()?;
+    let approved =
+        mesh.control_plane.cli(&LEA, &["approve", id, "--reason", "seen the ticket", "--json"]).await?.json()?;
     let grant = text(&approved, "/grant/id")?;
     mesh.until_refund_is("acc-42", 200).await?;
     assert_eq!(mesh.refund("acc-43").await?.status, 403);
@@ -31,7 +33,11 @@ async fn life(mesh: &mut Mesh) -> Result<()> {
     let fleet = mesh.control_plane.cli(&OLAF, &["fleet"]).await?;
     assert!(fleet.success()?.contains("payments-1"), "{fleet:?}");
 
-    let revoked = mesh.control_plane.cli(&LEA, &["revoke", grant, "--reason", "wrong account", "--wait", "--json"]).await?.json()?;
+    let revoked = mesh
+        .control_plane
+        .cli(&LEA, &["revoke", grant, "--reason", "wrong account", "--wait", "--json"])
+        .await?
+        .json()?;
     assert_eq!(revoked.pointer("/arrival/complete"), Some(&true.into()), "{revoked}");
     assert_eq!(mesh.refund("acc-42").await?.status, 403);
 

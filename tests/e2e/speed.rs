@@ -24,11 +24,13 @@ fn an_approval_and_a_revocation_arrive_at_once() {
             let request = mesh.ask(&account, "10m").await?;
             assert_eq!(status(&caller, &path).await?, 403);
 
-            let ((sent, acknowledged, grant), seen) = tokio::try_join!(timed(mesh.approve(&request)), first(&caller, &path, 200))?;
+            let ((sent, acknowledged, grant), seen) =
+                tokio::try_join!(timed(mesh.approve(&request)), first(&caller, &path, 200))?;
             approve.push(seen.saturating_duration_since(sent));
             approved.push(seen.saturating_duration_since(acknowledged));
 
-            let ((sent, acknowledged, _), seen) = tokio::try_join!(timed(mesh.revoke(&grant, None)), first(&caller, &path, 403))?;
+            let ((sent, acknowledged, _), seen) =
+                tokio::try_join!(timed(mesh.revoke(&grant, None)), first(&caller, &path, 403))?;
             revoke.push(seen.saturating_duration_since(sent));
             revoked.push(seen.saturating_duration_since(acknowledged));
         }

@@ -92,7 +92,8 @@ impl Reply {
     /// # Errors
     /// If it is none.
     pub fn json(&self) -> Result<Value> {
-        serde_json::from_slice(&self.body).with_context(|| format!("status {} with no JSON: {}", self.status, self.text()))
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("status {} with no JSON: {}", self.status, self.text()))
     }
 
     /// The body as JSON, if the status is this one.
@@ -110,7 +111,12 @@ impl Reply {
     /// If it is another status, or no `application/problem+json`.
     pub fn problem(&self, status: u16) -> Result<String> {
         let kind = self.headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        ensure!(kind.starts_with("application/problem+json"), "status {} with the content type `{kind}`: {}", self.status, self.text());
+        ensure!(
+            kind.starts_with("application/problem+json"),
+            "status {} with the content type `{kind}`: {}",
+            self.status,
+            self.text()
+        );
         Ok(crate::json::text(&self.expect(status)?, "/code")?.to_owned())
     }
 }

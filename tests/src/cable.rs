@@ -95,7 +95,9 @@ async fn carry(mut near: TcpStream, far: SocketAddr, mut whole: watch::Receiver<
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let count = from_far.read(&mut buffer).await?;
-            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return to_near.shutdown().await };
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return to_near.shutdown().await;
+            };
             counter.count(bytes, &seen);
             to_near.write_all(bytes).await?;
         }
@@ -120,7 +122,10 @@ impl Counter {
         let joined = [&self.tail, bytes].concat();
         for (mark, count) in MARKS.iter().zip(&seen.0) {
             // What lay wholly within the tail was counted with the piece before.
-            let fresh = joined.windows(mark.len()).enumerate().filter(|(at, window)| window == mark && at + mark.len() > self.tail.len());
+            let fresh = joined
+                .windows(mark.len())
+                .enumerate()
+                .filter(|(at, window)| window == mark && at + mark.len() > self.tail.len());
             count.fetch_add(fresh.count() as u64, Ordering::Relaxed);
         }
         self.tail = joined.get(joined.len().saturating_sub(longest - 1)..).unwrap_or_default().to_vec();

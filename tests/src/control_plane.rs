@@ -260,7 +260,8 @@ impl ControlPlane {
 async fn output(command: Command) -> Result<CliOutput> {
     let mut command = tokio::process::Command::from(command);
     let running = command.stdin(std::process::Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(Duration::from_secs(60), running).await.context("a command takes over 60 s")??;
+    let output =
+        tokio::time::timeout(Duration::from_secs(60), running).await.context("a command takes over 60 s")??;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Ok(CliOutput { code: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) })
 }

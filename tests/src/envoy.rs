@@ -80,7 +80,17 @@ impl Envoy {
             std::fs::remove_file(&told)?;
         }
         let mut command = Command::new(&parts.envoy);
-        command.args(["--concurrency", "2", "--use-dynamic-base-id", "--disable-hot-restart", "--log-level", "warning", "--component-log-level", "wasm:info", "-c"]);
+        command.args([
+            "--concurrency",
+            "2",
+            "--use-dynamic-base-id",
+            "--disable-hot-restart",
+            "--log-level",
+            "warning",
+            "--component-log-level",
+            "wasm:info",
+            "-c",
+        ]);
         command.arg(folder.join("envoy.json")).arg("--admin-address-path").arg(&told);
         let mut process = Process::start("Envoy", &mut command, &folder.join("envoy.log"))?;
         let started = async {
@@ -97,7 +107,11 @@ impl Envoy {
                 }
                 let listeners = admin.get("/listeners?format=json").await?.json()?;
                 let address = listeners.pointer("/listener_statuses/0/local_address/socket_address");
-                address.map(|address| Ok(format!("{}:{}", text(address, "/address")?, member(address, "/port_value")?).parse()?)).transpose()
+                address
+                    .map(|address| {
+                        Ok(format!("{}:{}", text(address, "/address")?, member(address, "/port_value")?).parse()?)
+                    })
+                    .transpose()
             })
             .await?;
             anyhow::Ok((admin, address))
@@ -176,11 +190,16 @@ impl Envoy {
         let harmed = |name: &str| name.starts_with("wasm.grantmesh.vm_reload") || name.ends_with(".host_errors");
         let seen: Vec<_> = stats.iter().filter(|(name, value)| harmed(name) && *value > 0).collect();
         ensure!(seen.is_empty(), "Envoy counts lost VMs or refused host calls: {seen:?}");
-        ensure!(stats.iter().any(|(name, _)| name == "wasm.grantmesh.vm_reload"), "Envoy no longer counts reloads: {stats:?}");
+        ensure!(
+            stats.iter().any(|(name, _)| name == "wasm.grantmesh.vm_reload"),
+            "Envoy no longer counts reloads: {stats:?}"
+        );
         let active = stats.iter().find(|(name, _)| name == "wasm.envoy.wasm.runtime.v8.active");
         ensure!(active.is_some_and(|(_, value)| *value >= VMS), "VMs are missing: {stats:?}");
         let log = self.process.log();
-        let crash = |line: &&str| line.contains("panicked") || line.contains("RuntimeError") || line.contains("Function: proxy_");
+        let crash = |line: &&str| {
+            line.contains("panicked") || line.contains("RuntimeError") || line.contains("Function: proxy_")
+        };
         let told: Vec<_> = log.lines().filter(crash).collect();
         ensure!(told.is_empty(), "Envoy logs a lost VM: {told:#?}");
         Ok(())
@@ -222,8 +241,10 @@ fn render(parts: &Parts, folder: &Path, setup: &EnvoySetup) -> Result<(Value, Va
     ] {
         rendered = rendered.replace(&format!("${{{name}}}"), &value);
     }
-    let mut config: Value = serde_saphyr::from_str(&rendered).context("deploy/envoy/envoy.yaml, rendered, is not YAML")?;
-    let manager = config.pointer_mut(HTTP_FILTERS.trim_end_matches("/http_filters")).context("no connection manager")?;
+    let mut config: Value =
+        serde_saphyr::from_str(&rendered).context("deploy/envoy/envoy.yaml, rendered, is not YAML")?;
+    let manager =
+        config.pointer_mut(HTTP_FILTERS.trim_end_matches("/http_filters")).context("no connection manager")?;
     manager["max_request_headers_kb"] = json!(setup.max_request_headers_kb);
     let filters = config.pointer_mut(HTTP_FILTERS).and_then(Value::as_array_mut).context("no HTTP filters")?;
     let entry = filters.iter_mut().find(|entry| entry["name"] == "grantmesh").context("no filter named `grantmesh`")?;

@@ -92,13 +92,17 @@ impl Mesh {
             Ok(()) => Ok(mesh),
             Err(error) => {
                 let envoy = mesh.envoy.as_ref().map(|envoy| envoy.process().log_tail()).unwrap_or_default();
-                Err(error.context(format!("the control plane's log:\n{}\nEnvoy's log:\n{envoy}", mesh.control_plane.log())))
+                Err(error
+                    .context(format!("the control plane's log:\n{}\nEnvoy's log:\n{envoy}", mesh.control_plane.log())))
             }
         }
     }
 
     async fn begin(&mut self) -> Result<()> {
-        self.control_plane.cli(&OLAF, &["policy", "apply", PAYMENTS, "--message", "the first policy"]).await?.success()?;
+        self.control_plane
+            .cli(&OLAF, &["policy", "apply", PAYMENTS, "--message", "the first policy"])
+            .await?
+            .success()?;
         if self.setup.envoy {
             self.start_envoy().await?;
             self.until_all_follow().await?;

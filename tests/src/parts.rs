@@ -36,16 +36,22 @@ impl Parts {
     /// # Errors
     /// If there is none.
     pub fn postgres(&self) -> Result<&PathBuf> {
-        self.postgres.as_ref().context("`GRANTMESH_POSTGRES_BIN` is not set\nrun `cargo dev e2e`, which builds and finds what this needs")
+        self.postgres
+            .as_ref()
+            .context("`GRANTMESH_POSTGRES_BIN` is not set\nrun `cargo dev e2e`, which builds and finds what this needs")
     }
 }
 
 fn part(variable: &str) -> Result<PathBuf> {
-    let path = std::env::var_os(variable)
-        .map(PathBuf::from)
-        .with_context(|| format!("`{variable}` is not set\nrun `cargo dev e2e`, which builds and finds what this needs"))?;
-    path.canonicalize()
-        .with_context(|| format!("`{variable}` names `{}`, which is not there\nrun `cargo dev e2e`, which builds and finds what this needs", path.display()))
+    let path = std::env::var_os(variable).map(PathBuf::from).with_context(|| {
+        format!("`{variable}` is not set\nrun `cargo dev e2e`, which builds and finds what this needs")
+    })?;
+    path.canonicalize().with_context(|| {
+        format!(
+            "`{variable}` names `{}`, which is not there\nrun `cargo dev e2e`, which builds and finds what this needs",
+            path.display()
+        )
+    })
 }
 
 fn installed_postgres() -> Option<PathBuf> {

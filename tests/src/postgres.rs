@@ -44,7 +44,12 @@ impl Postgres {
         let mut initdb = command("initdb");
         initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale", "C", "--no-sync", "-D"]).arg(&data);
         let made = initdb.output().context("initdb")?;
-        ensure!(made.status.success(), "initdb: {}{}", String::from_utf8_lossy(&made.stdout), String::from_utf8_lossy(&made.stderr));
+        ensure!(
+            made.status.success(),
+            "initdb: {}{}",
+            String::from_utf8_lossy(&made.stdout),
+            String::from_utf8_lossy(&made.stderr)
+        );
 
         let mut server = command("postgres");
         server.arg("-D").arg(&data).args(["-c", "listen_addresses=", "-c"]);
@@ -74,7 +79,10 @@ fn unprivileged() -> Result<Option<(u32, u32)>> {
         return Ok(None);
     }
     let users = std::fs::read_to_string(Path::new("/etc/passwd"))?;
-    let nobody = users.lines().find(|line| line.starts_with("nobody:")).context("PostgreSQL refuses root and there is no user `nobody`")?;
+    let nobody = users
+        .lines()
+        .find(|line| line.starts_with("nobody:"))
+        .context("PostgreSQL refuses root and there is no user `nobody`")?;
     let mut numbers = nobody.split(':').skip(2).map(str::parse::<u32>);
     let (Some(Ok(uid)), Some(Ok(gid))) = (numbers.next(), numbers.next()) else {
         anyhow::bail!("the entry of `nobody` in /etc/passwd is not understood");

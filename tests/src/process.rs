@@ -29,7 +29,11 @@ impl Process {
     /// # Errors
     /// If it cannot be started.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(log).with_context(|| format!("the log `{}`", log.display()))?;
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(log)
+            .with_context(|| format!("the log `{}`", log.display()))?;
         let child = without_our_environment(command)
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
@@ -151,7 +155,9 @@ mod tests {
     async fn a_process_ends_with_its_handle_even_if_it_is_frozen() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let process = Process::start("tail", Command::new("sh").args(["-c", "echo begun; exec tail -f /dev/null"]), &log).unwrap();
+        let process =
+            Process::start("tail", Command::new("sh").args(["-c", "echo begun; exec tail -f /dev/null"]), &log)
+                .unwrap();
         until("it writes", PATIENCE, async || Ok(process.log_tail().contains("begun").then_some(()))).await.unwrap();
         let id = i32::try_from(process.id()).ok().and_then(Pid::from_raw).unwrap();
         process.signal(Signal::STOP).unwrap();
@@ -163,7 +169,8 @@ mod tests {
     async fn a_process_that_ended_by_itself_is_told_with_its_log() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
-        let mut process = Process::start("sh", Command::new("sh").args(["-c", "echo no such flag >&2; exit 3"]), &log).unwrap();
+        let mut process =
+            Process::start("sh", Command::new("sh").args(["-c", "echo no such flag >&2; exit 3"]), &log).unwrap();
         let error = until("it ends", PATIENCE, async || Ok(process.alive().err())).await.unwrap();
         assert!(error.to_string().contains("no such flag"), "{error}");
     }

@@ -42,7 +42,10 @@ pub async fn exchange(address: SocketAddr, request: &[u8]) -> Result<RawReply> {
         let (_sent, _read) = tokio::join!(to.write_all(request), from.read_to_end(&mut bytes));
     };
     tokio::time::timeout(Duration::from_secs(10), talk).await.with_context(|| {
-        format!("no answer, and the connection stays open, after {:?}", String::from_utf8_lossy(request.get(..200).unwrap_or(request)))
+        format!(
+            "no answer, and the connection stays open, after {:?}",
+            String::from_utf8_lossy(request.get(..200).unwrap_or(request))
+        )
     })?;
     Ok(RawReply { bytes })
 }

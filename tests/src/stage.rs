@@ -19,7 +19,8 @@ impl Stage {
     /// Standard output.
     #[must_use]
     pub fn new() -> Self {
-        let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let colours =
+            std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self { colours, step: 0 }
     }
 

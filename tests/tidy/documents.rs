@@ -8,15 +8,11 @@ const MAPS: [&str; 2] = ["ARCHITECTURE.md", "README.md"];
 
 fn named_files(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for map in files
-        .iter()
-        .filter(|file| MAPS.contains(&file.path.as_str()))
-    {
+    for map in files.iter().filter(|file| MAPS.contains(&file.path.as_str())) {
         for (number, line) in prose(map) {
             for name in line.split('`').skip(1).step_by(2) {
                 if looks_like_a_path(name, files) && !exists(name, files) {
-                    let what =
-                        format!("`{name}` is not in the repository: name the file as it is now");
+                    let what = format!("`{name}` is not in the repository: name the file as it is now");
                     findings.push(Finding::new(map, number, what));
                 }
             }
@@ -45,15 +41,9 @@ fn looks_like_a_path(name: &str, files: &[File]) -> bool {
         return false;
     }
     let endings = [".rs", ".md", ".toml", ".sql", ".sh", ".yaml", ".yml"];
-    let file = endings
-        .iter()
-        .any(|ending| name.len() > ending.len() && name.ends_with(ending));
+    let file = endings.iter().any(|ending| name.len() > ending.len() && name.ends_with(ending));
     let below_root = name.split_once('/').is_some_and(|(top, _)| {
-        files.iter().any(|file| {
-            file.path
-                .strip_prefix(top)
-                .is_some_and(|rest| rest.starts_with('/'))
-        })
+        files.iter().any(|file| file.path.strip_prefix(top).is_some_and(|rest| rest.starts_with('/')))
     });
     file || below_root
 }
@@ -84,9 +74,8 @@ fn broken_links(files: &[File]) -> Vec<Finding> {
                 let path = target.split(['#', '?']).next().unwrap_or_default();
                 let elsewhere = path.contains(':') || path.is_empty();
                 if !elsewhere && !leads_somewhere(&document.path, path, files) {
-                    let what = format!(
-                        "the link to `{target}` leads nowhere: it is relative to the folder of this document"
-                    );
+                    let what =
+                        format!("the link to `{target}` leads nowhere: it is relative to the folder of this document");
                     findings.push(Finding::new(document, number, what));
                 }
             }
@@ -120,10 +109,7 @@ fn leads_somewhere(document: &str, target: &str, files: &[File]) -> bool {
     }
     let path = parts.join("/");
     let folder = format!("{path}/");
-    path.is_empty()
-        || files
-            .iter()
-            .any(|file| file.path == path || file.path.starts_with(&folder))
+    path.is_empty() || files.iter().any(|file| file.path == path || file.path.starts_with(&folder))
 }
 
 #[test]
@@ -142,26 +128,16 @@ fn planted_names_of_missing_files_are_found() {
                 `filter/src/host.rs` `src/host.rs` `host.rs` `filter/` `filter`\n\
                 `application/problem+json` `/v1/grants` `account/acc-42` `cargo dev test` `target/wasm/x.wasm`\n\
                 ```\n`gone.rs`\n```\n";
-    let planted = [
-        ("ARCHITECTURE.md", text),
-        ("filter/src/host.rs", ""),
-        ("OTHER.md", "`gone.rs`"),
-    ];
+    let planted = [("ARCHITECTURE.md", text), ("filter/src/host.rs", ""), ("OTHER.md", "`gone.rs`")];
     assert_eq!(found(named_files, &planted), ["ARCHITECTURE.md:1"; 3]);
 }
 
 #[test]
 fn planted_broken_links_are_found() {
-    let good = "[a](b.md) [a](b.md#there) [a](../README.md) [a](#here) [a](https://example.com/x) [`a`](b.md) [a](..)\n";
+    let good =
+        "[a](b.md) [a](b.md#there) [a](../README.md) [a](#here) [a](https://example.com/x) [`a`](b.md) [a](..)\n";
     let bad = "[a](gone.md)\n[`a`](../gone.md)\n[a](../../README.md)\n";
     let text = format!("{good}{bad}");
-    let planted = [
-        ("docs/a.md", text.as_str()),
-        ("docs/b.md", ""),
-        ("README.md", ""),
-    ];
-    assert_eq!(
-        found(broken_links, &planted),
-        ["docs/a.md:2", "docs/a.md:3", "docs/a.md:4"]
-    );
+    let planted = [("docs/a.md", text.as_str()), ("docs/b.md", ""), ("README.md", "")];
+    assert_eq!(found(broken_links, &planted), ["docs/a.md:2", "docs/a.md:3", "docs/a.md:4"]);
 }

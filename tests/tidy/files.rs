@@ -12,26 +12,18 @@ pub(crate) struct File {
 
 impl File {
     pub(crate) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     /// The lines with their numbers, from 1.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line))
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
     /// The lines without comments. Good enough for names: what follows `//` in a string is lost as well.
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.lines().map(|(number, line)| {
-            let code = line
-                .find("//")
-                .map_or(line, |at| line.get(..at).unwrap_or(line));
+            let code = line.find("//").map_or(line, |at| line.get(..at).unwrap_or(line));
             (number, code)
         })
     }
@@ -50,9 +42,7 @@ pub(crate) fn has_word(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word).any(|(at, _)| {
         let before = text.get(..at).and_then(|head| head.chars().next_back());
-        let after = text
-            .get(at + word.len()..)
-            .and_then(|tail| tail.chars().next());
+        let after = text.get(at + word.len()..).and_then(|tail| tail.chars().next());
         !before.is_some_and(part) && !after.is_some_and(part)
     })
 }
@@ -61,22 +51,13 @@ pub(crate) fn has_word(text: &str, word: &str) -> bool {
 pub(crate) fn of_the_repository() -> Vec<File> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut git = Command::new("git");
-    git.current_dir(&root).args([
-        "ls-files",
-        "-z",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-    ]);
+    git.current_dir(&root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let listed = git.output().map(|output| output.stdout).unwrap_or_default();
     let list = String::from_utf8_lossy(&listed);
     let mut paths: Vec<&str> = list.split('\0').filter(|path| !path.is_empty()).collect();
     paths.sort_unstable();
     paths.dedup();
-    paths
-        .into_iter()
-        .filter_map(|path| read(&root, path))
-        .collect()
+    paths.into_iter().filter_map(|path| read(&root, path)).collect()
 }
 
 /// Nothing for a file that is deleted and not yet committed, or that is no text.

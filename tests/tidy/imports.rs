@@ -17,11 +17,7 @@ const BORDERS: [Border; 7] = [
     Border {
         inside: "shared/src",
         except: &[],
-        names: &[
-            "grantmesh_filter",
-            "grantmesh_control_plane",
-            "grantmesh_tests",
-        ],
+        names: &["grantmesh_filter", "grantmesh_control_plane", "grantmesh_tests"],
         why: "`shared` imports nothing of ours: pass what it needs as an argument",
     },
     Border {
@@ -82,31 +78,11 @@ const LAYERS: [Layer; 7] = [
         above: &["store", "app", "push", "tasks", "http", "cli"],
         why: DOWNWARDS,
     },
-    Layer {
-        inside: "control-plane/src/store",
-        above: &["app", "push", "tasks", "http", "cli"],
-        why: DOWNWARDS,
-    },
-    Layer {
-        inside: "control-plane/src/app",
-        above: &["push", "tasks", "http", "cli"],
-        why: DOWNWARDS,
-    },
-    Layer {
-        inside: "control-plane/src/push",
-        above: &["http", "cli"],
-        why: DOWNWARDS,
-    },
-    Layer {
-        inside: "control-plane/src/tasks",
-        above: &["http", "cli"],
-        why: DOWNWARDS,
-    },
-    Layer {
-        inside: "control-plane/src/http",
-        above: &["cli"],
-        why: DOWNWARDS,
-    },
+    Layer { inside: "control-plane/src/store", above: &["app", "push", "tasks", "http", "cli"], why: DOWNWARDS },
+    Layer { inside: "control-plane/src/app", above: &["push", "tasks", "http", "cli"], why: DOWNWARDS },
+    Layer { inside: "control-plane/src/push", above: &["http", "cli"], why: DOWNWARDS },
+    Layer { inside: "control-plane/src/tasks", above: &["http", "cli"], why: DOWNWARDS },
+    Layer { inside: "control-plane/src/http", above: &["cli"], why: DOWNWARDS },
 ];
 
 fn borders(files: &[File]) -> Vec<Finding> {
@@ -161,9 +137,7 @@ fn own_modules(file: &File) -> Vec<(usize, String)> {
                 continue;
             };
             let below = code.iter().skip(index + 1).copied();
-            found.extend(names_of_group(
-                std::iter::once((*number, group)).chain(below),
-            ));
+            found.extend(names_of_group(std::iter::once((*number, group)).chain(below)));
         }
     }
     found
@@ -194,9 +168,7 @@ fn names_of_group<'a>(lines: impl Iterator<Item = (usize, &'a str)>) -> Vec<(usi
 }
 
 fn name_at_start(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
 #[test]
@@ -224,11 +196,7 @@ fn planted_border_crossings_are_found() {
         ("control-plane/src/http/grants.rs", "sqlx::query(q)"),
     ];
     for (path, text) in bad {
-        assert_eq!(
-            found(borders, &[(path, text)]),
-            [format!("{path}:1")],
-            "{text}"
-        );
+        assert_eq!(found(borders, &[(path, text)]), [format!("{path}:1")], "{text}");
     }
     let good = [
         ("shared/src/wire.rs", "use serde::Serialize;"),
@@ -246,39 +214,17 @@ fn planted_upward_imports_are_found() {
     let bad = [
         ("shared/src/engine/grant.rs", "use crate::wire::Grant;", 1),
         ("control-plane/src/domain/grant.rs", "use crate::store;", 1),
-        (
-            "control-plane/src/store/grants.rs",
-            "fn f() { crate::app::f() }",
-            1,
-        ),
-        (
-            "control-plane/src/app.rs",
-            "use crate::{\n    domain::{http, X},\n    http::Y,\n};",
-            3,
-        ),
-        (
-            "control-plane/src/push/hub.rs",
-            "use crate::{domain, http};",
-            1,
-        ),
+        ("control-plane/src/store/grants.rs", "fn f() { crate::app::f() }", 1),
+        ("control-plane/src/app.rs", "use crate::{\n    domain::{http, X},\n    http::Y,\n};", 3),
+        ("control-plane/src/push/hub.rs", "use crate::{domain, http};", 1),
     ];
     for (path, text, line) in bad {
-        assert_eq!(
-            found(layers, &[(path, text)]),
-            [format!("{path}:{line}")],
-            "{text}"
-        );
+        assert_eq!(found(layers, &[(path, text)]), [format!("{path}:{line}")], "{text}");
     }
     let good = [
         ("shared/src/wire/grant.rs", "use crate::engine::Grant;"),
-        (
-            "control-plane/src/http/a.rs",
-            "use crate::{app, store::X, push};",
-        ),
-        (
-            "control-plane/src/store/a.rs",
-            "use crate::domain::{http, app};\nuse crate::application;",
-        ),
+        ("control-plane/src/http/a.rs", "use crate::{app, store::X, push};"),
+        ("control-plane/src/store/a.rs", "use crate::domain::{http, app};\nuse crate::application;"),
         ("control-plane/src/lib.rs", "use crate::http;"),
     ];
     assert!(found(layers, &good).is_empty());

@@ -23,11 +23,7 @@ struct Finding {
 
 impl Finding {
     fn new(file: &File, line: usize, what: impl Into<String>) -> Self {
-        Self {
-            path: file.path.clone(),
-            line,
-            what: what.into(),
-        }
+        Self { path: file.path.clone(), line, what: what.into() }
     }
 }
 
@@ -52,12 +48,6 @@ fn hold(rule: impl Fn(&[File]) -> Vec<Finding>) {
 
 /// The lines that a rule finds in planted files, as `path:line`.
 fn found(rule: impl Fn(&[File]) -> Vec<Finding>, planted: &[(&str, &str)]) -> Vec<String> {
-    let files: Vec<File> = planted
-        .iter()
-        .map(|(path, text)| File::new(path, text))
-        .collect();
-    rule(&files)
-        .iter()
-        .map(|finding| format!("{}:{}", finding.path, finding.line))
-        .collect()
+    let files: Vec<File> = planted.iter().map(|(path, text)| File::new(path, text)).collect();
+    rule(&files).iter().map(|finding| format!("{}:{}", finding.path, finding.line)).collect()
 }

@@ -12,9 +12,7 @@ const OWN: &str = "tests/tidy/";
 const PAUSE: &str = "tests/src/wait.rs";
 
 fn too_long(files: &[File]) -> Vec<Finding> {
-    let long = files
-        .iter()
-        .filter(|file| file.is_rust() && file.lines().count() > MOST_LINES);
+    let long = files.iter().filter(|file| file.is_rust() && file.lines().count() > MOST_LINES);
     long.map(|file| {
         let lines = file.lines().count();
         let what = format!("{lines} lines, {MOST_LINES} is the most: find out what it is two of");
@@ -26,27 +24,19 @@ fn too_long(files: &[File]) -> Vec<Finding> {
 fn mod_files(files: &[File]) -> Vec<Finding> {
     let named = |file: &&File| file.path == "mod.rs" || file.path.ends_with("/mod.rs");
     let found = files.iter().filter(named);
-    found
-        .map(|file| Finding::new(file, 1, "name it like its folder: `foo.rs` beside `foo/`"))
-        .collect()
+    found.map(|file| Finding::new(file, 1, "name it like its folder: `foo.rs` beside `foo/`")).collect()
 }
 
 /// What is unfinished, skipped or timed.
 fn unfinished(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let kinds = [
-        ".rs", ".md", ".sh", ".sql", ".toml", ".yaml", ".yml", ".js", ".html", ".css",
-    ];
-    let looked_at = |file: &&File| {
-        kinds.iter().any(|kind| file.path.ends_with(kind)) && !file.path.starts_with(OWN)
-    };
+    let kinds = [".rs", ".md", ".sh", ".sql", ".toml", ".yaml", ".yml", ".js", ".html", ".css"];
+    let looked_at = |file: &&File| kinds.iter().any(|kind| file.path.ends_with(kind)) && !file.path.starts_with(OWN);
     for file in files.iter().filter(looked_at) {
         for (number, line) in file.lines() {
             for word in ["TODO", "FIXME", "XXX"] {
                 if has_word(line, word) {
-                    let what = format!(
-                        "`{word}`: do it now, or say in the documents that it is not there"
-                    );
+                    let what = format!("`{word}`: do it now, or say in the documents that it is not there");
                     findings.push(Finding::new(file, number, what));
                 }
             }
@@ -65,11 +55,7 @@ fn unfinished(files: &[File]) -> Vec<Finding> {
             }
             if sleeps(line) && file.path != PAUSE {
                 let fix = "wait for the condition; what runs on a period uses `interval` or `sleep_until`";
-                findings.push(Finding::new(
-                    file,
-                    number,
-                    format!("`tokio::time::sleep`: {fix}"),
-                ));
+                findings.push(Finding::new(file, number, format!("`tokio::time::sleep`: {fix}")));
             }
         }
     }
@@ -79,58 +65,36 @@ fn unfinished(files: &[File]) -> Vec<Finding> {
 /// `tokio::time::sleep`, called or imported; `sleep_until` is another word.
 fn sleeps(line: &str) -> bool {
     let imported = line.trim_start().starts_with("use tokio::time::") && has_word(line, "sleep");
-    let called = line
-        .split("time::sleep")
-        .skip(1)
-        .any(|rest| !rest.starts_with('_'));
+    let called = line.split("time::sleep").skip(1).any(|rest| !rest.starts_with('_'));
     imported || called
 }
 
 fn heads(files: &[File]) -> Vec<Finding> {
     let root = |file: &&File| {
-        file.path.ends_with("src/lib.rs")
-            || file.path.ends_with("src/main.rs")
-            || file.path.contains("src/bin/")
+        file.path.ends_with("src/lib.rs") || file.path.ends_with("src/main.rs") || file.path.contains("src/bin/")
     };
-    let missing = files
-        .iter()
-        .filter(root)
-        .filter(|file| file.is_rust() && !file.text.starts_with("//!"));
+    let missing = files.iter().filter(root).filter(|file| file.is_rust() && !file.text.starts_with("//!"));
     missing
-        .map(|file| {
-            Finding::new(
-                file,
-                1,
-                "begin with `//!`: what this crate promises, and a drawing where it helps",
-            )
-        })
+        .map(|file| Finding::new(file, 1, "begin with `//!`: what this crate promises, and a drawing where it helps"))
         .collect()
 }
 
 fn banners(files: &[File]) -> Vec<Finding> {
     let source = |file: &&File| {
-        [
-            ".rs", ".sh", ".sql", ".toml", ".yaml", ".js", ".css", ".html",
-        ]
-        .iter()
-        .any(|kind| file.path.ends_with(kind))
+        [".rs", ".sh", ".sql", ".toml", ".yaml", ".js", ".css", ".html"].iter().any(|kind| file.path.ends_with(kind))
             && !file.path.starts_with(OWN)
     };
     let mut findings = Vec::new();
     for file in files.iter().filter(source) {
         let head = file.lines().take(10);
         let banner = head.filter(|(_, line)| {
-            ["SPDX-License-Identifier", "Copyright", "Licensed under"]
-                .iter()
-                .any(|mark| line.contains(mark))
+            ["SPDX-License-Identifier", "Copyright", "Licensed under"].iter().any(|mark| line.contains(mark))
         });
-        findings.extend(banner.map(|(number, _)| {
-            Finding::new(
-                file,
-                number,
-                "remove the licence banner: LICENSE speaks for all files",
-            )
-        }));
+        findings.extend(
+            banner.map(|(number, _)| {
+                Finding::new(file, number, "remove the licence banner: LICENSE speaks for all files")
+            }),
+        );
     }
     findings
 }
@@ -193,11 +157,7 @@ fn no_paths_of_one_machine() {
 #[test]
 fn planted_long_files_and_mod_files_are_found() {
     let (long, short) = ("\n".repeat(801), "\n".repeat(800));
-    let planted = [
-        ("a.rs", long.as_str()),
-        ("b.rs", short.as_str()),
-        ("c.md", long.as_str()),
-    ];
+    let planted = [("a.rs", long.as_str()), ("b.rs", short.as_str()), ("c.md", long.as_str())];
     assert_eq!(found(too_long, &planted), ["a.rs:801"]);
     let planted = [("a/src/b/mod.rs", ""), ("a/src/b_mod.rs", "")];
     assert_eq!(found(mod_files, &planted), ["a/src/b/mod.rs:1"]);
@@ -219,12 +179,7 @@ fn planted_leftovers_are_found() {
     for line in bad {
         assert_eq!(found(unfinished, &[("a.rs", line)]), ["a.rs:1"], "{line}");
     }
-    let good = [
-        "tokio::time::sleep_until(t)",
-        "use tokio::time::{Instant, sleep_until};",
-        "TODOS",
-        "todo = \"deny\"",
-    ];
+    let good = ["tokio::time::sleep_until(t)", "use tokio::time::{Instant, sleep_until};", "TODOS", "todo = \"deny\""];
     for line in good {
         assert!(found(unfinished, &[("a.rs", line)]).is_empty(), "{line}");
     }
@@ -234,22 +189,10 @@ fn planted_leftovers_are_found() {
 
 #[test]
 fn planted_heads_banners_and_paths_are_found() {
-    let planted = [
-        ("a/src/lib.rs", "use x;"),
-        ("b/src/main.rs", "//! Fine."),
-        ("a/src/c.rs", ""),
-    ];
+    let planted = [("a/src/lib.rs", "use x;"), ("b/src/main.rs", "//! Fine."), ("a/src/c.rs", "")];
     assert_eq!(found(heads, &planted), ["a/src/lib.rs:1"]);
-    let planted = [
-        ("a.rs", "// Copyright us"),
-        ("LICENSE", "Copyright us"),
-        ("b.rs", "//! Fine."),
-    ];
+    let planted = [("a.rs", "// Copyright us"), ("LICENSE", "Copyright us"), ("b.rs", "//! Fine.")];
     assert_eq!(found(banners, &planted), ["a.rs:1"]);
-    let planted = [
-        ("a.md", "see\n/root/x"),
-        ("b.md", "in \"/work/x\""),
-        ("c.md", "./work/x a/work/b ~/work/"),
-    ];
+    let planted = [("a.md", "see\n/root/x"), ("b.md", "in \"/work/x\""), ("c.md", "./work/x a/work/b ~/work/")];
     assert_eq!(found(machine_paths, &planted), ["a.md:2", "b.md:1"]);
 }

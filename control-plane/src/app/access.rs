@@ -21,11 +21,7 @@ pub(super) struct ServiceCache(Mutex<HashMap<String, Arc<Service>>>);
 
 impl ServiceCache {
     fn get(&self, hash: &str) -> Option<Arc<Service>> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(hash)
-            .cloned()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
     }
 
     fn put(&self, hash: String, service: &Arc<Service>) {
@@ -47,10 +43,7 @@ impl App {
         for (name, hash) in tx.policy_services(&policy).await? {
             services.push(self.service(tx, &name, hash).await?);
         }
-        Ok(Rulebook {
-            policy: Some(policy),
-            services,
-        })
+        Ok(Rulebook { policy: Some(policy), services })
     }
 
     /// One service under an earlier policy.
@@ -66,31 +59,16 @@ impl App {
         }
     }
 
-    async fn service(
-        &self,
-        tx: &mut Tx,
-        name: &str,
-        hash: String,
-    ) -> Result<Arc<Service>, AppError> {
+    async fn service(&self, tx: &mut Tx, name: &str, hash: String) -> Result<Arc<Service>, AppError> {
         if let Some(known) = self.inner.services.get(&hash) {
             return Ok(known);
         }
         let body = tx.policy_text(&hash).await?;
-        let impossible = |why: String| StoreError::Impossible {
-            table: "policy_texts",
-            column: "body",
-            row: hash.clone(),
-            why,
-        };
+        let impossible =
+            |why: String| StoreError::Impossible { table: "policy_texts", column: "body", row: hash.clone(), why };
         let body = RawValue::from_string(body).map_err(|error| impossible(error.to_string()))?;
-        let item = Item {
-            key: format!("service/{name}"),
-            body,
-        };
-        let service = match item
-            .parse()
-            .map_err(|error| impossible(error.to_string()))?
-        {
+        let item = Item { key: format!("service/{name}"), body };
+        let service = match item.parse().map_err(|error| impossible(error.to_string()))? {
             EngineItem::Service(service) => Arc::from(service),
             _ => return Err(impossible(format!("it is not the service `{name}`")).into()),
         };
@@ -107,19 +85,11 @@ impl App {
     }
 
     pub(super) fn must_operate(&self, actor: &Actor, what: &'static str) -> Result<(), Forbidden> {
-        if self.is_operator(actor) {
-            Ok(())
-        } else {
-            Err(Forbidden::NotOperator { what })
-        }
+        if self.is_operator(actor) { Ok(()) } else { Err(Forbidden::NotOperator { what }) }
     }
 
     pub(super) fn must_audit(&self, actor: &Actor, what: &'static str) -> Result<(), Forbidden> {
-        if self.sees_everything(actor) {
-            Ok(())
-        } else {
-            Err(Forbidden::NotAuditor { what })
-        }
+        if self.sees_everything(actor) { Ok(()) } else { Err(Forbidden::NotAuditor { what }) }
     }
 
     /// What the actor sees in lists; the same as [`App::sees_request`] and [`App::sees_grant`] one by one.
@@ -127,54 +97,26 @@ impl App {
         if self.sees_everything(actor) {
             return Visible::All;
         }
-        let rules = book
-            .reviewed_by(actor)
-            .into_iter()
-            .map(|(service, rule)| (service.to_owned(), rule.to_owned()));
-        Visible::Of {
-            user: actor.user.clone(),
-            rules: rules.collect(),
-        }
+        let rules = book.reviewed_by(actor).into_iter().map(|(service, rule)| (service.to_owned(), rule.to_owned()));
+        Visible::Of { user: actor.user.clone(), rules: rules.collect() }
     }
 
     pub(super) fn sees_request(&self, actor: &Actor, book: &Rulebook, request: &Request) -> bool {
-        self.sees(
-            actor,
-            book,
-            &request.ask.requester,
-            &request.ask.service,
-            &request.ask.rule,
-        )
+        self.sees(actor, book, &request.ask.requester, &request.ask.service, &request.ask.rule)
     }
 
     pub(super) fn sees_grant(&self, actor: &Actor, book: &Rulebook, grant: &Grant) -> bool {
         self.sees(actor, book, &grant.holder, &grant.service, &grant.rule)
     }
 
-    fn sees(
-        &self,
-        actor: &Actor,
-        book: &Rulebook,
-        owner: &User,
-        service: &str,
-        rule: &str,
-    ) -> bool {
-        *owner == actor.user
-            || book.is_reviewer(actor, service, rule)
-            || self.sees_everything(actor)
+    fn sees(&self, actor: &Actor, book: &Rulebook, owner: &User, service: &str, rule: &str) -> bool {
+        *owner == actor.user || book.is_reviewer(actor, service, rule) || self.sees_everything(actor)
     }
 }
 
 impl AppError {
     /// There is no such thing, or not for this actor.
     pub(super) fn not_found(what: &'static str, id: &str) -> Self {
-        Self::NotFound {
-            what,
-            id: id
-                .chars()
-                .filter(|letter| !letter.is_control())
-                .take(128)
-                .collect(),
-        }
+        Self::NotFound { what, id: id.chars().filter(|letter| !letter.is_control()).take(128).collect() }
     }
 }

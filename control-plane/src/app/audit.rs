@@ -48,42 +48,22 @@ impl App {
     ///
     /// # Errors
     /// If the actor is neither.
-    pub async fn audit_entries(
-        &self,
-        actor: &Actor,
-        from: u64,
-        limit: u32,
-    ) -> Result<AuditPage, AppError> {
+    pub async fn audit_entries(&self, actor: &Actor, from: u64, limit: u32) -> Result<AuditPage, AppError> {
         self.must_audit(actor, "read the audit log")?;
         let mut tx = self.read().await?;
         let size = tx.head().await?.log_size;
         let stored = tx.log_entries(from, limit.clamp(1, MOST_ENTRIES)).await?;
-        let leaves = tx
-            .leaf_hashes(from, u64::try_from(stored.len()).unwrap_or(0))
-            .await?;
+        let leaves = tx.leaf_hashes(from, u64::try_from(stored.len()).unwrap_or(0)).await?;
         if leaves.len() != stored.len() {
-            return Err(impossible(
-                from,
-                "hash",
-                "the leaf hashes of these entries are not all there",
-            )
-            .into());
+            return Err(impossible(from, "hash", "the leaf hashes of these entries are not all there").into());
         }
         let entry = |(stored, leaf_hash): (StoredEntry, LogHash)| {
             let seq = stored.seq;
-            let entry = String::from_utf8(stored.bytes)
-                .map_err(|error| impossible(seq, "entry", &error.to_string()))?;
-            Ok(AuditEntry {
-                seq,
-                leaf_hash,
-                entry,
-            })
+            let entry =
+                String::from_utf8(stored.bytes).map_err(|error| impossible(seq, "entry", &error.to_string()))?;
+            Ok(AuditEntry { seq, leaf_hash, entry })
         };
-        let entries = stored
-            .into_iter()
-            .zip(leaves)
-            .map(entry)
-            .collect::<Result<_, StoreError>>()?;
+        let entries = stored.into_iter().zip(leaves).map(entry).collect::<Result<_, StoreError>>()?;
         Ok(AuditPage { entries, size })
     }
 
@@ -94,9 +74,7 @@ impl App {
     pub async fn checkpoint(&self, actor: &Actor) -> Result<String, AppError> {
         self.must_audit(actor, "read the audit log")?;
         let mut tx = self.read().await?;
-        let Head {
-            log_size, log_root, ..
-        } = tx.head().await?;
+        let Head { log_size, log_root, .. } = tx.head().await?;
         // Nothing is signed that the stored tree does not give.
         tx.log_frontier(log_size, log_root).await?;
         Ok(self.inner.settings.log_key.sign(log_size, log_root)?)
@@ -120,12 +98,7 @@ pub async fn verify_database(database: &str) -> Result<LogReport, AppError> {
 }
 
 fn impossible(seq: u64, column: &'static str, why: &str) -> StoreError {
-    StoreError::Impossible {
-        table: "log_entries",
-        column,
-        row: seq.to_string(),
-        why: why.to_owned(),
-    }
+    StoreError::Impossible { table: "log_entries", column, row: seq.to_string(), why: why.to_owned() }
 }
 
 async fn verify(tx: &mut Tx) -> Result<LogReport, AppError> {
@@ -136,20 +109,13 @@ async fn verify(tx: &mut Tx) -> Result<LogReport, AppError> {
         let from = frontier.size();
         let entries = tx.log_entries(from, MOST_ENTRIES).await?;
         let Some(last) = entries.last() else { break };
-        let hashes = tx
-            .log_hashes(leaf_index(from), leaf_index(last.seq.saturating_add(1)))
-            .await?;
+        let hashes = tx.log_hashes(leaf_index(from), leaf_index(last.seq.saturating_add(1))).await?;
         fault = verify_part(&mut frontier, &entries, &hashes)?;
     }
     if fault.is_none() {
         fault = verify_end(tx, &head, &frontier).await?;
     }
-    Ok(LogReport {
-        size: head.log_size,
-        root: head.log_root,
-        verified: frontier.size(),
-        fault,
-    })
+    Ok(LogReport { size: head.log_size, root: head.log_root, verified: frontier.size(), fault })
 }
 
 /// Recomputes a run of entries; gives the first thing that is wrong.
@@ -165,24 +131,16 @@ fn verify_part(
             return Ok(Some(format!("entry {seq} is missing")));
         }
         if let Some(why) = misread(seq, &entry.bytes) {
-            return Ok(Some(format!(
-                "entry {seq} is not an entry of this place: {why}"
-            )));
+            return Ok(Some(format!("entry {seq} is not an entry of this place: {why}")));
         }
         // Grown on a copy: an entry that is wrong is not counted as verified.
         let mut grown = frontier.clone();
-        for (level, (idx, hash)) in grown
-            .append(LogHash::of_entry(&entry.bytes))?
-            .into_iter()
-            .enumerate()
-        {
+        for (level, (idx, hash)) in grown.append(LogHash::of_entry(&entry.bytes))?.into_iter().enumerate() {
             let is = stored.next().filter(|stored| stored.idx == idx);
             match is {
                 Some(stored) if stored.hash == hash => {}
                 Some(_) if level == 0 => {
-                    return Ok(Some(format!(
-                        "entry {seq} does not have its stored leaf hash"
-                    )));
+                    return Ok(Some(format!("entry {seq} does not have its stored leaf hash")));
                 }
                 Some(_) => {
                     return Ok(Some(format!(
@@ -211,17 +169,10 @@ fn misread(seq: u64, bytes: &[u8]) -> Option<String> {
     }
 }
 
-async fn verify_end(
-    tx: &mut Tx,
-    head: &Head,
-    frontier: &Frontier,
-) -> Result<Option<String>, AppError> {
+async fn verify_end(tx: &mut Tx, head: &Head, frontier: &Frontier) -> Result<Option<String>, AppError> {
     let size = frontier.size();
     if size < head.log_size {
-        return Ok(Some(format!(
-            "entry {size} is missing: the head row tells of {} entries",
-            head.log_size
-        )));
+        return Ok(Some(format!("entry {size} is missing: the head row tells of {} entries", head.log_size)));
     }
     if size > head.log_size {
         return Ok(Some(format!(
@@ -231,13 +182,8 @@ async fn verify_end(
     }
     let root = frontier.root()?;
     if root != head.log_root {
-        return Ok(Some(format!(
-            "the head row's root is {}, the entries give {root}",
-            head.log_root
-        )));
+        return Ok(Some(format!("the head row's root is {}, the entries give {root}", head.log_root)));
     }
     let beyond = tx.log_hashes(leaf_index(size), u64::MAX).await?;
-    Ok(beyond
-        .first()
-        .map(|stored| format!("the hash at {} belongs to no entry", stored.idx)))
+    Ok(beyond.first().map(|stored| format!("the hash at {} belongs to no entry", stored.idx)))
 }

@@ -5,9 +5,7 @@ use grantmesh_shared::wire::policy::PolicyFault;
 
 use crate::audit::AuditError;
 use crate::clock::RandomError;
-use crate::domain::{
-    AlreadyDecided, AlreadyEnded, AskRefused, NotEligible, ReviewRefused, TextError,
-};
+use crate::domain::{AlreadyDecided, AlreadyEnded, AskRefused, NotEligible, ReviewRefused, TextError};
 use crate::store::StoreError;
 
 /// Why a use case was refused or failed.
@@ -75,9 +73,7 @@ pub enum Forbidden {
         what: &'static str,
     },
     /// Only operators and auditors may.
-    #[error(
-        "only auditors and operators may {what}\nask one of them, or have yourself added with `--auditor`"
-    )]
+    #[error("only auditors and operators may {what}\nask one of them, or have yourself added with `--auditor`")]
     NotAuditor {
         /// What they may.
         what: &'static str,
@@ -106,9 +102,7 @@ pub enum Conflict {
     #[error(transparent)]
     AlreadyEnded(#[from] AlreadyEnded),
     /// The policy is another one than was expected.
-    #[error(
-        "the policy in force is {current}, not `{expected}`\nlook at what changed and apply again"
-    )]
+    #[error("the policy in force is {current}, not `{expected}`\nlook at what changed and apply again")]
     PolicyChanged {
         /// What the actor expected.
         expected: PolicyId,
@@ -119,9 +113,7 @@ pub enum Conflict {
     #[error("{0}")]
     Moved(String),
     /// The idempotency key was used for something else.
-    #[error(
-        "the idempotency key `{key}` was used for another request\nuse a new key for a new request"
-    )]
+    #[error("the idempotency key `{key}` was used for another request\nuse a new key for a new request")]
     IdempotencyKeyReused {
         /// The key.
         key: String,
@@ -135,9 +127,7 @@ pub enum Invalid {
     #[error(transparent)]
     NotEligible(#[from] NotEligible),
     /// The policy no longer lets the requester ask.
-    #[error(
-        "the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first"
-    )]
+    #[error("the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first")]
     RequesterNotEligible,
     /// The ask is not what the rule takes.
     #[error(transparent)]
@@ -236,17 +226,12 @@ impl AppError {
             },
             Self::Invalid(invalid) => match invalid {
                 Invalid::NotEligible(_) | Invalid::RequesterNotEligible => "not_eligible",
-                Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => {
-                    "justification_required"
+                Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
+                Invalid::Ask(AskRefused::DurationOverMaximum { .. }) | Invalid::DurationWidened(_) => {
+                    "duration_over_maximum"
                 }
-                Invalid::Ask(AskRefused::DurationOverMaximum { .. })
-                | Invalid::DurationWidened(_) => "duration_over_maximum",
                 Invalid::Ask(AskRefused::DurationTooShort { .. }) => "duration_too_short",
-                Invalid::Ask(
-                    AskRefused::Justification(_)
-                    | AskRefused::Resource(_)
-                    | AskRefused::ResourceTooLong,
-                )
+                Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_) | AskRefused::ResourceTooLong)
                 | Invalid::Text(_) => "bad_text",
                 Invalid::Policy(_) => "policy_invalid",
                 Invalid::IdempotencyKey => "bad_idempotency_key",

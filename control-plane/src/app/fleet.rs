@@ -22,16 +22,9 @@ impl FilterIdentity {
     pub fn check(&self, vm: &VmIdentity) -> Result<(), Invalid> {
         let refuse = |what: String| Err(Invalid::Filter { what });
         if vm.services.is_empty() || vm.services.len() > MOST_SERVICES {
-            return refuse(format!(
-                "it enforces {} services (1 to {MOST_SERVICES} are possible)",
-                vm.services.len()
-            ));
+            return refuse(format!("it enforces {} services (1 to {MOST_SERVICES} are possible)", vm.services.len()));
         }
-        match vm
-            .services
-            .iter()
-            .find(|service| !self.services.contains(service))
-        {
+        match vm.services.iter().find(|service| !self.services.contains(service)) {
             Some(service) => refuse(format!("it enforces the service `{}`", shortened(service))),
             None => Ok(()),
         }
@@ -51,10 +44,7 @@ impl FilterIdentity {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(LONGEST_NAME)
-        .collect()
+    text.chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect()
 }
 
 #[derive(Serialize)]
@@ -64,29 +54,11 @@ struct VmData {
 }
 
 fn vm_entry(kind: EntryKind, vm: &StoredVm) -> Entry<VmData> {
-    let ids = EntryIds {
-        vm: Some(vm.vm.clone()),
-        ..EntryIds::default()
-    };
-    let data = VmData {
-        node: shortened(&vm.node),
-        services: vm
-            .services
-            .iter()
-            .map(|service| shortened(service))
-            .collect(),
-    };
-    let actor = if kind == EntryKind::FilterJoined {
-        ActorField::Filter
-    } else {
-        ActorField::System
-    };
-    Entry {
-        kind,
-        actor,
-        ids,
-        data,
-    }
+    let ids = EntryIds { vm: Some(vm.vm.clone()), ..EntryIds::default() };
+    let data =
+        VmData { node: shortened(&vm.node), services: vm.services.iter().map(|service| shortened(service)).collect() };
+    let actor = if kind == EntryKind::FilterJoined { ActorField::Filter } else { ActorField::System };
+    Entry { kind, actor, ids, data }
 }
 
 impl App {
@@ -94,11 +66,7 @@ impl App {
     ///
     /// # Errors
     /// If the VM says a node or service that its credential does not cover, or the VM's id is another node's.
-    pub async fn vm_seen(
-        &self,
-        filter: &FilterIdentity,
-        vm: &VmIdentity,
-    ) -> Result<StoredVm, AppError> {
+    pub async fn vm_seen(&self, filter: &FilterIdentity, vm: &VmIdentity) -> Result<StoredVm, AppError> {
         filter.check(vm).map_err(AppError::Invalid)?;
         let name = filter.name_of(vm);
         let mut tx = self.write().await?;

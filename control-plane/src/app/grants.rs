@@ -46,21 +46,11 @@ impl App {
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn grants(
-        &self,
-        actor: &Actor,
-        filter: &GrantFilter,
-        page: &Page,
-    ) -> Result<Listed<Grant>, AppError> {
+    pub async fn grants(&self, actor: &Actor, filter: &GrantFilter, page: &Page) -> Result<Listed<Grant>, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
         let mine = filter.mine.then(|| actor.user.clone());
-        let select = self.select(
-            self.visible(actor, &book),
-            mine,
-            filter.state.map(GrantStateWord::as_str),
-            page,
-        );
+        let select = self.select(self.visible(actor, &book), mine, filter.state.map(GrantStateWord::as_str), page);
         let found = tx.grants(&select).await?;
         Ok(Listed::of(found, &select, |grant| grant.id.to_string()))
     }
@@ -69,25 +59,16 @@ impl App {
     ///
     /// # Errors
     /// If the actor may not, the grant ended already, or the reason is none.
-    pub async fn revoke(
-        &self,
-        actor: &Actor,
-        id: &GrantId,
-        reason: &str,
-    ) -> Result<Ended, AppError> {
+    pub async fn revoke(&self, actor: &Actor, id: &GrantId, reason: &str) -> Result<Ended, AppError> {
         let reason = Text::new(reason, "reason").map_err(Invalid::Text)?;
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx
-            .grant(id)
-            .await?
-            .filter(|grant| self.sees_grant(actor, &book, grant));
+        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
         let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
         if !self.is_operator(actor) && !book.is_reviewer(actor, &grant.service, &grant.rule) {
             return Err(Forbidden::NotAReviewer { rule: grant.rule }.into());
         }
-        self.end(tx, grant, EndedBy::Revoker(actor.user.clone(), reason))
-            .await
+        self.end(tx, grant, EndedBy::Revoker(actor.user.clone(), reason)).await
     }
 
     /// Gives a grant back. For its holder.
@@ -97,10 +78,7 @@ impl App {
     pub async fn release(&self, actor: &Actor, id: &GrantId) -> Result<Ended, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx
-            .grant(id)
-            .await?
-            .filter(|grant| self.sees_grant(actor, &book, grant));
+        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
         let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
         if grant.holder != actor.user {
             return Err(Forbidden::NotTheHolder.into());
@@ -112,14 +90,9 @@ impl App {
         if grant.is_over(tx.now()) {
             expire(&mut tx, grant).await?;
             tx.commit().await?;
-            return Err(Conflict::AlreadyEnded(AlreadyEnded {
-                state: GrantStateWord::Expired,
-            })
-            .into());
+            return Err(Conflict::AlreadyEnded(AlreadyEnded { state: GrantStateWord::Expired }).into());
         }
-        let grant = grant
-            .end(by, tx.now(), tx.revision())
-            .map_err(Conflict::AlreadyEnded)?;
+        let grant = grant.end(by, tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
         tx.end_grant(&grant).await?;
         tx.log(&ended_entry(&grant))?;
         let position = tx.commit().await?.position;
@@ -129,9 +102,7 @@ impl App {
 
 /// Ends a grant whose time ended, within a transaction that found it so.
 pub(super) async fn expire(tx: &mut WriteTx, grant: Grant) -> Result<(), AppError> {
-    let grant = grant
-        .expire(tx.now(), tx.revision())
-        .map_err(Conflict::AlreadyEnded)?;
+    let grant = grant.expire(tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
     tx.end_grant(&grant).await?;
     Ok(tx.log(&ended_entry(&grant))?)
 }
@@ -145,32 +116,10 @@ struct EndedData<'a> {
 
 fn ended_entry(grant: &Grant) -> Entry<EndedData<'_>> {
     let (kind, actor, reason) = match &grant.state {
-        GrantState::Revoked { by, reason, .. } => (
-            EntryKind::GrantRevoked,
-            ActorField::User(by.clone()),
-            Some(reason),
-        ),
-        GrantState::Released { .. } => (
-            EntryKind::GrantReleased,
-            ActorField::User(grant.holder.clone()),
-            None,
-        ),
-        GrantState::Active | GrantState::Expired { .. } => {
-            (EntryKind::GrantExpired, ActorField::System, None)
-        }
+        GrantState::Revoked { by, reason, .. } => (EntryKind::GrantRevoked, ActorField::User(by.clone()), Some(reason)),
+        GrantState::Released { .. } => (EntryKind::GrantReleased, ActorField::User(grant.holder.clone()), None),
+        GrantState::Active | GrantState::Expired { .. } => (EntryKind::GrantExpired, ActorField::System, None),
     };
-    let ids = EntryIds {
-        request: Some(grant.request.clone()),
-        grant: Some(grant.id.clone()),
-        ..EntryIds::default()
-    };
-    Entry {
-        kind,
-        actor,
-        ids,
-        data: EndedData {
-            reason,
-            revision: grant.revision,
-        },
-    }
+    let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
+    Entry { kind, actor, ids, data: EndedData { reason, revision: grant.revision } }
 }

@@ -30,34 +30,19 @@ pub struct NewPolicy {
 /// Every fault.
 pub fn compile_policy(files: &[PolicyFile]) -> Result<Policy, Vec<PolicyFault>> {
     if files.is_empty() {
-        let help = Some(
-            "name at least one file; a policy without services is a file with a comment".to_owned(),
-        );
+        let help = Some("name at least one file; a policy without services is a file with a comment".to_owned());
         let message = "there are no files".to_owned();
-        return Err(vec![PolicyFault {
-            file: String::new(),
-            line: 0,
-            column: 0,
-            message,
-            help,
-        }]);
+        return Err(vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help }]);
     }
     let policy = compile(&parse(files)?)?;
     // What the engine itself would refuse must never get to a filter.
     for service in &policy.services {
         let item = Body::Service(service.clone()).into_item();
-        if let Err(text) = item
-            .map_err(|error| error.to_string())
-            .and_then(|item| item.parse().map_err(|error| error.to_string()))
+        if let Err(text) =
+            item.map_err(|error| error.to_string()).and_then(|item| item.parse().map_err(|error| error.to_string()))
         {
             let message = format!("the service `{}` cannot be used: {text}", service.name);
-            return Err(vec![PolicyFault {
-                file: String::new(),
-                line: 0,
-                column: 0,
-                message,
-                help: None,
-            }]);
+            return Err(vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help: None }]);
         }
     }
     Ok(policy)
@@ -81,25 +66,16 @@ impl App {
     ///
     /// # Errors
     /// If the actor is none, the policy has faults, or another version is in force than expected.
-    pub async fn apply_policy(
-        &self,
-        actor: &Actor,
-        new: NewPolicy,
-    ) -> Result<PolicyVersion, AppError> {
+    pub async fn apply_policy(&self, actor: &Actor, new: NewPolicy) -> Result<PolicyVersion, AppError> {
         self.must_operate(actor, "change the policy")?;
-        let NewPolicy {
-            files,
-            message,
-            expected,
-        } = new;
+        let NewPolicy { files, message, expected } = new;
         let message = Text::optional(message.as_deref(), "message").map_err(Invalid::Text)?;
         let (files, compiled) = compiled(files).await?;
         let services = texts(compiled.map_err(Invalid::Policy)?)?;
         let mut tx = self.write().await?;
         let previous = tx.current_policy().await?;
         if let Some(expected) = expected.filter(|expected| Some(expected) != previous.as_ref()) {
-            let current =
-                previous.map_or_else(|| "none".to_owned(), |current| format!("`{current}`"));
+            let current = previous.map_or_else(|| "none".to_owned(), |current| format!("`{current}`"));
             return Err(Conflict::PolicyChanged { expected, current }.into());
         }
         let policy = PolicyVersion {
@@ -109,10 +85,7 @@ impl App {
             message,
             applied_at: tx.now(),
             files,
-            services: services
-                .iter()
-                .map(|(name, _)| name.as_str().into())
-                .collect(),
+            services: services.iter().map(|(name, _)| name.as_str().into()).collect(),
         };
         let changes = put_services(&mut tx, policy.previous.as_ref(), &services).await?;
         tx.insert_policy(&policy, &services).await?;
@@ -132,9 +105,7 @@ impl App {
 }
 
 /// Compiles away from the threads that answer everyone else.
-async fn compiled(
-    files: Vec<PolicyFile>,
-) -> Result<(Vec<PolicyFile>, Result<Policy, Vec<PolicyFault>>), AppError> {
+async fn compiled(files: Vec<PolicyFile>) -> Result<(Vec<PolicyFile>, Result<Policy, Vec<PolicyFault>>), AppError> {
     let compile = move || {
         let compiled = compile_policy(&files);
         (files, compiled)
@@ -146,9 +117,7 @@ async fn compiled(
 fn texts(policy: Policy) -> Result<PolicyTexts, AppError> {
     let text = |service: grantmesh_shared::wire::table::ServiceItem| {
         let name = service.name.clone();
-        let item = Body::Service(service)
-            .into_item()
-            .map_err(AuditError::Json)?;
+        let item = Body::Service(service).into_item().map_err(AuditError::Json)?;
         Ok((name, item.body.get().to_owned()))
     };
     policy.services.into_iter().map(text).collect()
@@ -175,8 +144,7 @@ async fn put_services(
     for (name, body) in services {
         let hash = Sha256Hash::of(body.as_bytes()).to_string();
         if before.remove(name) != Some(hash) {
-            tx.put_item(&format!("service/{name}"), Some(name), body)
-                .await?;
+            tx.put_item(&format!("service/{name}"), Some(name), body).await?;
             changes.put += 1;
         }
     }
@@ -200,23 +168,12 @@ struct AppliedData<'a> {
     message: Option<&'a Text>,
 }
 
-fn applied_entry<'a>(
-    policy: &'a PolicyVersion,
-    services: &PolicyTexts,
-    changes: Changes,
-) -> Entry<AppliedData<'a>> {
-    let files: Vec<(&str, &str)> = policy
-        .files
-        .iter()
-        .map(|file| (&*file.name, &*file.text))
-        .collect();
+fn applied_entry<'a>(policy: &'a PolicyVersion, services: &PolicyTexts, changes: Changes) -> Entry<AppliedData<'a>> {
+    let files: Vec<(&str, &str)> = policy.files.iter().map(|file| (&*file.name, &*file.text)).collect();
     Entry {
         kind: EntryKind::PolicyApplied,
         actor: ActorField::User(policy.author.clone()),
-        ids: EntryIds {
-            policy: Some(policy.id.clone()),
-            ..EntryIds::default()
-        },
+        ids: EntryIds { policy: Some(policy.id.clone()), ..EntryIds::default() },
         data: AppliedData {
             previous: policy.previous.as_ref(),
             files: policy.files.len(),

@@ -29,10 +29,7 @@ impl App {
     /// If the store fails.
     pub async fn items_since(&self, revision: u64) -> Result<Items, AppError> {
         let mut tx = self.read().await?;
-        Ok(Items {
-            head: tx.head().await?,
-            items: tx.items_since(revision).await?,
-        })
+        Ok(Items { head: tx.head().await?, items: tx.items_since(revision).await? })
     }
 
     /// Every item that there is, without tombstones.
@@ -41,9 +38,6 @@ impl App {
     /// If the store fails.
     pub async fn all_items(&self) -> Result<Items, AppError> {
         let mut tx = self.read().await?;
-        Ok(Items {
-            head: tx.head().await?,
-            items: tx.all_items().await?,
-        })
+        Ok(Items { head: tx.head().await?, items: tx.all_items().await? })
     }
 }

@@ -16,13 +16,7 @@ impl App {
         let batch = self.inner.settings.limits.reconcile_batch.max(1);
         let mut done = 0;
         // Looked up without the head first: nearly always there is nothing to do.
-        while !self
-            .read()
-            .await?
-            .overdue_grants(self.inner.settings.clock.now(), 1)
-            .await?
-            .is_empty()
-        {
+        while !self.read().await?.overdue_grants(self.inner.settings.clock.now(), 1).await?.is_empty() {
             let mut tx = self.write().await?;
             let now = tx.now();
             let due = tx.overdue_grants(now, batch).await?;
@@ -43,13 +37,7 @@ impl App {
     pub async fn time_out_requests(&self) -> Result<usize, AppError> {
         let batch = self.inner.settings.limits.reconcile_batch.max(1);
         let mut done = 0;
-        while !self
-            .read()
-            .await?
-            .overdue_requests(self.inner.settings.clock.now(), 1)
-            .await?
-            .is_empty()
-        {
+        while !self.read().await?.overdue_requests(self.inner.settings.clock.now(), 1).await?.is_empty() {
             let mut tx = self.write().await?;
             let now = tx.now();
             let due = tx.overdue_requests(now, batch).await?;

@@ -25,20 +25,12 @@ impl App {
     ///
     /// # Errors
     /// If the batch is not the continuation of the stream, or the stream is another node's; then nothing of it is kept.
-    pub async fn append_records(
-        &self,
-        filter: &FilterIdentity,
-        batch: &RecordsRequest,
-    ) -> Result<u64, AppError> {
+    pub async fn append_records(&self, filter: &FilterIdentity, batch: &RecordsRequest) -> Result<u64, AppError> {
         filter.check(&batch.filter)?;
         let records = parsed(&batch.records)?;
         let vm = &batch.filter.vm;
         let mut tx = self.write().await?;
-        let begin = || Stream {
-            node: filter.node.clone(),
-            next_seq: 0,
-            last_hash: Sha256Hash::default(),
-        };
+        let begin = || Stream { node: filter.node.clone(), next_seq: 0, last_hash: Sha256Hash::default() };
         let mut stream = tx.stream(vm).await?.unwrap_or_else(begin);
         if stream.node != filter.node {
             return Err(RecordsRefused::NotYours { vm: vm.to_string() }.into());
@@ -59,55 +51,30 @@ impl App {
 
 fn parsed(raws: &[Box<RawValue>]) -> Result<Vec<(Record, &RawValue)>, RecordsRefused> {
     if raws.len() > MAX_BATCH {
-        return Err(RecordsRefused::TooMany {
-            count: raws.len(),
-            max: MAX_BATCH,
-        });
+        return Err(RecordsRefused::TooMany { count: raws.len(), max: MAX_BATCH });
     }
     let parse = |(index, raw): (usize, &RawValue)| {
         let malformed = |text: String| RecordsRefused::Malformed { index, text };
         if raw.get().len() > MAX_RECORD_BYTES {
-            return Err(malformed(format!(
-                "it has {} bytes, more than {MAX_RECORD_BYTES}",
-                raw.get().len()
-            )));
+            return Err(malformed(format!("it has {} bytes, more than {MAX_RECORD_BYTES}", raw.get().len())));
         }
         serde_json::from_str(raw.get()).map_err(|error| malformed(error.to_string()))
     };
-    let records = raws
-        .iter()
-        .map(|raw| &**raw)
-        .enumerate()
-        .map(parse)
-        .collect::<Result<Vec<Record>, _>>()?;
-    Ok(records
-        .into_iter()
-        .zip(raws.iter().map(|raw| &**raw))
-        .collect())
+    let records = raws.iter().map(|raw| &**raw).enumerate().map(parse).collect::<Result<Vec<Record>, _>>()?;
+    Ok(records.into_iter().zip(raws.iter().map(|raw| &**raw)).collect())
 }
 
 /// Whether the record is new, and then moves the stream's end behind it. One that is kept already changes nothing.
 fn continues(stream: &mut Stream, record: &Record, raw: &RawValue) -> Result<bool, RecordsRefused> {
     let hash = Sha256Hash::of(raw.get().as_bytes());
-    let Stream {
-        next_seq,
-        last_hash,
-        ..
-    } = *stream;
+    let Stream { next_seq, last_hash, .. } = *stream;
     if record.seq > next_seq {
-        return Err(RecordsRefused::Hole {
-            next_seq,
-            got: record.seq,
-        });
+        return Err(RecordsRefused::Hole { next_seq, got: record.seq });
     }
     if record.seq < next_seq {
         // Of the kept ones, the last is known by its hash: another one in its place is a fork of the stream.
         let forks = record.seq.saturating_add(1) == next_seq && hash != last_hash;
-        return if forks {
-            Err(RecordsRefused::WrongPrev { seq: record.seq })
-        } else {
-            Ok(false)
-        };
+        return if forks { Err(RecordsRefused::WrongPrev { seq: record.seq }) } else { Ok(false) };
     }
     if record.prev != last_hash {
         return Err(RecordsRefused::WrongPrev { seq: record.seq });
@@ -124,15 +91,8 @@ struct RecordData<'a> {
     record: &'a RawValue,
 }
 
-fn record_entry<'a>(
-    filter: &'a VmIdentity,
-    record: &Record,
-    raw: &'a RawValue,
-) -> Entry<RecordData<'a>> {
-    let mut ids = EntryIds {
-        vm: Some(filter.vm.clone()),
-        ..EntryIds::default()
-    };
+fn record_entry<'a>(filter: &'a VmIdentity, record: &Record, raw: &'a RawValue) -> Entry<RecordData<'a>> {
+    let mut ids = EntryIds { vm: Some(filter.vm.clone()), ..EntryIds::default() };
     let kind = match &record.event {
         Event::Decision(decision) => {
             ids.decision = Some(decision.id.clone());
@@ -141,13 +101,5 @@ fn record_entry<'a>(
         }
         Event::Gap { .. } => EntryKind::DecisionsLost,
     };
-    Entry {
-        kind,
-        actor: ActorField::Filter,
-        ids,
-        data: RecordData {
-            node: &filter.node,
-            record: raw,
-        },
-    }
+    Entry { kind, actor: ActorField::Filter, ids, data: RecordData { node: &filter.node, record: raw } }
 }

@@ -8,10 +8,7 @@ use serde::Serialize;
 
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{
-    Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord,
-    Text,
-};
+use crate::domain::{Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Text};
 use crate::store::{StoredKey, WriteTx};
 
 /// A client's word for "this very request", so that a repeated send files it once. Kept for a day.
@@ -61,13 +58,8 @@ impl IdempotencyKey {
     /// # Errors
     /// If it is empty, longer than 128 bytes or not visible ASCII.
     pub fn new(key: &str) -> Result<Self, AppError> {
-        let fine =
-            (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        if fine {
-            Ok(Self(key.into()))
-        } else {
-            Err(Invalid::IdempotencyKey.into())
-        }
+        let fine = (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
+        if fine { Ok(Self(key.into())) } else { Err(Invalid::IdempotencyKey.into()) }
     }
 }
 
@@ -85,43 +77,23 @@ impl App {
         let mut tx = self.write().await?;
         let sent = sent(&new);
         if let Some(request) = used(&mut tx, &actor.user, key.as_ref(), &sent).await? {
-            return Ok(Filed {
-                request,
-                repeated: true,
-            });
+            return Ok(Filed { request, repeated: true });
         }
         let book = self.rulebook(&mut tx).await?;
-        let asked = book
-            .ask(actor, &new.target, new.rule.as_deref())
-            .map_err(Invalid::NotEligible)?;
-        let policy = book
-            .policy
-            .clone()
-            .ok_or_else(|| AppError::not_found("policy", "current"))?;
+        let asked = book.ask(actor, &new.target, new.rule.as_deref()).map_err(Invalid::NotEligible)?;
+        let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let approvals_needed = asked.rule.approvals.max(1);
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
         let id = self.new_id(&tx)?;
-        let request = Request {
-            id,
-            ask,
-            approvals_needed,
-            reviews: Vec::new(),
-            state: RequestState::Pending,
-        };
+        let request = Request { id, ask, approvals_needed, reviews: Vec::new(), state: RequestState::Pending };
         tx.insert_request(&request).await?;
         if let Some(IdempotencyKey(key)) = &key {
-            let stored = StoredKey {
-                sent,
-                request: request.id.clone(),
-            };
+            let stored = StoredKey { sent, request: request.id.clone() };
             tx.insert_idempotency_key(&actor.user, key, &stored).await?;
         }
         tx.log(&filed_entry(&request))?;
         tx.commit().await?;
-        Ok(Filed {
-            request,
-            repeated: false,
-        })
+        Ok(Filed { request, repeated: false })
     }
 
     /// What a request for this target would be.
@@ -130,9 +102,8 @@ impl App {
     /// `NotFound` if no rule lets the actor ask.
     pub async fn prefill(&self, actor: &Actor, target: &AskTarget) -> Result<Prefill, AppError> {
         let book = self.rulebook(&mut self.read().await?).await?;
-        let asked = book
-            .ask(actor, target, None)
-            .map_err(|_| AppError::not_found("way to ask for", &target.to_string()))?;
+        let asked =
+            book.ask(actor, target, None).map_err(|_| AppError::not_found("way to ask for", &target.to_string()))?;
         Ok(Prefill {
             service: asked.service.name().to_owned(),
             action: asked.action.to_owned(),
@@ -140,12 +111,7 @@ impl App {
             rule: asked.rule.name.to_string(),
             duration: asked.rule.default_duration,
             max_duration: asked.rule.max_duration,
-            reviewers: asked
-                .rule
-                .reviewers
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            reviewers: asked.rule.reviewers.iter().map(ToString::to_string).collect(),
         })
     }
 
@@ -175,12 +141,7 @@ impl App {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
         let mine = filter.mine.then(|| actor.user.clone());
-        let select = self.select(
-            self.visible(actor, &book),
-            mine,
-            filter.state.map(RequestStateWord::as_str),
-            page,
-        );
+        let select = self.select(self.visible(actor, &book), mine, filter.state.map(RequestStateWord::as_str), page);
         let found = tx.requests(&select).await?;
         Ok(Listed::of(found, &select, |request| request.id.to_string()))
     }
@@ -192,10 +153,7 @@ impl App {
     pub async fn withdraw(&self, actor: &Actor, id: &RequestId) -> Result<Request, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx
-            .request(id)
-            .await?
-            .filter(|request| self.sees_request(actor, &book, request));
+        let found = tx.request(id).await?.filter(|request| self.sees_request(actor, &book, request));
         let request = found.ok_or_else(|| AppError::not_found("request", id.as_str()))?;
         if request.ask.requester != actor.user {
             return Err(Forbidden::NotTheRequester.into());
@@ -203,15 +161,9 @@ impl App {
         if request.is_overdue(tx.now()) {
             return Err(time_out_instead(tx, request).await);
         }
-        let request = request
-            .withdraw(tx.now())
-            .map_err(Conflict::AlreadyDecided)?;
+        let request = request.withdraw(tx.now()).map_err(Conflict::AlreadyDecided)?;
         tx.update_request(&request).await?;
-        tx.log(&ended_entry(
-            &request,
-            EntryKind::RequestWithdrawn,
-            ActorField::User(actor.user.clone()),
-        ))?;
+        tx.log(&ended_entry(&request, EntryKind::RequestWithdrawn, ActorField::User(actor.user.clone())))?;
         tx.commit().await?;
         Ok(request)
     }
@@ -220,21 +172,11 @@ impl App {
 /// A hash of all that a client sent, to tell a repeated send from another request under the same key.
 fn sent(new: &NewRequest) -> String {
     let (kind, one, two) = match &new.target {
-        AskTarget::Action {
-            action, resource, ..
-        } => ("action", action, resource),
+        AskTarget::Action { action, resource, .. } => ("action", action, resource),
         AskTarget::Call { method, path, .. } => ("call", method, path),
     };
     let duration = new.duration.map(Span::millis);
-    let all = serde_json::json!([
-        kind,
-        new.target.service(),
-        one,
-        two,
-        new.justification,
-        duration,
-        new.rule
-    ]);
+    let all = serde_json::json!([kind, new.target.service(), one, two, new.justification, duration, new.rule]);
     Sha256Hash::of(all.to_string().as_bytes()).to_string()
 }
 
@@ -252,10 +194,7 @@ async fn used(
         return Ok(None);
     };
     if stored.sent != sent {
-        return Err(Conflict::IdempotencyKeyReused {
-            key: key.to_string(),
-        }
-        .into());
+        return Err(Conflict::IdempotencyKeyReused { key: key.to_string() }.into());
     }
     Ok(tx.request(&stored.request).await?)
 }
@@ -277,11 +216,7 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
     Entry {
         kind: EntryKind::RequestFiled,
         actor: ActorField::User(ask.requester.clone()),
-        ids: EntryIds {
-            request: Some(request.id.clone()),
-            policy: Some(ask.policy.clone()),
-            ..EntryIds::default()
-        },
+        ids: EntryIds { request: Some(request.id.clone()), policy: Some(ask.policy.clone()), ..EntryIds::default() },
         data: FiledData {
             service: &ask.service,
             action: &ask.action,
@@ -301,29 +236,15 @@ pub(super) struct NoData {}
 
 /// The entry of a request that ended without a review.
 pub(super) fn ended_entry(request: &Request, kind: EntryKind, actor: ActorField) -> Entry<NoData> {
-    let ids = EntryIds {
-        request: Some(request.id.clone()),
-        ..EntryIds::default()
-    };
-    Entry {
-        kind,
-        actor,
-        ids,
-        data: NoData {},
-    }
+    let ids = EntryIds { request: Some(request.id.clone()), ..EntryIds::default() };
+    Entry { kind, actor, ids, data: NoData {} }
 }
 
 /// Times a request out, within the transaction that found it overdue.
 pub(super) async fn time_out(tx: &mut WriteTx, request: Request) -> Result<(), AppError> {
-    let request = request
-        .time_out(tx.now())
-        .map_err(Conflict::AlreadyDecided)?;
+    let request = request.time_out(tx.now()).map_err(Conflict::AlreadyDecided)?;
     tx.update_request(&request).await?;
-    Ok(tx.log(&ended_entry(
-        &request,
-        EntryKind::RequestTimedOut,
-        ActorField::System,
-    ))?)
+    Ok(tx.log(&ended_entry(&request, EntryKind::RequestTimedOut, ActorField::System))?)
 }
 
 /// Times out a request that someone wanted to decide too late, and gives the refusal for them.
@@ -332,8 +253,6 @@ pub(super) async fn time_out_instead(mut tx: WriteTx, request: Request) -> AppEr
         time_out(&mut tx, request).await?;
         Ok::<_, AppError>(tx.commit().await?)
     };
-    let refused = Conflict::AlreadyDecided(AlreadyDecided {
-        state: RequestStateWord::TimedOut,
-    });
+    let refused = Conflict::AlreadyDecided(AlreadyDecided { state: RequestStateWord::TimedOut });
     done.await.err().unwrap_or_else(|| refused.into())
 }

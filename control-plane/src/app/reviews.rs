@@ -10,9 +10,7 @@ use serde::Serialize;
 use super::requests::time_out_instead;
 use super::{App, AppError};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{
-    Actor, Grant, NewReview, Outcome, Request, Review, RulesAtReview, Text, Verdict,
-};
+use crate::domain::{Actor, Grant, NewReview, Outcome, Request, Review, RulesAtReview, Text, Verdict};
 
 /// What a review led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,38 +28,22 @@ impl App {
     ///
     /// # Errors
     /// If the actor may not review it, it is decided or overdue, or the review breaks a rule.
-    pub async fn review(
-        &self,
-        actor: &Actor,
-        id: &RequestId,
-        new: &NewReview,
-    ) -> Result<Reviewed, AppError> {
+    pub async fn review(&self, actor: &Actor, id: &RequestId, new: &NewReview) -> Result<Reviewed, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx
-            .request(id)
-            .await?
-            .filter(|request| self.sees_request(actor, &book, request));
+        let found = tx.request(id).await?.filter(|request| self.sees_request(actor, &book, request));
         let request = found.ok_or_else(|| AppError::not_found("request", id.as_str()))?;
         if request.is_overdue(tx.now()) {
             return Err(time_out_instead(tx, request).await);
         }
-        let then = self
-            .service_at(&mut tx, &request.ask.policy, &request.ask.service)
-            .await?;
+        let then = self.service_at(&mut tx, &request.ask.policy, &request.ask.service).await?;
         let rules = RulesAtReview {
-            then: then
-                .as_deref()
-                .and_then(|service| service.rule(&request.ask.rule)),
+            then: then.as_deref().and_then(|service| service.rule(&request.ask.rule)),
             now: book.rule(&request.ask.service, &request.ask.rule, &request.ask.action),
         };
         let ids = (self.new_id(&tx)?, self.new_id(&tx)?);
         let place = request.reviews.len();
-        let Outcome {
-            request,
-            review,
-            grant,
-        } = request.review(actor, new, rules, ids, tx.now(), tx.revision())?;
+        let Outcome { request, review, grant } = request.review(actor, new, rules, ids, tx.now(), tx.revision())?;
         tx.insert_review(&request.id, place, &review).await?;
         tx.update_request(&request).await?;
         tx.log(&review_entry(&request, &review, grant.as_ref()))?;
@@ -70,11 +52,7 @@ impl App {
             tx.log(&issued_entry(&request, &review, grant))?;
         }
         tx.commit().await?;
-        Ok(Reviewed {
-            request,
-            review,
-            grant,
-        })
+        Ok(Reviewed { request, review, grant })
     }
 }
 
@@ -85,11 +63,7 @@ struct ReviewData<'a> {
     duration_ms: Option<u64>,
 }
 
-fn review_entry<'a>(
-    request: &'a Request,
-    review: &'a Review,
-    grant: Option<&Grant>,
-) -> Entry<ReviewData<'a>> {
+fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Grant>) -> Entry<ReviewData<'a>> {
     let kind = match review.verdict {
         Verdict::Approve => EntryKind::ReviewApproved,
         Verdict::Deny => EntryKind::ReviewDenied,
@@ -101,17 +75,8 @@ fn review_entry<'a>(
         ..EntryIds::default()
     };
     let duration_ms = review.duration.map(|duration| duration.millis());
-    let data = ReviewData {
-        digest: request.ask.digest(),
-        reason: review.reason.as_ref(),
-        duration_ms,
-    };
-    Entry {
-        kind,
-        actor: ActorField::User(review.reviewer.clone()),
-        ids,
-        data,
-    }
+    let data = ReviewData { digest: request.ask.digest(), reason: review.reason.as_ref(), duration_ms };
+    Entry { kind, actor: ActorField::User(review.reviewer.clone()), ids, data }
 }
 
 #[derive(Serialize)]
@@ -135,10 +100,7 @@ fn issued_entry<'a>(request: &Request, review: &Review, grant: &'a Grant) -> Ent
         ..EntryIds::default()
     };
     let data = IssuedData {
-        holder: UserItem {
-            issuer: grant.holder.issuer.to_string(),
-            subject: grant.holder.subject.to_string(),
-        },
+        holder: UserItem { issuer: grant.holder.issuer.to_string(), subject: grant.holder.subject.to_string() },
         service: &grant.service,
         action: &grant.action,
         resource: &grant.resource,
@@ -147,10 +109,5 @@ fn issued_entry<'a>(request: &Request, review: &Review, grant: &'a Grant) -> Ent
         expires_at: grant.expires_at,
         revision: grant.revision,
     };
-    Entry {
-        kind: EntryKind::GrantIssued,
-        actor: ActorField::User(review.reviewer.clone()),
-        ids,
-        data,
-    }
+    Entry { kind: EntryKind::GrantIssued, actor: ActorField::User(review.reviewer.clone()), ids, data }
 }

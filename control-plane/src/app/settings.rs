@@ -55,10 +55,6 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            page: 200,
-            tombstone_revisions: 10_000,
-            reconcile_batch: 500,
-        }
+        Self { page: 200, tombstone_revisions: 10_000, reconcile_batch: 500 }
     }
 }

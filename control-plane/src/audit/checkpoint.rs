@@ -22,9 +22,7 @@ pub struct LogKey {
 
 impl std::fmt::Debug for LogKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogKey")
-            .field("vkey", &self.vkey)
-            .finish_non_exhaustive()
+        f.debug_struct("LogKey").field("vkey", &self.vkey).finish_non_exhaustive()
     }
 }
 
@@ -52,19 +50,13 @@ impl LogKey {
     /// # Errors
     /// If the note format refuses it.
     pub fn from_seed(seed: &[u8; 32]) -> Result<Self, AuditError> {
-        let public = ed25519_dalek::SigningKey::from_bytes(seed)
-            .verifying_key()
-            .to_bytes();
+        let public = ed25519_dalek::SigningKey::from_bytes(seed).verifying_key().to_bytes();
         let origin = format!("grantmesh/{}", KeyId::of(&public));
         let (vkey, id) = named(&origin, &public);
         let private = STANDARD.encode([&[ALG_ED25519], seed.as_slice()].concat());
         let signer = StandardSigner::new(&format!("PRIVATE+KEY+{origin}+{id}+{private}"))
             .map_err(|error| AuditError::Key(error.to_string()))?;
-        Ok(Self {
-            signer,
-            origin,
-            vkey,
-        })
+        Ok(Self { signer, origin, vkey })
     }
 
     /// The public half as a signed-note verifier key.
@@ -85,12 +77,10 @@ impl LogKey {
     /// If the note format refuses it.
     pub fn sign(&self, size: u64, root: LogHash) -> Result<String, AuditError> {
         let refuse = |error: String| AuditError::Checkpoint(error);
-        let text = TlogCheckpoint::new(&self.origin, size, Hash(root.0), "")
-            .map_err(|error| refuse(error.to_string()))?;
-        let mut note =
-            Note::new(&text.to_bytes(), &[]).map_err(|error| refuse(error.to_string()))?;
-        note.add_sigs(&[&self.signer])
-            .map_err(|error| refuse(error.to_string()))?;
+        let text =
+            TlogCheckpoint::new(&self.origin, size, Hash(root.0), "").map_err(|error| refuse(error.to_string()))?;
+        let mut note = Note::new(&text.to_bytes(), &[]).map_err(|error| refuse(error.to_string()))?;
+        note.add_sigs(&[&self.signer]).map_err(|error| refuse(error.to_string()))?;
         String::from_utf8(note.to_bytes()).map_err(|error| refuse(error.to_string()))
     }
 }
@@ -104,9 +94,7 @@ pub struct LogVerifier {
 
 impl std::fmt::Debug for LogVerifier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogVerifier")
-            .field("origin", &self.origin)
-            .finish_non_exhaustive()
+        f.debug_struct("LogVerifier").field("origin", &self.origin).finish_non_exhaustive()
     }
 }
 
@@ -116,8 +104,7 @@ impl LogVerifier {
     /// # Errors
     /// If it is none.
     pub fn parse(vkey: &str) -> Result<Self, AuditError> {
-        let verifier =
-            StandardVerifier::new(vkey).map_err(|error| AuditError::Key(error.to_string()))?;
+        let verifier = StandardVerifier::new(vkey).map_err(|error| AuditError::Key(error.to_string()))?;
         let origin = vkey.split('+').next().unwrap_or_default().to_owned();
         Ok(Self { verifier, origin })
     }
@@ -127,24 +114,15 @@ impl LogVerifier {
     /// # Errors
     /// If either does not hold.
     pub fn verify(&self, note: &[u8]) -> Result<Checkpoint, AuditError> {
-        let note =
-            Note::from_bytes(note).map_err(|error| AuditError::Checkpoint(error.to_string()))?;
+        let note = Note::from_bytes(note).map_err(|error| AuditError::Checkpoint(error.to_string()))?;
         let known = VerifierList::new(vec![Box::new(self.verifier.clone())]);
-        note.verify(&known)
-            .map_err(|error| AuditError::Checkpoint(error.to_string()))?;
-        let text = TlogCheckpoint::from_bytes(note.text())
-            .map_err(|error| AuditError::Checkpoint(error.to_string()))?;
+        note.verify(&known).map_err(|error| AuditError::Checkpoint(error.to_string()))?;
+        let text =
+            TlogCheckpoint::from_bytes(note.text()).map_err(|error| AuditError::Checkpoint(error.to_string()))?;
         if text.origin() != self.origin {
-            return Err(AuditError::Checkpoint(format!(
-                "it is of the log `{}`",
-                text.origin()
-            )));
+            return Err(AuditError::Checkpoint(format!("it is of the log `{}`", text.origin())));
         }
-        Ok(Checkpoint {
-            origin: text.origin().to_owned(),
-            size: text.size(),
-            root: LogHash(text.hash().0),
-        })
+        Ok(Checkpoint { origin: text.origin().to_owned(), size: text.size(), root: LogHash(text.hash().0) })
     }
 }
 
@@ -158,22 +136,10 @@ mod tests {
         let note = key.sign(42, LogHash([9; 32])).unwrap();
         let verifier = LogVerifier::parse(key.vkey()).unwrap();
         let read = verifier.verify(note.as_bytes()).unwrap();
-        assert_eq!(
-            (read.size, read.root, read.origin.as_str()),
-            (42, LogHash([9; 32]), key.origin())
-        );
-        assert!(
-            verifier
-                .verify(note.replacen("\n42\n", "\n43\n", 1).as_bytes())
-                .is_err()
-        );
+        assert_eq!((read.size, read.root, read.origin.as_str()), (42, LogHash([9; 32]), key.origin()));
+        assert!(verifier.verify(note.replacen("\n42\n", "\n43\n", 1).as_bytes()).is_err());
         let other = LogKey::from_seed(&[8; 32]).unwrap();
-        assert!(
-            LogVerifier::parse(other.vkey())
-                .unwrap()
-                .verify(note.as_bytes())
-                .is_err()
-        );
+        assert!(LogVerifier::parse(other.vkey()).unwrap().verify(note.as_bytes()).is_err());
         assert!(LogVerifier::parse("grantmesh+00000000+AAAA").is_err());
         assert!(!format!("{key:?}").contains(&STANDARD.encode([7; 32])));
     }

@@ -94,11 +94,7 @@ impl Serialize for ActorField {
             subject: &'a str,
         }
         match self {
-            Self::User(user) => UserField {
-                issuer: &user.issuer,
-                subject: &user.subject,
-            }
-            .serialize(serializer),
+            Self::User(user) => UserField { issuer: &user.issuer, subject: &user.subject }.serialize(serializer),
             Self::Filter => serializer.serialize_str("filter"),
             Self::System => serializer.serialize_str("system"),
         }
@@ -157,22 +153,9 @@ impl<Data: Serialize> Entry<Data> {
             ids: &'a EntryIds,
             data: &'a Data,
         }
-        let Self {
-            kind,
-            actor,
-            ids,
-            data,
-        } = self;
-        let bytes = serde_json::to_vec(&Line {
-            v: 1,
-            seq,
-            at,
-            kind: *kind,
-            actor,
-            ids,
-            data,
-        })
-        .map_err(AuditError::Json)?;
+        let Self { kind, actor, ids, data } = self;
+        let bytes =
+            serde_json::to_vec(&Line { v: 1, seq, at, kind: *kind, actor, ids, data }).map_err(AuditError::Json)?;
         if bytes.len() > MAX_ENTRY_BYTES {
             return Err(AuditError::TooLong { bytes: bytes.len() });
         }
@@ -186,20 +169,9 @@ mod tests {
 
     #[test]
     fn the_form_of_an_entry_is_fixed() {
-        let ids = EntryIds {
-            grant: Some(GrantId::new(1, [0; 10])),
-            ..EntryIds::default()
-        };
-        let actor = ActorField::User(User {
-            issuer: "https://id.example".into(),
-            subject: "ann".into(),
-        });
-        let entry = Entry {
-            kind: EntryKind::GrantReleased,
-            actor,
-            ids,
-            data: serde_json::json!({}),
-        };
+        let ids = EntryIds { grant: Some(GrantId::new(1, [0; 10])), ..EntryIds::default() };
+        let actor = ActorField::User(User { issuer: "https://id.example".into(), subject: "ann".into() });
+        let entry = Entry { kind: EntryKind::GrantReleased, actor, ids, data: serde_json::json!({}) };
         let bytes = entry.bytes(3, Timestamp::from_millis(5)).unwrap();
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
@@ -214,9 +186,6 @@ mod tests {
                 data: String::new(),
             }
         };
-        assert!(matches!(
-            long.bytes(0, Timestamp::default()),
-            Err(AuditError::TooLong { .. })
-        ));
+        assert!(matches!(long.bytes(0, Timestamp::default()), Err(AuditError::TooLong { .. })));
     }
 }

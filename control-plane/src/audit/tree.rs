@@ -55,10 +55,7 @@ pub struct Frontier {
 
 impl Default for Frontier {
     fn default() -> Self {
-        Self {
-            size: 0,
-            roots: [None; 64],
-        }
+        Self { size: 0, roots: [None; 64] }
     }
 }
 
@@ -76,16 +73,9 @@ impl Frontier {
     pub fn load(size: u64, hashes: &[LogHash], root: LogHash) -> Result<Self, AuditError> {
         let indexes = Self::indexes(size);
         if indexes.len() != hashes.len() {
-            return Err(AuditError::Tree(format!(
-                "{} of {} hashes are there",
-                hashes.len(),
-                indexes.len()
-            )));
+            return Err(AuditError::Tree(format!("{} of {} hashes are there", hashes.len(), indexes.len())));
         }
-        let mut frontier = Self {
-            size,
-            ..Self::default()
-        };
+        let mut frontier = Self { size, ..Self::default() };
         for (index, hash) in indexes.iter().zip(hashes) {
             let (level, _) = tlog::split_stored_hash_index(*index);
             if let Some(slot) = frontier.roots.get_mut(usize::from(level)) {
@@ -96,9 +86,7 @@ impl Frontier {
         if is == root {
             Ok(frontier)
         } else {
-            Err(AuditError::Tree(format!(
-                "they give the root {is}, the head says {root}"
-            )))
+            Err(AuditError::Tree(format!("they give the root {is}, the head says {root}")))
         }
     }
 
@@ -132,9 +120,7 @@ impl Frontier {
             *slot = hashes.get(level).copied().filter(|_| level == last);
         }
         self.size = self.size.saturating_add(1);
-        Ok((first..)
-            .zip(hashes.into_iter().map(|hash| LogHash(hash.0)))
-            .collect())
+        Ok((first..).zip(hashes.into_iter().map(|hash| LogHash(hash.0))).collect())
     }
 }
 
@@ -142,11 +128,7 @@ impl HashReader for Frontier {
     fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog::Error> {
         let read = |index: &u64| {
             let (level, _) = tlog::split_stored_hash_index(*index);
-            self.roots
-                .get(usize::from(level))
-                .copied()
-                .flatten()
-                .ok_or(tlog::Error::IndexesNotInTree)
+            self.roots.get(usize::from(level)).copied().flatten().ok_or(tlog::Error::IndexesNotInTree)
         };
         indexes.iter().map(read).collect()
     }
@@ -173,15 +155,8 @@ mod tests {
             }
             oracle.push(entry);
             let root = frontier.root().unwrap();
-            assert_eq!(
-                root.0,
-                <[u8; 32]>::from(*oracle.root().as_bytes()),
-                "after {seq}"
-            );
-            let hashes: Vec<_> = Frontier::indexes(seq + 1)
-                .iter()
-                .map(|index| stored[*index as usize])
-                .collect();
+            assert_eq!(root.0, <[u8; 32]>::from(*oracle.root().as_bytes()), "after {seq}");
+            let hashes: Vec<_> = Frontier::indexes(seq + 1).iter().map(|index| stored[*index as usize]).collect();
             frontier = Frontier::load(seq + 1, &hashes, root).unwrap();
             assert!(Frontier::load(seq + 1, &hashes, LogHash::EMPTY).is_err());
         }

@@ -20,9 +20,7 @@ const PAGE: u64 = 500;
 
 /// The log is not what its head says.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the audit log is wrong: {0}\nkeep a copy of the database before anything else is done with it"
-)]
+#[error("the audit log is wrong: {0}\nkeep a copy of the database before anything else is done with it")]
 struct Wrong(String);
 
 /// What was found right.
@@ -44,9 +42,7 @@ pub(super) async fn tail(args: AuditTailArgs, out: &mut Output) -> Result<(), Fa
                 break;
             };
             next = last.seq.saturating_add(1);
-            page.entries
-                .iter()
-                .for_each(|entry| tell(entry, args.client.json, out));
+            page.entries.iter().for_each(|entry| tell(entry, args.client.json, out));
             if next >= page.size {
                 break;
             }
@@ -90,24 +86,13 @@ fn tell(entry: &EntryView, as_json: bool, out: &mut Output) {
         ),
     });
     let actor = line.actor.map(|actor| {
-        match actor
-            .pointer("/user/subject")
-            .or_else(|| actor.get("subject"))
-            .and_then(Value::as_str)
-        {
+        match actor.pointer("/user/subject").or_else(|| actor.get("subject")).and_then(Value::as_str) {
             Some(subject) => subject.to_owned(),
-            None => actor
-                .as_str()
-                .map_or_else(|| actor.to_string(), str::to_owned),
+            None => actor.as_str().map_or_else(|| actor.to_string(), str::to_owned),
         }
     });
-    let ids: Vec<&str> = line
-        .ids
-        .as_object()
-        .into_iter()
-        .flat_map(|ids| ids.values())
-        .filter_map(Value::as_str)
-        .collect();
+    let ids: Vec<&str> =
+        line.ids.as_object().into_iter().flat_map(|ids| ids.values()).filter_map(Value::as_str).collect();
     let words = ["decision", "subject", "action", "resource", "verdict"]
         .iter()
         .filter_map(|name| line.data.get(*name)?.as_str());
@@ -129,12 +114,12 @@ pub(super) async fn verify(args: AuditVerifyArgs, out: &mut Output) -> Result<()
     };
     let Verified { size, root, signed } = verified;
     if args.client.json {
-        return Ok(out.json(&json!({ "size": size, "root": root.to_string(), "verified": size, "signed": signed, "fault": null }))?);
+        return Ok(out.json(
+            &json!({ "size": size, "root": root.to_string(), "verified": size, "signed": signed, "fault": null }),
+        )?);
     }
     let word = out.toned(Tone::Good, "whole");
-    out.line(format_args!(
-        "the audit log is {word}: {size} entries, root {root}"
-    ));
+    out.line(format_args!("the audit log is {word}: {size} entries, root {root}"));
     if !signed && args.database.is_none() {
         out.remark("the checkpoint's signature was not checked\nadd `--log-key VKEY` with the key that `grantmesh keygen` printed");
     }
@@ -145,11 +130,7 @@ async fn from_database(database: &str) -> Result<Verified, Failure> {
     let report = verify_database(database).await?;
     match report.fault {
         Some(fault) => Err(Wrong(fault).into()),
-        None => Ok(Verified {
-            size: report.size,
-            root: report.root,
-            signed: false,
-        }),
+        None => Ok(Verified { size: report.size, root: report.root, signed: false }),
     }
 }
 
@@ -161,18 +142,11 @@ async fn from_server(client: &Client, log_key: Option<&str>) -> Result<Verified,
             let checkpoint = LogVerifier::parse(vkey)?.verify(note.as_bytes())?;
             (checkpoint.size, checkpoint.root)
         }
-        None => {
-            unsigned(&note).ok_or_else(|| AuditError::Checkpoint("it is not one".to_owned()))?
-        }
+        None => unsigned(&note).ok_or_else(|| AuditError::Checkpoint("it is not one".to_owned()))?,
     };
     let mut tree = Frontier::default();
     while tree.size() < size {
-        let page = entries(
-            client,
-            tree.size(),
-            PAGE.min(size.saturating_sub(tree.size())),
-        )
-        .await?;
+        let page = entries(client, tree.size(), PAGE.min(size.saturating_sub(tree.size()))).await?;
         if page.entries.is_empty() {
             return Err(Wrong(format!("entry {} is missing", tree.size())).into());
         }
@@ -182,27 +156,16 @@ async fn from_server(client: &Client, log_key: Option<&str>) -> Result<Verified,
                 return Err(Wrong(format!("entry {} is missing", tree.size())).into());
             }
             if LogHash::parse(&entry.leaf_hash) != Some(leaf) {
-                return Err(Wrong(format!(
-                    "entry {} is not what was hashed when it was written",
-                    entry.seq
-                ))
-                .into());
+                return Err(Wrong(format!("entry {} is not what was hashed when it was written", entry.seq)).into());
             }
             tree.append(leaf)?;
         }
     }
     let found = tree.root()?;
     if found != root {
-        return Err(Wrong(format!(
-            "the root of {size} entries is {found}, but the checkpoint says {root}"
-        ))
-        .into());
+        return Err(Wrong(format!("the root of {size} entries is {found}, but the checkpoint says {root}")).into());
     }
-    Ok(Verified {
-        size,
-        root,
-        signed: log_key.is_some(),
-    })
+    Ok(Verified { size, root, signed: log_key.is_some() })
 }
 
 /// Size and root of a checkpoint whose signature nobody can check here.
@@ -210,8 +173,6 @@ fn unsigned(note: &str) -> Option<(u64, LogHash)> {
     use base64::Engine as _;
     let mut lines = note.lines().skip(1);
     let size = lines.next()?.parse().ok()?;
-    let root = base64::engine::general_purpose::STANDARD
-        .decode(lines.next()?)
-        .ok()?;
+    let root = base64::engine::general_purpose::STANDARD.decode(lines.next()?).ok()?;
     Some((size, LogHash(root.try_into().ok()?)))
 }

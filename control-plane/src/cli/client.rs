@@ -35,9 +35,7 @@ pub(super) enum ClientError {
         server: String,
     },
     /// No answer.
-    #[error(
-        "the server `{server}` cannot be reached: {reason}\ncheck `--server`, and that it runs"
-    )]
+    #[error("the server `{server}` cannot be reached: {reason}\ncheck `--server`, and that it runs")]
     Unreachable {
         /// The server.
         server: String,
@@ -45,9 +43,7 @@ pub(super) enum ClientError {
         reason: String,
     },
     /// An answer that is not one of Grantmesh's.
-    #[error(
-        "`{server}` answered {status} with something else than Grantmesh does\ncheck `--server`"
-    )]
+    #[error("`{server}` answered {status} with something else than Grantmesh does\ncheck `--server`")]
     Strange {
         /// The server.
         server: String,
@@ -78,10 +74,7 @@ impl Client {
         let client = Self::of(args.server.as_deref().unwrap_or(url), args)?;
         let there = Url::parse(url).map_err(|_| ClientError::Url(url.to_owned()))?;
         if there.origin() != client.server.origin() {
-            return Err(ClientError::Elsewhere {
-                url: url.to_owned(),
-                server: client.server.to_string(),
-            });
+            return Err(ClientError::Elsewhere { url: url.to_owned(), server: client.server.to_string() });
         }
         Ok(client)
     }
@@ -94,25 +87,13 @@ impl Client {
             .ok_or_else(wrong)?;
         let token = args.token.clone().ok_or(ClientError::NoToken)?;
         // A redirect could carry the token away.
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
-        let http = http.map_err(|error| ClientError::Unreachable {
-            server: server.to_owned(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self {
-            http,
-            server: url,
-            token,
-        })
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        let http =
+            http.map_err(|error| ClientError::Unreachable { server: server.to_owned(), reason: error.to_string() })?;
+        Ok(Self { http, server: url, token })
     }
 
-    pub(super) async fn get(
-        &self,
-        path: &str,
-        query: &[(&str, String)],
-    ) -> Result<Value, ClientError> {
+    pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> Result<Value, ClientError> {
         let mut url = self.url(path)?;
         url.query_pairs_mut().extend_pairs(query).finish();
         self.json(self.http.request(Method::GET, url)).await
@@ -125,19 +106,12 @@ impl Client {
     }
 
     pub(super) async fn get_text(&self, path: &str) -> Result<String, ClientError> {
-        let (status, body) = self
-            .send(self.http.request(Method::GET, self.url(path)?), TIMEOUT)
-            .await?;
+        let (status, body) = self.send(self.http.request(Method::GET, self.url(path)?), TIMEOUT).await?;
         String::from_utf8(body).map_err(|_| self.strange(status))
     }
 
-    pub(super) async fn post(
-        &self,
-        path: &str,
-        body: &impl serde::Serialize,
-    ) -> Result<Value, ClientError> {
-        self.json(self.http.request(Method::POST, self.url(path)?).json(body))
-            .await
+    pub(super) async fn post(&self, path: &str, body: &impl serde::Serialize) -> Result<Value, ClientError> {
+        self.json(self.http.request(Method::POST, self.url(path)?).json(body)).await
     }
 
     /// A post that is answered only after a while.
@@ -148,18 +122,14 @@ impl Client {
         wait: Duration,
     ) -> Result<Value, ClientError> {
         let (status, body) = self
-            .send(
-                self.http.request(Method::POST, self.url(path)?).json(body),
-                TIMEOUT.saturating_add(wait),
-            )
+            .send(self.http.request(Method::POST, self.url(path)?).json(body), TIMEOUT.saturating_add(wait))
             .await?;
         serde_json::from_slice(&body).map_err(|_| self.strange(status))
     }
 
     /// A post without a body.
     pub(super) async fn act(&self, path: &str) -> Result<Value, ClientError> {
-        self.json(self.http.request(Method::POST, self.url(path)?))
-            .await
+        self.json(self.http.request(Method::POST, self.url(path)?)).await
     }
 
     /// The server's answer as its type.
@@ -171,11 +141,7 @@ impl Client {
         let mut url = self.server.clone();
         url.set_query(None);
         // A server behind a prefix keeps it.
-        let base = if path_is_ours(url.path()) {
-            String::new()
-        } else {
-            url.path().trim_end_matches('/').to_owned()
-        };
+        let base = if path_is_ours(url.path()) { String::new() } else { url.path().trim_end_matches('/').to_owned() };
         url.set_path(&format!("{base}{path}"));
         Ok(url)
     }
@@ -195,17 +161,9 @@ impl Client {
             while let Some(inner) = cause.source() {
                 cause = inner;
             }
-            ClientError::Unreachable {
-                server: self.server.to_string(),
-                reason: cause.to_string(),
-            }
+            ClientError::Unreachable { server: self.server.to_string(), reason: cause.to_string() }
         };
-        let answer = request
-            .bearer_auth(&self.token)
-            .timeout(timeout)
-            .send()
-            .await
-            .map_err(unreachable)?;
+        let answer = request.bearer_auth(&self.token).timeout(timeout).send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?.to_vec();
         if status.is_success() {
@@ -218,10 +176,7 @@ impl Client {
     }
 
     fn strange(&self, status: StatusCode) -> ClientError {
-        ClientError::Strange {
-            server: self.server.to_string(),
-            status: status.as_u16(),
-        }
+        ClientError::Strange { server: self.server.to_string(), status: status.as_u16() }
     }
 }
 

@@ -32,20 +32,11 @@ pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failu
 }
 
 pub(super) async fn revoke(args: RevokeArgs, out: &mut Output) -> Result<(), Failure> {
-    let RevokeArgs {
-        grant,
-        reason,
-        wait,
-        client: args,
-    } = args;
+    let RevokeArgs { grant, reason, wait, client: args } = args;
     let client = Client::new(&args)?;
     let path = format!("/v1/grants/{}/revoke", segment(&grant));
     let answer = client
-        .post_waiting(
-            &path,
-            &RevokeBody { reason, wait },
-            wait.map_or(Span::default(), |wait| wait).duration(),
-        )
+        .post_waiting(&path, &RevokeBody { reason, wait }, wait.map_or(Span::default(), |wait| wait).duration())
         .await?;
     let revoked: RevokedView = client.read(&answer)?;
     if args.json {
@@ -53,18 +44,9 @@ pub(super) async fn revoke(args: RevokeArgs, out: &mut Output) -> Result<(), Fai
     } else {
         tell(&revoked, out);
     }
-    let pending = revoked.arrival.map_or(0, |arrival| {
-        arrival
-            .filters
-            .iter()
-            .filter(|filter| filter.state == "pending")
-            .count()
-    });
-    if pending == 0 {
-        Ok(())
-    } else {
-        Err(NotArrived(pending).into())
-    }
+    let pending =
+        revoked.arrival.map_or(0, |arrival| arrival.filters.iter().filter(|filter| filter.state == "pending").count());
+    if pending == 0 { Ok(()) } else { Err(NotArrived(pending).into()) }
 }
 
 fn tell(revoked: &RevokedView, out: &mut Output) {
@@ -88,9 +70,7 @@ fn tell_grant(grant: &GrantView, out: &mut Output) {
 
 pub(super) async fn release(args: ReleaseArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = client
-        .act(&format!("/v1/grants/{}/release", segment(&args.grant)))
-        .await?;
+    let answer = client.act(&format!("/v1/grants/{}/release", segment(&args.grant))).await?;
     if args.client.json {
         return Ok(out.json(&answer)?);
     }

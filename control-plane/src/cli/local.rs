@@ -16,38 +16,19 @@ pub(super) fn keygen(args: &KeygenArgs, out: &mut Output) -> Result<(), Failure>
         out.json(&json!({ "filter_key": keys.signing.pin(), "log_key": log.vkey() }))?;
         return Ok(());
     }
-    out.line(format_args!(
-        "filter key (for `keys` of the filter's configuration)\n  {}",
-        keys.signing.pin()
-    ));
-    out.line(format_args!(
-        "log key (for `grantmesh audit verify --log-key`)\n  {}",
-        log.vkey()
-    ));
+    out.line(format_args!("filter key (for `keys` of the filter's configuration)\n  {}", keys.signing.pin()));
+    out.line(format_args!("log key (for `grantmesh audit verify --log-key`)\n  {}", log.vkey()));
     Ok(())
 }
 
 pub(super) fn token(args: &TokenArgs, out: &mut Output) -> Result<(), Failure> {
     let key = DevIssuerKey::load(&args.data.data_dir.join(DEV_ISSUER_KEY))?;
-    out.line(mint_dev_token(
-        &key,
-        &args.user,
-        &args.groups,
-        &args.audience,
-        args.ttl,
-        SystemClock.now(),
-    )?);
+    out.line(mint_dev_token(&key, &args.user, &args.groups, &args.audience, args.ttl, SystemClock.now())?);
     Ok(())
 }
 
 pub(super) fn credential(args: &CredentialArgs, out: &mut Output) -> Result<(), Failure> {
     let key = Ed25519Key::load(&args.data.data_dir.join(SIGNING_KEY))?;
-    out.line(FilterCredentials::mint(
-        &key,
-        &args.name,
-        &args.services,
-        args.ttl,
-        SystemClock.now(),
-    )?);
+    out.line(FilterCredentials::mint(&key, &args.name, &args.services, args.ttl, SystemClock.now())?);
     Ok(())
 }

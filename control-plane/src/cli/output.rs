@@ -63,11 +63,7 @@ impl Output {
 
     /// A word of the result in its colour.
     pub(super) fn toned(&self, tone: Tone, text: impl Display) -> String {
-        if self.colour_out {
-            format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code())
-        } else {
-            text.to_string()
-        }
+        if self.colour_out { format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code()) } else { text.to_string() }
     }
 
     /// The result as JSON.
@@ -99,17 +95,10 @@ impl Output {
 
     /// Why the command failed.
     pub(super) fn error(&mut self, error: &(dyn Error + 'static)) {
-        let word = if self.colour_err {
-            "\u{1b}[1;31merror\u{1b}[0m"
-        } else {
-            "error"
-        };
+        let word = if self.colour_err { "\u{1b}[1;31merror\u{1b}[0m" } else { "error" };
         let mut text = format!("{word}: ");
         if let Some(ClientError::Refused(problem)) = error.downcast_ref::<ClientError>() {
-            text.push_str(&format!(
-                "{} ({}, {})",
-                problem.title, problem.status, problem.code
-            ));
+            text.push_str(&format!("{} ({}, {})", problem.title, problem.status, problem.code));
             for detail in problem
                 .detail
                 .iter()
@@ -122,10 +111,7 @@ impl Output {
             text.push_str(&error.to_string().replace('\n', "\n  "));
             let mut cause = error.source();
             while let Some(inner) = cause {
-                text.push_str(&format!(
-                    "\n  because: {}",
-                    inner.to_string().replace('\n', "\n  ")
-                ));
+                text.push_str(&format!("\n  because: {}", inner.to_string().replace('\n', "\n  ")));
                 cause = inner.source();
             }
         }

@@ -38,15 +38,9 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PolicyFile>, FilesError> {
             continue;
         }
         let failed = |error| FilesError::Read(path.clone(), error);
-        let entries = std::fs::read_dir(path)
-            .map_err(failed)?
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(failed)?;
-        let mut inside: Vec<PathBuf> = entries
-            .into_iter()
-            .map(|entry| entry.path())
-            .filter(|file| is_policy(file))
-            .collect();
+        let entries = std::fs::read_dir(path).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let mut inside: Vec<PathBuf> =
+            entries.into_iter().map(|entry| entry.path()).filter(|file| is_policy(file)).collect();
         if inside.is_empty() {
             return Err(FilesError::Empty(path.clone()));
         }
@@ -54,10 +48,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PolicyFile>, FilesError> {
         found.append(&mut inside);
     }
     let read = |path: PathBuf| match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(PolicyFile {
-            name: path.display().to_string(),
-            text,
-        }),
+        Ok(text) => Ok(PolicyFile { name: path.display().to_string(), text }),
         Err(error) => Err(FilesError::Read(path, error)),
     };
     found.into_iter().map(read).collect()
@@ -65,10 +56,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PolicyFile>, FilesError> {
 
 fn is_policy(path: &Path) -> bool {
     path.is_file()
-        && path
-            .extension()
-            .and_then(|ending| ending.to_str())
-            .is_some_and(|ending| ENDINGS.contains(&ending))
+        && path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending))
 }
 
 /// A fault with the line that it is in.
@@ -79,46 +67,25 @@ struct Shown<'a> {
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PolicyFault {
-            file,
-            line: number,
-            column,
-            message,
-            help,
-        } = self.fault;
+        let PolicyFault { file, line: number, column, message, help } = self.fault;
         write!(f, "{file}:{number}:{column}: {message}")?;
         if let Some(line) = self.line {
             let margin = number.to_string();
             let before = usize::try_from(column.saturating_sub(1)).unwrap_or(0);
             // Tabs stay tabs, so that the caret stands under its letter.
-            let indent: String = line
-                .chars()
-                .take(before)
-                .map(|letter| if letter == '\t' { '\t' } else { ' ' })
-                .collect();
-            write!(
-                f,
-                "\n  {margin} | {line}\n  {} | {indent}^",
-                " ".repeat(margin.len())
-            )?;
+            let indent: String =
+                line.chars().take(before).map(|letter| if letter == '\t' { '\t' } else { ' ' }).collect();
+            write!(f, "\n  {margin} | {line}\n  {} | {indent}^", " ".repeat(margin.len()))?;
         }
-        help.iter()
-            .try_for_each(|help| write!(f, "\n  help: {help}"))
+        help.iter().try_for_each(|help| write!(f, "\n  help: {help}"))
     }
 }
 
 fn tell(faults: &[PolicyFault], files: &[PolicyFile], out: &mut Output) {
     for fault in faults {
-        let text = files
-            .iter()
-            .find(|file| file.name == fault.file)
-            .map(|file| file.text.as_str());
-        let number = usize::try_from(fault.line)
-            .ok()
-            .and_then(|line| line.checked_sub(1));
-        let line = text
-            .zip(number)
-            .and_then(|(text, number)| text.lines().nth(number));
+        let text = files.iter().find(|file| file.name == fault.file).map(|file| file.text.as_str());
+        let number = usize::try_from(fault.line).ok().and_then(|line| line.checked_sub(1));
+        let line = text.zip(number).and_then(|(text, number)| text.lines().nth(number));
         out.remark(Shown { fault, line });
     }
 }
@@ -151,14 +118,8 @@ pub(super) async fn apply(args: PolicyApplyArgs, out: &mut Output) -> Result<(),
     }
     let mut body = json!({ "files": files });
     if let Some(body) = body.as_object_mut() {
-        body.extend(
-            args.message
-                .map(|message| ("message".to_owned(), message.into())),
-        );
-        body.extend(
-            args.expected
-                .map(|expected| ("expected".to_owned(), expected.into())),
-        );
+        body.extend(args.message.map(|message| ("message".to_owned(), message.into())));
+        body.extend(args.expected.map(|expected| ("expected".to_owned(), expected.into())));
     }
     let answer = client.post("/v1/policy", &body).await?;
     if args.client.json {
@@ -166,11 +127,7 @@ pub(super) async fn apply(args: PolicyApplyArgs, out: &mut Output) -> Result<(),
     }
     let applied: PolicyView = client.read(&answer)?;
     let word = out.toned(Tone::Good, "in force");
-    out.line(format_args!(
-        "{} is {word}, for {}",
-        applied.id,
-        applied.services.join(", ")
-    ));
+    out.line(format_args!("{} is {word}, for {}", applied.id, applied.services.join(", ")));
     Ok(())
 }
 
@@ -181,21 +138,12 @@ pub(super) async fn show(args: PolicyShowArgs, out: &mut Output) -> Result<(), F
         return Ok(out.json(&answer)?);
     }
     let policy: PolicyView = client.read(&answer)?;
-    out.line(format_args!(
-        "# {} by {}, {}",
-        policy.id,
-        policy.author.subject,
-        tables::when(&policy.applied_at)
-    ));
+    out.line(format_args!("# {} by {}, {}", policy.id, policy.author.subject, tables::when(&policy.applied_at)));
     if let Some(message) = &policy.message {
         out.line(format_args!("# {}", message.replace('\n', "\n# ")));
     }
     for file in &policy.files {
-        out.line(format_args!(
-            "# file: {}\n{}",
-            file.name,
-            file.text.trim_end()
-        ));
+        out.line(format_args!("# file: {}\n{}", file.name, file.text.trim_end()));
     }
     Ok(())
 }

@@ -10,32 +10,13 @@ use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
 use crate::http::view::{ListView, RequestView};
 
 pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
-    let RequestArgs {
-        from_url,
-        service,
-        action,
-        resource,
-        method,
-        path,
-        rule,
-        justification,
-        duration,
-        client: args,
-    } = args;
+    let RequestArgs { from_url, service, action, resource, method, path, rule, justification, duration, client: args } =
+        args;
     let (client, body) = match from_url {
         Some(url) => prefilled(&url, &args, justification, rule, duration).await?,
         None => {
             let service = service.unwrap_or_default();
-            let body = FileBody {
-                service,
-                action,
-                resource,
-                method,
-                path,
-                rule,
-                justification,
-                duration,
-            };
+            let body = FileBody { service, action, resource, method, path, rule, justification, duration };
             (Client::new(&args)?, body)
         }
     };
@@ -58,10 +39,7 @@ async fn prefilled(
 ) -> Result<(Client, FileBody), ClientError> {
     let client = Client::of_url(url, args)?;
     let prefill: PrefillView = client.read(&client.get_url(url).await?)?;
-    let mut body = FileBody {
-        justification,
-        ..prefill.body
-    };
+    let mut body = FileBody { justification, ..prefill.body };
     body.rule = rule.or(body.rule);
     body.duration = duration.or(body.duration);
     Ok((client, body))
@@ -72,25 +50,11 @@ fn tell(request: &RequestView, out: &mut Output) {
     out.line(format_args!("{} is {state}", request.id));
     out.line(format_args!(
         "  {} asks for {} on {} of {}, for {}",
-        request.requester.subject,
-        request.action,
-        request.resource,
-        request.service,
-        request.duration
+        request.requester.subject, request.action, request.resource, request.service, request.duration
     ));
-    out.line(format_args!(
-        "  why: {}",
-        request.justification.replace('\n', "\n       ")
-    ));
-    let approvals = request
-        .reviews
-        .iter()
-        .filter(|review| review.verdict == "approve")
-        .count();
-    out.line(format_args!(
-        "  approvals: {approvals} of {}, rule {}",
-        request.approvals_needed, request.rule
-    ));
+    out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
+    let approvals = request.reviews.iter().filter(|review| review.verdict == "approve").count();
+    out.line(format_args!("  approvals: {approvals} of {}, rule {}", request.approvals_needed, request.rule));
 }
 
 pub(super) async fn list(args: RequestsArgs, out: &mut Output) -> Result<(), Failure> {
@@ -134,52 +98,22 @@ pub(super) async fn pages(
 }
 
 pub(super) async fn approve(args: ApproveArgs, out: &mut Output) -> Result<(), Failure> {
-    let ApproveArgs {
-        request,
-        reason,
-        duration,
-        client,
-    } = args;
-    review(
-        &request,
-        ReviewBody {
-            verdict: "approve".to_owned(),
-            reason,
-            duration,
-            digest: None,
-        },
-        &client,
-        out,
-    )
-    .await
+    let ApproveArgs { request, reason, duration, client } = args;
+    review(&request, ReviewBody { verdict: "approve".to_owned(), reason, duration, digest: None }, &client, out).await
 }
 
 pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure> {
-    let DenyArgs {
-        request,
-        reason,
-        client,
-    } = args;
+    let DenyArgs { request, reason, client } = args;
     review(
         &request,
-        ReviewBody {
-            verdict: "deny".to_owned(),
-            reason: Some(reason),
-            duration: None,
-            digest: None,
-        },
+        ReviewBody { verdict: "deny".to_owned(), reason: Some(reason), duration: None, digest: None },
         &client,
         out,
     )
     .await
 }
 
-async fn review(
-    request: &str,
-    body: ReviewBody,
-    args: &super::ClientArgs,
-    out: &mut Output,
-) -> Result<(), Failure> {
+async fn review(request: &str, body: ReviewBody, args: &super::ClientArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(args)?;
     let answer = client.post(&path(request, "/reviews"), &body).await?;
     if args.json {
@@ -189,11 +123,7 @@ async fn review(
     tell(&reviewed.request, out);
     if let Some(grant) = reviewed.grant {
         let state = out.toned(tables::tone(&grant.state), &grant.state);
-        out.line(format_args!(
-            "{} is {state} until {}",
-            grant.id,
-            tables::when(&grant.expires_at)
-        ));
+        out.line(format_args!("{} is {state} until {}", grant.id, tables::when(&grant.expires_at)));
     }
     Ok(())
 }

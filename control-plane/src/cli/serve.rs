@@ -33,10 +33,7 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
     let app = App::open(Settings {
         operators: settings.operators.clone(),
         auditors: settings.auditors.clone(),
-        ..Settings::new(
-            settings.database.clone(),
-            LogKey::from_seed(keys.log.seed())?,
-        )
+        ..Settings::new(settings.database.clone(), LogKey::from_seed(keys.log.seed())?)
     })
     .await?;
     let filters = FilterCredentials::new(&keys.signing);
@@ -45,16 +42,10 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
     let (stopped, stop) = watch::channel(false);
     let mut tasks = tasks::start(&app, &push, &stop);
 
-    let (mut terminate, mut interrupt) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = http::listen(settings.listen, settings.listen_file.as_deref()).await?;
     let address = listener.local_addr()?;
-    let public_url = settings
-        .public_url
-        .clone()
-        .unwrap_or_else(|| format!("http://{address}"));
+    let public_url = settings.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
     tracing::info!(%address, public_url, issuer = settings.issuer.issuer(), "listening");
     let api = Api::new(app, Arc::clone(&push), users, filters, public_url, dev_jwks);
     let signalled = async move {
@@ -74,9 +65,7 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
 
 fn start_log(settings: &ServeSettings) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&settings.log)?;
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match settings.log_format {
         LogFormat::Text => log.with_ansi(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -92,14 +81,8 @@ fn keys(settings: &ServeSettings) -> Result<Keys, Failure> {
     Ok(Keys::create(&settings.data_dir, true)?)
 }
 
-async fn users(
-    settings: &ServeSettings,
-    now: Timestamp,
-) -> Result<(UserTokens, Option<JwkSet>), Failure> {
-    let (issuer, audience) = (
-        settings.issuer.issuer().to_owned(),
-        settings.issuer.audience().to_owned(),
-    );
+async fn users(settings: &ServeSettings, now: Timestamp) -> Result<(UserTokens, Option<JwkSet>), Failure> {
+    let (issuer, audience) = (settings.issuer.issuer().to_owned(), settings.issuer.audience().to_owned());
     match &settings.issuer {
         IssuerSettings::Oidc { jwks, .. } => {
             let keys = KeySource::follow(jwks.clone(), now).await?;
@@ -111,16 +94,9 @@ async fn users(
                 DEV_ISSUER_KEY
             );
             let path = settings.data_dir.join(DEV_ISSUER_KEY);
-            let key = if path.exists() {
-                DevIssuerKey::load(&path)?
-            } else {
-                DevIssuerKey::create(&path)?
-            };
+            let key = if path.exists() { DevIssuerKey::load(&path)? } else { DevIssuerKey::create(&path)? };
             let jwks = key.jwks()?;
-            Ok((
-                UserTokens::new(issuer, audience, KeySource::fixed(KeySet::of(&jwks))),
-                Some(jwks),
-            ))
+            Ok((UserTokens::new(issuer, audience, KeySource::fixed(KeySet::of(&jwks))), Some(jwks)))
         }
     }
 }

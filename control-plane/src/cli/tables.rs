@@ -39,9 +39,7 @@ pub(super) fn when(at: &str) -> String {
 }
 
 pub(super) fn requests(items: &[RequestView]) -> Table {
-    let mut table = head(&[
-        "request", "state", "who", "service", "action", "resource", "for", "filed", "why",
-    ]);
+    let mut table = head(&["request", "state", "who", "service", "action", "resource", "for", "filed", "why"]);
     for item in items {
         table.add_row([
             Cell::new(&item.id),
@@ -59,9 +57,7 @@ pub(super) fn requests(items: &[RequestView]) -> Table {
 }
 
 pub(super) fn grants(items: &[GrantView]) -> Table {
-    let mut table = head(&[
-        "grant", "state", "who", "service", "action", "resource", "from", "until",
-    ]);
+    let mut table = head(&["grant", "state", "who", "service", "action", "resource", "from", "until"]);
     for item in items {
         table.add_row([
             Cell::new(&item.id),
@@ -80,10 +76,8 @@ pub(super) fn grants(items: &[GrantView]) -> Table {
 pub(super) fn fleet(items: &[FilterView]) -> Table {
     let mut table = head(&["vm", "node", "state", "services", "applied", "last seen"]);
     for item in items {
-        let applied = item.applied.map_or_else(
-            || "nothing yet".to_owned(),
-            |at| format!("{}/{}", at.epoch, at.revision),
-        );
+        let applied =
+            item.applied.map_or_else(|| "nothing yet".to_owned(), |at| format!("{}/{}", at.epoch, at.revision));
         table.add_row([
             Cell::new(&item.vm),
             Cell::new(&item.node),
@@ -99,9 +93,5 @@ pub(super) fn fleet(items: &[FilterView]) -> Table {
 /// The first line, at most 60 letters.
 fn shortened(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    if line.chars().count() <= 60 {
-        line.to_owned()
-    } else {
-        line.chars().take(59).chain(['…']).collect()
-    }
+    if line.chars().count() <= 60 { line.to_owned() } else { line.chars().take(59).chain(['…']).collect() }
 }

@@ -15,23 +15,13 @@ impl Actor {
     /// A user with groups.
     #[must_use]
     pub fn new(issuer: &str, subject: &str, groups: Vec<String>) -> Self {
-        Self {
-            user: User {
-                issuer: issuer.into(),
-                subject: subject.into(),
-            },
-            groups,
-        }
+        Self { user: User { issuer: issuer.into(), subject: subject.into() }, groups }
     }
 
     /// Lends the actor as the engine's principal.
     pub fn as_principal<R>(&self, with: impl FnOnce(&Principal<'_>) -> R) -> R {
         let groups: Vec<&str> = self.groups.iter().map(String::as_str).collect();
-        with(&Principal::user(
-            &self.user.issuer,
-            &self.user.subject,
-            &groups,
-        ))
+        with(&Principal::user(&self.user.issuer, &self.user.subject, &groups))
     }
 
     /// Whether one of the subjects names this actor. An empty list names nobody.

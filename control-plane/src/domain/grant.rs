@@ -109,9 +109,7 @@ impl GrantState {
 
 /// The grant is no longer active.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the grant is already {state}\nended grants never reopen: file a new request if it is still needed"
-)]
+#[error("the grant is already {state}\nended grants never reopen: file a new request if it is still needed")]
 pub struct AlreadyEnded {
     /// How it ended.
     pub state: GrantStateWord,
@@ -157,14 +155,8 @@ impl Grant {
     /// If it already ended.
     pub fn expire(self, now: Timestamp, revision: u64) -> Result<Self, AlreadyEnded> {
         match self.state {
-            GrantState::Active => Ok(Self {
-                state: GrantState::Expired { at: now },
-                revision,
-                ..self
-            }),
-            state => Err(AlreadyEnded {
-                state: state.word(),
-            }),
+            GrantState::Active => Ok(Self { state: GrantState::Expired { at: now }, revision, ..self }),
+            state => Err(AlreadyEnded { state: state.word() }),
         }
     }
 
@@ -174,44 +166,26 @@ impl Grant {
     /// If it already ended, or its time did.
     pub fn end(self, by: EndedBy, now: Timestamp, revision: u64) -> Result<Self, AlreadyEnded> {
         if self.is_over(now) {
-            return Err(AlreadyEnded {
-                state: GrantStateWord::Expired,
-            });
+            return Err(AlreadyEnded { state: GrantStateWord::Expired });
         }
         let state = match (self.state, by) {
-            (GrantState::Active, EndedBy::Revoker(by, reason)) => GrantState::Revoked {
-                at: now,
-                by,
-                reason,
-            },
+            (GrantState::Active, EndedBy::Revoker(by, reason)) => GrantState::Revoked { at: now, by, reason },
             (GrantState::Active, EndedBy::Holder) => GrantState::Released { at: now },
             (state, _) => {
-                return Err(AlreadyEnded {
-                    state: state.word(),
-                });
+                return Err(AlreadyEnded { state: state.word() });
             }
         };
-        Ok(Self {
-            state,
-            revision,
-            ..self
-        })
+        Ok(Self { state, revision, ..self })
     }
 
     /// What filters receive.
     #[must_use]
     pub fn body(&self) -> Body {
-        let user = UserItem {
-            issuer: self.holder.issuer.to_string(),
-            subject: self.holder.subject.to_string(),
-        };
+        let user = UserItem { issuer: self.holder.issuer.to_string(), subject: self.holder.subject.to_string() };
         Body::Grant(GrantItem {
             id: self.id.clone(),
             request: self.request.clone(),
-            holder: HolderItem {
-                user: Some(user),
-                workload: None,
-            },
+            holder: HolderItem { user: Some(user), workload: None },
             service: self.service.clone(),
             action: self.action.clone(),
             resource: self.resource.clone(),

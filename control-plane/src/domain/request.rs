@@ -54,16 +54,8 @@ impl AskTarget {
 impl fmt::Display for AskTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Action {
-                service,
-                action,
-                resource,
-            } => write!(f, "{service} {action} {resource}"),
-            Self::Call {
-                service,
-                method,
-                path,
-            } => write!(f, "{service} {method} {path}"),
+            Self::Action { service, action, resource } => write!(f, "{service} {action} {resource}"),
+            Self::Call { service, method, path } => write!(f, "{service} {method} {path}"),
         }
     }
 }
@@ -150,26 +142,16 @@ impl Ask {
         policy: PolicyId,
         now: Timestamp,
     ) -> Result<Self, AskRefused> {
-        let Asked {
-            service,
-            action,
-            resource,
-            rule,
-        } = asked;
+        let Asked { service, action, resource, rule } = asked;
         let resource = Text::new(&resource, "resource").map_err(AskRefused::Resource)?;
         if resource.as_str().len() > MAX_RESOURCE_BYTES {
             return Err(AskRefused::ResourceTooLong);
         }
-        let justification =
-            Text::new(&new.justification, "justification").map_err(AskRefused::Justification)?;
+        let justification = Text::new(&new.justification, "justification").map_err(AskRefused::Justification)?;
         let duration = new.duration.unwrap_or(rule.default_duration);
         if duration > rule.max_duration {
             let (max, rule) = (rule.max_duration, rule.name.to_string());
-            return Err(AskRefused::DurationOverMaximum {
-                asked: duration,
-                max,
-                rule,
-            });
+            return Err(AskRefused::DurationOverMaximum { asked: duration, max, rule });
         }
         if duration < SHORTEST {
             return Err(AskRefused::DurationTooShort { asked: duration });
@@ -225,10 +207,7 @@ impl Ask {
     /// The requester as they were when they asked.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor {
-            user: self.requester.clone(),
-            groups: self.requester_groups.clone(),
-        }
+        Actor { user: self.requester.clone(), groups: self.requester_groups.clone() }
     }
 }
 
@@ -278,13 +257,7 @@ pub enum RequestStateWord {
 
 impl RequestStateWord {
     /// Every word.
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Approved,
-        Self::Denied,
-        Self::TimedOut,
-        Self::Withdrawn,
-    ];
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Denied, Self::TimedOut, Self::Withdrawn];
 
     /// The word as it is written everywhere.
     #[must_use]
@@ -329,10 +302,9 @@ impl RequestState {
     pub const fn decided_at(&self) -> Option<Timestamp> {
         match self {
             Self::Pending => None,
-            Self::Approved { at, .. }
-            | Self::Denied { at }
-            | Self::TimedOut { at }
-            | Self::Withdrawn { at } => Some(*at),
+            Self::Approved { at, .. } | Self::Denied { at } | Self::TimedOut { at } | Self::Withdrawn { at } => {
+                Some(*at)
+            }
         }
     }
 
@@ -382,10 +354,7 @@ impl Request {
     /// If it is decided, or overdue.
     pub fn withdraw(self, now: Timestamp) -> Result<Self, AlreadyDecided> {
         let open = self.open_at(now)?;
-        Ok(Self {
-            state: RequestState::Withdrawn { at: now },
-            ..open
-        })
+        Ok(Self { state: RequestState::Withdrawn { at: now }, ..open })
     }
 
     /// Ends a request that nobody decided in time.
@@ -394,28 +363,19 @@ impl Request {
     /// If it is decided.
     pub fn time_out(self, now: Timestamp) -> Result<Self, AlreadyDecided> {
         match self.state {
-            RequestState::Pending => Ok(Self {
-                state: RequestState::TimedOut { at: now },
-                ..self
-            }),
-            state => Err(AlreadyDecided {
-                state: state.word(),
-            }),
+            RequestState::Pending => Ok(Self { state: RequestState::TimedOut { at: now }, ..self }),
+            state => Err(AlreadyDecided { state: state.word() }),
         }
     }
 
     /// The request itself while it can still be decided by people.
     pub(super) fn open_at(self, now: Timestamp) -> Result<Self, AlreadyDecided> {
         if self.is_overdue(now) {
-            return Err(AlreadyDecided {
-                state: RequestStateWord::TimedOut,
-            });
+            return Err(AlreadyDecided { state: RequestStateWord::TimedOut });
         }
         match self.state {
             RequestState::Pending => Ok(self),
-            state => Err(AlreadyDecided {
-                state: state.word(),
-            }),
+            state => Err(AlreadyDecided { state: state.word() }),
         }
     }
 }

@@ -34,9 +34,7 @@ impl Verdict {
     /// Reads a word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Approve, Self::Deny]
-            .into_iter()
-            .find(|known| known.as_str() == word)
+        [Self::Approve, Self::Deny].into_iter().find(|known| known.as_str() == word)
     }
 }
 
@@ -95,11 +93,7 @@ impl RulesAtReview<'_> {
     }
 
     fn approvals(&self, stated: u32) -> u32 {
-        [self.then, self.now]
-            .into_iter()
-            .flatten()
-            .map(|rule| rule.approvals)
-            .fold(stated.max(1), u32::max)
+        [self.then, self.now].into_iter().flatten().map(|rule| rule.approvals).fold(stated.max(1), u32::max)
     }
 }
 
@@ -122,9 +116,7 @@ pub enum ReviewRefused {
     #[error("you have already reviewed this request\none person has one vote")]
     AlreadyReviewed,
     /// The reviewer saw something else than this request.
-    #[error(
-        "the request's digest is `{is}`, not `{stated}`\nlook at the request again before you decide"
-    )]
+    #[error("the request's digest is `{is}`, not `{stated}`\nlook at the request again before you decide")]
     DigestDiffers {
         /// The request's.
         is: Sha256Hash,
@@ -145,9 +137,7 @@ pub enum ReviewRefused {
         asked: Span,
     },
     /// The policy no longer lets the requester ask.
-    #[error(
-        "the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first"
-    )]
+    #[error("the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first")]
     RequesterNotEligible,
 }
 
@@ -180,62 +170,30 @@ impl Request {
             return Err(ReviewRefused::SelfApproval);
         }
         if !rules.name_reviewer(actor) {
-            return Err(ReviewRefused::NotAReviewer {
-                rule: self.ask.rule,
-            });
+            return Err(ReviewRefused::NotAReviewer { rule: self.ask.rule });
         }
         let mut request = self.open_at(now)?;
         let review = request.checked(actor, new, ids.0, now)?;
         request.reviews.push(review.clone());
         if review.verdict == Verdict::Deny {
             request.state = RequestState::Denied { at: now };
-            return Ok(Outcome {
-                request,
-                review,
-                grant: None,
-            });
+            return Ok(Outcome { request, review, grant: None });
         }
-        let may_ask = |rule: &Rule| {
-            request
-                .ask
-                .actor()
-                .as_principal(|principal| rule.may_ask(principal))
-        };
+        let may_ask = |rule: &Rule| request.ask.actor().as_principal(|principal| rule.may_ask(principal));
         if !rules.now.is_some_and(may_ask) {
             return Err(ReviewRefused::RequesterNotEligible);
         }
         request.approvals_needed = rules.approvals(request.approvals_needed);
         if request.approvals(rules) < request.approvals_needed {
-            return Ok(Outcome {
-                request,
-                review,
-                grant: None,
-            });
+            return Ok(Outcome { request, review, grant: None });
         }
         let grant = request.grant(rules, ids.1, now, revision);
-        request.state = RequestState::Approved {
-            at: now,
-            grant: grant.id.clone(),
-        };
-        Ok(Outcome {
-            request,
-            review,
-            grant: Some(grant),
-        })
+        request.state = RequestState::Approved { at: now, grant: grant.id.clone() };
+        Ok(Outcome { request, review, grant: Some(grant) })
     }
 
-    fn checked(
-        &self,
-        actor: &Actor,
-        new: &NewReview,
-        id: ReviewId,
-        now: Timestamp,
-    ) -> Result<Review, ReviewRefused> {
-        if self
-            .reviews
-            .iter()
-            .any(|review| review.reviewer == actor.user)
-        {
+    fn checked(&self, actor: &Actor, new: &NewReview, id: ReviewId, now: Timestamp) -> Result<Review, ReviewRefused> {
+        if self.reviews.iter().any(|review| review.reviewer == actor.user) {
             return Err(ReviewRefused::AlreadyReviewed);
         }
         let is = self.ask.digest();
@@ -243,18 +201,12 @@ impl Request {
             return Err(ReviewRefused::DigestDiffers { is, stated });
         }
         let asked = self.ask.duration;
-        if let Some(stated) = new
-            .duration
-            .filter(|stated| *stated > asked || *stated < Span::from_secs(1))
-        {
+        if let Some(stated) = new.duration.filter(|stated| *stated > asked || *stated < Span::from_secs(1)) {
             return Err(ReviewRefused::DurationWidened { stated, asked });
         }
         let reason = match new.verdict {
             Verdict::Approve => Text::optional(new.reason.as_deref(), "reason")?,
-            Verdict::Deny => Some(Text::new(
-                new.reason.as_deref().unwrap_or_default(),
-                "reason",
-            )?),
+            Verdict::Deny => Some(Text::new(new.reason.as_deref().unwrap_or_default(), "reason")?),
         };
         Ok(Review {
             id,
@@ -270,10 +222,7 @@ impl Request {
     /// Approvals by people who may review under both rules, each person once (a second review was never taken).
     fn approvals(&self, rules: RulesAtReview<'_>) -> u32 {
         let counted = self.reviews.iter().filter(|review| {
-            let reviewer = Actor {
-                user: review.reviewer.clone(),
-                groups: review.reviewer_groups.clone(),
-            };
+            let reviewer = Actor { user: review.reviewer.clone(), groups: review.reviewer_groups.clone() };
             review.verdict == Verdict::Approve && rules.name_reviewer(&reviewer)
         });
         u32::try_from(counted.count()).unwrap_or(u32::MAX)
@@ -281,10 +230,7 @@ impl Request {
 
     fn grant(&self, rules: RulesAtReview<'_>, id: GrantId, now: Timestamp, revision: u64) -> Grant {
         let narrowed = self.reviews.iter().filter_map(|review| review.duration);
-        let allowed = [rules.then, rules.now]
-            .into_iter()
-            .flatten()
-            .map(|rule| rule.max_duration);
+        let allowed = [rules.then, rules.now].into_iter().flatten().map(|rule| rule.max_duration);
         let duration = narrowed.chain(allowed).fold(self.ask.duration, Span::min);
         Grant {
             id,

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use grantmesh_shared::engine::{
-    Ambiguity, Routed, Rule, Service, canonical_method, canonical_path,
-};
+use grantmesh_shared::engine::{Ambiguity, Routed, Rule, Service, canonical_method, canonical_path};
 use grantmesh_shared::id::PolicyId;
 
 use super::actor::Actor;
@@ -52,83 +50,47 @@ pub enum NotEligible {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(128)
-        .collect()
+    text.chars().filter(|letter| !letter.is_control()).take(128).collect()
 }
 
 impl Rulebook {
     /// The service of that name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
-        self.services
-            .iter()
-            .find(|service| service.name() == name)
-            .map(|service| &**service)
+        self.services.iter().find(|service| service.name() == name).map(|service| &**service)
     }
 
     /// The rule of that name, if it covers the action.
     #[must_use]
     pub fn rule(&self, service: &str, rule: &str, action: &str) -> Option<&Rule> {
         let rule = self.service(service)?.rule(rule)?;
-        rule.actions
-            .iter()
-            .any(|covered| **covered == *action)
-            .then_some(rule)
+        rule.actions.iter().any(|covered| **covered == *action).then_some(rule)
     }
 
     /// What the actor asks for, under the named rule or else the first one that lets them ask.
     ///
     /// # Errors
     /// If there is no such rule.
-    pub fn ask<'b>(
-        &'b self,
-        actor: &Actor,
-        target: &AskTarget,
-        rule: Option<&str>,
-    ) -> Result<Asked<'b>, NotEligible> {
-        let no_rule = || NotEligible::NoRule {
-            what: shortened(&target.to_string()),
-        };
+    pub fn ask<'b>(&'b self, actor: &Actor, target: &AskTarget, rule: Option<&str>) -> Result<Asked<'b>, NotEligible> {
+        let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string()) };
         let service = self.service(target.service()).ok_or_else(no_rule)?;
         let (action, resource) = match target {
-            AskTarget::Action {
-                action, resource, ..
-            } => (
-                service.action(action).ok_or_else(no_rule)?,
-                resource.clone(),
-            ),
+            AskTarget::Action { action, resource, .. } => {
+                (service.action(action).ok_or_else(no_rule)?, resource.clone())
+            }
             AskTarget::Call { method, path, .. } => {
-                let ambiguous = |source| NotEligible::Ambiguous {
-                    what: shortened(&target.to_string()),
-                    source,
-                };
+                let ambiguous = |source| NotEligible::Ambiguous { what: shortened(&target.to_string()), source };
                 let method = canonical_method(method.as_bytes()).map_err(ambiguous)?;
                 let path = canonical_path(path.as_bytes()).map_err(ambiguous)?;
                 let Routed::Action(action) = service.route(method, &path) else {
                     return Err(no_rule());
                 };
-                (
-                    action,
-                    action
-                        .templates
-                        .resource_of(path.as_str())
-                        .ok_or_else(no_rule)?,
-                )
+                (action, action.templates.resource_of(path.as_str()).ok_or_else(no_rule)?)
             }
         };
         let found = actor.as_principal(|principal| service.rules_to_ask(&action.name, principal));
-        let rule = found
-            .into_iter()
-            .find(|known| rule.is_none_or(|rule| *known.name == *rule))
-            .ok_or_else(no_rule)?;
-        Ok(Asked {
-            service,
-            action: &action.name,
-            resource,
-            rule,
-        })
+        let rule = found.into_iter().find(|known| rule.is_none_or(|rule| *known.name == *rule)).ok_or_else(no_rule)?;
+        Ok(Asked { service, action: &action.name, resource, rule })
     }
 
     /// Service and name of every rule that the actor reviews.
@@ -148,8 +110,6 @@ impl Rulebook {
     /// Whether the actor is among the reviewers of the rule.
     #[must_use]
     pub fn is_reviewer(&self, actor: &Actor, service: &str, rule: &str) -> bool {
-        self.service(service)
-            .and_then(|service| service.rule(rule))
-            .is_some_and(|rule| actor.is_among(&rule.reviewers))
+        self.service(service).and_then(|service| service.rule(rule)).is_some_and(|rule| actor.is_among(&rule.reviewers))
     }
 }

@@ -54,23 +54,9 @@ pub(super) async fn entries(
     CurrentUser(actor): CurrentUser,
     Asked(EntriesQuery { from, limit }): Asked<EntriesQuery>,
 ) -> Result<Json<EntriesView>, ApiError> {
-    let page = api
-        .app
-        .audit_entries(&actor, from, limit.unwrap_or(PAGE).clamp(1, PAGE))
-        .await?;
-    let view = |AuditEntry {
-                    seq,
-                    leaf_hash,
-                    entry,
-                }| EntryView {
-        seq,
-        leaf_hash: leaf_hash.to_string(),
-        entry,
-    };
-    Ok(Json(EntriesView {
-        entries: page.entries.into_iter().map(view).collect(),
-        size: page.size,
-    }))
+    let page = api.app.audit_entries(&actor, from, limit.unwrap_or(PAGE).clamp(1, PAGE)).await?;
+    let view = |AuditEntry { seq, leaf_hash, entry }| EntryView { seq, leaf_hash: leaf_hash.to_string(), entry };
+    Ok(Json(EntriesView { entries: page.entries.into_iter().map(view).collect(), size: page.size }))
 }
 
 /// The log's size and root as they are now, as a signed note.

@@ -36,11 +36,7 @@ pub(super) struct Id<T>(pub(super) T);
 fn bearer(parts: &Parts) -> Result<&str, TokenError> {
     let mut values = parts.headers.get_all(AUTHORIZATION).iter();
     let value = values.next().ok_or(TokenError::Missing)?;
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or(TokenError::Header)?;
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(TokenError::Header)?;
     if values.next().is_some() || !scheme.eq_ignore_ascii_case("bearer") {
         return Err(TokenError::Header);
     }
@@ -52,11 +48,7 @@ impl FromRequestParts<Arc<Api>> for CurrentUser {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let claims = api.users.verify(bearer(parts)?, api.now()).await?;
-        Ok(Self(Actor::new(
-            &claims.issuer,
-            &claims.subject,
-            claims.groups,
-        )))
+        Ok(Self(Actor::new(&claims.issuer, &claims.subject, claims.groups)))
     }
 }
 
@@ -73,22 +65,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|refused| match refused.status().as_u16() {
-                413 => ApiError::TooLarge,
-                _ => ApiError::Value("the body could not be read\nsend it again".to_owned()),
-            })?;
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| match error.classify() {
-                Category::Data => ApiError::Value(format!(
-                    "the body is not what this route takes: {error}\nsee `/openapi.json`"
-                )),
-                Category::Syntax | Category::Eof | Category::Io => {
-                    ApiError::Json(error.to_string())
-                }
-            })
+        let bytes = Bytes::from_request(request, state).await.map_err(|refused| match refused.status().as_u16() {
+            413 => ApiError::TooLarge,
+            _ => ApiError::Value("the body could not be read\nsend it again".to_owned()),
+        })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| match error.classify() {
+            Category::Data => {
+                ApiError::Value(format!("the body is not what this route takes: {error}\nsee `/openapi.json`"))
+            }
+            Category::Syntax | Category::Eof | Category::Io => ApiError::Json(error.to_string()),
+        })
     }
 }
 
@@ -105,12 +91,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
         let query = Query::<T>::from_request_parts(parts, state).await;
         query.map(|Query(asked)| Self(asked)).map_err(|refused| {
             let text = refused.body_text();
-            let text = text
-                .strip_prefix("Failed to deserialize query string: ")
-                .unwrap_or(&text);
-            ApiError::Value(format!(
-                "the query is not what this route takes: {text}\nsee `/openapi.json`"
-            ))
+            let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+            ApiError::Value(format!("the query is not what this route takes: {text}\nsee `/openapi.json`"))
         })
     }
 }
@@ -119,17 +101,9 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let what = if parts.uri.path().starts_with("/v1/grants") {
-            "grant"
-        } else {
-            "request"
-        };
+        let what = if parts.uri.path().starts_with("/v1/grants") { "grant" } else { "request" };
         let unknown = |id: String| ApiError::App(AppError::NotFound { what, id });
-        let path = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| unknown(String::new()))?;
-        path.parse()
-            .map(Self)
-            .map_err(|_| unknown(path.chars().take(64).collect()))
+        let path = Path::<String>::from_request_parts(parts, state).await.map_err(|_| unknown(String::new()))?;
+        path.parse().map(Self).map_err(|_| unknown(path.chars().take(64).collect()))
     }
 }

@@ -27,8 +27,7 @@ fn reply(api: &Api, answer: Result<SignedAnswer, ApiError>) -> Response {
         Ok(answer) => (StatusCode::OK, "application/json", answer),
         Err(error) => {
             let problem = error.problem();
-            let status =
-                StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             if status.is_server_error() {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
@@ -45,9 +44,7 @@ fn reply(api: &Api, answer: Result<SignedAnswer, ApiError>) -> Response {
     };
     let mut response = (status, [(CONTENT_TYPE, media_type)], body).into_response();
     if let Ok(value) = HeaderValue::from_str(&signature.to_string()) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static(SIGNATURE_HEADER), value);
+        response.headers_mut().insert(HeaderName::from_static(SIGNATURE_HEADER), value);
     }
     response
 }
@@ -76,11 +73,7 @@ pub(super) async fn heartbeat(
     asked: Result<Json<HeartbeatRequest>, ApiError>,
 ) -> Response {
     let answer = match asked {
-        Ok(Json(asked)) => api
-            .push
-            .heartbeat(&filter, &asked)
-            .await
-            .map_err(ApiError::from),
+        Ok(Json(asked)) => api.push.heartbeat(&filter, &asked).await.map_err(ApiError::from),
         Err(error) => Err(error),
     };
     reply(&api, answer)
@@ -101,19 +94,11 @@ pub(super) async fn records(
     reply(&api, answer)
 }
 
-async fn keep(
-    api: &Api,
-    filter: &FilterIdentity,
-    batch: &RecordsRequest,
-) -> Result<SignedAnswer, ApiError> {
-    api.push
-        .check(filter, batch.v, &batch.nonce, &batch.filter)?;
+async fn keep(api: &Api, filter: &FilterIdentity, batch: &RecordsRequest) -> Result<SignedAnswer, ApiError> {
+    api.push.check(filter, batch.v, &batch.nonce, &batch.filter)?;
     let next_seq = match api.app.append_records(filter, batch).await {
         Ok(next_seq) => {
-            batch
-                .records
-                .iter()
-                .for_each(|record| api.metrics.decision(word(record.get())));
+            batch.records.iter().for_each(|record| api.metrics.decision(word(record.get())));
             next_seq
         }
         // Nothing was kept; the answer says from where on to send, which is what it always says.
@@ -121,12 +106,7 @@ async fn keep(
         Err(error) => return Err(error.into()),
     };
     let nonce = batch.nonce.clone();
-    Ok(api.push.sign(&RecordsAnswer {
-        v: PROTOCOL_VERSION,
-        kind: RecordsKind::Records,
-        nonce,
-        next_seq,
-    })?)
+    Ok(api.push.sign(&RecordsAnswer { v: PROTOCOL_VERSION, kind: RecordsKind::Records, nonce, next_seq })?)
 }
 
 /// The word under which a record is counted.
@@ -140,6 +120,5 @@ fn word(record: &str) -> &'static str {
         decision: Option<DecisionWord>,
     }
     let peek = serde_json::from_str::<Peek>(record).ok();
-    peek.and_then(|peek| peek.event.decision)
-        .map_or("gap", DecisionWord::as_str)
+    peek.and_then(|peek| peek.event.decision).map_or("gap", DecisionWord::as_str)
 }

@@ -28,13 +28,8 @@ pub(super) async fn list(
 ) -> Result<Json<FleetView>, ApiError> {
     let settings = api.app.settings();
     if !actor.is_among(&settings.operators) && !actor.is_among(&settings.auditors) {
-        return Err(AppError::from(Forbidden::NotAuditor {
-            what: "see the fleet",
-        })
-        .into());
+        return Err(AppError::from(Forbidden::NotAuditor { what: "see the fleet" }).into());
     }
     let rows = api.push.fleet().rows(api.now());
-    Ok(Json(FleetView {
-        filters: rows.into_iter().map(FilterView::from).collect(),
-    }))
+    Ok(Json(FleetView { filters: rows.into_iter().map(FilterView::from).collect() }))
 }

@@ -62,28 +62,14 @@ pub(crate) struct ListQuery {
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Asked(ListQuery {
-        state,
-        mine,
-        cursor,
-        limit,
-    }): Asked<ListQuery>,
+    Asked(ListQuery { state, mine, cursor, limit }): Asked<ListQuery>,
 ) -> Result<Json<ListView<GrantView>>, ApiError> {
     let known = |word: &str| {
-        GrantStateWord::parse(word)
-            .ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)))
+        GrantStateWord::parse(word).ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)))
     };
-    let filter = GrantFilter {
-        state: state.as_deref().map(known).transpose()?,
-        mine,
-    };
-    let listed = api
-        .app
-        .grants(&actor, &filter, &Page { cursor, limit })
-        .await?;
-    Ok(Json(ListView::of(listed, |grant| {
-        GrantView::of(&api.app, &grant)
-    })))
+    let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, mine };
+    let listed = api.app.grants(&actor, &filter, &Page { cursor, limit }).await?;
+    Ok(Json(ListView::of(listed, |grant| GrantView::of(&api.app, &grant))))
 }
 
 /// One grant.
@@ -94,10 +80,7 @@ pub(super) async fn read(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<GrantId>,
 ) -> Result<Json<GrantView>, ApiError> {
-    Ok(Json(GrantView::of(
-        &api.app,
-        &api.app.grant(&actor, &id).await?,
-    )))
+    Ok(Json(GrantView::of(&api.app, &api.app.grant(&actor, &id).await?)))
 }
 
 /// Ends a grant; with `wait`, answers when every filter that could still hold it has acknowledged or heard nothing for too long.
@@ -110,25 +93,17 @@ pub(super) async fn revoke(
     Json(RevokeBody { reason, wait }): Json<RevokeBody>,
 ) -> Result<Json<RevokedView>, ApiError> {
     if let Some(wait) = wait.filter(|wait| *wait > MAX_WAIT) {
-        return Err(ApiError::Value(format!(
-            "`{wait}` is too long to wait\nwait at most `{MAX_WAIT}`"
-        )));
+        return Err(ApiError::Value(format!("`{wait}` is too long to wait\nwait at most `{MAX_WAIT}`")));
     }
     let ended = api.app.revoke(&actor, &id, &reason).await?;
     let arrival = match wait {
         None => None,
         Some(wait) => {
-            let proven = api
-                .push
-                .prove_arrival(&ended.grant.service, ended.position, wait.duration())
-                .await;
+            let proven = api.push.prove_arrival(&ended.grant.service, ended.position, wait.duration()).await;
             Some(proven.into())
         }
     };
-    Ok(Json(RevokedView {
-        grant: GrantView::of(&api.app, &ended.grant),
-        arrival,
-    }))
+    Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
 }
 
 /// Gives your own grant back.
@@ -139,8 +114,5 @@ pub(super) async fn release(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<GrantId>,
 ) -> Result<Json<GrantView>, ApiError> {
-    Ok(Json(GrantView::of(
-        &api.app,
-        &api.app.release(&actor, &id).await?.grant,
-    )))
+    Ok(Json(GrantView::of(&api.app, &api.app.release(&actor, &id).await?.grant)))
 }

@@ -52,88 +52,33 @@ pub(super) struct Readings {
 impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("grantmesh");
-        let (answered, decisions, gauges) =
-            (Family::default(), Family::default(), Gauges::default());
-        registry.register(
-            "http_requests",
-            "Requests answered, by route and status",
-            Family::clone(&answered),
-        );
-        registry.register(
-            "decision_records",
-            "Decision records received from filters",
-            Family::clone(&decisions),
-        );
-        registry.register(
-            "live_filter_vms",
-            "Filter VMs whose lease has not run out",
-            gauges.live.clone(),
-        );
-        registry.register(
-            "held_polls",
-            "Long polls that are held now",
-            gauges.held.clone(),
-        );
-        registry.register(
-            "epoch",
-            "Epoch of the state that filters follow",
-            gauges.epoch.clone(),
-        );
-        registry.register(
-            "revision",
-            "Revision of the state that filters follow",
-            gauges.revision.clone(),
-        );
-        registry.register(
-            "audit_log_entries",
-            "Entries of the audit log",
-            gauges.log_size.clone(),
-        );
-        Self {
-            registry,
-            answered,
-            decisions,
-            gauges,
-        }
+        let (answered, decisions, gauges) = (Family::default(), Family::default(), Gauges::default());
+        registry.register("http_requests", "Requests answered, by route and status", Family::clone(&answered));
+        registry.register("decision_records", "Decision records received from filters", Family::clone(&decisions));
+        registry.register("live_filter_vms", "Filter VMs whose lease has not run out", gauges.live.clone());
+        registry.register("held_polls", "Long polls that are held now", gauges.held.clone());
+        registry.register("epoch", "Epoch of the state that filters follow", gauges.epoch.clone());
+        registry.register("revision", "Revision of the state that filters follow", gauges.revision.clone());
+        registry.register("audit_log_entries", "Entries of the audit log", gauges.log_size.clone());
+        Self { registry, answered, decisions, gauges }
     }
 }
 
 impl Metrics {
     pub(super) fn answered(&self, method: &str, route: &str, status: u16) {
         // A method is whatever the caller wrote; only those that exist become a label.
-        let method = ["GET", "POST", "HEAD", "OPTIONS"]
-            .iter()
-            .find(|known| **known == method)
-            .copied()
-            .unwrap_or("other");
-        self.answered
-            .get_or_create(&Answered {
-                method: method.to_owned(),
-                route: route.to_owned(),
-                status,
-            })
-            .inc();
+        let method =
+            ["GET", "POST", "HEAD", "OPTIONS"].iter().find(|known| **known == method).copied().unwrap_or("other");
+        self.answered.get_or_create(&Answered { method: method.to_owned(), route: route.to_owned(), status }).inc();
     }
 
     pub(super) fn decision(&self, decision: &str) {
-        self.decisions
-            .get_or_create(&Decided {
-                decision: decision.to_owned(),
-            })
-            .inc();
+        self.decisions.get_or_create(&Decided { decision: decision.to_owned() }).inc();
     }
 
     pub(super) fn text(&self, readings: Readings) -> Result<String, std::fmt::Error> {
-        let Readings {
-            live,
-            held,
-            epoch,
-            revision,
-            log_size,
-        } = readings;
-        self.gauges
-            .live
-            .set(i64::try_from(live).unwrap_or(i64::MAX));
+        let Readings { live, held, epoch, revision, log_size } = readings;
+        self.gauges.live.set(i64::try_from(live).unwrap_or(i64::MAX));
         let counted = [
             (&self.gauges.held, held),
             (&self.gauges.epoch, epoch),

@@ -18,16 +18,11 @@ use crate::app::AppError;
 /// The head of the API's description; the routes add themselves.
 pub(super) fn document() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let components = ComponentsBuilder::new()
-        .security_scheme("token", bearer.clone())
-        .security_scheme("credential", bearer)
-        .build();
+    let components =
+        ComponentsBuilder::new().security_scheme("token", bearer.clone()).security_scheme("credential", bearer).build();
     let mut info = Info::new("Grantmesh", env!("CARGO_PKG_VERSION"));
     info.description = Some("Requests, reviews, grants, policy and the audit log; every refusal is a problem document with a stable `code`.".to_owned());
-    OpenApiBuilder::new()
-        .info(info)
-        .components(Some(components))
-        .build()
+    OpenApiBuilder::new().info(info).components(Some(components)).build()
 }
 
 /// The process runs.
@@ -64,13 +59,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
 #[utoipa::path(get, path = "/dev/jwks.json", tag = "operation", responses((status = 200, body = Object), (status = "4XX", body = view::ProblemView)))]
 pub(super) async fn dev_jwks(State(api): State<Arc<Api>>) -> Result<Json<JwkSet>, ApiError> {
     let jwks = api.dev_jwks.clone();
-    jwks.map(Json).ok_or_else(|| {
-        AppError::NotFound {
-            what: "development issuer",
-            id: "dev".to_owned(),
-        }
-        .into()
-    })
+    jwks.map(Json).ok_or_else(|| AppError::NotFound { what: "development issuer", id: "dev".to_owned() }.into())
 }
 
 /// The API's own description.

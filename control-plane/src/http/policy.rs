@@ -47,10 +47,7 @@ pub(crate) struct FaultsView {
 }
 
 fn files(views: Vec<PolicyFileView>) -> Vec<PolicyFile> {
-    views
-        .into_iter()
-        .map(|PolicyFileView { name, text }| PolicyFile { name, text })
-        .collect()
+    views.into_iter().map(|PolicyFileView { name, text }| PolicyFile { name, text }).collect()
 }
 
 /// The policy in force.
@@ -61,10 +58,7 @@ pub(super) async fn read(
     CurrentUser(actor): CurrentUser,
 ) -> Result<Json<PolicyView>, ApiError> {
     let policy = api.app.policy(&actor).await?;
-    let none = || AppError::NotFound {
-        what: "policy",
-        id: "in force".to_owned(),
-    };
+    let none = || AppError::NotFound { what: "policy", id: "in force".to_owned() };
     Ok(Json(policy.ok_or_else(none)?.into()))
 }
 
@@ -74,23 +68,9 @@ pub(super) async fn read(
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Json(ApplyBody {
-        files: views,
-        message,
-        expected,
-    }): Json<ApplyBody>,
+    Json(ApplyBody { files: views, message, expected }): Json<ApplyBody>,
 ) -> Result<(StatusCode, Json<PolicyView>), ApiError> {
-    let applied = api
-        .app
-        .apply_policy(
-            &actor,
-            NewPolicy {
-                files: files(views),
-                message,
-                expected,
-            },
-        )
-        .await?;
+    let applied = api.app.apply_policy(&actor, NewPolicy { files: files(views), message, expected }).await?;
     Ok((StatusCode::CREATED, Json(applied.into())))
 }
 
@@ -102,7 +82,5 @@ pub(super) async fn check(
     _user: CurrentUser,
     Json(CheckBody { files: views }): Json<CheckBody>,
 ) -> Result<Json<FaultsView>, ApiError> {
-    Ok(Json(FaultsView {
-        faults: api.app.check_policy(files(views)).await?,
-    }))
+    Ok(Json(FaultsView { faults: api.app.check_policy(files(views)).await? }))
 }

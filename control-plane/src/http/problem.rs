@@ -71,15 +71,13 @@ impl ApiError {
         let (status, code) = self.status_and_code();
         let mut problem = Problem::new(status.as_u16(), code, &title(code));
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            return problem.detail("something failed inside; the server's log says what, under this request's `x-request-id`");
+            return problem
+                .detail("something failed inside; the server's log says what, under this request's `x-request-id`");
         }
         if let Self::App(AppError::Invalid(Invalid::Policy(faults))) = self {
             problem.reasons = faults
                 .iter()
-                .map(|fault| ProblemReason {
-                    code: "fault".to_owned(),
-                    detail: fault.to_string(),
-                })
+                .map(|fault| ProblemReason { code: "fault".to_owned(), detail: fault.to_string() })
                 .collect();
         }
         problem.detail(self.to_string())
@@ -100,9 +98,7 @@ fn app_status(error: &AppError) -> StatusCode {
             RecordsRefused::Hole { .. } | RecordsRefused::WrongPrev { .. } => StatusCode::CONFLICT,
             RecordsRefused::NotYours { .. } => StatusCode::FORBIDDEN,
         },
-        AppError::Store(StoreError::Database(_) | StoreError::Open(_)) => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        AppError::Store(StoreError::Database(_) | StoreError::Open(_)) => StatusCode::SERVICE_UNAVAILABLE,
         AppError::Store(_) | AppError::Audit(_) | AppError::Random(_) | AppError::Check(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
@@ -125,23 +121,15 @@ fn push_status_and_code(error: &PushError) -> (StatusCode, &'static str) {
 fn title(code: &str) -> String {
     let words = code.replace('_', " ");
     let mut letters = words.chars();
-    letters
-        .next()
-        .map(|first| first.to_uppercase().chain(letters).collect())
-        .unwrap_or_default()
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let problem = self.problem();
-        let status =
-            StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
-            tracing::error!(
-                error = &self as &dyn std::error::Error,
-                code = problem.code,
-                "a request failed"
-            );
+            tracing::error!(error = &self as &dyn std::error::Error, code = problem.code, "a request failed");
         }
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
@@ -151,9 +139,7 @@ impl IntoResponse for ApiError {
             _ => None,
         };
         if let Some((name, value)) = more {
-            response
-                .headers_mut()
-                .insert(name, HeaderValue::from_static(value));
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
     }
@@ -168,13 +154,7 @@ pub(super) async fn unknown_method(request: Request) -> ApiError {
 }
 
 pub(super) fn caught_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(
-        panic = text.unwrap_or("without a text"),
-        "a handler panicked"
-    );
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(panic = text.unwrap_or("without a text"), "a handler panicked");
     ApiError::Panicked.into_response()
 }

@@ -98,7 +98,9 @@ fn target(
     match (action, resource, method, path) {
         (Some(action), Some(resource), None, None) => Ok(AskTarget::Action { service, action, resource }),
         (None, None, Some(method), Some(path)) => Ok(AskTarget::Call { service, method, path }),
-        _ => Err(ApiError::Value("it is not said what is asked for\nsend `action` and `resource`, or `method` and `path`".to_owned())),
+        _ => Err(ApiError::Value(
+            "it is not said what is asked for\nsend `action` and `resource`, or `method` and `path`".to_owned(),
+        )),
     }
 }
 
@@ -107,9 +109,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiErr
         return Ok(None);
     };
     // A header that is no text is as little a key as one with other signs in it.
-    Ok(Some(IdempotencyKey::new(
-        value.to_str().unwrap_or_default(),
-    )?))
+    Ok(Some(IdempotencyKey::new(value.to_str().unwrap_or_default())?))
 }
 
 /// Files a request.
@@ -122,27 +122,10 @@ pub(super) async fn file(
     headers: HeaderMap,
     Json(body): Json<FileBody>,
 ) -> Result<(StatusCode, Json<RequestView>), ApiError> {
-    let FileBody {
-        service,
-        action,
-        resource,
-        method,
-        path,
-        rule,
-        justification,
-        duration,
-    } = body;
+    let FileBody { service, action, resource, method, path, rule, justification, duration } = body;
     let target = target(service, action, resource, method, path)?;
-    let new = NewRequest {
-        target,
-        justification,
-        duration,
-        rule,
-    };
-    let filed = api
-        .app
-        .file_request(&actor, new, idempotency_key(&headers)?)
-        .await?;
+    let new = NewRequest { target, justification, duration, rule };
+    let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(RequestView::from(&filed.request))))
 }
 
@@ -152,23 +135,9 @@ pub(super) async fn file(
 pub(super) async fn prefill(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Asked(TargetQuery {
-        service,
-        action,
-        resource,
-    }): Asked<TargetQuery>,
+    Asked(TargetQuery { service, action, resource }): Asked<TargetQuery>,
 ) -> Result<Json<PrefillView>, ApiError> {
-    let found = api
-        .app
-        .prefill(
-            &actor,
-            &AskTarget::Action {
-                service,
-                action,
-                resource,
-            },
-        )
-        .await?;
+    let found = api.app.prefill(&actor, &AskTarget::Action { service, action, resource }).await?;
     let body = FileBody {
         service: found.service,
         action: Some(found.action),
@@ -179,16 +148,8 @@ pub(super) async fn prefill(
         justification: String::new(),
         duration: Some(found.duration),
     };
-    let (post, max_duration) = (
-        format!("{}/v1/requests", api.public_url),
-        found.max_duration.to_string(),
-    );
-    Ok(Json(PrefillView {
-        post,
-        body,
-        max_duration,
-        reviewers: found.reviewers,
-    }))
+    let (post, max_duration) = (format!("{}/v1/requests", api.public_url), found.max_duration.to_string());
+    Ok(Json(PrefillView { post, body, max_duration, reviewers: found.reviewers }))
 }
 
 /// The requests that you filed or may review, newest first.
@@ -197,39 +158,21 @@ pub(super) async fn prefill(
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Asked(ListQuery {
-        state,
-        mine,
-        cursor,
-        limit,
-    }): Asked<ListQuery>,
+    Asked(ListQuery { state, mine, cursor, limit }): Asked<ListQuery>,
 ) -> Result<Json<ListView<RequestView>>, ApiError> {
     let known = |word: &str| {
-        RequestStateWord::parse(word).ok_or_else(|| {
-            unknown_state(word, &RequestStateWord::ALL.map(RequestStateWord::as_str))
-        })
+        RequestStateWord::parse(word)
+            .ok_or_else(|| unknown_state(word, &RequestStateWord::ALL.map(RequestStateWord::as_str)))
     };
-    let filter = RequestFilter {
-        state: state.as_deref().map(known).transpose()?,
-        mine,
-    };
-    let listed = api
-        .app
-        .requests(&actor, &filter, &Page { cursor, limit })
-        .await?;
-    Ok(Json(ListView::of(listed, |request| {
-        RequestView::from(&request)
-    })))
+    let filter = RequestFilter { state: state.as_deref().map(known).transpose()?, mine };
+    let listed = api.app.requests(&actor, &filter, &Page { cursor, limit }).await?;
+    Ok(Json(ListView::of(listed, |request| RequestView::from(&request))))
 }
 
 /// Refuses a word that is no state.
 pub(super) fn unknown_state(word: &str, known: &[&str]) -> ApiError {
     let word: String = word.chars().take(64).collect();
-    ApiError::Value(format!(
-        "`{}` is not a state\nuse one of {}",
-        word.escape_debug(),
-        known.join(", ")
-    ))
+    ApiError::Value(format!("`{}` is not a state\nuse one of {}", word.escape_debug(), known.join(", ")))
 }
 
 /// One request.
@@ -240,9 +183,7 @@ pub(super) async fn read(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<RequestView>, ApiError> {
-    Ok(Json(RequestView::from(
-        &api.app.request(&actor, &id).await?,
-    )))
+    Ok(Json(RequestView::from(&api.app.request(&actor, &id).await?)))
 }
 
 /// Takes your own request back.
@@ -253,7 +194,5 @@ pub(super) async fn withdraw(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<RequestView>, ApiError> {
-    Ok(Json(RequestView::from(
-        &api.app.withdraw(&actor, &id).await?,
-    )))
+    Ok(Json(RequestView::from(&api.app.withdraw(&actor, &id).await?)))
 }

@@ -51,38 +51,11 @@ pub(super) async fn review(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
-    Json(ReviewBody {
-        verdict,
-        reason,
-        duration,
-        digest,
-    }): Json<ReviewBody>,
+    Json(ReviewBody { verdict, reason, duration, digest }): Json<ReviewBody>,
 ) -> Result<(StatusCode, Json<ReviewedView>), ApiError> {
-    let verdict = Verdict::parse(&verdict).ok_or_else(|| {
-        ApiError::Value("the verdict is neither `approve` nor `deny`\nwrite one of them".to_owned())
-    })?;
-    let reviewed = api
-        .app
-        .review(
-            &actor,
-            &id,
-            &NewReview {
-                verdict,
-                reason,
-                duration,
-                digest,
-            },
-        )
-        .await?;
-    let grant = reviewed
-        .grant
-        .as_ref()
-        .map(|grant| GrantView::of(&api.app, grant));
-    Ok((
-        StatusCode::CREATED,
-        Json(ReviewedView {
-            request: RequestView::from(&reviewed.request),
-            grant,
-        }),
-    ))
+    let verdict = Verdict::parse(&verdict)
+        .ok_or_else(|| ApiError::Value("the verdict is neither `approve` nor `deny`\nwrite one of them".to_owned()))?;
+    let reviewed = api.app.review(&actor, &id, &NewReview { verdict, reason, duration, digest }).await?;
+    let grant = reviewed.grant.as_ref().map(|grant| GrantView::of(&api.app, grant));
+    Ok((StatusCode::CREATED, Json(ReviewedView { request: RequestView::from(&reviewed.request), grant })))
 }

@@ -21,9 +21,7 @@ const GRACE: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address cannot be had.
-    #[error(
-        "cannot listen on `{address}`\nchoose another address with `--listen`, or port 0 for a free one"
-    )]
+    #[error("cannot listen on `{address}`\nchoose another address with `--listen`, or port 0 for a free one")]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -47,13 +45,8 @@ pub enum ServeError {
 ///
 /// # Errors
 /// If the address cannot be had or the file cannot be written.
-pub async fn listen(
-    address: SocketAddr,
-    listen_file: Option<&Path>,
-) -> Result<TcpListener, ServeError> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| ServeError::Listen { address, source })?;
+pub async fn listen(address: SocketAddr, listen_file: Option<&Path>) -> Result<TcpListener, ServeError> {
+    let listener = TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })?;
     if let Some(path) = listen_file {
         let write = || {
             let unfinished = path.with_extension("unfinished");
@@ -61,10 +54,7 @@ pub async fn listen(
             // Whoever waits for the file sees it whole or not at all.
             std::fs::rename(&unfinished, path)
         };
-        write().map_err(|source| ServeError::ListenFile {
-            path: path.display().to_string(),
-            source,
-        })?;
+        write().map_err(|source| ServeError::ListenFile { path: path.display().to_string(), source })?;
     }
     Ok(listener)
 }
@@ -87,8 +77,7 @@ pub async fn serve(
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    let serving = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { stopped.notified().await });
+    let serving = axum::serve(listener, router).with_graceful_shutdown(async move { stopped.notified().await });
     let serving = async { serving.await.map_err(ServeError::from) };
     tokio::pin!(serving);
     tokio::select! {
@@ -101,10 +90,7 @@ pub async fn serve(
     match tokio::time::timeout(GRACE, serving).await {
         Ok(ended) => ended,
         Err(_) => {
-            tracing::warn!(
-                "some requests did not end in {} s and were cut off",
-                GRACE.as_secs()
-            );
+            tracing::warn!("some requests did not end in {} s and were cut off", GRACE.as_secs());
             Ok(())
         }
     }

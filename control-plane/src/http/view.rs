@@ -48,10 +48,7 @@ pub struct UserView {
 
 impl From<&User> for UserView {
     fn from(user: &User) -> Self {
-        Self {
-            issuer: user.issuer.to_string(),
-            subject: user.subject.to_string(),
-        }
+        Self { issuer: user.issuer.to_string(), subject: user.subject.to_string() }
     }
 }
 
@@ -66,10 +63,7 @@ pub struct PositionView {
 
 impl From<grantmesh_shared::wire::sync::Position> for PositionView {
     fn from(position: grantmesh_shared::wire::sync::Position) -> Self {
-        Self {
-            epoch: position.epoch,
-            revision: position.revision,
-        }
+        Self { epoch: position.epoch, revision: position.revision }
     }
 }
 
@@ -85,10 +79,7 @@ pub struct ListView<T> {
 impl<T> ListView<T> {
     /// A page of what the use case gave.
     pub fn of<D>(listed: Listed<D>, view: impl FnMut(D) -> T) -> Self {
-        Self {
-            items: listed.items.into_iter().map(view).collect(),
-            next_cursor: listed.next,
-        }
+        Self { items: listed.items.into_iter().map(view).collect(), next_cursor: listed.next }
     }
 }
 
@@ -111,15 +102,7 @@ pub struct ReviewView {
 
 impl From<&Review> for ReviewView {
     fn from(review: &Review) -> Self {
-        let Review {
-            id,
-            reviewer,
-            reviewer_groups: _,
-            verdict,
-            reason,
-            duration,
-            at,
-        } = review;
+        let Review { id, reviewer, reviewer_groups: _, verdict, reason, duration, at } = review;
         Self {
             id: id.to_string(),
             reviewer: reviewer.into(),
@@ -174,13 +157,7 @@ pub struct RequestView {
 
 impl From<&Request> for RequestView {
     fn from(request: &Request) -> Self {
-        let Request {
-            id,
-            ask,
-            approvals_needed,
-            reviews,
-            state,
-        } = request;
+        let Request { id, ask, approvals_needed, reviews, state } = request;
         Self {
             id: id.to_string(),
             state: RequestState::word(state).to_string(),
@@ -244,23 +221,10 @@ impl GrantView {
     #[must_use]
     pub fn of(app: &App, grant: &Grant) -> Self {
         let position = app.position_of(grant).into();
-        let Grant {
-            id,
-            request,
-            holder,
-            service,
-            action,
-            resource,
-            rule,
-            starts_at,
-            expires_at,
-            revision: _,
-            state,
-        } = grant;
+        let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, revision: _, state } =
+            grant;
         let (ended_by, reason) = match state {
-            GrantState::Revoked { by, reason, .. } => {
-                (Some(by.into()), Some(reason.as_str().to_owned()))
-            }
+            GrantState::Revoked { by, reason, .. } => (Some(by.into()), Some(reason.as_str().to_owned())),
             GrantState::Released { .. } => (Some(holder.into()), None),
             GrantState::Active | GrantState::Expired { .. } => (None, None),
         };
@@ -310,10 +274,7 @@ impl From<Arrival> for ArrivalView {
             node,
             state: state.as_str().to_owned(),
         };
-        Self {
-            complete,
-            filters: filters.into_iter().map(view).collect(),
-        }
+        Self { complete, filters: filters.into_iter().map(view).collect() }
     }
 }
 
@@ -335,16 +296,7 @@ pub struct FilterView {
 }
 
 impl From<FleetRow> for FilterView {
-    fn from(
-        FleetRow {
-            vm,
-            node,
-            services,
-            applied,
-            last_seen,
-            live,
-        }: FleetRow,
-    ) -> Self {
+    fn from(FleetRow { vm, node, services, applied, last_seen, live }: FleetRow) -> Self {
         Self {
             vm: vm.to_string(),
             node,
@@ -386,30 +338,14 @@ pub struct PolicyView {
 }
 
 impl From<PolicyVersion> for PolicyView {
-    fn from(
-        PolicyVersion {
-            id,
-            previous,
-            author,
-            message,
-            applied_at,
-            files,
-            services,
-        }: PolicyVersion,
-    ) -> Self {
+    fn from(PolicyVersion { id, previous, author, message, applied_at, files, services }: PolicyVersion) -> Self {
         Self {
             id: id.to_string(),
             previous: previous.map(|id| id.to_string()),
             author: (&author).into(),
             message: message.map(|message| message.as_str().to_owned()),
             applied_at: applied_at.to_string(),
-            files: files
-                .into_iter()
-                .map(|file| PolicyFileView {
-                    name: file.name,
-                    text: file.text,
-                })
-                .collect(),
+            files: files.into_iter().map(|file| PolicyFileView { name: file.name, text: file.text }).collect(),
             services: services.into_iter().map(String::from).collect(),
         }
     }

@@ -40,22 +40,16 @@ pub enum TokenError {
     #[error("there is no token\nsend `authorization: Bearer TOKEN`")]
     Missing,
     /// The header has another form, or there are two.
-    #[error(
-        "the `authorization` header is not one of the form `Bearer TOKEN`\nsend exactly one such header"
-    )]
+    #[error("the `authorization` header is not one of the form `Bearer TOKEN`\nsend exactly one such header")]
     Header,
     /// Longer than any token should be.
-    #[error(
-        "the token is longer than {MAX_TOKEN_BYTES} bytes\nask the issuer for one with fewer claims"
-    )]
+    #[error("the token is longer than {MAX_TOKEN_BYTES} bytes\nask the issuer for one with fewer claims")]
     TooLong,
     /// Not a JSON Web Token.
     #[error("the token is not a signed JSON Web Token\nuse the access token as the issuer gave it")]
     Malformed,
     /// Not signed, or signed with a shared secret.
-    #[error(
-        "the token is not signed with a public-key algorithm\nconfigure the issuer for ES256, EdDSA or RS256"
-    )]
+    #[error("the token is not signed with a public-key algorithm\nconfigure the issuer for ES256, EdDSA or RS256")]
     Algorithm,
     /// Not signed by a key that is known.
     #[error("the token's key is not one of the issuer's\nget a new token")]
@@ -79,9 +73,7 @@ pub enum TokenError {
     #[error("the token expired at {0}\nget a new one")]
     Expired(Timestamp),
     /// Its time has not come.
-    #[error(
-        "the token is not valid before {0}\ncheck the clocks of this machine and of the issuer"
-    )]
+    #[error("the token is not valid before {0}\ncheck the clocks of this machine and of the issuer")]
     NotYet(Timestamp),
 }
 
@@ -136,9 +128,7 @@ fn malformed_or_unsigned(token: &str) -> TokenError {
         _alg: String,
     }
     let first = token.split('.').next().unwrap_or_default();
-    let read = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(first)
-        .ok();
+    let read = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(first).ok();
     match read.and_then(|json| serde_json::from_slice::<OnlyAlgorithm>(&json).ok()) {
         Some(_) if token.split('.').count() == 3 => TokenError::Algorithm,
         _ => TokenError::Malformed,
@@ -146,11 +136,7 @@ fn malformed_or_unsigned(token: &str) -> TokenError {
 }
 
 /// The claims of a token whose signature holds under one of the keys that fit its header.
-pub(super) fn verified(
-    token: &str,
-    header: &Header,
-    keys: &KeySet,
-) -> Result<RawClaims, TokenError> {
+pub(super) fn verified(token: &str, header: &Header, keys: &KeySet) -> Result<RawClaims, TokenError> {
     let key = keys.find(header).ok_or(TokenError::UnknownKey)?;
     // Times and names are checked by `user` and by the credentials, against our own clock and by type.
     let mut validation = Validation::new(header.alg);
@@ -160,10 +146,9 @@ pub(super) fn verified(
     let decoded = jsonwebtoken::decode::<RawClaims>(token, key, &validation).map_err(|error| {
         use jsonwebtoken::errors::ErrorKind;
         match error.kind() {
-            ErrorKind::Json(_)
-            | ErrorKind::Base64(_)
-            | ErrorKind::Utf8(_)
-            | ErrorKind::InvalidToken => TokenError::Malformed,
+            ErrorKind::Json(_) | ErrorKind::Base64(_) | ErrorKind::Utf8(_) | ErrorKind::InvalidToken => {
+                TokenError::Malformed
+            }
             _ => TokenError::Signature,
         }
     })?;
@@ -182,42 +167,24 @@ pub(super) fn common(
     }
     let for_us = match raw.aud.as_ref().ok_or(TokenError::ClaimMissing("aud"))? {
         Value::String(one) => one == audience,
-        Value::Array(many) if many.iter().all(Value::is_string) => {
-            many.iter().any(|one| one == audience)
-        }
+        Value::Array(many) if many.iter().all(Value::is_string) => many.iter().any(|one| one == audience),
         _ => {
-            return Err(TokenError::ClaimForm(
-                "aud",
-                "a string or a list of strings",
-            ));
+            return Err(TokenError::ClaimForm("aud", "a string or a list of strings"));
         }
     };
     if !for_us {
         return Err(TokenError::Audience(audience.to_owned()));
     }
     let subject = text("sub", raw.sub.as_ref())?;
-    if subject.is_empty()
-        || subject.len() > MAX_SUBJECT_BYTES
-        || subject.chars().any(char::is_control)
-    {
-        return Err(TokenError::ClaimForm(
-            "sub",
-            "1 to 256 bytes without control characters",
-        ));
+    if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
+        return Err(TokenError::ClaimForm("sub", "1 to 256 bytes without control characters"));
     }
     let expires_at = date("exp", raw.exp.as_ref())?;
     if expires_at.plus(LEEWAY) <= now {
         return Err(TokenError::Expired(expires_at));
     }
-    let not_before = raw
-        .nbf
-        .as_ref()
-        .map(|nbf| date("nbf", Some(nbf)))
-        .transpose()?;
-    for begins in [Some(date("iat", raw.iat.as_ref())?), not_before]
-        .into_iter()
-        .flatten()
-    {
+    let not_before = raw.nbf.as_ref().map(|nbf| date("nbf", Some(nbf))).transpose()?;
+    for begins in [Some(date("iat", raw.iat.as_ref())?), not_before].into_iter().flatten() {
         if begins > now.plus(LEEWAY) {
             return Err(TokenError::NotYet(begins));
         }
@@ -226,45 +193,26 @@ pub(super) fn common(
 }
 
 /// Checks the claims of a user's token.
-pub(super) fn user(
-    raw: RawClaims,
-    issuer: &str,
-    audience: &str,
-    now: Timestamp,
-) -> Result<UserClaims, TokenError> {
+pub(super) fn user(raw: RawClaims, issuer: &str, audience: &str, now: Timestamp) -> Result<UserClaims, TokenError> {
     let (subject, expires_at) = common(&raw, issuer, audience, now)?;
     let groups = match raw.groups {
         None => Vec::new(),
-        Some(groups) => strings(&groups, MAX_GROUPS).ok_or(TokenError::ClaimForm(
-            "groups",
-            "a list of at most 256 strings",
-        ))?,
+        Some(groups) => {
+            strings(&groups, MAX_GROUPS).ok_or(TokenError::ClaimForm("groups", "a list of at most 256 strings"))?
+        }
     };
-    Ok(UserClaims {
-        issuer: issuer.to_owned(),
-        subject,
-        groups,
-        expires_at,
-    })
+    Ok(UserClaims { issuer: issuer.to_owned(), subject, groups, expires_at })
 }
 
 /// A list of non-empty strings.
 pub(super) fn strings(value: &Value, most: usize) -> Option<Vec<String>> {
     let list = value.as_array().filter(|list| list.len() <= most)?;
-    list.iter()
-        .map(|one| {
-            one.as_str()
-                .filter(|one| !one.is_empty() && one.len() <= 256)
-                .map(str::to_owned)
-        })
-        .collect()
+    list.iter().map(|one| one.as_str().filter(|one| !one.is_empty() && one.len() <= 256).map(str::to_owned)).collect()
 }
 
 fn text<'v>(name: &'static str, value: Option<&'v Value>) -> Result<&'v str, TokenError> {
     let value = value.ok_or(TokenError::ClaimMissing(name))?;
-    value
-        .as_str()
-        .ok_or(TokenError::ClaimForm(name, "a string"))
+    value.as_str().ok_or(TokenError::ClaimForm(name, "a string"))
 }
 
 /// A `NumericDate`: seconds since the Unix epoch, possibly with a fraction.
@@ -272,15 +220,12 @@ fn date(name: &'static str, value: Option<&Value>) -> Result<Timestamp, TokenErr
     let value = value.ok_or(TokenError::ClaimMissing(name))?;
     let form = || TokenError::ClaimForm(name, "a number of seconds");
     let whole = match value {
-        Value::Number(number) => number
-            .as_u64()
-            .or_else(|| number.as_f64().and_then(whole_seconds))
-            .ok_or_else(form)?,
+        Value::Number(number) => {
+            number.as_u64().or_else(|| number.as_f64().and_then(whole_seconds)).ok_or_else(form)?
+        }
         _ => return Err(form()),
     };
-    i64::try_from(whole.saturating_mul(1_000))
-        .map(Timestamp::from_millis)
-        .map_err(|_| form())
+    i64::try_from(whole.saturating_mul(1_000)).map(Timestamp::from_millis).map_err(|_| form())
 }
 
 fn whole_seconds(seconds: f64) -> Option<u64> {

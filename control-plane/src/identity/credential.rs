@@ -31,10 +31,7 @@ impl FilterClaims {
     /// The first of some services that the credential does not cover.
     #[must_use]
     pub fn uncovered<'s>(&self, services: &'s [String]) -> Option<&'s str> {
-        services
-            .iter()
-            .find(|service| !self.services.contains(service))
-            .map(String::as_str)
+        services.iter().find(|service| !self.services.contains(service)).map(String::as_str)
     }
 }
 
@@ -58,9 +55,7 @@ impl FilterCredentials {
     /// Credentials signed by `key`.
     #[must_use]
     pub fn new(key: &Ed25519Key) -> Self {
-        Self {
-            keys: KeySet::one(DecodingKey::from_ed_der(&key.public()), &[Algorithm::EdDSA]),
-        }
+        Self { keys: KeySet::one(DecodingKey::from_ed_der(&key.public()), &[Algorithm::EdDSA]) }
     }
 
     /// Checks a credential.
@@ -71,16 +66,9 @@ impl FilterCredentials {
         let header = claims::header(token)?;
         let raw = claims::verified(token, &header, &self.keys)?;
         let (node, _) = claims::common(&raw, FILTER_ISSUER, FILTER_AUDIENCE, now)?;
-        let services = raw
-            .services
-            .as_ref()
-            .ok_or(TokenError::ClaimMissing("services"))?;
-        let services =
-            claims::strings(services, MAX_SERVICES).filter(|services| !services.is_empty());
-        let services = services.ok_or(TokenError::ClaimForm(
-            "services",
-            "a list of 1 to 256 names",
-        ))?;
+        let services = raw.services.as_ref().ok_or(TokenError::ClaimMissing("services"))?;
+        let services = claims::strings(services, MAX_SERVICES).filter(|services| !services.is_empty());
+        let services = services.ok_or(TokenError::ClaimForm("services", "a list of 1 to 256 names"))?;
         Ok(FilterClaims { node, services })
     }
 
@@ -97,19 +85,8 @@ impl FilterCredentials {
     ) -> Result<String, KeyError> {
         let (iss, aud) = (FILTER_ISSUER, FILTER_AUDIENCE);
         let (iat, exp) = (now.millis() / 1_000, now.plus(ttl).millis() / 1_000);
-        let claims = Claims {
-            iss,
-            aud,
-            sub: node,
-            services,
-            iat,
-            exp,
-        };
-        let encoded = jsonwebtoken::encode(
-            &Header::new(Algorithm::EdDSA),
-            &claims,
-            &key.encoding_key()?,
-        );
+        let claims = Claims { iss, aud, sub: node, services, iat, exp };
+        let encoded = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key.encoding_key()?);
         encoded.map_err(|_| KeyError::Crypto("the credential could not be signed"))
     }
 }

@@ -36,14 +36,7 @@ pub fn mint_dev_token(
     now: Timestamp,
 ) -> Result<String, KeyError> {
     let (iat, exp) = (now.millis() / 1_000, now.plus(ttl).millis() / 1_000);
-    let claims = Claims {
-        iss: DEV_ISSUER,
-        aud: audience,
-        sub: subject,
-        groups,
-        iat,
-        exp,
-    };
+    let claims = Claims { iss: DEV_ISSUER, aud: audience, sub: subject, groups, iat, exp };
     let mut header = Header::new(Algorithm::ES256);
     header.kid = Some(DEV_KEY_ID.to_owned());
     jsonwebtoken::encode(&header, &claims, key.encoding_key())

@@ -26,14 +26,8 @@ const UNKNOWN_KEY_PAUSE: Span = Span::from_secs(10);
 /// How often a file is looked at.
 const FILE_PAUSE: Span = Span::from_secs(1);
 
-const RSA: [Algorithm; 6] = [
-    Algorithm::RS256,
-    Algorithm::RS384,
-    Algorithm::RS512,
-    Algorithm::PS256,
-    Algorithm::PS384,
-    Algorithm::PS512,
-];
+const RSA: [Algorithm; 6] =
+    [Algorithm::RS256, Algorithm::RS384, Algorithm::RS512, Algorithm::PS256, Algorithm::PS384, Algorithm::PS512];
 
 /// Where keys come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,9 +75,7 @@ pub enum JwksError {
     #[error("`{0}` is not a JSON Web Key Set")]
     Form(JwksSource, #[source] serde_json::Error),
     /// No key that can be used.
-    #[error(
-        "the key set `{0}` has no public key for signatures\nsupported are EC P-256 and P-384, Ed25519 and RSA"
-    )]
+    #[error("the key set `{0}` has no public key for signatures\nsupported are EC P-256 and P-384, Ed25519 and RSA")]
     Empty(JwksSource),
 }
 
@@ -104,21 +96,13 @@ impl KeySet {
     /// A set of one key without an id.
     #[must_use]
     pub fn one(key: DecodingKey, algorithms: &[Algorithm]) -> Self {
-        Self {
-            keys: vec![KnownKey {
-                id: None,
-                algorithms: algorithms.to_vec(),
-                key,
-            }],
-        }
+        Self { keys: vec![KnownKey { id: None, algorithms: algorithms.to_vec(), key }] }
     }
 
     /// The usable keys of a JSON Web Key Set; shared secrets and keys for encryption are left out.
     #[must_use]
     pub fn of(jwks: &JwkSet) -> Self {
-        Self {
-            keys: jwks.keys.iter().filter_map(known).collect(),
-        }
+        Self { keys: jwks.keys.iter().filter_map(known).collect() }
     }
 
     /// The key that a token's header calls for: by id where the header names one, else the only one that fits.
@@ -134,12 +118,7 @@ impl KeySet {
 
 /// A key with the algorithms that its type and its own `alg` allow; the token's header has no say in it.
 fn known(jwk: &Jwk) -> Option<KnownKey> {
-    if jwk
-        .common
-        .public_key_use
-        .as_ref()
-        .is_some_and(|of| *of != PublicKeyUse::Signature)
-    {
+    if jwk.common.public_key_use.as_ref().is_some_and(|of| *of != PublicKeyUse::Signature) {
         return None;
     }
     let mut algorithms = match &jwk.algorithm {
@@ -160,11 +139,7 @@ fn known(jwk: &Jwk) -> Option<KnownKey> {
         algorithms.retain(|algorithm| *algorithm == stated);
     }
     let key = DecodingKey::from_jwk(jwk).ok()?;
-    (!algorithms.is_empty()).then(|| KnownKey {
-        id: jwk.common.key_id.clone(),
-        algorithms,
-        key,
-    })
+    (!algorithms.is_empty()).then(|| KnownKey { id: jwk.common.key_id.clone(), algorithms, key })
 }
 
 /// Keys that follow their source.
@@ -192,10 +167,7 @@ impl KeySource {
     /// Keys that never change.
     #[must_use]
     pub fn fixed(keys: KeySet) -> Self {
-        Self {
-            current: RwLock::new(Arc::new(keys)),
-            following: None,
-        }
+        Self { current: RwLock::new(Arc::new(keys)), following: None }
     }
 
     /// Reads the source a first time.
@@ -203,25 +175,12 @@ impl KeySource {
     /// # Errors
     /// If that fails: a server without keys could not verify anybody.
     pub async fn follow(source: JwksSource, now: Timestamp) -> Result<Self, JwksError> {
-        let client = reqwest::Client::builder()
-            .timeout(FETCH_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build();
+        let client =
+            reqwest::Client::builder().timeout(FETCH_TIMEOUT).redirect(reqwest::redirect::Policy::none()).build();
         let client = client.map_err(|error| JwksError::Fetch(source.clone(), reason(&error)))?;
         let (modified, keys) = (modified(&source), read(&source, &client).await?);
-        let last = Mutex::new(Last {
-            attempt: now,
-            unknown: None,
-            modified,
-        });
-        Ok(Self {
-            current: RwLock::new(Arc::new(keys)),
-            following: Some(Following {
-                source,
-                client,
-                last,
-            }),
-        })
+        let last = Mutex::new(Last { attempt: now, unknown: None, modified });
+        Ok(Self { current: RwLock::new(Arc::new(keys)), following: Some(Following { source, client, last }) })
     }
 
     /// The current keys, after a look at the source if it is time or if none fits the header.
@@ -242,9 +201,7 @@ impl KeySource {
         }
         last.attempt = now;
         match read(&following.source, &following.client).await {
-            Ok(keys) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys)
-            }
+            Ok(keys) => *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys),
             Err(error) => {
                 tracing::warn!(%error, "the issuer's keys could not be read again; the earlier ones stay")
             }
@@ -261,11 +218,7 @@ impl Following {
     /// Whether to read the source now.
     fn due(&self, last: &mut Last, found: bool, now: Timestamp) -> bool {
         let age = now.since(last.attempt);
-        if !found
-            && last
-                .unknown
-                .is_none_or(|at| now.since(at) >= UNKNOWN_KEY_PAUSE)
-        {
+        if !found && last.unknown.is_none_or(|at| now.since(at) >= UNKNOWN_KEY_PAUSE) {
             last.unknown = Some(now);
             return true;
         }
@@ -283,45 +236,29 @@ impl Following {
 
 fn modified(source: &JwksSource) -> Option<SystemTime> {
     match source {
-        JwksSource::File(path) => std::fs::metadata(path)
-            .and_then(|file| file.modified())
-            .ok(),
+        JwksSource::File(path) => std::fs::metadata(path).and_then(|file| file.modified()).ok(),
         JwksSource::Url(_) => None,
     }
 }
 
 async fn read(source: &JwksSource, client: &reqwest::Client) -> Result<KeySet, JwksError> {
     let bytes = match source {
-        JwksSource::File(path) => tokio::fs::read(path)
-            .await
-            .map_err(|error| JwksError::File(source.clone(), error))?,
+        JwksSource::File(path) => {
+            tokio::fs::read(path).await.map_err(|error| JwksError::File(source.clone(), error))?
+        }
         JwksSource::Url(url) => fetch(source, url, client).await?,
     };
     if bytes.len() > MAX_JWKS_BYTES {
         return Err(JwksError::TooLarge(source.clone()));
     }
-    let jwks: JwkSet =
-        serde_json::from_slice(&bytes).map_err(|error| JwksError::Form(source.clone(), error))?;
+    let jwks: JwkSet = serde_json::from_slice(&bytes).map_err(|error| JwksError::Form(source.clone(), error))?;
     let keys = KeySet::of(&jwks);
-    if keys.keys.is_empty() {
-        Err(JwksError::Empty(source.clone()))
-    } else {
-        Ok(keys)
-    }
+    if keys.keys.is_empty() { Err(JwksError::Empty(source.clone())) } else { Ok(keys) }
 }
 
-async fn fetch(
-    source: &JwksSource,
-    url: &str,
-    client: &reqwest::Client,
-) -> Result<Vec<u8>, JwksError> {
+async fn fetch(source: &JwksSource, url: &str, client: &reqwest::Client) -> Result<Vec<u8>, JwksError> {
     let failed = |error: reqwest::Error| JwksError::Fetch(source.clone(), reason(&error));
-    let mut answer = client
-        .get(url)
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(failed)?;
+    let mut answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(failed)? {
         bytes.extend_from_slice(&chunk);

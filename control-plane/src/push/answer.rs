@@ -6,8 +6,8 @@ use std::time::Duration;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::signature::{Signature, from_hex};
 use grantmesh_shared::wire::sync::{
-    Applied, Change, HeartbeatAnswer, HeartbeatKind, HeartbeatRequest, Position, SyncAnswer,
-    SyncKind, SyncRequest, VmIdentity,
+    Applied, Change, HeartbeatAnswer, HeartbeatKind, HeartbeatRequest, Position, SyncAnswer, SyncKind, SyncRequest,
+    VmIdentity,
 };
 use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
 use serde::Serialize;
@@ -69,37 +69,22 @@ impl Push {
     ///
     /// # Errors
     /// If it is of another version or the credential does not cover it.
-    pub fn check(
-        &self,
-        filter: &FilterIdentity,
-        v: u8,
-        nonce: &str,
-        vm: &VmIdentity,
-    ) -> Result<(), PushError> {
+    pub fn check(&self, filter: &FilterIdentity, v: u8, nonce: &str, vm: &VmIdentity) -> Result<(), PushError> {
         if v != PROTOCOL_VERSION {
             return Err(PushError::Version(v));
         }
         if from_hex::<16>(nonce).is_none() {
             return Err(PushError::Nonce);
         }
-        if let Some(service) = vm
-            .services
-            .iter()
-            .find(|service| !filter.services.contains(service))
-        {
+        if let Some(service) = vm.services.iter().find(|service| !filter.services.contains(service)) {
             return Err(PushError::NotCovered(service.chars().take(64).collect()));
         }
-        let twice = vm.services.iter().enumerate().any(|(at, service)| {
-            vm.services
-                .iter()
-                .skip(at.saturating_add(1))
-                .any(|other| other == service)
-        });
-        if vm.services.is_empty() || twice {
-            Err(PushError::Services)
-        } else {
-            Ok(())
-        }
+        let twice = vm
+            .services
+            .iter()
+            .enumerate()
+            .any(|(at, service)| vm.services.iter().skip(at.saturating_add(1)).any(|other| other == service));
+        if vm.services.is_empty() || twice { Err(PushError::Services) } else { Ok(()) }
     }
 
     /// Signs an answer.
@@ -128,13 +113,8 @@ impl Push {
         asked: &HeartbeatRequest,
     ) -> Result<SignedAnswer, PushError> {
         self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
-        self.contact(filter, &asked.filter, asked.applied.as_ref())
-            .await?;
-        let (position, server_time) = (
-            self.read_table()
-                .changed(&Scope::of(&asked.filter.services)),
-            self.now(),
-        );
+        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
+        let (position, server_time) = (self.read_table().changed(&Scope::of(&asked.filter.services)), self.now());
         self.fleet.answered(&asked.filter.vm, server_time);
         self.sign(&HeartbeatAnswer {
             v: PROTOCOL_VERSION,
@@ -150,16 +130,11 @@ impl Push {
     ///
     /// # Errors
     /// If the question is refused or the store cannot be read.
-    pub async fn sync(
-        &self,
-        filter: &FilterIdentity,
-        asked: &SyncRequest,
-    ) -> Result<SignedAnswer, PushError> {
+    pub async fn sync(&self, filter: &FilterIdentity, asked: &SyncRequest) -> Result<SignedAnswer, PushError> {
         self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
         let scope = Scope::of(&asked.filter.services);
         let registered = self.interest.register(&scope);
-        self.contact(filter, &asked.filter, asked.applied.as_ref())
-            .await?;
+        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
         if let Some(page) = asked.page {
             let begun = self.snapshots.begun(&scope, page.position, self.now());
             let index = usize::try_from(page.index).unwrap_or(usize::MAX);
@@ -171,9 +146,7 @@ impl Push {
         let wait = Duration::from_millis(asked.wait_ms).min(MAX_WAIT);
         let held = Held::count(&self.held);
         let changed = async {
-            while !self.stopping.load(Ordering::Acquire)
-                && self.is_unchanged(&scope, asked.applied.as_ref())
-            {
+            while !self.stopping.load(Ordering::Acquire) && self.is_unchanged(&scope, asked.applied.as_ref()) {
                 registered.changed().await;
             }
         };
@@ -197,8 +170,7 @@ impl Push {
             self.app.vm_seen(filter, vm).await?;
             is_new = self.fleet.first_contact(vm, &name, self.now());
         }
-        self.fleet
-            .acknowledged(&vm.vm, applied.map(|applied| applied.position));
+        self.fleet.acknowledged(&vm.vm, applied.map(|applied| applied.position));
         self.current().await?;
         if is_new && applied.is_none() {
             self.fleet.born(&vm.vm, self.position());
@@ -213,11 +185,7 @@ impl Push {
     fn step(&self, asked: &SyncRequest, scope: &Scope) -> Result<SignedAnswer, PushError> {
         let (step, position, table_hash) = {
             let table = self.read_table();
-            (
-                table.step(scope, asked.applied.as_ref()),
-                table.position(),
-                table.hash(scope),
-            )
+            (table.step(scope, asked.applied.as_ref()), table.position(), table.hash(scope))
         };
         let change = match step {
             Step::Ahead => return Err(PushError::Ahead),
@@ -231,16 +199,10 @@ impl Push {
     fn snapshot(&self, asked: &SyncRequest, scope: &Scope) -> Result<SignedAnswer, PushError> {
         let (position, pages) = {
             let table = self.read_table();
-            if asked
-                .applied
-                .is_some_and(|applied| applied.position > table.position())
-            {
+            if asked.applied.is_some_and(|applied| applied.position > table.position()) {
                 return Err(PushError::Ahead);
             }
-            (
-                table.position(),
-                self.snapshots.fresh(scope, &table, self.now()),
-            )
+            (table.position(), self.snapshots.fresh(scope, &table, self.now()))
         };
         self.page(asked, position, &pages, 0)
     }
@@ -255,12 +217,7 @@ impl Push {
         let last = at.saturating_add(1) >= pages.pages.len();
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         let puts = pages.pages.get(at).cloned().unwrap_or_default();
-        self.answer(
-            asked,
-            position,
-            pages.table_hash,
-            Change::Snapshot { index, last, puts },
-        )
+        self.answer(asked, position, pages.table_hash, Change::Snapshot { index, last, puts })
     }
 
     fn answer(

@@ -117,33 +117,13 @@ impl Fleet {
     /// possibly live for a lease from now.
     #[must_use]
     pub fn load(stored: Vec<StoredVm>, freshness: Freshness, now: Timestamp) -> Self {
-        let vms = stored.into_iter().map(
-            |StoredVm {
-                 vm, node, services, ..
-             }| {
-                (
-                    vm,
-                    Vm {
-                        node,
-                        services,
-                        applied: None,
-                        born: None,
-                        last_answer: now,
-                        unkept: false,
-                    },
-                )
-            },
-        );
+        let vms = stored.into_iter().map(|StoredVm { vm, node, services, .. }| {
+            (vm, Vm { node, services, applied: None, born: None, last_answer: now, unkept: false })
+        });
         let lease = freshness.lease().millis();
         // Filters measure with a clock that may run up to 1 % slow.
         let lease = Span::from_millis(lease.saturating_add(lease.div_ceil(100)));
-        Self {
-            lease,
-            state: Mutex::new(State {
-                vms: vms.collect(),
-                ..State::default()
-            }),
-        }
+        Self { lease, state: Mutex::new(State { vms: vms.collect(), ..State::default() }) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,10 +132,7 @@ impl Fleet {
 
     /// Whether this VM was seen with the same node and services.
     pub(super) fn knows(&self, identity: &VmIdentity, node: &str) -> bool {
-        self.state()
-            .vms
-            .get(&identity.vm)
-            .is_some_and(|vm| vm.node == node && vm.services == identity.services)
+        self.state().vms.get(&identity.vm).is_some_and(|vm| vm.node == node && vm.services == identity.services)
     }
 
     /// A VM that was not seen before, or not with these services; it is in the store already.
@@ -176,27 +153,13 @@ impl Fleet {
     /// after the time that is kept.
     pub(super) fn met_elsewhere(&self, stored: Vec<StoredVm>, margin: Span) {
         let mut state = self.state();
-        for StoredVm {
-            vm: id,
-            node,
-            services,
-            last_seen,
-            ..
-        } in stored
-        {
+        for StoredVm { vm: id, node, services, last_seen, .. } in stored {
             let met = last_seen.plus(margin);
             match state.vms.get_mut(&id) {
                 Some(vm) if vm.last_answer >= last_seen => {}
                 Some(vm) => vm.last_answer = met,
                 None => {
-                    let vm = Vm {
-                        node,
-                        services,
-                        applied: None,
-                        born: None,
-                        last_answer: met,
-                        unkept: false,
-                    };
+                    let vm = Vm { node, services, applied: None, born: None, last_answer: met, unkept: false };
                     state.vms.insert(id, vm);
                 }
             }
@@ -219,11 +182,7 @@ impl Fleet {
         let Some(applied) = applied else { return };
         // A heartbeat and a poll of one VM may overtake each other. A filter never goes back, so the older one says nothing.
         vm.applied = vm.applied.max(Some(applied));
-        for waiter in state
-            .waiters
-            .values_mut()
-            .filter(|waiter| applied >= waiter.position)
-        {
+        for waiter in state.waiters.values_mut().filter(|waiter| applied >= waiter.position) {
             if waiter.missing.remove(id) && waiter.missing.is_empty() {
                 waiter.done.notify_one();
             }
@@ -241,10 +200,8 @@ impl Fleet {
     /// The times that are to be kept in the store.
     pub(super) fn take_unkept(&self) -> Vec<(VmId, Timestamp)> {
         let mut state = self.state();
-        let unkept = state
-            .vms
-            .iter_mut()
-            .filter_map(|(id, vm)| std::mem::take(&mut vm.unkept).then_some((id, vm.last_answer)));
+        let unkept =
+            state.vms.iter_mut().filter_map(|(id, vm)| std::mem::take(&mut vm.unkept).then_some((id, vm.last_answer)));
         unkept.map(|(id, at)| (id.clone(), at)).collect()
     }
 
@@ -253,12 +210,7 @@ impl Fleet {
     pub fn take_forgotten(&self, now: Timestamp) -> Vec<VmId> {
         let mut state = self.state();
         let over = |vm: &Vm| now >= self.lease_end(vm).plus(FORGET_AFTER);
-        let forgotten: Vec<VmId> = state
-            .vms
-            .iter()
-            .filter(|(_, vm)| over(vm))
-            .map(|(id, _)| id.clone())
-            .collect();
+        let forgotten: Vec<VmId> = state.vms.iter().filter(|(_, vm)| over(vm)).map(|(id, _)| id.clone()).collect();
         forgotten.iter().for_each(|id| {
             state.vms.remove(id);
         });
@@ -272,11 +224,7 @@ impl Fleet {
     /// How many VMs may still act on what they were told.
     #[must_use]
     pub fn live(&self, now: Timestamp) -> usize {
-        self.state()
-            .vms
-            .values()
-            .filter(|vm| now < self.lease_end(vm))
-            .count()
+        self.state().vms.values().filter(|vm| now < self.lease_end(vm)).count()
     }
 
     /// Every VM, by id.
@@ -299,17 +247,8 @@ impl Fleet {
         self.arrival_in(&self.state(), service, position, now)
     }
 
-    fn arrival_in(
-        &self,
-        state: &State,
-        service: &str,
-        position: Position,
-        now: Timestamp,
-    ) -> Arrival {
-        let concerned = state
-            .vms
-            .iter()
-            .filter(|(_, vm)| vm.services.iter().any(|name| name == service));
+    fn arrival_in(&self, state: &State, service: &str, position: Position, now: Timestamp) -> Arrival {
+        let concerned = state.vms.iter().filter(|(_, vm)| vm.services.iter().any(|name| name == service));
         let filters: Vec<FilterArrival> = concerned
             .map(|(id, vm)| {
                 let has = |known: Option<Position>| known.is_some_and(|known| known >= position);
@@ -320,38 +259,20 @@ impl Fleet {
                 } else {
                     ArrivalState::Pending
                 };
-                FilterArrival {
-                    vm: id.clone(),
-                    node: vm.node.clone(),
-                    state,
-                }
+                FilterArrival { vm: id.clone(), node: vm.node.clone(), state }
             })
             .collect();
-        Arrival {
-            complete: filters
-                .iter()
-                .all(|filter| filter.state != ArrivalState::Pending),
-            filters,
-        }
+        Arrival { complete: filters.iter().all(|filter| filter.state != ArrivalState::Pending), filters }
     }
 
     /// Waits until the change at `position` has arrived at every VM of a service, or `bound` is over.
-    pub async fn wait(
-        &self,
-        service: &str,
-        position: Position,
-        bound: Duration,
-        clock: &dyn Clock,
-    ) -> Arrival {
+    pub async fn wait(&self, service: &str, position: Position, bound: Duration, clock: &dyn Clock) -> Arrival {
         let waiting = self.register(service, position, clock.now());
         let arrived = async {
             // An acknowledgement wakes at once; the end of a lease is a matter of the clock.
             while let Some(next) = self.still_missing(&waiting, clock.now()) {
-                let _ = tokio::time::timeout(
-                    next.clamp(Duration::from_millis(1), LOOK_AGAIN),
-                    waiting.done.notified(),
-                )
-                .await;
+                let _ = tokio::time::timeout(next.clamp(Duration::from_millis(1), LOOK_AGAIN), waiting.done.notified())
+                    .await;
             }
         };
         // Either it arrived or the time is over; what is told is read below.
@@ -363,25 +284,12 @@ impl Fleet {
         let done = Arc::new(Notify::new());
         let mut state = self.state();
         let filters = self.arrival_in(&state, service, position, now).filters;
-        let pending = filters
-            .into_iter()
-            .filter(|filter| filter.state == ArrivalState::Pending);
+        let pending = filters.into_iter().filter(|filter| filter.state == ArrivalState::Pending);
         let missing: HashSet<VmId> = pending.map(|filter| filter.vm).collect();
         let number = state.next_waiter;
         state.next_waiter = state.next_waiter.wrapping_add(1);
-        state.waiters.insert(
-            number,
-            Waiter {
-                position,
-                missing,
-                done: Arc::clone(&done),
-            },
-        );
-        Waiting {
-            fleet: self,
-            number,
-            done,
-        }
+        state.waiters.insert(number, Waiter { position, missing, done: Arc::clone(&done) });
+        Waiting { fleet: self, number, done }
     }
 
     /// How long until the next lease of a missing VM ends; nothing if none is missing any more.
@@ -389,11 +297,7 @@ impl Fleet {
         let State { vms, waiters, .. } = &mut *self.state();
         let missing = &mut waiters.get_mut(&waiting.number)?.missing;
         missing.retain(|id| vms.get(id).is_some_and(|vm| now < self.lease_end(vm)));
-        missing
-            .iter()
-            .filter_map(|id| vms.get(id))
-            .map(|vm| self.lease_end(vm).since(now).duration())
-            .min()
+        missing.iter().filter_map(|id| vms.get(id)).map(|vm| self.lease_end(vm).since(now).duration()).min()
     }
 }
 

@@ -36,11 +36,7 @@ impl Registered<'_> {
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        let mut waiting = self
-            .interest
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.interest.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for service in self.scope.services() {
             if let Some(of_service) = waiting.get_mut(service) {
                 of_service.remove(&self.number);
@@ -55,23 +51,12 @@ impl Drop for Registered<'_> {
 impl Interest {
     /// Registers for a scope. Changes from now on are not missed.
     pub(super) fn register<'i>(&'i self, scope: &'i Scope) -> Registered<'i> {
-        let (number, notify) = (
-            self.next.fetch_add(1, Ordering::Relaxed),
-            Arc::new(Notify::new()),
-        );
+        let (number, notify) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::new(Notify::new()));
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         for service in scope.services() {
-            waiting
-                .entry(service.into())
-                .or_default()
-                .insert(number, Arc::clone(&notify));
+            waiting.entry(service.into()).or_default().insert(number, Arc::clone(&notify));
         }
-        Registered {
-            interest: self,
-            scope,
-            number,
-            notify,
-        }
+        Registered { interest: self, scope, number, notify }
     }
 
     /// Wakes those who follow one of the changed services; all if something changed that concerns every service.
@@ -80,21 +65,13 @@ impl Interest {
             return self.wake_all();
         }
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let services = changed
-            .iter()
-            .flatten()
-            .filter_map(|service| waiting.get(service));
-        services
-            .flat_map(HashMap::values)
-            .for_each(|notify| notify.notify_one());
+        let services = changed.iter().flatten().filter_map(|service| waiting.get(service));
+        services.flat_map(HashMap::values).for_each(|notify| notify.notify_one());
     }
 
     /// Wakes everyone.
     pub(super) fn wake_all(&self) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting
-            .values()
-            .flat_map(HashMap::values)
-            .for_each(|notify| notify.notify_one());
+        waiting.values().flat_map(HashMap::values).for_each(|notify| notify.notify_one());
     }
 }

@@ -40,12 +40,7 @@ struct Kept {
 impl Snapshots {
     /// The snapshot that was begun at `position`, if it is still kept.
     #[must_use]
-    pub(super) fn begun(
-        &self,
-        scope: &Scope,
-        position: Position,
-        now: Timestamp,
-    ) -> Option<Arc<Pages>> {
+    pub(super) fn begun(&self, scope: &Scope, position: Position, now: Timestamp) -> Option<Arc<Pages>> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let found = kept.get_mut(&(scope.clone(), position))?;
         found.asked = now;
@@ -58,25 +53,11 @@ impl Snapshots {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, kept| now.since(kept.asked) < KEEP);
         let changed = table.changed(scope);
-        let same = kept
-            .iter()
-            .find(|((of, _), kept)| of == scope && kept.pages.changed == changed);
+        let same = kept.iter().find(|((of, _), kept)| of == scope && kept.pages.changed == changed);
         let pages = same
             .map(|(_, kept)| Arc::clone(&kept.pages))
-            .unwrap_or_else(|| {
-                Arc::new(Pages {
-                    changed,
-                    table_hash: table.hash(scope),
-                    pages: table.pages(scope),
-                })
-            });
-        kept.insert(
-            (scope.clone(), table.position()),
-            Kept {
-                asked: now,
-                pages: Arc::clone(&pages),
-            },
-        );
+            .unwrap_or_else(|| Arc::new(Pages { changed, table_hash: table.hash(scope), pages: table.pages(scope) }));
+        kept.insert((scope.clone(), table.position()), Kept { asked: now, pages: Arc::clone(&pages) });
         pages
     }
 }

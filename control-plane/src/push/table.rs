@@ -23,12 +23,7 @@ impl Scope {
     /// The scope of a filter that enforces these services.
     #[must_use]
     pub fn of(services: &[String]) -> Self {
-        Self(
-            services
-                .iter()
-                .map(|service| service.as_str().into())
-                .collect(),
-        )
+        Self(services.iter().map(|service| service.as_str().into()).collect())
     }
 
     /// Its services.
@@ -112,14 +107,7 @@ impl Slice {
         self.take(&key);
         self.sum = self.sum.plus(hash);
         self.changes.insert((revision, Arc::clone(&key)));
-        self.live.insert(
-            key,
-            Live {
-                revision,
-                item: Arc::new(item),
-                hash,
-            },
-        );
+        self.live.insert(key, Live { revision, item: Arc::new(item), hash });
         self.changed = self.changed.max(revision);
     }
 
@@ -140,12 +128,8 @@ impl Slice {
 
     /// Forgets removals at or before the floor: no delta begins before it.
     fn prune(&mut self, floor: u64) {
-        let old: Vec<Arc<str>> = self
-            .gone
-            .iter()
-            .filter(|(_, at)| **at <= floor)
-            .map(|(key, _)| Arc::clone(key))
-            .collect();
+        let old: Vec<Arc<str>> =
+            self.gone.iter().filter(|(_, at)| **at <= floor).map(|(key, _)| Arc::clone(key)).collect();
         for key in old {
             self.take(&key);
         }
@@ -167,47 +151,18 @@ impl PushTable {
     /// A table with what the store holds at `position`; deltas begin at `floor` or later.
     #[must_use]
     pub fn load(position: Position, floor: u64, items: Vec<ItemChange>) -> Self {
-        let known_from = items
-            .iter()
-            .map(|change| change.revision)
-            .max()
-            .unwrap_or(0);
-        let mut table = Self {
-            position,
-            floor,
-            known_from,
-            slices: BTreeMap::new(),
-            homes: HashMap::new(),
-        };
+        let known_from = items.iter().map(|change| change.revision).max().unwrap_or(0);
+        let mut table = Self { position, floor, known_from, slices: BTreeMap::new(), homes: HashMap::new() };
         table.apply(position, floor, items);
         table
     }
 
     /// Brings the table to `position`; gives the homes that changed.
-    pub fn apply(
-        &mut self,
-        position: Position,
-        floor: u64,
-        items: Vec<ItemChange>,
-    ) -> HashSet<Home> {
+    pub fn apply(&mut self, position: Position, floor: u64, items: Vec<ItemChange>) -> HashSet<Home> {
         let mut changed = HashSet::new();
-        for ItemChange {
-            revision,
-            home,
-            key,
-            item,
-        } in items
-        {
-            if let Some(earlier) = self
-                .homes
-                .get(key.as_str())
-                .filter(|earlier| **earlier != home)
-                .cloned()
-            {
-                self.slices
-                    .entry(earlier.clone())
-                    .or_default()
-                    .remove(revision, &key);
+        for ItemChange { revision, home, key, item } in items {
+            if let Some(earlier) = self.homes.get(key.as_str()).filter(|earlier| **earlier != home).cloned() {
+                self.slices.entry(earlier.clone()).or_default().remove(revision, &key);
                 changed.insert(earlier);
             }
             let slice = self.slices.entry(home.clone()).or_default();
@@ -223,14 +178,10 @@ impl PushTable {
         }
         if floor > self.floor {
             self.floor = floor;
-            self.slices
-                .values_mut()
-                .for_each(|slice| slice.prune(floor));
+            self.slices.values_mut().for_each(|slice| slice.prune(floor));
             let slices = &self.slices;
             self.homes.retain(|key, home| {
-                slices.get(home).is_some_and(|slice| {
-                    slice.live.contains_key(key) || slice.gone.contains_key(key)
-                })
+                slices.get(home).is_some_and(|slice| slice.live.contains_key(key) || slice.gone.contains_key(key))
             });
         }
         self.position = position;
@@ -250,22 +201,14 @@ impl PushTable {
     /// The point of the last change of anything in the scope.
     #[must_use]
     pub fn changed(&self, scope: &Scope) -> Position {
-        let revision = self
-            .slices(scope)
-            .map(|slice| slice.changed)
-            .max()
-            .unwrap_or(0);
-        Position {
-            epoch: self.position.epoch,
-            revision,
-        }
+        let revision = self.slices(scope).map(|slice| slice.changed).max().unwrap_or(0);
+        Position { epoch: self.position.epoch, revision }
     }
 
     /// The hash of everything in the scope.
     #[must_use]
     pub fn hash(&self, scope: &Scope) -> TableHash {
-        self.slices(scope)
-            .fold(TableHash::default(), |sum, slice| sum.plus(slice.sum))
+        self.slices(scope).fold(TableHash::default(), |sum, slice| sum.plus(slice.sum))
     }
 
     /// The hash that the scope had at a revision, where that is known.
@@ -273,28 +216,26 @@ impl PushTable {
         if revision < self.known_from {
             return None;
         }
-        self.slices(scope)
-            .try_fold(TableHash::default(), |sum, slice| {
-                let at = if revision >= slice.changed {
-                    slice.sum
-                } else if let Some((_, at)) = slice.sums.range(..=revision).next_back() {
-                    *at
-                } else if slice.sums.len() < MAX_SUMS {
-                    // Nothing of this slice was there yet.
-                    TableHash::default()
-                } else {
-                    return None;
-                };
-                Some(sum.plus(at))
-            })
+        self.slices(scope).try_fold(TableHash::default(), |sum, slice| {
+            let at = if revision >= slice.changed {
+                slice.sum
+            } else if let Some((_, at)) = slice.sums.range(..=revision).next_back() {
+                *at
+            } else if slice.sums.len() < MAX_SUMS {
+                // Nothing of this slice was there yet.
+                TableHash::default()
+            } else {
+                return None;
+            };
+            Some(sum.plus(at))
+        })
     }
 
     /// Whether a filter that applied this needs nothing: [`Self::step`] without making the step.
     #[must_use]
     pub fn is_unchanged(&self, scope: &Scope, applied: Option<&Applied>) -> bool {
         applied.is_some_and(|applied| {
-            self.follows(scope, applied)
-                && self.changed(scope).revision <= applied.position.revision
+            self.follows(scope, applied) && self.changed(scope).revision <= applied.position.revision
         })
     }
 
@@ -322,21 +263,14 @@ impl PushTable {
         if self.changed(scope).revision <= from {
             return Step::Unchanged;
         }
-        if from < self.floor {
-            Step::Snapshot
-        } else {
-            self.delta(scope, from)
-        }
+        if from < self.floor { Step::Snapshot } else { self.delta(scope, from) }
     }
 
     /// The changes after a revision, or everything where that many do not fit into one answer.
     fn delta(&self, scope: &Scope, from: u64) -> Step {
         let (mut puts, mut removes, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
         for slice in self.slices(scope) {
-            for (_, key) in slice
-                .changes
-                .range((from.saturating_add(1), Arc::from(""))..)
-            {
+            for (_, key) in slice.changes.range((from.saturating_add(1), Arc::from(""))..) {
                 match slice.live.get(key) {
                     Some(live) => {
                         bytes = bytes.saturating_add(item_bytes(&live.item));
@@ -361,15 +295,11 @@ impl PushTable {
     /// Everything in the scope, in pages that fit into an answer; at least one.
     #[must_use]
     pub fn pages(&self, scope: &Scope) -> Vec<Vec<Item>> {
-        let mut items: Vec<&Arc<Item>> = self
-            .slices(scope)
-            .flat_map(|slice| slice.live.values())
-            .map(|live| &live.item)
-            .collect();
+        let mut items: Vec<&Arc<Item>> =
+            self.slices(scope).flat_map(|slice| slice.live.values()).map(|live| &live.item).collect();
         // Services first, then in the order of their making; the same pages for the same state.
         items.sort_unstable_by(|one, two| {
-            (!one.key.starts_with("service/"), &one.key)
-                .cmp(&(!two.key.starts_with("service/"), &two.key))
+            (!one.key.starts_with("service/"), &one.key).cmp(&(!two.key.starts_with("service/"), &two.key))
         });
         let (mut pages, mut bytes) = (vec![Vec::new()], 0_usize);
         for item in items {
@@ -388,10 +318,7 @@ impl PushTable {
 }
 
 fn item_bytes(item: &Item) -> usize {
-    item.key
-        .len()
-        .saturating_add(item.body.get().len())
-        .saturating_add(ITEM_FRAME)
+    item.key.len().saturating_add(item.body.get().len()).saturating_add(ITEM_FRAME)
 }
 
 #[cfg(test)]

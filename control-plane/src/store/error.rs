@@ -18,9 +18,7 @@ pub enum StoreError {
     #[error("the database's schema cannot be brought up to date\nis it a newer version's?")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// SQLite before 3.51.3 can corrupt a WAL database under concurrent checkpoints.
-    #[error(
-        "SQLite {0} is too old: 3.51.3 is needed\nuse the build that comes with its own SQLite"
-    )]
+    #[error("SQLite {0} is too old: 3.51.3 is needed\nuse the build that comes with its own SQLite")]
     SqliteTooOld(String),
     /// A row that no code of ours writes.
     #[error("the row `{row}` of the table `{table}` is impossible in its column `{column}`: {why}")]

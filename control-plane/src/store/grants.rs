@@ -30,10 +30,7 @@ impl TryFrom<Row> for Grant {
         Ok(Self {
             id: row.parsed("id")?,
             request: row.parsed("request")?,
-            holder: User {
-                issuer: row.text("holder_issuer")?.into(),
-                subject: row.text("holder_subject")?.into(),
-            },
+            holder: User { issuer: row.text("holder_issuer")?.into(), subject: row.text("holder_subject")?.into() },
             service: row.text("service")?,
             action: row.text("action")?,
             resource: row.text("resource")?,
@@ -48,27 +45,18 @@ impl TryFrom<Row> for Grant {
 
 fn state(row: &Row) -> Result<GrantState, StoreError> {
     let word = row.text("state")?;
-    let word = GrantStateWord::parse(&word)
-        .ok_or_else(|| row.bad("state", format!("`{word}` is no state")))?;
+    let word = GrantStateWord::parse(&word).ok_or_else(|| row.bad("state", format!("`{word}` is no state")))?;
     let at = row.opt_time("ended_at")?;
-    let at =
-        || at.ok_or_else(|| row.bad("ended_at", format!("the grant is {word} without a time")));
-    let part = |column| {
-        row.opt_text(column)?
-            .ok_or_else(|| row.bad(column, "a revoked grant needs it"))
-    };
+    let at = || at.ok_or_else(|| row.bad("ended_at", format!("the grant is {word} without a time")));
+    let part = |column| row.opt_text(column)?.ok_or_else(|| row.bad(column, "a revoked grant needs it"));
     Ok(match word {
         GrantStateWord::Active => GrantState::Active,
         GrantStateWord::Expired => GrantState::Expired { at: at()? },
         GrantStateWord::Released => GrantState::Released { at: at()? },
         GrantStateWord::Revoked => GrantState::Revoked {
             at: at()?,
-            by: User {
-                issuer: part("ended_by_issuer")?.into(),
-                subject: part("ended_by_subject")?.into(),
-            },
-            reason: Text::new(&part("reason")?, "reason")
-                .map_err(|error| row.bad("reason", error))?,
+            by: User { issuer: part("ended_by_issuer")?.into(), subject: part("ended_by_subject")?.into() },
+            reason: Text::new(&part("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
         },
     })
 }
@@ -76,46 +64,25 @@ fn state(row: &Row) -> Result<GrantState, StoreError> {
 impl Tx {
     /// A grant.
     pub(crate) async fn grant(&mut self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
-        self.row(TABLE, select!(" WHERE id = $1"), args![id.as_str()])
-            .await?
-            .map(Grant::try_from)
-            .transpose()
+        self.row(TABLE, select!(" WHERE id = $1"), args![id.as_str()]).await?.map(Grant::try_from).transpose()
     }
 
     /// A page of grants.
     pub(crate) async fn grants(&mut self, which: &Select) -> Result<Vec<Grant>, StoreError> {
         let (sql, values) = which.statement(select!(""), "holder");
-        self.rows(TABLE, AssertSqlSafe(sql), values)
-            .await?
-            .into_iter()
-            .map(Grant::try_from)
-            .collect()
+        self.rows(TABLE, AssertSqlSafe(sql), values).await?.into_iter().map(Grant::try_from).collect()
     }
 
     /// Active grants whose time is over.
-    pub(crate) async fn overdue_grants(
-        &mut self,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Grant>, StoreError> {
-        let sql = select!(
-            " WHERE state = 'active' AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2"
-        );
-        self.rows(TABLE, sql, args![now, limit])
-            .await?
-            .into_iter()
-            .map(Grant::try_from)
-            .collect()
+    pub(crate) async fn overdue_grants(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let sql = select!(" WHERE state = 'active' AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2");
+        self.rows(TABLE, sql, args![now, limit]).await?.into_iter().map(Grant::try_from).collect()
     }
 
     /// When the next active grant expires.
     pub(crate) async fn next_expiry(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let sql =
-            "SELECT id, expires_at FROM grants WHERE state = 'active' ORDER BY expires_at LIMIT 1";
-        self.row(TABLE, sql, args![])
-            .await?
-            .map(|row| row.time("expires_at"))
-            .transpose()
+        let sql = "SELECT id, expires_at FROM grants WHERE state = 'active' ORDER BY expires_at LIMIT 1";
+        self.row(TABLE, sql, args![]).await?.map(|row| row.time("expires_at")).transpose()
     }
 }
 
@@ -140,8 +107,7 @@ impl WriteTx {
         ];
         self.execute(sql, values).await?;
         let item = grant.body().into_item().map_err(AuditError::Json)?;
-        self.put_item(&item.key, Some(&grant.service), item.body.get())
-            .await
+        self.put_item(&item.key, Some(&grant.service), item.body.get()).await
     }
 
     /// Keeps how an active grant ended and takes it from filters.
@@ -162,8 +128,7 @@ impl WriteTx {
             grant.revision,
             grant.id.as_str(),
         ];
-        self.execute_one("grants", grant.id.as_str(), sql, values)
-            .await?;
+        self.execute_one("grants", grant.id.as_str(), sql, values).await?;
         self.remove_item(&grant.body()).await
     }
 }

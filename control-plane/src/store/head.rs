@@ -35,10 +35,7 @@ impl TryFrom<Row> for Head {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         Ok(Self {
-            position: Position {
-                epoch: row.unsigned("epoch")?,
-                revision: row.unsigned("revision")?,
-            },
+            position: Position { epoch: row.unsigned("epoch")?, revision: row.unsigned("revision")? },
             log_size: row.unsigned("log_size")?,
             log_root: LogHash(row.hash("log_root")?),
             delta_floor: row.unsigned("delta_floor")?,
@@ -49,12 +46,8 @@ impl TryFrom<Row> for Head {
 impl Tx {
     /// The head as this transaction sees it.
     pub(crate) async fn head(&mut self) -> Result<Head, StoreError> {
-        let sql =
-            "SELECT one, epoch, revision, log_size, log_root, delta_floor FROM head WHERE one = 1";
-        self.row(TABLE, sql, args![])
-            .await?
-            .ok_or_else(missing)?
-            .try_into()
+        let sql = "SELECT one, epoch, revision, log_size, log_root, delta_floor FROM head WHERE one = 1";
+        self.row(TABLE, sql, args![]).await?.ok_or_else(missing)?.try_into()
     }
 
     /// The head, which nobody else can move until this transaction ends.
@@ -63,11 +56,9 @@ impl Tx {
             // `BEGIN IMMEDIATE` has locked the whole database already.
             Self::Sqlite(_) => self.head().await,
             Self::Postgres(_) => {
-                let sql = "SELECT one, epoch, revision, log_size, log_root, delta_floor FROM head WHERE one = 1 FOR UPDATE";
-                self.row(TABLE, sql, args![])
-                    .await?
-                    .ok_or_else(missing)?
-                    .try_into()
+                let sql =
+                    "SELECT one, epoch, revision, log_size, log_root, delta_floor FROM head WHERE one = 1 FOR UPDATE";
+                self.row(TABLE, sql, args![]).await?.ok_or_else(missing)?.try_into()
             }
         }
     }
@@ -77,9 +68,7 @@ impl Tx {
         let sql = "INSERT INTO head (one, epoch, revision, log_size, log_root, delta_floor) VALUES (1, $1, 0, 0, $2, 0) \
                    ON CONFLICT (one) DO NOTHING";
         let epoch = u64::try_from(now.millis()).unwrap_or(0);
-        self.execute(sql, args![epoch, LogHash::EMPTY.0.to_vec()])
-            .await
-            .map(drop)
+        self.execute(sql, args![epoch, LogHash::EMPTY.0.to_vec()]).await.map(drop)
     }
 
     /// Moves the head on, from exactly where it was.
@@ -100,10 +89,5 @@ impl Tx {
 }
 
 fn missing() -> StoreError {
-    StoreError::Impossible {
-        table: "head",
-        column: "one",
-        row: "1".to_owned(),
-        why: "there is no row".to_owned(),
-    }
+    StoreError::Impossible { table: "head", column: "one", row: "1".to_owned(), why: "there is no row".to_owned() }
 }

@@ -18,26 +18,10 @@ pub(crate) struct StoredKey {
 
 impl Tx {
     /// What a user's key stands for.
-    pub(crate) async fn idempotency_key(
-        &mut self,
-        user: &User,
-        key: &str,
-    ) -> Result<Option<StoredKey>, StoreError> {
+    pub(crate) async fn idempotency_key(&mut self, user: &User, key: &str) -> Result<Option<StoredKey>, StoreError> {
         let sql = "SELECT client_key, sent, request FROM idempotency_keys WHERE issuer = $1 AND subject = $2 AND client_key = $3";
-        let row = self
-            .row(
-                ("idempotency_keys", "client_key"),
-                sql,
-                args![&*user.issuer, &*user.subject, key],
-            )
-            .await?;
-        row.map(|row| {
-            Ok(StoredKey {
-                sent: row.text("sent")?,
-                request: row.parsed("request")?,
-            })
-        })
-        .transpose()
+        let row = self.row(("idempotency_keys", "client_key"), sql, args![&*user.issuer, &*user.subject, key]).await?;
+        row.map(|row| Ok(StoredKey { sent: row.text("sent")?, request: row.parsed("request")? })).transpose()
     }
 }
 
@@ -51,26 +35,13 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         let sql = "INSERT INTO idempotency_keys (issuer, subject, client_key, sent, request, created_at) \
                    VALUES ($1, $2, $3, $4, $5, $6)";
-        let values = args![
-            &*user.issuer,
-            &*user.subject,
-            key,
-            stored.sent.as_str(),
-            stored.request.as_str(),
-            self.now()
-        ];
+        let values =
+            args![&*user.issuer, &*user.subject, key, stored.sent.as_str(), stored.request.as_str(), self.now()];
         self.execute(sql, values).await.map(drop)
     }
 
     /// Forgets keys from before a time.
-    pub(crate) async fn forget_idempotency_keys(
-        &mut self,
-        before: Timestamp,
-    ) -> Result<u64, StoreError> {
-        self.execute(
-            "DELETE FROM idempotency_keys WHERE created_at < $1",
-            args![before],
-        )
-        .await
+    pub(crate) async fn forget_idempotency_keys(&mut self, before: Timestamp) -> Result<u64, StoreError> {
+        self.execute("DELETE FROM idempotency_keys WHERE created_at < $1", args![before]).await
     }
 }

@@ -35,34 +35,20 @@ impl TryFrom<Row> for StoredItem {
 
 impl Tx {
     /// Items and tombstones after a revision.
-    pub(crate) async fn items_since(
-        &mut self,
-        revision: u64,
-    ) -> Result<Vec<StoredItem>, StoreError> {
-        let sql = "SELECT item_key, service, revision, body FROM table_items WHERE revision > $1 ORDER BY revision, item_key";
-        self.rows(TABLE, sql, args![revision])
-            .await?
-            .into_iter()
-            .map(StoredItem::try_from)
-            .collect()
+    pub(crate) async fn items_since(&mut self, revision: u64) -> Result<Vec<StoredItem>, StoreError> {
+        let sql =
+            "SELECT item_key, service, revision, body FROM table_items WHERE revision > $1 ORDER BY revision, item_key";
+        self.rows(TABLE, sql, args![revision]).await?.into_iter().map(StoredItem::try_from).collect()
     }
 
     /// All items, no tombstones.
     pub(crate) async fn all_items(&mut self) -> Result<Vec<StoredItem>, StoreError> {
         let sql = "SELECT item_key, service, revision, body FROM table_items WHERE body IS NOT NULL ORDER BY revision, item_key";
-        self.rows(TABLE, sql, args![])
-            .await?
-            .into_iter()
-            .map(StoredItem::try_from)
-            .collect()
+        self.rows(TABLE, sql, args![]).await?.into_iter().map(StoredItem::try_from).collect()
     }
 
     /// Drops old tombstones once enough of them may be there; gives the delta floor from now on.
-    pub(super) async fn prune_tombstones(
-        &mut self,
-        head: &Head,
-        keep: u64,
-    ) -> Result<u64, StoreError> {
+    pub(super) async fn prune_tombstones(&mut self, head: &Head, keep: u64) -> Result<u64, StoreError> {
         let floor = head.position.revision.saturating_sub(keep);
         // Every `keep` revisions is often enough: at most twice as many are kept.
         if floor < head.delta_floor.saturating_add(keep.max(1)) {
@@ -76,12 +62,7 @@ impl Tx {
 
 impl WriteTx {
     /// Puts an item, in exactly this body.
-    pub(crate) async fn put_item(
-        &mut self,
-        key: &str,
-        service: Option<&str>,
-        body: &str,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn put_item(&mut self, key: &str, service: Option<&str>, body: &str) -> Result<(), StoreError> {
         self.change();
         let sql = "INSERT INTO table_items (item_key, service, revision, body) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (item_key) DO UPDATE SET service = excluded.service, revision = excluded.revision, body = excluded.body";

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use super::StoreError;
 
@@ -72,10 +70,7 @@ async fn sqlite(path: &str, mode: Mode) -> Result<Pools, StoreError> {
     if path.is_empty() || path.starts_with(":memory:") {
         return Err(StoreError::Url(format!("sqlite:{path}")));
     }
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .foreign_keys(true)
-        .busy_timeout(LOCK_WAIT);
+    let options = SqliteConnectOptions::new().filename(path).foreign_keys(true).busy_timeout(LOCK_WAIT);
     let writing = match mode {
         Mode::Use => options
             .clone()
@@ -84,20 +79,9 @@ async fn sqlite(path: &str, mode: Mode) -> Result<Pools, StoreError> {
             .synchronous(SqliteSynchronous::Full),
         Mode::Look => options.clone().pragma("query_only", "on"),
     };
-    let pool = || {
-        SqlitePoolOptions::new()
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(LOCK_WAIT * 2)
-    };
-    let writer = pool()
-        .max_connections(1)
-        .connect_with(writing)
-        .await
-        .map_err(StoreError::Open)?;
-    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
-        .fetch_one(&writer)
-        .await?;
+    let pool = || SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).acquire_timeout(LOCK_WAIT * 2);
+    let writer = pool().max_connections(1).connect_with(writing).await.map_err(StoreError::Open)?;
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await?;
     if !recent_enough(&version) {
         return Err(StoreError::SqliteTooOld(version));
     }
@@ -105,35 +89,24 @@ async fn sqlite(path: &str, mode: Mode) -> Result<Pools, StoreError> {
         SQLITE_MIGRATIONS.run(&writer).await?;
     }
     let reading = options.pragma("query_only", "on");
-    let readers = pool()
-        .max_connections(4)
-        .connect_with(reading)
-        .await
-        .map_err(StoreError::Open)?;
+    let readers = pool().max_connections(4).connect_with(reading).await.map_err(StoreError::Open)?;
     Ok(Pools::Sqlite { writer, readers })
 }
 
 fn recent_enough(version: &str) -> bool {
-    let mut parts = version
-        .split('.')
-        .map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut parts = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
     (next(), next(), next()) >= OLDEST_SQLITE
 }
 
 async fn postgres(url: &str, mode: Mode) -> Result<Pools, StoreError> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(StoreError::Open)?
-        .application_name("grantmesh")
-        .options([
-            // Stated, so that no server's own default can lose an acknowledged commit or let a write hang.
-            ("synchronous_commit", "on"),
-            ("lock_timeout", &LOCK_WAIT.as_millis().to_string()),
-            ("idle_in_transaction_session_timeout", "60000"),
-        ]);
-    let pool = PgPoolOptions::new()
-        .max_connections(12)
-        .acquire_timeout(LOCK_WAIT * 2);
+    let options = PgConnectOptions::from_str(url).map_err(StoreError::Open)?.application_name("grantmesh").options([
+        // Stated, so that no server's own default can lose an acknowledged commit or let a write hang.
+        ("synchronous_commit", "on"),
+        ("lock_timeout", &LOCK_WAIT.as_millis().to_string()),
+        ("idle_in_transaction_session_timeout", "60000"),
+    ]);
+    let pool = PgPoolOptions::new().max_connections(12).acquire_timeout(LOCK_WAIT * 2);
     let pool = pool.connect_with(options).await.map_err(StoreError::Open)?;
     if mode == Mode::Use {
         POSTGRES_MIGRATIONS.run(&pool).await?;
@@ -147,14 +120,9 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        for (version, fine) in [
-            ("3.51.3", true),
-            ("3.100.0", true),
-            ("4.0", true),
-            ("3.51.2", false),
-            ("3.6.23", false),
-            ("", false),
-        ] {
+        for (version, fine) in
+            [("3.51.3", true), ("3.100.0", true), ("4.0", true), ("3.51.2", false), ("3.6.23", false), ("", false)]
+        {
             assert_eq!(recent_enough(version), fine, "{version}");
         }
     }
@@ -164,21 +132,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("missing.db");
         let url = format!("sqlite:{}", path.display());
-        assert!(matches!(
-            Pools::open(&url, Mode::Look).await,
-            Err(StoreError::Open(_))
-        ));
+        assert!(matches!(Pools::open(&url, Mode::Look).await, Err(StoreError::Open(_))));
         assert!(!path.exists());
-        for url in [
-            "sqlite:",
-            "sqlite::memory:",
-            "mysql://host/db",
-            "grantmesh.db",
-        ] {
-            assert!(
-                matches!(Pools::open(url, Mode::Use).await, Err(StoreError::Url(_))),
-                "{url}"
-            );
+        for url in ["sqlite:", "sqlite::memory:", "mysql://host/db", "grantmesh.db"] {
+            assert!(matches!(Pools::open(url, Mode::Use).await, Err(StoreError::Url(_))), "{url}");
         }
     }
 

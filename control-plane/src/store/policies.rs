@@ -18,36 +18,20 @@ impl Tx {
     /// The policy in force.
     pub(crate) async fn current_policy(&mut self) -> Result<Option<PolicyId>, StoreError> {
         let sql = "SELECT id FROM policies ORDER BY revision DESC LIMIT 1";
-        self.row(TABLE, sql, args![])
-            .await?
-            .map(|row| row.parsed("id"))
-            .transpose()
+        self.row(TABLE, sql, args![]).await?.map(|row| row.parsed("id")).transpose()
     }
 
     /// Names and body hashes of a policy's services, sorted by name.
-    pub(crate) async fn policy_services(
-        &mut self,
-        id: &PolicyId,
-    ) -> Result<Vec<(String, String)>, StoreError> {
+    pub(crate) async fn policy_services(&mut self, id: &PolicyId) -> Result<Vec<(String, String)>, StoreError> {
         let sql = "SELECT name, hash FROM policy_services WHERE policy = $1 ORDER BY name";
-        let rows = self
-            .rows(("policy_services", "name"), sql, args![id.as_str()])
-            .await?;
-        rows.iter()
-            .map(|row| Ok((row.text("name")?, row.text("hash")?)))
-            .collect()
+        let rows = self.rows(("policy_services", "name"), sql, args![id.as_str()]).await?;
+        rows.iter().map(|row| Ok((row.text("name")?, row.text("hash")?))).collect()
     }
 
     /// The body hash of one service of a policy.
-    pub(crate) async fn policy_service(
-        &mut self,
-        id: &PolicyId,
-        name: &str,
-    ) -> Result<Option<String>, StoreError> {
+    pub(crate) async fn policy_service(&mut self, id: &PolicyId, name: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT name, hash FROM policy_services WHERE policy = $1 AND name = $2";
-        let row = self
-            .row(("policy_services", "name"), sql, args![id.as_str(), name])
-            .await?;
+        let row = self.row(("policy_services", "name"), sql, args![id.as_str(), name]).await?;
         row.map(|row| row.text("hash")).transpose()
     }
 
@@ -61,9 +45,7 @@ impl Tx {
             row: hash.to_owned(),
             why: why.to_owned(),
         };
-        let body = row
-            .ok_or_else(|| impossible("there is no such row"))?
-            .text("body")?;
+        let body = row.ok_or_else(|| impossible("there is no such row"))?.text("body")?;
         if Sha256Hash::of(body.as_bytes()).to_string() != hash {
             return Err(impossible("it is not the text of that hash"));
         }
@@ -71,10 +53,7 @@ impl Tx {
     }
 
     /// A policy version with its files.
-    pub(crate) async fn policy(
-        &mut self,
-        id: &PolicyId,
-    ) -> Result<Option<PolicyVersion>, StoreError> {
+    pub(crate) async fn policy(&mut self, id: &PolicyId) -> Result<Option<PolicyVersion>, StoreError> {
         let sql = "SELECT id, previous, author_issuer, author_subject, message, applied_at FROM policies WHERE id = $1";
         let Some(row) = self.row(TABLE, sql, args![id.as_str()]).await? else {
             return Ok(None);
@@ -83,31 +62,16 @@ impl Tx {
         let mut policy = PolicyVersion {
             id: row.parsed("id")?,
             previous: row.opt_parsed("previous")?,
-            author: User {
-                issuer: row.text("author_issuer")?.into(),
-                subject: row.text("author_subject")?.into(),
-            },
-            message: Text::optional(message.as_deref(), "message")
-                .map_err(|error| row.bad("message", error))?,
+            author: User { issuer: row.text("author_issuer")?.into(), subject: row.text("author_subject")?.into() },
+            message: Text::optional(message.as_deref(), "message").map_err(|error| row.bad("message", error))?,
             applied_at: row.time("applied_at")?,
             files: Vec::new(),
-            services: self
-                .policy_services(id)
-                .await?
-                .into_iter()
-                .map(|(name, _)| name.into())
-                .collect(),
+            services: self.policy_services(id).await?.into_iter().map(|(name, _)| name.into()).collect(),
         };
         let sql = "SELECT name, hash FROM policy_files WHERE policy = $1 ORDER BY place";
-        for row in self
-            .rows(("policy_files", "name"), sql, args![id.as_str()])
-            .await?
-        {
+        for row in self.rows(("policy_files", "name"), sql, args![id.as_str()]).await? {
             let text = self.policy_text(&row.text("hash")?).await?;
-            policy.files.push(PolicyFile {
-                name: row.text("name")?,
-                text,
-            });
+            policy.files.push(PolicyFile { name: row.text("name")?, text });
         }
         Ok(Some(policy))
     }
@@ -116,8 +80,7 @@ impl Tx {
 impl WriteTx {
     async fn keep_text(&mut self, body: &str) -> Result<String, StoreError> {
         let hash = Sha256Hash::of(body.as_bytes()).to_string();
-        let sql =
-            "INSERT INTO policy_texts (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING";
+        let sql = "INSERT INTO policy_texts (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO NOTHING";
         self.execute(sql, args![hash.as_str(), body]).await?;
         Ok(hash)
     }
@@ -143,17 +106,14 @@ impl WriteTx {
         self.execute(sql, values).await?;
         for (place, file) in policy.files.iter().enumerate() {
             let hash = self.keep_text(&file.text).await?;
-            let sql =
-                "INSERT INTO policy_files (policy, place, name, hash) VALUES ($1, $2, $3, $4)";
+            let sql = "INSERT INTO policy_files (policy, place, name, hash) VALUES ($1, $2, $3, $4)";
             let place = u64::try_from(place).unwrap_or(u64::MAX);
-            self.execute(sql, args![policy.id.as_str(), place, &*file.name, hash])
-                .await?;
+            self.execute(sql, args![policy.id.as_str(), place, &*file.name, hash]).await?;
         }
         for (name, body) in services {
             let hash = self.keep_text(body).await?;
             let sql = "INSERT INTO policy_services (policy, name, hash) VALUES ($1, $2, $3)";
-            self.execute(sql, args![policy.id.as_str(), name.as_str(), hash])
-                .await?;
+            self.execute(sql, args![policy.id.as_str(), name.as_str(), hash]).await?;
         }
         Ok(())
     }

@@ -61,23 +61,14 @@ impl TryFrom<Row> for Request {
 
 fn state(row: &Row) -> Result<RequestState, StoreError> {
     let word = row.text("state")?;
-    let word = RequestStateWord::parse(&word)
-        .ok_or_else(|| row.bad("state", format!("`{word}` is no state")))?;
+    let word = RequestStateWord::parse(&word).ok_or_else(|| row.bad("state", format!("`{word}` is no state")))?;
     let at = row.opt_time("decided_at")?;
-    let at = || {
-        at.ok_or_else(|| {
-            row.bad(
-                "decided_at",
-                format!("the request is {word} without a time"),
-            )
-        })
-    };
+    let at = || at.ok_or_else(|| row.bad("decided_at", format!("the request is {word} without a time")));
     Ok(match word {
         RequestStateWord::Pending => RequestState::Pending,
         RequestStateWord::Approved => {
-            let grant = row
-                .opt_parsed("grant_id")?
-                .ok_or_else(|| row.bad("grant_id", "it is approved without a grant"))?;
+            let grant =
+                row.opt_parsed("grant_id")?.ok_or_else(|| row.bad("grant_id", "it is approved without a grant"))?;
             RequestState::Approved { at: at()?, grant }
         }
         RequestStateWord::Denied => RequestState::Denied { at: at()? },
@@ -89,14 +80,8 @@ fn state(row: &Row) -> Result<RequestState, StoreError> {
 impl Tx {
     /// A request with its reviews.
     pub(crate) async fn request(&mut self, id: &RequestId) -> Result<Option<Request>, StoreError> {
-        let found = self
-            .row(TABLE, select!(" WHERE id = $1"), args![id.as_str()])
-            .await?;
-        let mut found: Vec<Request> = found
-            .map(Request::try_from)
-            .transpose()?
-            .into_iter()
-            .collect();
+        let found = self.row(TABLE, select!(" WHERE id = $1"), args![id.as_str()]).await?;
+        let mut found: Vec<Request> = found.map(Request::try_from).transpose()?.into_iter().collect();
         self.load_reviews(&mut found).await?;
         Ok(found.pop())
     }
@@ -105,23 +90,14 @@ impl Tx {
     pub(crate) async fn requests(&mut self, which: &Select) -> Result<Vec<Request>, StoreError> {
         let (sql, values) = which.statement(select!(""), "requester");
         let rows = self.rows(TABLE, AssertSqlSafe(sql), values).await?;
-        let mut found = rows
-            .into_iter()
-            .map(Request::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut found = rows.into_iter().map(Request::try_from).collect::<Result<Vec<_>, _>>()?;
         self.load_reviews(&mut found).await?;
         Ok(found)
     }
 
     /// Pending requests whose time is over.
-    pub(crate) async fn overdue_requests(
-        &mut self,
-        now: Timestamp,
-        limit: u32,
-    ) -> Result<Vec<Request>, StoreError> {
-        let sql = select!(
-            " WHERE state = 'pending' AND times_out_at <= $1 ORDER BY times_out_at, id LIMIT $2"
-        );
+    pub(crate) async fn overdue_requests(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Request>, StoreError> {
+        let sql = select!(" WHERE state = 'pending' AND times_out_at <= $1 ORDER BY times_out_at, id LIMIT $2");
         let rows = self.rows(TABLE, sql, args![now, limit]).await?;
         rows.into_iter().map(Request::try_from).collect()
     }
@@ -129,10 +105,7 @@ impl Tx {
     /// When the next pending request times out.
     pub(crate) async fn next_time_out(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT id, times_out_at FROM requests WHERE state = 'pending' ORDER BY times_out_at LIMIT 1";
-        self.row(TABLE, sql, args![])
-            .await?
-            .map(|row| row.time("times_out_at"))
-            .transpose()
+        self.row(TABLE, sql, args![]).await?.map(|row| row.time("times_out_at")).transpose()
     }
 }
 
@@ -176,7 +149,6 @@ impl WriteTx {
             request.approvals_needed,
             request.id.as_str(),
         ];
-        self.execute_one("requests", request.id.as_str(), sql, values)
-            .await
+        self.execute_one("requests", request.id.as_str(), sql, values).await
     }
 }

@@ -25,8 +25,7 @@ impl TryFrom<Row> for Review {
             reviewer_groups: row.json("reviewer_groups")?,
             verdict: Verdict::parse(&verdict)
                 .ok_or_else(|| row.bad("verdict", format!("`{verdict}` is no verdict")))?,
-            reason: Text::optional(reason.as_deref(), "reason")
-                .map_err(|error| row.bad("reason", error))?,
+            reason: Text::optional(reason.as_deref(), "reason").map_err(|error| row.bad("reason", error))?,
             duration: row.opt_span("duration_ms")?,
             at: row.time("at")?,
         })
@@ -35,34 +34,20 @@ impl TryFrom<Row> for Review {
 
 impl Tx {
     /// Gives requests their reviews.
-    pub(super) async fn load_reviews(
-        &mut self,
-        requests: &mut [Request],
-    ) -> Result<(), StoreError> {
+    pub(super) async fn load_reviews(&mut self, requests: &mut [Request]) -> Result<(), StoreError> {
         if requests.is_empty() {
             return Ok(());
         }
-        let places: Vec<String> = (1..=requests.len())
-            .map(|place| format!("${place}"))
-            .collect();
+        let places: Vec<String> = (1..=requests.len()).map(|place| format!("${place}")).collect();
         let sql = format!(
             "SELECT id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, duration_ms, at \
              FROM reviews WHERE request IN ({}) ORDER BY request, place",
             places.join(", ")
         );
-        let ids: Vec<Value> = requests
-            .iter()
-            .map(|request| Value::from(request.id.as_str()))
-            .collect();
+        let ids: Vec<Value> = requests.iter().map(|request| Value::from(request.id.as_str())).collect();
         let mut found: HashMap<RequestId, Vec<Review>> = HashMap::new();
-        for row in self
-            .rows(("reviews", "id"), AssertSqlSafe(sql), ids)
-            .await?
-        {
-            found
-                .entry(row.parsed("request")?)
-                .or_default()
-                .push(row.try_into()?);
+        for row in self.rows(("reviews", "id"), AssertSqlSafe(sql), ids).await? {
+            found.entry(row.parsed("request")?).or_default().push(row.try_into()?);
         }
         for request in requests {
             request.reviews = found.remove(&request.id).unwrap_or_default();

@@ -10,10 +10,7 @@ pub(crate) enum Visible {
     /// Everything: operators and auditors.
     All,
     /// What is their own, and what belongs to these rules (service, rule).
-    Of {
-        user: User,
-        rules: Vec<(String, String)>,
-    },
+    Of { user: User, rules: Vec<(String, String)> },
 }
 
 /// Which rows of a list.
@@ -38,11 +35,7 @@ impl Bound {
     }
 
     fn both(&mut self, (one, first): (&str, &str), (two, second): (&str, &str)) -> String {
-        format!(
-            "({one} = {} AND {two} = {})",
-            self.place(first),
-            self.place(second)
-        )
+        format!("({one} = {} AND {two} = {})", self.place(first), self.place(second))
     }
 }
 
@@ -55,12 +48,8 @@ impl Select {
         let mut clauses = vec!["1 = 1".to_owned()];
         if let Visible::Of { user, rules } = &self.visible {
             let own = bound.both((&issuer, &user.issuer), (&subject, &user.subject));
-            let reviewed = rules
-                .iter()
-                .map(|(service, rule)| bound.both(("service", service), ("rule", rule)));
-            let any: Vec<String> = std::iter::once(own)
-                .chain(reviewed.collect::<Vec<_>>())
-                .collect();
+            let reviewed = rules.iter().map(|(service, rule)| bound.both(("service", service), ("rule", rule)));
+            let any: Vec<String> = std::iter::once(own).chain(reviewed.collect::<Vec<_>>()).collect();
             clauses.push(format!("({})", any.join(" OR ")));
         }
         if let Some(user) = &self.mine {
@@ -73,12 +62,6 @@ impl Select {
             clauses.push(format!("id < {}", bound.place(cursor.as_str())));
         }
         let limit = bound.place(self.limit);
-        (
-            format!(
-                "{select} WHERE {} ORDER BY id DESC LIMIT {limit}",
-                clauses.join(" AND ")
-            ),
-            bound.0,
-        )
+        (format!("{select} WHERE {} ORDER BY id DESC LIMIT {limit}", clauses.join(" AND ")), bound.0)
     }
 }

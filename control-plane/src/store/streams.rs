@@ -24,8 +24,7 @@ impl Tx {
         let Some(row) = self.row(("streams", "vm"), sql, args![vm.as_str()]).await? else {
             return Ok(None);
         };
-        let last_hash = from_hex(&row.text("last_hash")?)
-            .ok_or_else(|| row.bad("last_hash", "it is not a hash"))?;
+        let last_hash = from_hex(&row.text("last_hash")?).ok_or_else(|| row.bad("last_hash", "it is not a hash"))?;
         Ok(Some(Stream {
             node: row.text("node")?,
             next_seq: row.unsigned("next_seq")?,
@@ -36,22 +35,11 @@ impl Tx {
 
 impl WriteTx {
     /// Moves the end of a stream from where it was.
-    pub(crate) async fn move_stream(
-        &mut self,
-        vm: &VmId,
-        from: u64,
-        to: &Stream,
-    ) -> Result<(), StoreError> {
+    pub(crate) async fn move_stream(&mut self, vm: &VmId, from: u64, to: &Stream) -> Result<(), StoreError> {
         let sql = "INSERT INTO streams (vm, node, next_seq, last_hash) VALUES ($1, $2, $3, $4) \
                    ON CONFLICT (vm) DO UPDATE SET next_seq = excluded.next_seq, last_hash = excluded.last_hash \
                    WHERE streams.node = excluded.node AND streams.next_seq = $5";
-        let values = args![
-            vm.as_str(),
-            to.node.as_str(),
-            to.next_seq,
-            to.last_hash.to_string(),
-            from
-        ];
+        let values = args![vm.as_str(), to.node.as_str(), to.next_seq, to.last_hash.to_string(), from];
         self.execute_one("streams", vm.as_str(), sql, values).await
     }
 }

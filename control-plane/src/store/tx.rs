@@ -123,11 +123,7 @@ macro_rules! bound {
 
 impl Tx {
     /// Runs a statement; gives how many rows it touched.
-    pub(crate) async fn execute(
-        &mut self,
-        sql: impl SqlSafeStr,
-        args: Vec<Value>,
-    ) -> Result<u64, StoreError> {
+    pub(crate) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Value>) -> Result<u64, StoreError> {
         Ok(match self {
             Self::Sqlite(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
             Self::Postgres(tx) => bound!(sql, args).execute(&mut **tx).await?.rows_affected(),
@@ -147,10 +143,7 @@ impl Tx {
     ) -> Result<(), StoreError> {
         match self.execute(sql, args).await? {
             1 => Ok(()),
-            _ => Err(StoreError::Moved {
-                table,
-                row: row.to_owned(),
-            }),
+            _ => Err(StoreError::Moved { table, row: row.to_owned() }),
         }
     }
 
@@ -165,15 +158,11 @@ impl Tx {
         Ok(match self {
             Self::Sqlite(tx) => {
                 let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                rows.into_iter()
-                    .map(|cells| row(Cells::Sqlite(cells)))
-                    .collect()
+                rows.into_iter().map(|cells| row(Cells::Sqlite(cells))).collect()
             }
             Self::Postgres(tx) => {
                 let rows = bound!(sql, args).fetch_all(&mut **tx).await?;
-                rows.into_iter()
-                    .map(|cells| row(Cells::Postgres(cells)))
-                    .collect()
+                rows.into_iter().map(|cells| row(Cells::Postgres(cells))).collect()
             }
         })
     }
@@ -199,17 +188,12 @@ impl Tx {
         const MOST: usize = 4_000;
         let mut rows = rows.into_iter();
         loop {
-            let part: Vec<Value> = rows
-                .by_ref()
-                .take(MOST / columns.max(1) * columns)
-                .collect();
+            let part: Vec<Value> = rows.by_ref().take(MOST / columns.max(1) * columns).collect();
             if part.is_empty() {
                 return Ok(());
             }
             let tuple = |row: usize| {
-                let places: Vec<String> = (1..=columns)
-                    .map(|column| format!("${}", row * columns + column))
-                    .collect();
+                let places: Vec<String> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
                 format!("({})", places.join(", "))
             };
             let tuples: Vec<String> = (0..part.len() / columns.max(1)).map(tuple).collect();
@@ -265,12 +249,7 @@ impl Row {
                 .try_get::<String, _>(self.key)
                 .or_else(|_| row.try_get::<i64, _>(self.key).map(|key| key.to_string())),
         };
-        StoreError::Impossible {
-            table: self.table,
-            column,
-            row: row.unwrap_or_default(),
-            why: why.to_string(),
-        }
+        StoreError::Impossible { table: self.table, column, row: row.unwrap_or_default(), why: why.to_string() }
     }
 
     pub(crate) fn text(&self, column: &'static str) -> Result<String, StoreError> {
@@ -286,9 +265,7 @@ impl Row {
     }
 
     pub(crate) fn hash(&self, column: &'static str) -> Result<[u8; 32], StoreError> {
-        self.bytes(column)?
-            .try_into()
-            .map_err(|_| self.bad(column, "it is not 32 bytes"))
+        self.bytes(column)?.try_into().map_err(|_| self.bad(column, "it is not 32 bytes"))
     }
 
     pub(crate) fn unsigned<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, StoreError> {
@@ -310,21 +287,12 @@ impl Row {
 
     pub(crate) fn opt_span(&self, column: &'static str) -> Result<Option<Span>, StoreError> {
         let value: Option<i64> = self.get(column)?;
-        let read = |value| {
-            u64::try_from(value)
-                .map(Span::from_millis)
-                .map_err(|_| self.bad(column, "it is negative"))
-        };
+        let read = |value| u64::try_from(value).map(Span::from_millis).map_err(|_| self.bad(column, "it is negative"));
         value.map(read).transpose()
     }
 
-    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(
-        &self,
-        column: &'static str,
-    ) -> Result<T, StoreError> {
-        self.text(column)?
-            .parse()
-            .map_err(|error| self.bad(column, error))
+    pub(crate) fn parsed<T: FromStr<Err: fmt::Display>>(&self, column: &'static str) -> Result<T, StoreError> {
+        self.text(column)?.parse().map_err(|error| self.bad(column, error))
     }
 
     pub(crate) fn opt_parsed<T: FromStr<Err: fmt::Display>>(
@@ -332,14 +300,10 @@ impl Row {
         column: &'static str,
     ) -> Result<Option<T>, StoreError> {
         let text = self.opt_text(column)?;
-        text.map(|text| text.parse().map_err(|error| self.bad(column, error)))
-            .transpose()
+        text.map(|text| text.parse().map_err(|error| self.bad(column, error))).transpose()
     }
 
-    pub(crate) fn json<T: serde::de::DeserializeOwned>(
-        &self,
-        column: &'static str,
-    ) -> Result<T, StoreError> {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
         serde_json::from_str(&self.text(column)?).map_err(|error| self.bad(column, error))
     }
 }

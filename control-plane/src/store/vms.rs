@@ -41,20 +41,13 @@ impl Tx {
     /// A VM.
     pub(crate) async fn vm(&mut self, vm: &VmId) -> Result<Option<StoredVm>, StoreError> {
         let sql = "SELECT vm, node, services, first_seen, last_seen FROM vms WHERE vm = $1";
-        self.row(TABLE, sql, args![vm.as_str()])
-            .await?
-            .map(StoredVm::try_from)
-            .transpose()
+        self.row(TABLE, sql, args![vm.as_str()]).await?.map(StoredVm::try_from).transpose()
     }
 
     /// All VMs.
     pub(crate) async fn vms(&mut self) -> Result<Vec<StoredVm>, StoreError> {
         let sql = "SELECT vm, node, services, first_seen, last_seen FROM vms ORDER BY vm";
-        self.rows(TABLE, sql, args![])
-            .await?
-            .into_iter()
-            .map(StoredVm::try_from)
-            .collect()
+        self.rows(TABLE, sql, args![]).await?.into_iter().map(StoredVm::try_from).collect()
     }
 }
 
@@ -65,13 +58,7 @@ impl WriteTx {
                    ON CONFLICT (vm) DO UPDATE SET services = excluded.services, last_seen = excluded.last_seen \
                    WHERE vms.node = excluded.node";
         let services = serde_json::json!(vm.services).to_string();
-        let values = args![
-            vm.vm.as_str(),
-            vm.node.as_str(),
-            services,
-            vm.first_seen,
-            vm.last_seen
-        ];
+        let values = args![vm.vm.as_str(), vm.node.as_str(), services, vm.first_seen, vm.last_seen];
         self.execute_one("vms", vm.vm.as_str(), sql, values).await
     }
 
@@ -83,9 +70,6 @@ impl WriteTx {
 
     /// Forgets a VM; tells whether it was there.
     pub(crate) async fn delete_vm(&mut self, vm: &VmId) -> Result<bool, StoreError> {
-        Ok(self
-            .execute("DELETE FROM vms WHERE vm = $1", args![vm.as_str()])
-            .await?
-            > 0)
+        Ok(self.execute("DELETE FROM vms WHERE vm = $1", args![vm.as_str()]).await? > 0)
     }
 }

@@ -39,23 +39,8 @@ impl DerefMut for WriteTx {
 }
 
 impl WriteTx {
-    pub(super) fn new(
-        tx: Tx,
-        store: Store,
-        before: Head,
-        frontier: Frontier,
-        now: Timestamp,
-    ) -> Self {
-        Self {
-            tx,
-            store,
-            before,
-            frontier,
-            entries: Vec::new(),
-            hashes: Vec::new(),
-            changed: false,
-            now,
-        }
+    pub(super) fn new(tx: Tx, store: Store, before: Head, frontier: Frontier, now: Timestamp) -> Self {
+        Self { tx, store, before, frontier, entries: Vec::new(), hashes: Vec::new(), changed: false, now }
     }
 
     /// The time of this transaction, read while it held the head.
@@ -83,11 +68,7 @@ impl WriteTx {
         let seq = self.frontier.size();
         let bytes = entry.bytes(seq, self.now)?;
         let hashes = self.frontier.append(LogHash::of_entry(&bytes))?;
-        self.hashes.extend(
-            hashes
-                .into_iter()
-                .map(|(idx, hash)| StoredHash { idx, hash }),
-        );
+        self.hashes.extend(hashes.into_iter().map(|(idx, hash)| StoredHash { idx, hash }));
         self.entries.push(StoredEntry { seq, bytes });
         Ok(())
     }
@@ -106,22 +87,12 @@ impl WriteTx {
         head.log_root = self.frontier.root()?;
         if self.changed {
             head.position.revision = self.revision();
-            head.delta_floor = self
-                .tx
-                .prune_tombstones(&head, self.store.tombstone_revisions())
-                .await?;
+            head.delta_floor = self.tx.prune_tombstones(&head, self.store.tombstone_revisions()).await?;
         }
-        self.tx
-            .insert_log(
-                std::mem::take(&mut self.entries),
-                std::mem::take(&mut self.hashes),
-            )
-            .await?;
+        self.tx.insert_log(std::mem::take(&mut self.entries), std::mem::take(&mut self.hashes)).await?;
         self.tx.move_head(&self.before, &head).await?;
         if let Tx::Postgres(_) = &self.tx {
-            self.tx
-                .execute("SELECT pg_notify($1, '')", args![super::wake::CHANNEL])
-                .await?;
+            self.tx.execute("SELECT pg_notify($1, '')", args![super::wake::CHANNEL]).await?;
         }
         self.tx.commit().await?;
         self.store.committed(head, self.frontier);
@@ -150,12 +121,7 @@ mod tests {
 
         // With its entry it is, under the next revision; and an entry alone takes no revision.
         let actor = ActorField::System;
-        let entry = Entry {
-            kind: EntryKind::GrantExpired,
-            actor,
-            ids: EntryIds::default(),
-            data: (),
-        };
+        let entry = Entry { kind: EntryKind::GrantExpired, actor, ids: EntryIds::default(), data: () };
         let mut tx = store.write(&SystemClock).await.unwrap();
         tx.put_item("service/a", Some("a"), "{}").await.unwrap();
         tx.log(&entry).unwrap();
@@ -164,19 +130,7 @@ mod tests {
         let mut tx = store.write(&SystemClock).await.unwrap();
         tx.log(&entry).unwrap();
         let logged = tx.commit().await.unwrap();
-        assert_eq!(
-            (logged.position, logged.log_size),
-            (after.position, after.log_size + 1)
-        );
-        assert!(
-            store
-                .read()
-                .await
-                .unwrap()
-                .head()
-                .await
-                .unwrap()
-                .is_after(&after)
-        );
+        assert_eq!((logged.position, logged.log_size), (after.position, after.log_size + 1));
+        assert!(store.read().await.unwrap().head().await.unwrap().is_after(&after));
     }
 }

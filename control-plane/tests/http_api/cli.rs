@@ -27,27 +27,14 @@ impl Said {
 
 async fn grantmesh(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_grantmesh"));
-    let known = [
-        "GRANTMESH_SERVER",
-        "GRANTMESH_TOKEN",
-        "GRANTMESH_DATA_DIR",
-        "GRANTMESH_LOG_KEY",
-    ];
+    let known = ["GRANTMESH_SERVER", "GRANTMESH_TOKEN", "GRANTMESH_DATA_DIR", "GRANTMESH_LOG_KEY"];
     known.iter().for_each(|name| {
         command.env_remove(name);
     });
     command.args(arguments).envs(environment.iter().copied());
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command.output().await.unwrap();
+    let Output { status, stdout, stderr } = command.output().await.unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said {
-        code: status.code().unwrap(),
-        out: text(stdout),
-        err: text(stderr),
-    }
+    Said { code: status.code().unwrap(), out: text(stdout), err: text(stderr) }
 }
 
 impl Story {
@@ -58,147 +45,62 @@ impl Story {
     }
 
     async fn say(&self, person: Person, line: &str) -> Said {
-        let arguments: Vec<String> = line
-            .split(' ')
-            .map(|word| word.replace('_', " ").replace('~', "_"))
-            .collect();
+        let arguments: Vec<String> = line.split(' ').map(|word| word.replace('_', " ").replace('~', "_")).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let (server, token) = (
-            format!("http://{}", self.address),
-            self.server.token(person),
-        );
-        grantmesh(
-            &arguments,
-            &[("GRANTMESH_SERVER", &server), ("GRANTMESH_TOKEN", &token)],
-        )
-        .await
+        let (server, token) = (format!("http://{}", self.address), self.server.token(person));
+        grantmesh(&arguments, &[("GRANTMESH_SERVER", &server), ("GRANTMESH_TOKEN", &token)]).await
     }
 }
 
 fn id(prefix: &str, text: &str) -> String {
-    let at = text
-        .find(prefix)
-        .unwrap_or_else(|| panic!("no {prefix} in {text}"));
+    let at = text.find(prefix).unwrap_or_else(|| panic!("no {prefix} in {text}"));
     text[at..at + prefix.len() + 26].replace('_', "~")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asked_for_approved_revoked_and_verified() {
     let story = Story::begin().await;
-    let folder = story
-        .server
-        .folder
-        .path()
-        .display()
-        .to_string()
-        .replace('_', "~");
+    let folder = story.server.folder.path().display().to_string().replace('_', "~");
     let policies = story.server.folder.path().join("policies");
     std::fs::create_dir(&policies).unwrap();
     std::fs::write(policies.join("payments.yaml"), POLICY).unwrap();
-    let applied = story
-        .say(
-            OLAF,
-            &format!("policy apply {folder}/policies --message the_first"),
-        )
-        .await
-        .fine();
+    let applied = story.say(OLAF, &format!("policy apply {folder}/policies --message the_first")).await.fine();
     assert!(applied.contains("is in force, for payments"), "{applied}");
-    assert!(
-        story
-            .say(OLAF, "policy show")
-            .await
-            .fine()
-            .contains("kind: Rule")
-    );
+    assert!(story.say(OLAF, "policy show").await.fine().contains("kind: Rule"));
 
     let url = format!(
         "http://{}/v1/requests/new?service=payments&action=refund.create&resource=account%2Facc-42",
         story.address
     );
     let asked = story
-        .say(
-            ALICE,
-            &format!("request --from-url {url} --justification charged_twice --duration 10m"),
-        )
+        .say(ALICE, &format!("request --from-url {url} --justification charged_twice --duration 10m"))
         .await
         .fine();
     let request = id("req_", &asked);
-    assert!(
-        asked.contains("is pending") && asked.contains("why: charged twice"),
-        "{asked}"
-    );
+    assert!(asked.contains("is pending") && asked.contains("why: charged twice"), "{asked}");
     let own = story.say(ALICE, &format!("approve {request}")).await;
     assert_eq!(own.code, 1);
-    assert!(
-        own.err.contains("self_approval") && own.err.contains("ask another reviewer"),
-        "{own:?}"
-    );
+    assert!(own.err.contains("self_approval") && own.err.contains("ask another reviewer"), "{own:?}");
     let listed = story.say(LEA, "requests --state pending").await.fine();
-    assert!(
-        listed.contains("REQUEST")
-            && listed.contains("charged twice")
-            && !listed.contains('\u{1b}'),
-        "{listed}"
-    );
+    assert!(listed.contains("REQUEST") && listed.contains("charged twice") && !listed.contains('\u{1b}'), "{listed}");
 
-    let approved = story
-        .say(LEA, &format!("approve {request} --reason seen"))
-        .await
-        .fine();
+    let approved = story.say(LEA, &format!("approve {request} --reason seen")).await.fine();
     let grant = id("grant_", &approved);
-    assert!(
-        story
-            .say(ALICE, "grants --state active")
-            .await
-            .fine()
-            .contains("account/acc-42")
-    );
-    let revoked = story
-        .say(LEA, &format!("revoke {grant} --reason done --wait"))
-        .await
-        .fine();
-    assert!(
-        revoked.contains("is revoked") && revoked.contains("no filter"),
-        "{revoked}"
-    );
-    let again = story
-        .say(LEA, &format!("revoke {grant} --reason done"))
-        .await;
-    assert!(
-        again.code == 1 && again.err.contains("already_ended"),
-        "{again:?}"
-    );
+    assert!(story.say(ALICE, "grants --state active").await.fine().contains("account/acc-42"));
+    let revoked = story.say(LEA, &format!("revoke {grant} --reason done --wait")).await.fine();
+    assert!(revoked.contains("is revoked") && revoked.contains("no filter"), "{revoked}");
+    let again = story.say(LEA, &format!("revoke {grant} --reason done")).await;
+    assert!(again.code == 1 && again.err.contains("already_ended"), "{again:?}");
 
     let tail = story.say(OLAF, "audit tail --limit 2").await.fine();
     assert_eq!(tail.lines().count(), 2, "{tail}");
-    assert!(
-        tail.contains("grant.revoked") && tail.contains("lea"),
-        "{tail}"
-    );
+    assert!(tail.contains("grant.revoked") && tail.contains("lea"), "{tail}");
     let vkey = story.server.log_vkey.replace('_', "~");
-    assert!(
-        story
-            .say(OLAF, &format!("audit verify --log-key {vkey}"))
-            .await
-            .fine()
-            .contains("is whole: 6 entries")
-    );
-    assert_eq!(
-        story
-            .say(
-                OLAF,
-                &format!("audit verify --database sqlite:{folder}/grantmesh.db")
-            )
-            .await
-            .code,
-        0
-    );
+    assert!(story.say(OLAF, &format!("audit verify --log-key {vkey}")).await.fine().contains("is whole: 6 entries"));
+    assert_eq!(story.say(OLAF, &format!("audit verify --database sqlite:{folder}/grantmesh.db")).await.code, 0);
     let other = "grantmesh/x+00000000+AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
     assert_eq!(
-        story
-            .say(OLAF, &format!("audit verify --log-key {other}"))
-            .await
-            .code,
+        story.say(OLAF, &format!("audit verify --log-key {other}")).await.code,
         1,
         "a log of another key is not this one"
     );
@@ -209,55 +111,16 @@ async fn asked_for_approved_revoked_and_verified() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_told_with_what_to_do() {
     let story = Story::begin().await;
-    let elsewhere = story
-        .say(
-            ALICE,
-            "request --from-url http://127.0.0.1:1/v1/requests/new?service=x --justification why",
-        )
-        .await;
-    assert!(
-        elsewhere.code == 1 && elsewhere.err.contains("the token is not sent there"),
-        "{elsewhere:?}"
-    );
+    let elsewhere =
+        story.say(ALICE, "request --from-url http://127.0.0.1:1/v1/requests/new?service=x --justification why").await;
+    assert!(elsewhere.code == 1 && elsewhere.err.contains("the token is not sent there"), "{elsewhere:?}");
     let none = grantmesh(&["requests", "--server", "http://127.0.0.1:1"], &[]).await;
-    assert!(
-        none.code == 1 && none.err.contains("there is no token"),
-        "{none:?}"
-    );
-    let dead = grantmesh(
-        &[
-            "requests",
-            "--server",
-            "http://127.0.0.1:1",
-            "--token",
-            "secret-token",
-        ],
-        &[],
-    )
-    .await;
-    assert!(
-        dead.code == 1
-            && dead.err.contains("cannot be reached")
-            && !dead.err.contains("secret-token"),
-        "{dead:?}"
-    );
+    assert!(none.code == 1 && none.err.contains("there is no token"), "{none:?}");
+    let dead = grantmesh(&["requests", "--server", "http://127.0.0.1:1", "--token", "secret-token"], &[]).await;
+    assert!(dead.code == 1 && dead.err.contains("cannot be reached") && !dead.err.contains("secret-token"), "{dead:?}");
     assert_eq!(grantmesh(&["requests", "--colour"], &[]).await.code, 2);
-    let missing = grantmesh(
-        &[
-            "serve",
-            "--data-dir",
-            "/nonexistent/x",
-            "--dev",
-            "--listen",
-            "0.0.0.0:0",
-        ],
-        &[],
-    )
-    .await;
-    assert!(
-        missing.code == 1 && missing.err.contains("loopback only"),
-        "{missing:?}"
-    );
+    let missing = grantmesh(&["serve", "--data-dir", "/nonexistent/x", "--dev", "--listen", "0.0.0.0:0"], &[]).await;
+    assert!(missing.code == 1 && missing.err.contains("loopback only"), "{missing:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,61 +128,18 @@ async fn the_folder_alone_is_enough_for_keys_and_credentials() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().join("data");
     let path = folder.to_str().unwrap();
-    let serve = grantmesh(
-        &[
-            "serve",
-            "--data-dir",
-            path,
-            "--issuer",
-            "i",
-            "--audience",
-            "a",
-            "--jwks",
-            "none.json",
-        ],
-        &[],
-    )
-    .await;
-    assert!(
-        serve.code == 1 && serve.err.contains("grantmesh keygen --data-dir"),
-        "{serve:?}"
-    );
-    let keys = grantmesh(&["keygen", "--data-dir", path, "--json"], &[])
-        .await
-        .fine();
-    assert_eq!(
-        grantmesh(&["keygen", "--data-dir", path, "--json"], &[])
-            .await
-            .fine(),
-        keys,
-        "keys are kept"
-    );
-    let credential = grantmesh(
-        &[
-            "credential",
-            "--name",
-            "n",
-            "--service",
-            "s",
-            "--data-dir",
-            path,
-        ],
-        &[],
-    )
-    .await
-    .fine();
+    let serve =
+        grantmesh(&["serve", "--data-dir", path, "--issuer", "i", "--audience", "a", "--jwks", "none.json"], &[]).await;
+    assert!(serve.code == 1 && serve.err.contains("grantmesh keygen --data-dir"), "{serve:?}");
+    let keys = grantmesh(&["keygen", "--data-dir", path, "--json"], &[]).await.fine();
+    assert_eq!(grantmesh(&["keygen", "--data-dir", path, "--json"], &[]).await.fine(), keys, "keys are kept");
+    let credential = grantmesh(&["credential", "--name", "n", "--service", "s", "--data-dir", path], &[]).await.fine();
     assert_eq!(credential.trim().split('.').count(), 3);
     let token = grantmesh(&["token", "ann", "--data-dir", path], &[]).await;
-    assert!(
-        token.code == 1 && token.err.contains("dev-issuer.key"),
-        "{token:?}"
-    );
-    let checked = grantmesh(
-        &["serve", "--check", "--dev", "--data-dir", path],
-        &[("GRANTMESH_LISTEN", "127.0.0.1:7")],
-    )
-    .await
-    .fine();
+    assert!(token.code == 1 && token.err.contains("dev-issuer.key"), "{token:?}");
+    let checked = grantmesh(&["serve", "--check", "--dev", "--data-dir", path], &[("GRANTMESH_LISTEN", "127.0.0.1:7")])
+        .await
+        .fine();
     assert!(checked.contains("listen: 127.0.0.1:7"), "{checked}");
 }
 
@@ -341,16 +161,8 @@ async fn policy_faults_are_shown_where_they_are() {
     ");
     std::fs::write(&file, POLICY).unwrap();
     assert!(
-        grantmesh(&["policy", "check", folder.path().to_str().unwrap()], &[])
-            .await
-            .fine()
-            .contains("ok: 1 file(s)")
+        grantmesh(&["policy", "check", folder.path().to_str().unwrap()], &[]).await.fine().contains("ok: 1 file(s)")
     );
     let empty = tempfile::tempdir().unwrap();
-    assert_eq!(
-        grantmesh(&["policy", "check", empty.path().to_str().unwrap()], &[])
-            .await
-            .code,
-        1
-    );
+    assert_eq!(grantmesh(&["policy", "check", empty.path().to_str().unwrap()], &[]).await.code, 1);
 }

@@ -17,11 +17,7 @@ async fn the_description_is_generated_and_served() {
     let listed: Vec<String> = paths
         .iter()
         .flat_map(|(path, methods)| {
-            methods
-                .as_object()
-                .unwrap()
-                .keys()
-                .map(move |method| format!("{} {path}", method.to_uppercase()))
+            methods.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
         })
         .collect();
     insta::assert_snapshot!(listed.join("\n"), @r"
@@ -66,12 +62,7 @@ async fn every_reference_in_it_leads_somewhere() {
 fn collect(value: &Value, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => {
-            into.extend(
-                members
-                    .get("$ref")
-                    .and_then(Value::as_str)
-                    .map(str::to_owned),
-            );
+            into.extend(members.get("$ref").and_then(Value::as_str).map(str::to_owned));
             members.values().for_each(|member| collect(member, into));
         }
         Value::Array(items) => items.iter().for_each(|item| collect(item, into)),

@@ -24,32 +24,19 @@ fn question(number: u64, applied: Option<Applied>, wait_ms: u64) -> Value {
 }
 
 async fn ask(server: &Server, path: &str, body: &Value) -> Reply {
-    server
-        .raw(
-            "POST",
-            path,
-            &server.credential(&["payments"]),
-            body.to_string(),
-        )
-        .await
+    server.raw("POST", path, &server.credential(&["payments"]), body.to_string()).await
 }
 
 async fn sync(server: &Server, body: &Value) -> SyncAnswer {
     let reply = ask(server, "/filter/v1/sync", body).await;
     assert!(reply.signed_by(&server.signing), "{}", reply.text());
     let answer: SyncAnswer = reply.read();
-    assert_eq!(
-        (answer.nonce.as_str(), answer.server_time),
-        (NONCE, server.now())
-    );
+    assert_eq!((answer.nonce.as_str(), answer.server_time), (NONCE, server.now()));
     answer
 }
 
 fn applied(answer: &SyncAnswer) -> Option<Applied> {
-    Some(Applied {
-        position: answer.position,
-        table_hash: answer.table_hash,
-    })
+    Some(Applied { position: answer.position, table_hash: answer.table_hash })
 }
 
 /// A VM that has loaded everything.
@@ -61,78 +48,32 @@ async fn load(server: &Server, number: u64) -> Option<Applied> {
 async fn a_snapshot_then_deltas_then_nothing() {
     let server = Server::start().await;
     let first = sync(&server, &question(1, None, 30_000)).await;
-    let Change::Snapshot {
-        index: 0,
-        last: true,
-        puts,
-    } = &first.change
-    else {
-        panic!("{first:?}")
-    };
-    assert_eq!(
-        puts.iter()
-            .map(|item| item.key.as_str())
-            .collect::<Vec<_>>(),
-        ["service/payments"]
-    );
+    let Change::Snapshot { index: 0, last: true, puts } = &first.change else { panic!("{first:?}") };
+    assert_eq!(puts.iter().map(|item| item.key.as_str()).collect::<Vec<_>>(), ["service/payments"]);
     assert_eq!(puts[0].hash(), first.table_hash);
 
     let grant = server.grant().await["id"].as_str().unwrap().to_owned();
     let second = sync(&server, &question(1, applied(&first), 30_000)).await;
-    let Change::Delta { puts, removes } = &second.change else {
-        panic!("{second:?}")
-    };
-    assert_eq!(
-        (puts[0].key.clone(), removes.len()),
-        (format!("grant/{grant}"), 0)
-    );
+    let Change::Delta { puts, removes } = &second.change else { panic!("{second:?}") };
+    assert_eq!((puts[0].key.clone(), removes.len()), (format!("grant/{grant}"), 0));
     assert_eq!(first.table_hash.plus(puts[0].hash()), second.table_hash);
     puts[0].parse().unwrap();
 
-    server
-        .post(
-            LEA,
-            &format!("/v1/grants/{grant}/revoke"),
-            &json!({ "reason": "done" }),
-        )
-        .await
-        .expect(200);
+    server.post(LEA, &format!("/v1/grants/{grant}/revoke"), &json!({ "reason": "done" })).await.expect(200);
     let third = sync(&server, &question(1, applied(&second), 30_000)).await;
-    let Change::Delta { puts, removes } = &third.change else {
-        panic!("{third:?}")
-    };
-    assert_eq!(
-        (puts.len(), removes.as_slice()),
-        (0, &[format!("grant/{grant}")][..])
-    );
+    let Change::Delta { puts, removes } = &third.change else { panic!("{third:?}") };
+    assert_eq!((puts.len(), removes.as_slice()), (0, &[format!("grant/{grant}")][..]));
     assert_eq!(third.table_hash, first.table_hash);
-    assert!(matches!(
-        sync(&server, &question(1, applied(&third), 0)).await.change,
-        Change::Unchanged
-    ));
+    assert!(matches!(sync(&server, &question(1, applied(&third), 0)).await.change, Change::Unchanged));
 
     // A filter that holds something else, or comes from another history, gets everything.
-    let stray = Applied {
-        position: third.position,
-        table_hash: TableHash::of_item("grant/x", "{}"),
-    };
-    assert!(matches!(
-        sync(&server, &question(1, Some(stray), 0)).await.change,
-        Change::Snapshot { .. }
-    ));
-    let ahead = Applied {
-        position: Position {
-            epoch: third.position.epoch,
-            revision: 9_999,
-        },
-        table_hash: third.table_hash,
-    };
+    let stray = Applied { position: third.position, table_hash: TableHash::of_item("grant/x", "{}") };
+    assert!(matches!(sync(&server, &question(1, Some(stray), 0)).await.change, Change::Snapshot { .. }));
+    let ahead =
+        Applied { position: Position { epoch: third.position.epoch, revision: 9_999 }, table_hash: third.table_hash };
     let refused = ask(&server, "/filter/v1/sync", &question(1, Some(ahead), 0)).await;
     refused.problem(409, "filter_ahead");
-    assert!(
-        refused.signed_by(&server.signing),
-        "refusals are signed too"
-    );
+    assert!(refused.signed_by(&server.signing), "refusals are signed too");
 }
 
 #[tokio::test]
@@ -159,7 +100,11 @@ async fn a_held_poll_wakes_on_a_change_and_on_the_stop() {
 async fn many_services_come_in_pages() {
     let server = Server::bare().await;
     let services: Vec<String> = (0..30).map(|number| format!("s{number}")).collect();
-    let actions: String = (0..400).map(|number| format!("    - {{ name: a{number}, method: GET, path: '/a{number}/{{x}}', resource: 'r/{{x}}' }}\n")).collect();
+    let actions: String = (0..400)
+        .map(|number| {
+            format!("    - {{ name: a{number}, method: GET, path: '/a{number}/{{x}}', resource: 'r/{{x}}' }}\n")
+        })
+        .collect();
     let document = |name: &str| {
         format!(
             "---\napiVersion: grantmesh.dev/v1\nkind: Service\nmetadata: {{ name: {name} }}\nspec:\n  actions:\n{actions}"
@@ -175,14 +120,10 @@ async fn many_services_come_in_pages() {
     body["filter"]["services"] = json!(services);
     let (mut items, mut hash) = (0, TableHash::default());
     for page in 0.. {
-        let reply = server
-            .raw("POST", "/filter/v1/sync", &credential, body.to_string())
-            .await;
+        let reply = server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await;
         assert!(reply.body.len() < 1024 * 1024, "{}", reply.body.len());
         let answer: SyncAnswer = reply.read();
-        let Change::Snapshot { index, last, puts } = answer.change else {
-            panic!("no page")
-        };
+        let Change::Snapshot { index, last, puts } = answer.change else { panic!("no page") };
         assert_eq!(index, page);
         items += puts.len();
         hash = puts.iter().fold(hash, |sum, item| sum.plus(item.hash()));
@@ -194,14 +135,8 @@ async fn many_services_come_in_pages() {
         body["page"] = json!({ "position": answer.position, "index": page + 1 });
     }
     body["page"] = json!({ "position": { "epoch": 1, "revision": 777 }, "index": 3 });
-    let fresh: SyncAnswer = server
-        .raw("POST", "/filter/v1/sync", &credential, body.to_string())
-        .await
-        .read();
-    assert!(
-        matches!(fresh.change, Change::Snapshot { index: 0, .. }),
-        "an unknown page begins anew"
-    );
+    let fresh: SyncAnswer = server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await.read();
+    assert!(matches!(fresh.change, Change::Snapshot { index: 0, .. }), "an unknown page begins anew");
 }
 
 #[tokio::test]
@@ -216,10 +151,7 @@ async fn a_heartbeat_tells_the_last_change_that_concerns_the_filter() {
     };
     assert!(told().await.position <= known.position, "current");
     let grant = server.grant().await;
-    assert_eq!(
-        told().await.position.revision,
-        grant["position"]["revision"].as_u64().unwrap()
-    );
+    assert_eq!(told().await.position.revision, grant["position"]["revision"].as_u64().unwrap());
 }
 
 #[tokio::test]
@@ -230,31 +162,17 @@ async fn filters_are_bound_to_their_credential() {
     let refused = ask(&server, "/filter/v1/sync", &other).await;
     refused.problem(403, "service_not_covered");
     assert!(refused.signed_by(&server.signing));
-    for (member, value, code) in [
-        ("v", json!(2), "unknown_version"),
-        ("nonce", json!("xyz"), "bad_value"),
-        ("extra", json!(1), "bad_value"),
-    ] {
+    for (member, value, code) in
+        [("v", json!(2), "unknown_version"), ("nonce", json!("xyz"), "bad_value"), ("extra", json!(1), "bad_value")]
+    {
         let mut body = question(1, None, 0);
         body[member] = value;
-        ask(&server, "/filter/v1/sync", &body)
-            .await
-            .problem(400, code);
+        ask(&server, "/filter/v1/sync", &body).await.problem(400, code);
     }
     let user = server.token(LEA);
-    let unsigned = server
-        .raw(
-            "POST",
-            "/filter/v1/sync",
-            &user,
-            question(1, None, 0).to_string(),
-        )
-        .await;
+    let unsigned = server.raw("POST", "/filter/v1/sync", &user, question(1, None, 0).to_string()).await;
     unsigned.problem(401, "bad_token");
-    assert!(
-        unsigned.headers.get("grantmesh-signature").is_none(),
-        "nothing is signed for strangers"
-    );
+    assert!(unsigned.headers.get("grantmesh-signature").is_none(), "nothing is signed for strangers");
 }
 
 #[tokio::test]
@@ -262,38 +180,17 @@ async fn records_are_kept_once_and_holes_are_told() {
     let server = Server::start().await;
     let records: Vec<Record> = (0..3)
         .scan(Sha256Hash::default(), |prev, seq| {
-            let record = Record {
-                seq,
-                prev: *prev,
-                at: server.now(),
-                event: Event::Gap { dropped: seq + 1 },
-            };
+            let record = Record { seq, prev: *prev, at: server.now(), event: Event::Gap { dropped: seq + 1 } };
             *prev = Sha256Hash::of(serde_json::to_string(&record).unwrap().as_bytes());
             Some(record)
         })
         .collect();
     let send = async |records: &[Record]| {
-        let records = records
-            .iter()
-            .map(|record| to_raw_value(record).unwrap())
-            .collect();
+        let records = records.iter().map(|record| to_raw_value(record).unwrap()).collect();
         let filter = serde_json::from_value(vm(1)).unwrap();
         // Written as it is: the bytes of a record are what is hashed.
-        let batch = serde_json::to_string(&RecordsRequest {
-            v: 1,
-            filter,
-            nonce: NONCE.to_owned(),
-            records,
-        })
-        .unwrap();
-        let reply = server
-            .raw(
-                "POST",
-                "/filter/v1/records",
-                &server.credential(&["payments"]),
-                batch,
-            )
-            .await;
+        let batch = serde_json::to_string(&RecordsRequest { v: 1, filter, nonce: NONCE.to_owned(), records }).unwrap();
+        let reply = server.raw("POST", "/filter/v1/records", &server.credential(&["payments"]), batch).await;
         assert!(reply.signed_by(&server.signing));
         reply
     };
@@ -302,22 +199,12 @@ async fn records_are_kept_once_and_holes_are_told() {
     assert_eq!(next(&send(&records[..2]).await), 2, "sent again, kept once");
     let mut later = records[2].clone();
     later.seq = 5;
-    assert_eq!(
-        next(&send(&[later]).await),
-        2,
-        "nothing is kept behind a hole"
-    );
+    assert_eq!(next(&send(&[later]).await), 2, "nothing is kept behind a hole");
     assert_eq!(next(&send(&records[2..]).await), 3);
     let mut forked = records[2].clone();
     (forked.seq, forked.prev) = (3, Sha256Hash::of(b"other"));
     send(&[forked]).await.problem(409, "records_wrong_prev");
-    assert!(
-        server
-            .get(LEA, "/metrics")
-            .await
-            .text()
-            .contains("grantmesh_decision_records_total{decision=\"gap\"}")
-    );
+    assert!(server.get(LEA, "/metrics").await.text().contains("grantmesh_decision_records_total{decision=\"gap\"}"));
 }
 
 #[tokio::test]
@@ -328,21 +215,13 @@ async fn a_revocation_is_proven_by_acknowledgement_or_lease() {
     let revoke = json!({ "reason": "done", "wait": "60s" });
     let waiting = tokio::spawn({
         let server = Arc::clone(&server);
-        async move {
-            server
-                .post(LEA, &format!("/v1/grants/{grant}/revoke"), &revoke)
-                .await
-                .expect(200)
-        }
+        async move { server.post(LEA, &format!("/v1/grants/{grant}/revoke"), &revoke).await.expect(200) }
     });
     // The first VM is told by its held poll and acknowledges with the next one; the second is never heard of again.
     let told = sync(&server, &question(1, first, 30_000)).await;
     assert!(matches!(told.change, Change::Delta { .. }));
     sync(&server, &question(1, applied(&told), 0)).await;
-    assert!(
-        !waiting.is_finished(),
-        "the second VM may still use the grant"
-    );
+    assert!(!waiting.is_finished(), "the second VM may still use the grant");
     server.clock.advance(Span::from_millis(302_999));
     sync(&server, &question(1, applied(&told), 0)).await;
     assert!(!waiting.is_finished());
@@ -362,10 +241,7 @@ async fn a_revocation_is_proven_by_acknowledgement_or_lease() {
         (&fleet["filters"][0]["state"], &fleet["filters"][1]["state"]),
         (&json!("live"), &json!("lease_expired"))
     );
-    assert_eq!(
-        fleet["filters"][0]["applied"]["revision"],
-        told.position.revision
-    );
+    assert_eq!(fleet["filters"][0]["applied"]["revision"], told.position.revision);
 }
 
 #[tokio::test]
@@ -374,22 +250,12 @@ async fn a_wait_that_is_not_enough_says_who_is_missing() {
     let grant = server.grant().await["id"].as_str().unwrap().to_owned();
     load(&server, 1).await;
     let ended = server
-        .post(
-            LEA,
-            &format!("/v1/grants/{grant}/revoke"),
-            &json!({ "reason": "done", "wait": "20ms" }),
-        )
+        .post(LEA, &format!("/v1/grants/{grant}/revoke"), &json!({ "reason": "done", "wait": "20ms" }))
         .await
         .expect(200);
     assert_eq!(
-        (
-            &ended["arrival"]["complete"],
-            &ended["arrival"]["filters"][0]["state"]
-        ),
+        (&ended["arrival"]["complete"], &ended["arrival"]["filters"][0]["state"]),
         (&json!(false), &json!("pending"))
     );
-    assert_eq!(
-        ended["grant"]["state"], "revoked",
-        "the grant is over all the same"
-    );
+    assert_eq!(ended["grant"]["state"], "revoked", "the grant is over all the same");
 }

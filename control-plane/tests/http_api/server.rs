@@ -63,8 +63,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     pub(crate) fn text(&self) -> String {
@@ -82,19 +81,14 @@ impl Reply {
     #[track_caller]
     pub(crate) fn read<T: DeserializeOwned>(&self) -> T {
         assert_eq!(self.status, 200, "{}", self.text());
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
     /// The problem document, which must have this status and code.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16, code: &str) -> Value {
         let problem = self.json();
-        assert_eq!(
-            (self.status, problem["code"].as_str()),
-            (status, Some(code)),
-            "{problem}"
-        );
+        assert_eq!((self.status, problem["code"].as_str()), (status, Some(code)), "{problem}");
         assert_eq!(self.headers["content-type"], "application/problem+json");
         assert_eq!(problem["status"], status);
         assert_eq!(problem["type"], format!("urn:grantmesh:problem:{code}"));
@@ -103,10 +97,7 @@ impl Reply {
 
     /// Whether the signing key signed exactly this body.
     pub(crate) fn signed_by(&self, key: &Ed25519Key) -> bool {
-        let stated = self
-            .headers
-            .get(SIGNATURE_HEADER)
-            .and_then(|value| Signature::parse(value.as_bytes()));
+        let stated = self.headers.get(SIGNATURE_HEADER).and_then(|value| Signature::parse(value.as_bytes()));
         stated == Some(key.sign_answer(&self.body))
     }
 }
@@ -129,31 +120,13 @@ impl Server {
             ..Settings::new(database, log_key)
         });
         let app = app.await.unwrap();
-        let push = Push::start(app.clone(), Arc::clone(&signing), Freshness::default())
-            .await
-            .unwrap();
+        let push = Push::start(app.clone(), Arc::clone(&signing), Freshness::default()).await.unwrap();
         let keys = KeySource::fixed(KeySet::of(&issuer.jwks().unwrap()));
         let users = UserTokens::new(DEV_ISSUER.to_owned(), DEV_AUDIENCE.to_owned(), keys);
         let filters = FilterCredentials::new(&signing);
-        let api = Api::new(
-            app,
-            Arc::clone(&push),
-            users,
-            filters,
-            "https://grantmesh.example".to_owned(),
-            None,
-        );
+        let api = Api::new(app, Arc::clone(&push), users, filters, "https://grantmesh.example".to_owned(), None);
         let tasks = vec![tokio::spawn(Arc::clone(&push).run())];
-        Self {
-            folder,
-            clock,
-            push,
-            signing,
-            issuer,
-            log_vkey,
-            router: router(api),
-            tasks,
-        }
+        Self { folder, clock, push, signing, issuer, log_vkey, router: router(api), tasks }
     }
 
     /// A server with the example policy.
@@ -168,9 +141,7 @@ impl Server {
     pub(crate) async fn listen(&mut self) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, router) = (listener.local_addr().unwrap(), self.router.clone());
-        self.tasks.push(tokio::spawn(async move {
-            axum::serve(listener, router).await.unwrap()
-        }));
+        self.tasks.push(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() }));
         address
     }
 
@@ -179,69 +150,34 @@ impl Server {
     }
 
     pub(crate) fn token(&self, (name, group): Person) -> String {
-        mint_dev_token(
-            &self.issuer,
-            name,
-            &[group.to_owned()],
-            DEV_AUDIENCE,
-            Span::from_secs(3_600),
-            self.now(),
-        )
-        .unwrap()
+        mint_dev_token(&self.issuer, name, &[group.to_owned()], DEV_AUDIENCE, Span::from_secs(3_600), self.now())
+            .unwrap()
     }
 
     pub(crate) fn credential(&self, services: &[&str]) -> String {
-        let services: Vec<String> = services
-            .iter()
-            .map(|service| (*service).to_owned())
-            .collect();
-        FilterCredentials::mint(
-            &self.signing,
-            "node",
-            &services,
-            Span::from_secs(3_600),
-            self.now(),
-        )
-        .unwrap()
+        let services: Vec<String> = services.iter().map(|service| (*service).to_owned()).collect();
+        FilterCredentials::mint(&self.signing, "node", &services, Span::from_secs(3_600), self.now()).unwrap()
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = axum::body::to_bytes(response.into_body(), usize::MAX)
-            .await
-            .unwrap()
-            .to_vec();
-        Reply {
-            status,
-            headers,
-            body,
-        }
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec();
+        Reply { status, headers, body }
     }
 
     /// A request with a token and a body as it stands.
-    pub(crate) async fn raw(
-        &self,
-        method: &str,
-        path: &str,
-        token: &str,
-        body: impl Into<Body>,
-    ) -> Reply {
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("authorization", format!("Bearer {token}"));
+    pub(crate) async fn raw(&self, method: &str, path: &str, token: &str, body: impl Into<Body>) -> Reply {
+        let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
         self.send(request.body(body.into()).unwrap()).await
     }
 
     pub(crate) async fn get(&self, person: Person, path: &str) -> Reply {
-        self.raw("GET", path, &self.token(person), Body::empty())
-            .await
+        self.raw("GET", path, &self.token(person), Body::empty()).await
     }
 
     pub(crate) async fn post(&self, person: Person, path: &str, body: &Value) -> Reply {
-        self.raw("POST", path, &self.token(person), body.to_string())
-            .await
+        self.raw("POST", path, &self.token(person), body.to_string()).await
     }
 
     pub(crate) fn ask() -> Value {
@@ -250,20 +186,14 @@ impl Server {
 
     /// Alice's request, pending; gives its id.
     pub(crate) async fn request(&self) -> String {
-        let request = self
-            .post(ALICE, "/v1/requests", &Self::ask())
-            .await
-            .expect(201);
+        let request = self.post(ALICE, "/v1/requests", &Self::ask()).await.expect(201);
         request["id"].as_str().unwrap().to_owned()
     }
 
     /// Alice's grant, active.
     pub(crate) async fn grant(&self) -> Value {
         let path = format!("/v1/requests/{}/reviews", self.request().await);
-        self.post(LEA, &path, &json!({ "verdict": "approve" }))
-            .await
-            .expect(201)["grant"]
-            .clone()
+        self.post(LEA, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone()
     }
 }
 

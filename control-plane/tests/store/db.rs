@@ -18,10 +18,7 @@ impl Db {
     pub(crate) fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}", folder.path().join("grantmesh.db").display());
-        Self {
-            url,
-            _folder: Some(folder),
-        }
+        Self { url, _folder: Some(folder) }
     }
 
     pub(crate) fn is_postgres(&self) -> bool {
@@ -33,29 +30,17 @@ impl Db {
         let sql = AssertSqlSafe(sql.to_owned());
         if self.is_postgres() {
             let mut connection = PgConnection::connect(&self.url).await.unwrap();
-            sqlx::query(sql)
-                .execute(&mut connection)
-                .await
-                .unwrap()
-                .rows_affected()
+            sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected()
         } else {
             let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
-            sqlx::query(sql)
-                .execute(&mut connection)
-                .await
-                .unwrap()
-                .rows_affected()
+            sqlx::query(sql).execute(&mut connection).await.unwrap().rows_affected()
         }
     }
 
     /// A literal of bytes in this database's SQL.
     pub(crate) fn bytes(&self, bytes: &[u8]) -> String {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        if self.is_postgres() {
-            format!("'\\x{hex}'::bytea")
-        } else {
-            format!("x'{hex}'")
-        }
+        if self.is_postgres() { format!("'\\x{hex}'::bytea") } else { format!("x'{hex}'") }
     }
 }
 
@@ -70,28 +55,21 @@ pub(crate) struct Cluster {
 /// The account that runs the server when the tests run as root, which PostgreSQL refuses.
 const NOBODY: u32 = 65_534;
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "tests are told by their environment where PostgreSQL is"
-)]
+#[expect(clippy::disallowed_methods, reason = "tests are told by their environment where PostgreSQL is")]
 fn programs() -> PathBuf {
     let stated = std::env::var_os("GRANTMESH_POSTGRES_BIN").map(PathBuf::from);
-    let debian = (13..=18)
-        .rev()
-        .map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
-    let found = stated
-        .into_iter()
-        .chain(debian)
-        .find(|folder| folder.join("initdb").exists());
-    found.expect("PostgreSQL's server programs are needed: install `postgresql`, or set GRANTMESH_POSTGRES_BIN to their folder")
+    let debian = (13..=18).rev().map(|version| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")));
+    let found = stated.into_iter().chain(debian).find(|folder| folder.join("initdb").exists());
+    found.expect(
+        "PostgreSQL's server programs are needed: install `postgresql`, or set GRANTMESH_POSTGRES_BIN to their folder",
+    )
 }
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
         let programs = programs();
         let folder = tempfile::tempdir().unwrap();
-        let as_root = std::fs::metadata("/proc/self")
-            .is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
+        let as_root = std::fs::metadata("/proc/self").is_ok_and(|of| std::os::unix::fs::MetadataExt::uid(&of) == 0);
         if as_root {
             std::os::unix::fs::chown(folder.path(), Some(NOBODY), Some(NOBODY)).unwrap();
         }
@@ -102,44 +80,23 @@ impl Cluster {
             }
             let mut command = Command::new("setpriv");
             let nobody = [format!("--reuid={NOBODY}"), format!("--regid={NOBODY}")];
-            command
-                .args(nobody)
-                .args(["--clear-groups", "--pdeathsig=INT", "--"])
-                .arg(program);
+            command.args(nobody).args(["--clear-groups", "--pdeathsig=INT", "--"]).arg(program);
             command
         };
         let data = folder.path().join("data");
         let made = command("initdb")
-            .args([
-                "--auth=trust",
-                "--username=grantmesh",
-                "--encoding=UTF8",
-                "--locale=C",
-                "--no-sync",
-                "-D",
-            ])
+            .args(["--auth=trust", "--username=grantmesh", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
             .arg(&data)
             .current_dir(folder.path())
             .output()
             .unwrap();
-        assert!(
-            made.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
         let server = command("postgres")
             .arg("-D")
             .arg(&data)
             .arg("-k")
             .arg(folder.path())
-            .args([
-                "-c",
-                "listen_addresses=",
-                "-c",
-                "fsync=on",
-                "-c",
-                "max_connections=80",
-            ])
+            .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "max_connections=80"])
             .current_dir(folder.path())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
@@ -162,10 +119,7 @@ impl Cluster {
                 look.tick().await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(60), ready)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(Duration::from_secs(60), ready).await.is_err() {
             panic!("PostgreSQL did not start: {}", log(self.folder.path()));
         }
     }
@@ -174,14 +128,8 @@ impl Cluster {
     pub(crate) async fn database(&self, name: &str) -> Db {
         let name: String = name.chars().take(60).collect();
         let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}")))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        Db {
-            url: self.url(&name),
-            _folder: None,
-        }
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+        Db { url: self.url(&name), _folder: None }
     }
 }
 
@@ -192,9 +140,7 @@ fn log(folder: &Path) -> String {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // Immediate shutdown: the data is thrown away.
-        let told = Command::new("kill")
-            .args(["-QUIT", &self.server.id().to_string()])
-            .status();
+        let told = Command::new("kill").args(["-QUIT", &self.server.id().to_string()]).status();
         if !told.is_ok_and(|status| status.success()) {
             self.server.kill().ok();
         }

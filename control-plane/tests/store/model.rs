@@ -78,14 +78,10 @@ impl Model {
                 return "ok";
             }
             Op::Reconcile => {
-                self.requests
-                    .iter_mut()
-                    .for_each(|request| request.reconcile(now));
+                self.requests.iter_mut().for_each(|request| request.reconcile(now));
                 return "ok";
             }
-            Op::Approve { which, .. } | Op::Deny { which, .. } | Op::Withdraw { which, .. } => {
-                *which
-            }
+            Op::Approve { which, .. } | Op::Deny { which, .. } | Op::Withdraw { which, .. } => *which,
             Op::Revoke { which, .. } | Op::Release { which, .. } => *which,
         };
         let Some(request) = self.requests.get_mut(which) else {
@@ -182,11 +178,7 @@ impl Modelled {
             "pending" => "withdrawn",
             decided => decided,
         };
-        if was == "pending" && self.state == "withdrawn" {
-            "ok"
-        } else {
-            "already_decided"
-        }
+        if was == "pending" && self.state == "withdrawn" { "ok" } else { "already_decided" }
     }
 
     fn end(&mut self, who: usize, how: &'static str, now: u64) -> &'static str {
@@ -232,10 +224,7 @@ impl Real<'_> {
         let (app, people) = (&self.world.app, people());
         match *op {
             Op::File { who, secs } => {
-                let new = NewRequest {
-                    duration: Some(Span::from_secs(secs)),
-                    ..ask("account.close", "acc-1")
-                };
+                let new = NewRequest { duration: Some(Span::from_secs(secs)), ..ask("account.close", "acc-1") };
                 let filed = app.file_request(&people[who], new, None).await;
                 if let Ok(filed) = &filed {
                     self.requests.push(filed.request.id.clone());
@@ -247,11 +236,7 @@ impl Real<'_> {
                 let Some(id) = self.requests.get(which) else {
                     return "none";
                 };
-                let review = if matches!(op, Op::Approve { .. }) {
-                    approval()
-                } else {
-                    denial()
-                };
+                let review = if matches!(op, Op::Approve { .. }) { approval() } else { denial() };
                 let reviewed = app.review(&people[who], id, &review).await;
                 if let Ok(reviewed) = &reviewed {
                     self.grants[which] = reviewed.grant.as_ref().map(|grant| grant.id.clone());
@@ -289,21 +274,10 @@ impl Real<'_> {
         for (request, grant) in self.requests.iter().zip(&self.grants) {
             let request = self.world.app.request(&olga(), request).await.unwrap();
             let state = match grant {
-                Some(grant) => Some(
-                    self.world
-                        .app
-                        .grant(&olga(), grant)
-                        .await
-                        .unwrap()
-                        .state
-                        .word()
-                        .to_string(),
-                ),
+                Some(grant) => Some(self.world.app.grant(&olga(), grant).await.unwrap().state.word().to_string()),
                 None => None,
             };
-            let pushed = grant
-                .as_ref()
-                .is_some_and(|grant| live.contains(&format!("grant/{grant}")));
+            let pushed = grant.as_ref().is_some_and(|grant| live.contains(&format!("grant/{grant}")));
             states.push((request.state.word().to_string(), state, pushed));
         }
         states
@@ -312,11 +286,7 @@ impl Real<'_> {
 
 async fn check(world: &World, history: &[Op]) -> Result<(), TestCaseError> {
     let mut model = Model::default();
-    let mut real = Real {
-        world,
-        requests: Vec::new(),
-        grants: Vec::new(),
-    };
+    let mut real = Real { world, requests: Vec::new(), grants: Vec::new() };
     for (step, op) in history.iter().enumerate() {
         let (expected, is) = (model.apply(op), real.apply(op).await);
         prop_assert_eq!(is, expected, "step {}: {:?}", step, op);
@@ -326,11 +296,7 @@ async fn check(world: &World, history: &[Op]) -> Result<(), TestCaseError> {
         .requests
         .iter()
         .map(|request| {
-            (
-                request.state.to_owned(),
-                grant(request),
-                request.grant.is_some_and(|(_, state)| state == "active"),
-            )
+            (request.state.to_owned(), grant(request), request.grant.is_some_and(|(_, state)| state == "active"))
         })
         .collect();
     prop_assert_eq!(real.states().await, expected);
@@ -343,12 +309,7 @@ pub(crate) async fn random_histories_agree_with_a_naive_model(db: Db) {
     let runtime = tokio::runtime::Handle::current();
     tokio::task::block_in_place(|| {
         let cases = if world.db.is_postgres() { 12 } else { 40 };
-        let config = Config {
-            cases,
-            max_shrink_iters: 200,
-            failure_persistence: None,
-            ..Config::default()
-        };
+        let config = Config { cases, max_shrink_iters: 200, failure_persistence: None, ..Config::default() };
         let run = |history: Vec<Op>| runtime.block_on(check(&world, &history));
         if let Err(error) = TestRunner::new(config).run(&ops(), run) {
             panic!("{error}");

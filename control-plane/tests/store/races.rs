@@ -15,18 +15,11 @@ async fn all_at_once<T: Send + 'static>(
     runs: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let tasks: Vec<_> = runs.map(tokio::spawn).collect();
-    join_all(tasks)
-        .await
-        .into_iter()
-        .map(Result::unwrap)
-        .collect()
+    join_all(tasks).await.into_iter().map(Result::unwrap).collect()
 }
 
 fn codes<T>(results: &[Result<T, AppError>]) -> Vec<&'static str> {
-    results
-        .iter()
-        .filter_map(|result| result.as_ref().err().map(AppError::code))
-        .collect()
+    results.iter().filter_map(|result| result.as_ref().err().map(AppError::code)).collect()
 }
 
 pub(crate) async fn fifty_approvals_make_one_grant(db: Db) {
@@ -34,28 +27,13 @@ pub(crate) async fn fifty_approvals_make_one_grant(db: Db) {
     let request = world.asked().await;
     let approve = |number| {
         let (app, id) = (world.app.clone(), request.id.clone());
-        async move {
-            app.review(
-                &someone(&format!("lead-{number}"), &["leads"]),
-                &id,
-                &approval(),
-            )
-            .await
-        }
+        async move { app.review(&someone(&format!("lead-{number}"), &["leads"]), &id, &approval()).await }
     };
     let results = all_at_once((0..50).map(approve)).await;
     assert_eq!(codes(&results), ["already_decided"; 49]);
-    let grants = world
-        .app
-        .grants(&lee(), &GrantFilter::default(), &Page::default())
-        .await
-        .unwrap()
-        .items;
+    let grants = world.app.grants(&lee(), &GrantFilter::default(), &Page::default()).await.unwrap().items;
     assert_eq!(grants.len(), 1);
-    assert_eq!(
-        world.story_of(request.id.as_str()).await,
-        ["request.filed", "review.approved", "grant.issued"]
-    );
+    assert_eq!(world.story_of(request.id.as_str()).await, ["request.filed", "review.approved", "grant.issued"]);
 }
 
 pub(crate) async fn one_of_approve_and_withdraw_wins(db: Db) {
@@ -68,18 +46,8 @@ pub(crate) async fn one_of_approve_and_withdraw_wins(db: Db) {
         let withdrawn = tokio::spawn(async move { two.withdraw(&ann(), &same).await });
         let (approved, withdrawn) = (approved.await.unwrap(), withdrawn.await.unwrap());
         assert_ne!(approved.is_ok(), withdrawn.is_ok());
-        let word = world
-            .app
-            .request(&ann(), &request.id)
-            .await
-            .unwrap()
-            .state
-            .word();
-        let expected = if approved.is_ok() {
-            RequestStateWord::Approved
-        } else {
-            RequestStateWord::Withdrawn
-        };
+        let word = world.app.request(&ann(), &request.id).await.unwrap().state.word();
+        let expected = if approved.is_ok() { RequestStateWord::Approved } else { RequestStateWord::Withdrawn };
         assert_eq!(word, expected);
     }
     assert_eq!(world.app.verify_log().await.unwrap().fault, None);
@@ -90,11 +58,7 @@ pub(crate) async fn one_of_approve_and_time_out_wins(db: Db) {
     for _ in 0..12 {
         let request = world.asked().await;
         world.advance("7h59m59s");
-        let (one, two, clock) = (
-            world.app.clone(),
-            world.app.clone(),
-            Arc::clone(&world.clock),
-        );
+        let (one, two, clock) = (world.app.clone(), world.app.clone(), Arc::clone(&world.clock));
         let id = request.id.clone();
         let approved = tokio::spawn(async move { one.review(&lee(), &id, &approval()).await });
         let timed_out = tokio::spawn(async move {
@@ -107,20 +71,11 @@ pub(crate) async fn one_of_approve_and_time_out_wins(db: Db) {
             Ok(reviewed) => {
                 let grant = reviewed.grant.unwrap();
                 assert!(grant.starts_at < request.ask.times_out_at);
-                assert_eq!(
-                    (timed_out, request.state.word()),
-                    (0, RequestStateWord::Approved)
-                );
+                assert_eq!((timed_out, request.state.word()), (0, RequestStateWord::Approved));
             }
             Err(error) => {
-                assert_eq!(
-                    (error.code(), request.state.word()),
-                    ("already_decided", RequestStateWord::TimedOut)
-                );
-                assert_eq!(
-                    world.story_of(request.id.as_str()).await,
-                    ["request.filed", "request.timed_out"]
-                );
+                assert_eq!((error.code(), request.state.word()), ("already_decided", RequestStateWord::TimedOut));
+                assert_eq!(world.story_of(request.id.as_str()).await, ["request.filed", "request.timed_out"]);
             }
         }
     }
@@ -149,28 +104,12 @@ pub(crate) async fn two_processes_share_one_history(db: Db) {
     let mut heard = other.changed();
     heard.borrow_and_update();
     let file = |number: u32| {
-        let app = if number.is_multiple_of(2) {
-            world.app.clone()
-        } else {
-            other.clone()
-        };
-        async move {
-            app.file_request(&ann(), refund(&number.to_string()), None)
-                .await
-                .unwrap()
-                .request
-                .id
-        }
+        let app = if number.is_multiple_of(2) { world.app.clone() } else { other.clone() };
+        async move { app.file_request(&ann(), refund(&number.to_string()), None).await.unwrap().request.id }
     };
     let filed = all_at_once((0..20).map(file)).await;
     let entries = world.entries().await;
-    assert_eq!(
-        entries
-            .iter()
-            .filter(|entry| entry["kind"] == "request.filed")
-            .count(),
-        filed.len()
-    );
+    assert_eq!(entries.iter().filter(|entry| entry["kind"] == "request.filed").count(), filed.len());
     // A commit of one process is heard by the other: by a wake on PostgreSQL, by looking on SQLite.
     heard.borrow_and_update();
     let grant = world.granted().await;
@@ -179,9 +118,6 @@ pub(crate) async fn two_processes_share_one_history(db: Db) {
     }
     let position = world.app.position_of(&grant);
     let told = heard.wait_for(|head| head.position >= position);
-    tokio::time::timeout(Duration::from_secs(10), told)
-        .await
-        .unwrap()
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(10), told).await.unwrap().unwrap();
     assert_eq!(other.grant(&ann(), &grant.id).await.unwrap(), grant);
 }

@@ -4,9 +4,7 @@ use grantmesh_control_plane::app::{AppError, FilterIdentity, RecordsRefused};
 use grantmesh_shared::id::{DecisionId, VmId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::PROTOCOL_VERSION;
-use grantmesh_shared::wire::records::{
-    DecisionEvent, DecisionWord, Event, MAX_BATCH, Record, RecordsRequest,
-};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, MAX_BATCH, Record, RecordsRequest};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
 use serde_json::value::{RawValue, to_raw_value};
@@ -15,19 +13,12 @@ use crate::db::Db;
 use crate::world::{World, aud, code};
 
 pub(crate) fn identity() -> FilterIdentity {
-    FilterIdentity {
-        node: "node-1".to_owned(),
-        services: vec!["payments".to_owned(), "ledger".to_owned()],
-    }
+    FilterIdentity { node: "node-1".to_owned(), services: vec!["payments".to_owned(), "ledger".to_owned()] }
 }
 
 pub(crate) fn vm(number: u8) -> VmIdentity {
     let vm = VmId::new(1, [number; 10]);
-    VmIdentity {
-        vm,
-        node: "node-1".to_owned(),
-        services: vec!["payments".to_owned()],
-    }
+    VmIdentity { vm, node: "node-1".to_owned(), services: vec!["payments".to_owned()] }
 }
 
 /// A filter's end of a stream.
@@ -38,24 +29,12 @@ struct Stream {
 
 impl Stream {
     fn new(number: u8) -> Self {
-        Self {
-            vm: vm(number),
-            records: Vec::new(),
-        }
+        Self { vm: vm(number), records: Vec::new() }
     }
 
     fn push(&mut self, event: Event) {
-        let prev = self
-            .records
-            .last()
-            .map(|last| Sha256Hash::of(last.get().as_bytes()))
-            .unwrap_or_default();
-        let record = Record {
-            seq: self.records.len() as u64,
-            prev,
-            at: Timestamp::from_millis(7),
-            event,
-        };
+        let prev = self.records.last().map(|last| Sha256Hash::of(last.get().as_bytes())).unwrap_or_default();
+        let record = Record { seq: self.records.len() as u64, prev, at: Timestamp::from_millis(7), event };
         self.records.push(to_raw_value(&record).unwrap());
     }
 
@@ -82,17 +61,9 @@ impl Stream {
         }
     }
 
-    fn batch(
-        &self,
-        part: impl std::slice::SliceIndex<[Box<RawValue>], Output = [Box<RawValue>]>,
-    ) -> RecordsRequest {
+    fn batch(&self, part: impl std::slice::SliceIndex<[Box<RawValue>], Output = [Box<RawValue>]>) -> RecordsRequest {
         let records = self.records[part].to_vec();
-        RecordsRequest {
-            v: PROTOCOL_VERSION,
-            filter: self.vm.clone(),
-            nonce: "0".repeat(32),
-            records,
-        }
+        RecordsRequest { v: PROTOCOL_VERSION, filter: self.vm.clone(), nonce: "0".repeat(32), records }
     }
 }
 
@@ -109,73 +80,37 @@ pub(crate) async fn a_stream_has_no_holes_and_no_forks(db: Db) {
         Err(AppError::Records(refused)) => refused,
         other => panic!("this must be refused: {other:?}"),
     };
-    assert_eq!(
-        refused(append(stream.batch(1..2)).await),
-        RecordsRefused::Hole {
-            next_seq: 0,
-            got: 1
-        }
-    );
+    assert_eq!(refused(append(stream.batch(1..2)).await), RecordsRefused::Hole { next_seq: 0, got: 1 });
     assert_eq!(append(stream.batch(0..3)).await.unwrap(), 3);
     // Sent again, alone and with new ones behind: kept once, acknowledged each time.
     assert_eq!(append(stream.batch(0..3)).await.unwrap(), 3);
     assert_eq!(append(stream.batch(1..5)).await.unwrap(), 5);
     assert_eq!(append(stream.batch(0..0)).await.unwrap(), 5);
-    assert_eq!(
-        refused(append(stream.batch(6..8)).await),
-        RecordsRefused::Hole {
-            next_seq: 5,
-            got: 6
-        }
-    );
+    assert_eq!(refused(append(stream.batch(6..8)).await), RecordsRefused::Hole { next_seq: 5, got: 6 });
     // A batch with a wrong end is kept in no part.
     let mut torn = stream.batch(5..8);
     torn.records.remove(1);
-    assert_eq!(
-        refused(append(torn).await),
-        RecordsRefused::Hole {
-            next_seq: 6,
-            got: 7
-        }
-    );
+    assert_eq!(refused(append(torn).await), RecordsRefused::Hole { next_seq: 6, got: 7 });
     let mut forked = stream.batch(5..6);
     forked.records[0] = RawValue::from_string(
-        forked.records[0]
-            .get()
-            .replacen("\"prev\":\"", "\"prev\":\"00", 1)
-            .replacen("00", "", 0),
+        forked.records[0].get().replacen("\"prev\":\"", "\"prev\":\"00", 1).replacen("00", "", 0),
     )
     .unwrap();
-    assert!(matches!(
-        refused(append(forked).await),
-        RecordsRefused::Malformed { index: 0, .. }
-    ));
+    assert!(matches!(refused(append(forked).await), RecordsRefused::Malformed { index: 0, .. }));
     let mut other = Stream::new(1);
     other.decide(4);
     other.push(Event::Gap { dropped: 1 });
     other.decide(1);
-    assert_eq!(
-        refused(append(other.batch(4..5)).await),
-        RecordsRefused::WrongPrev { seq: 4 }
-    );
-    assert_eq!(
-        refused(append(other.batch(5..6)).await),
-        RecordsRefused::WrongPrev { seq: 5 }
-    );
+    assert_eq!(refused(append(other.batch(4..5)).await), RecordsRefused::WrongPrev { seq: 4 });
+    assert_eq!(refused(append(other.batch(5..6)).await), RecordsRefused::WrongPrev { seq: 5 });
     assert_eq!(append(stream.batch(5..)).await.unwrap(), 9);
     let mut many = stream.batch(0..1);
     many.records = vec![many.records[0].clone(); MAX_BATCH + 1];
-    assert!(matches!(
-        refused(append(many).await),
-        RecordsRefused::TooMany { .. }
-    ));
+    assert!(matches!(refused(append(many).await), RecordsRefused::TooMany { .. }));
 
     let entries = world.entries().await;
-    let kinds: Vec<_> = entries
-        .iter()
-        .skip(head.log_size as usize)
-        .map(|entry| entry["kind"].as_str().unwrap())
-        .collect();
+    let kinds: Vec<_> =
+        entries.iter().skip(head.log_size as usize).map(|entry| entry["kind"].as_str().unwrap()).collect();
     assert_eq!(
         kinds,
         [
@@ -195,53 +130,21 @@ pub(crate) async fn a_stream_has_no_holes_and_no_forks(db: Db) {
     for (entry, record) in page.entries.iter().zip(&stream.records) {
         assert!(entry.entry.contains(record.get()), "{}", entry.entry);
     }
-    assert_eq!(
-        app.head().await.unwrap().position,
-        head.position,
-        "records are no change that filters follow"
-    );
+    assert_eq!(app.head().await.unwrap().position, head.position, "records are no change that filters follow");
 }
 
 pub(crate) async fn a_stream_belongs_to_its_node(db: Db) {
     let world = World::new(db).await;
     let mut stream = Stream::new(1);
     stream.decide(2);
-    world
-        .app
-        .append_records(&identity(), &stream.batch(0..1))
-        .await
-        .unwrap();
-    let thief = FilterIdentity {
-        node: "node-2".to_owned(),
-        ..identity()
-    };
-    assert_eq!(
-        code(world.app.append_records(&thief, &stream.batch(1..2)).await),
-        "filter_not_covered"
-    );
+    world.app.append_records(&identity(), &stream.batch(0..1)).await.unwrap();
+    let thief = FilterIdentity { node: "node-2".to_owned(), ..identity() };
+    assert_eq!(code(world.app.append_records(&thief, &stream.batch(1..2)).await), "filter_not_covered");
     stream.vm.node = "node-2".to_owned();
-    assert_eq!(
-        code(world.app.append_records(&thief, &stream.batch(1..2)).await),
-        "records_not_yours"
-    );
+    assert_eq!(code(world.app.append_records(&thief, &stream.batch(1..2)).await), "records_not_yours");
     stream.vm = vm(1);
     stream.vm.services = vec!["payroll".to_owned()];
-    assert_eq!(
-        code(
-            world
-                .app
-                .append_records(&identity(), &stream.batch(1..2))
-                .await
-        ),
-        "filter_not_covered"
-    );
+    assert_eq!(code(world.app.append_records(&identity(), &stream.batch(1..2)).await), "filter_not_covered");
     stream.vm = vm(1);
-    assert_eq!(
-        world
-            .app
-            .append_records(&identity(), &stream.batch(1..2))
-            .await
-            .unwrap(),
-        2
-    );
+    assert_eq!(world.app.append_records(&identity(), &stream.batch(1..2)).await.unwrap(), 2);
 }

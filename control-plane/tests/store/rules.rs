@@ -5,9 +5,7 @@ use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::signature::Sha256Hash;
 
 use crate::db::Db;
-use crate::world::{
-    POLICY, World, ann, approval, ask, bob, code, denial, eve, lee, mia, refund, someone, span,
-};
+use crate::world::{POLICY, World, ann, approval, ask, bob, code, denial, eve, lee, mia, refund, someone, span};
 
 pub(crate) async fn asks_that_break_the_rule_are_refused(db: Db) {
     let world = World::new(db).await;
@@ -18,135 +16,55 @@ pub(crate) async fn asks_that_break_the_rule_are_refused(db: Db) {
         change(&mut new);
         code(app.file_request(&ann(), new, None).await)
     };
-    assert_eq!(
-        code(app.file_request(&eve(), refund("acc-42"), None).await),
-        "not_eligible"
-    );
-    assert_eq!(
-        code(
-            app.file_request(&ann(), ask("nothing", "acc-42"), None)
-                .await
-        ),
-        "not_eligible"
-    );
-    assert_eq!(
-        file(|new| new.rule = Some("closing".to_owned())).await,
-        "not_eligible"
-    );
-    assert_eq!(
-        file(|new| new.duration = Some(span("1h1s"))).await,
-        "duration_over_maximum"
-    );
-    assert_eq!(
-        file(|new| new.duration = Some(Span::default())).await,
-        "duration_too_short"
-    );
-    assert_eq!(
-        file(|new| new.justification = "  ".to_owned()).await,
-        "justification_required"
-    );
-    assert_eq!(
-        file(|new| new.justification = "a\u{202e}b".to_owned()).await,
-        "bad_text"
-    );
-    assert_eq!(
-        file(|new| new.justification = "x".repeat(2_001)).await,
-        "bad_text"
-    );
-    assert_eq!(
-        app.head().await.unwrap().log_size,
-        size,
-        "a refusal leaves nothing behind"
-    );
+    assert_eq!(code(app.file_request(&eve(), refund("acc-42"), None).await), "not_eligible");
+    assert_eq!(code(app.file_request(&ann(), ask("nothing", "acc-42"), None).await), "not_eligible");
+    assert_eq!(file(|new| new.rule = Some("closing".to_owned())).await, "not_eligible");
+    assert_eq!(file(|new| new.duration = Some(span("1h1s"))).await, "duration_over_maximum");
+    assert_eq!(file(|new| new.duration = Some(Span::default())).await, "duration_too_short");
+    assert_eq!(file(|new| new.justification = "  ".to_owned()).await, "justification_required");
+    assert_eq!(file(|new| new.justification = "a\u{202e}b".to_owned()).await, "bad_text");
+    assert_eq!(file(|new| new.justification = "x".repeat(2_001)).await, "bad_text");
+    assert_eq!(app.head().await.unwrap().log_size, size, "a refusal leaves nothing behind");
     // The longest that is taken still fits an entry of the log.
     let mut longest = refund(&"\"".repeat(1_990));
     longest.justification = "\u{10ffff}".repeat(2_000);
-    let filed = app
-        .file_request(&ann(), longest, None)
-        .await
-        .unwrap()
-        .request;
+    let filed = app.file_request(&ann(), longest, None).await.unwrap().request;
     assert_eq!(app.request(&ann(), &filed.id).await.unwrap(), filed);
-    assert_eq!(
-        code(
-            app.file_request(&ann(), refund(&"é".repeat(1_100)), None)
-                .await
-        ),
-        "bad_text"
-    );
+    assert_eq!(code(app.file_request(&ann(), refund(&"é".repeat(1_100)), None).await), "bad_text");
 }
 
 pub(crate) async fn reviewers_narrow_and_never_widen(db: Db) {
     let world = World::new(db).await;
     let request = world.asked().await;
-    let wide = |duration: &str| grantmesh_control_plane::domain::NewReview {
-        duration: Some(span(duration)),
-        ..approval()
-    };
-    assert_eq!(
-        code(world.review(&lee(), &request.id, wide("16m")).await),
-        "duration_over_maximum"
-    );
-    assert_eq!(
-        code(world.review(&lee(), &request.id, wide("0s")).await),
-        "duration_over_maximum"
-    );
+    let wide =
+        |duration: &str| grantmesh_control_plane::domain::NewReview { duration: Some(span(duration)), ..approval() };
+    assert_eq!(code(world.review(&lee(), &request.id, wide("16m")).await), "duration_over_maximum");
+    assert_eq!(code(world.review(&lee(), &request.id, wide("0s")).await), "duration_over_maximum");
     let mut other = approval();
     other.digest = Some(Sha256Hash::of(b"something else"));
-    assert_eq!(
-        code(world.review(&lee(), &request.id, other).await),
-        "digest_differs"
-    );
+    assert_eq!(code(world.review(&lee(), &request.id, other).await), "digest_differs");
     let mut narrow = wide("5m");
     narrow.digest = Some(request.ask.digest());
-    let grant = world
-        .review(&lee(), &request.id, narrow)
-        .await
-        .unwrap()
-        .grant
-        .unwrap();
+    let grant = world.review(&lee(), &request.id, narrow).await.unwrap().grant.unwrap();
     assert_eq!(grant.expires_at.since(grant.starts_at), span("5m"));
 }
 
 pub(crate) async fn two_approvals_are_two_people(db: Db) {
     let world = World::new(db).await;
-    let request = world
-        .app
-        .file_request(&ann(), ask("account.close", "acc-42"), None)
-        .await
-        .unwrap()
-        .request;
+    let request = world.app.file_request(&ann(), ask("account.close", "acc-42"), None).await.unwrap().request;
     assert_eq!(request.approvals_needed, 2);
     let first = world.review(&lee(), &request.id, approval()).await.unwrap();
-    assert_eq!(
-        (first.request.state.word(), first.grant),
-        (RequestStateWord::Pending, None)
-    );
-    assert_eq!(
-        code(world.review(&lee(), &request.id, approval()).await),
-        "already_reviewed"
-    );
-    assert_eq!(
-        code(world.review(&lee(), &request.id, denial()).await),
-        "already_reviewed"
-    );
+    assert_eq!((first.request.state.word(), first.grant), (RequestStateWord::Pending, None));
+    assert_eq!(code(world.review(&lee(), &request.id, approval()).await), "already_reviewed");
+    assert_eq!(code(world.review(&lee(), &request.id, denial()).await), "already_reviewed");
     // One subject of two issuers is two people, and the other issuer's groups are not this policy's.
-    let impostor = grantmesh_control_plane::domain::Actor::new(
-        "https://other.example",
-        "lee",
-        vec!["leads".to_owned()],
-    );
-    assert_eq!(
-        code(world.review(&impostor, &request.id, approval()).await),
-        "not_found"
-    );
+    let impostor =
+        grantmesh_control_plane::domain::Actor::new("https://other.example", "lee", vec!["leads".to_owned()]);
+    assert_eq!(code(world.review(&impostor, &request.id, approval()).await), "not_found");
     let second = world.review(&mia(), &request.id, approval()).await.unwrap();
     assert_eq!(second.request.state.word(), RequestStateWord::Approved);
     assert_eq!(second.request.reviews.len(), 2);
-    assert_eq!(
-        world.app.request(&ann(), &request.id).await.unwrap(),
-        second.request
-    );
+    assert_eq!(world.app.request(&ann(), &request.id).await.unwrap(), second.request);
 }
 
 pub(crate) async fn the_stricter_policy_applies(db: Db) {
@@ -158,113 +76,46 @@ pub(crate) async fn the_stricter_policy_applies(db: Db) {
     // Someone who became a reviewer after the request was filed does not review it, nor someone who is none any more.
     let request = world.asked().await;
     world
-        .apply(
-            &[&with(
-                "reviewers: [\"group:leads\"]",
-                "reviewers: [\"group:bosses\", \"user:lee\"]",
-            )],
-            None,
-        )
+        .apply(&[&with("reviewers: [\"group:leads\"]", "reviewers: [\"group:bosses\", \"user:lee\"]")], None)
         .await
         .unwrap();
     let boss = someone("kim", &["bosses"]);
-    assert_eq!(
-        code(world.review(&boss, &request.id, approval()).await),
-        "not_a_reviewer"
-    );
-    assert_eq!(
-        code(world.review(&mia(), &request.id, approval()).await),
-        "not_found"
-    );
-    assert!(
-        world
-            .review(&lee(), &request.id, approval())
-            .await
-            .unwrap()
-            .grant
-            .is_some()
-    );
+    assert_eq!(code(world.review(&boss, &request.id, approval()).await), "not_a_reviewer");
+    assert_eq!(code(world.review(&mia(), &request.id, approval()).await), "not_found");
+    assert!(world.review(&lee(), &request.id, approval()).await.unwrap().grant.is_some());
 
     // Who may no longer ask does not get a grant; the request can still be denied.
     world.apply(&[POLICY], None).await.unwrap();
     let request = world.asked().await;
-    world
-        .apply(
-            &[&with(
-                "eligible: [\"group:support\"]",
-                "eligible: [\"group:staff\"]",
-            )],
-            None,
-        )
-        .await
-        .unwrap();
-    assert_eq!(
-        code(world.review(&lee(), &request.id, approval()).await),
-        "not_eligible"
-    );
-    assert_eq!(
-        world
-            .review(&lee(), &request.id, denial())
-            .await
-            .unwrap()
-            .review
-            .verdict,
-        Verdict::Deny
-    );
+    world.apply(&[&with("eligible: [\"group:support\"]", "eligible: [\"group:staff\"]")], None).await.unwrap();
+    assert_eq!(code(world.review(&lee(), &request.id, approval()).await), "not_eligible");
+    assert_eq!(world.review(&lee(), &request.id, denial()).await.unwrap().review.verdict, Verdict::Deny);
 
     // More approvals and a shorter maximum count as soon as they are in force.
     world.apply(&[POLICY], None).await.unwrap();
     let request = world.asked().await;
-    let stricter = with(
-        "maxDuration: 1h\n  defaultDuration: 15m",
-        "maxDuration: 10m\n  approvals: 2",
-    );
+    let stricter = with("maxDuration: 1h\n  defaultDuration: 15m", "maxDuration: 10m\n  approvals: 2");
     world.apply(&[&stricter], None).await.unwrap();
     let first = world.review(&lee(), &request.id, approval()).await.unwrap();
     assert_eq!((first.grant, first.request.approvals_needed), (None, 2));
-    let grant = world
-        .review(&mia(), &request.id, approval())
-        .await
-        .unwrap()
-        .grant
-        .unwrap();
+    let grant = world.review(&mia(), &request.id, approval()).await.unwrap().grant.unwrap();
     assert_eq!(grant.expires_at.since(grant.starts_at), span("10m"));
 
     // An approval by someone who is no reviewer any more no longer counts.
     let request = world.asked().await;
     world.review(&lee(), &request.id, approval()).await.unwrap();
-    world
-        .apply(&[&stricter.replace("group:leads", "group:bosses")], None)
-        .await
-        .unwrap();
+    world.apply(&[&stricter.replace("group:leads", "group:bosses")], None).await.unwrap();
     let both = someone("mia", &["leads", "bosses"]);
-    assert_eq!(
-        world
-            .review(&both, &request.id, approval())
-            .await
-            .unwrap()
-            .grant,
-        None
-    );
+    assert_eq!(world.review(&both, &request.id, approval()).await.unwrap().grant, None);
 
     // Without the rule nobody reviews, and less strict rules of today do not widen those of then.
     world.apply(&[&stricter], None).await.unwrap();
     let request = world.asked().await;
     world.apply(&[POLICY], None).await.unwrap();
-    assert_eq!(
-        world
-            .review(&lee(), &request.id, approval())
-            .await
-            .unwrap()
-            .grant,
-        None
-    );
+    assert_eq!(world.review(&lee(), &request.id, approval()).await.unwrap().grant, None);
     let gone = POLICY
         .replace("actions: [refund.create]", "actions: [account.close]")
         .replace("name: closing", "name: closing-2");
     world.apply(&[&gone], None).await.unwrap();
-    assert_eq!(
-        code(world.review(&bob(), &request.id, approval()).await),
-        "not_a_reviewer"
-    );
+    assert_eq!(code(world.review(&bob(), &request.id, approval()).await), "not_a_reviewer");
 }

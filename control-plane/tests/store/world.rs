@@ -68,11 +68,7 @@ spec:
 "#;
 
 pub(crate) fn someone(name: &str, groups: &[&str]) -> Actor {
-    Actor::new(
-        ISSUER,
-        name,
-        groups.iter().map(|group| (*group).to_owned()).collect(),
-    )
+    Actor::new(ISSUER, name, groups.iter().map(|group| (*group).to_owned()).collect())
 }
 
 /// May ask.
@@ -148,48 +144,24 @@ impl World {
         self.clock.advance(span.parse().unwrap());
     }
 
-    pub(crate) async fn apply(
-        &self,
-        texts: &[&str],
-        expected: Option<PolicyId>,
-    ) -> Result<PolicyVersion, AppError> {
+    pub(crate) async fn apply(&self, texts: &[&str], expected: Option<PolicyId>) -> Result<PolicyVersion, AppError> {
         self.app
-            .apply_policy(
-                &olga(),
-                NewPolicy {
-                    files: files(texts),
-                    message: Some("change".to_owned()),
-                    expected,
-                },
-            )
+            .apply_policy(&olga(), NewPolicy { files: files(texts), message: Some("change".to_owned()), expected })
             .await
     }
 
     /// A refund asked for by Ann, pending.
     pub(crate) async fn asked(&self) -> Request {
-        self.app
-            .file_request(&ann(), refund("acc-42"), None)
-            .await
-            .unwrap()
-            .request
+        self.app.file_request(&ann(), refund("acc-42"), None).await.unwrap().request
     }
 
     /// A grant of Ann's, approved by Lee.
     pub(crate) async fn granted(&self) -> Grant {
         let request = self.asked().await;
-        self.review(&lee(), &request.id, approval())
-            .await
-            .unwrap()
-            .grant
-            .unwrap()
+        self.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap()
     }
 
-    pub(crate) async fn review(
-        &self,
-        actor: &Actor,
-        id: &RequestId,
-        review: NewReview,
-    ) -> Result<Reviewed, AppError> {
+    pub(crate) async fn review(&self, actor: &Actor, id: &RequestId, review: NewReview) -> Result<Reviewed, AppError> {
         self.app.review(actor, id, &review).await
     }
 
@@ -198,39 +170,23 @@ impl World {
         let report = self.app.verify_log().await.unwrap();
         assert_eq!(report.fault, None);
         let page = self.app.audit_entries(&aud(), 0, 1_000).await.unwrap();
-        assert_eq!(
-            (page.size, report.verified),
-            (report.size, page.entries.len() as u64)
-        );
-        page.entries
-            .iter()
-            .map(|entry| serde_json::from_str(&entry.entry).unwrap())
-            .collect()
+        assert_eq!((page.size, report.verified), (report.size, page.entries.len() as u64));
+        page.entries.iter().map(|entry| serde_json::from_str(&entry.entry).unwrap()).collect()
     }
 
     /// The kinds of the log's entries that name an id.
     pub(crate) async fn story_of(&self, id: &str) -> Vec<String> {
         let entries = self.entries().await.into_iter();
-        let named = entries.filter(|entry| {
-            entry["ids"]
-                .as_object()
-                .unwrap()
-                .values()
-                .any(|known| known == id)
-        });
-        named
-            .map(|entry| entry["kind"].as_str().unwrap().to_owned())
-            .collect()
+        let named = entries.filter(|entry| entry["ids"].as_object().unwrap().values().any(|known| known == id));
+        named.map(|entry| entry["kind"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Keys of the items that filters load, and of the tombstones.
     pub(crate) async fn keys(&self) -> (Vec<String>, Vec<String>) {
         let items = self.app.items_since(0).await.unwrap().items;
-        let (live, gone): (Vec<_>, Vec<_>) =
-            items.into_iter().partition(|item| item.body.is_some());
-        let keys = |items: Vec<grantmesh_control_plane::app::StoredItem>| {
-            items.into_iter().map(|item| item.key).collect()
-        };
+        let (live, gone): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.body.is_some());
+        let keys =
+            |items: Vec<grantmesh_control_plane::app::StoredItem>| items.into_iter().map(|item| item.key).collect();
         (keys(live), keys(gone))
     }
 }
@@ -245,10 +201,7 @@ async fn open(db: &Db, clock: &Arc<ManualClock>, limits: Limits) -> App {
 }
 
 pub(crate) fn files(texts: &[&str]) -> Vec<PolicyFile> {
-    let file = |(place, text): (usize, &&str)| PolicyFile {
-        name: format!("{place}.yaml"),
-        text: (*text).to_owned(),
-    };
+    let file = |(place, text): (usize, &&str)| PolicyFile { name: format!("{place}.yaml"), text: (*text).to_owned() };
     texts.iter().enumerate().map(file).collect()
 }
 
@@ -258,12 +211,7 @@ pub(crate) fn ask(action: &str, account: &str) -> NewRequest {
         action: action.to_owned(),
         resource: format!("account/{account}"),
     };
-    NewRequest {
-        target,
-        justification: "ticket PAY-7".to_owned(),
-        duration: None,
-        rule: None,
-    }
+    NewRequest { target, justification: "ticket PAY-7".to_owned(), duration: None, rule: None }
 }
 
 pub(crate) fn refund(account: &str) -> NewRequest {
@@ -271,21 +219,11 @@ pub(crate) fn refund(account: &str) -> NewRequest {
 }
 
 pub(crate) fn approval() -> NewReview {
-    NewReview {
-        verdict: Verdict::Approve,
-        reason: None,
-        duration: None,
-        digest: None,
-    }
+    NewReview { verdict: Verdict::Approve, reason: None, duration: None, digest: None }
 }
 
 pub(crate) fn denial() -> NewReview {
-    NewReview {
-        verdict: Verdict::Deny,
-        reason: Some("not this one".to_owned()),
-        duration: None,
-        digest: None,
-    }
+    NewReview { verdict: Verdict::Deny, reason: Some("not this one".to_owned()), duration: None, digest: None }
 }
 
 pub(crate) fn span(text: &str) -> Span {
@@ -293,10 +231,7 @@ pub(crate) fn span(text: &str) -> Span {
 }
 
 pub(crate) fn page(limit: u32, cursor: Option<String>) -> Page {
-    Page {
-        cursor,
-        limit: Some(limit),
-    }
+    Page { cursor, limit: Some(limit) }
 }
 
 /// The stable word of a refusal.

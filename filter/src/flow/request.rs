@@ -33,9 +33,7 @@ impl<'h> Request<'h> {
         let mut seen = Seen::default();
         for (name, value) in headers.iter() {
             match name {
-                b":method" => request.once(&mut seen.method, ":method", |request| {
-                    request.method = value
-                }),
+                b":method" => request.once(&mut seen.method, ":method", |request| request.method = value),
                 b":path" => request.once(&mut seen.path, ":path", |request| request.target = value),
                 b":authority" | b"host" => request.take_authority(value),
                 b"authorization" => {
@@ -70,15 +68,10 @@ impl<'h> Request<'h> {
     }
 
     fn take_authority(&mut self, value: &'h [u8]) {
-        if self
-            .authority
-            .is_some_and(|known| !known.eq_ignore_ascii_case(value))
-        {
+        if self.authority.is_some_and(|known| !known.eq_ignore_ascii_case(value)) {
             self.refuse(Ambiguity::TwoValues("host"));
         }
-        let strange = |byte: &u8| {
-            !byte.is_ascii_graphic() || matches!(byte, b',' | b'/' | b'@' | b'\\' | b'?' | b'#')
-        };
+        let strange = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b',' | b'/' | b'@' | b'\\' | b'?' | b'#');
         if value.iter().any(strange) {
             self.refuse(Ambiguity::Malformed("host"));
         }
@@ -88,11 +81,7 @@ impl<'h> Request<'h> {
     /// The authority without its port.
     pub(super) fn host(&self) -> Option<&'h [u8]> {
         let authority = self.authority?;
-        let digits = authority
-            .iter()
-            .rev()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
+        let digits = authority.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
         let (head, _) = authority.split_at_checked(authority.len().saturating_sub(digits))?;
         // Without a colon the digits belong to the name; a bracketed address ends with its bracket.
         Some(head.strip_suffix(b":").unwrap_or(authority))
@@ -103,19 +92,13 @@ impl<'h> Request<'h> {
     }
 
     pub(super) fn target_without_query(&self) -> &'h [u8] {
-        self.target
-            .split(|byte| *byte == b'?')
-            .next()
-            .unwrap_or_default()
+        self.target.split(|byte| *byte == b'?').next().unwrap_or_default()
     }
 
     pub(super) fn request_id(&self) -> Option<String> {
         let id = self.request_id?;
         let plain = (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
-        std::str::from_utf8(id)
-            .ok()
-            .filter(|_| plain)
-            .map(str::to_owned)
+        std::str::from_utf8(id).ok().filter(|_| plain).map(str::to_owned)
     }
 }
 
@@ -129,9 +112,7 @@ struct Seen {
 /// Whether a value is two that the proxy joined: neither of these schemes has a comma in one.
 fn has_two_tokens(value: &[u8]) -> bool {
     let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
-    let plain = [&b"bearer"[..], b"basic"]
-        .iter()
-        .any(|known| scheme.eq_ignore_ascii_case(known));
+    let plain = [&b"bearer"[..], b"basic"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
     plain && value.contains(&b',')
 }
 
@@ -158,10 +139,7 @@ pub(super) fn shortened(text: &str, max: usize) -> String {
 
 /// Bytes as text: what is not plain ASCII is escaped, and what is too long is cut.
 pub(super) fn escaped(bytes: &[u8], max: usize) -> String {
-    let plain = bytes.len() <= max
-        && bytes
-            .iter()
-            .all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
+    let plain = bytes.len() <= max && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
     match std::str::from_utf8(bytes) {
         Ok(text) if plain => text.to_owned(),
         _ => {
@@ -187,10 +165,7 @@ mod tests {
             ("a:", "a"),
             ("", ""),
         ] {
-            let request = Request {
-                authority: Some(authority.as_bytes()),
-                ..Request::default()
-            };
+            let request = Request { authority: Some(authority.as_bytes()), ..Request::default() };
             assert_eq!(request.host(), Some(host.as_bytes()), "{authority}");
         }
     }

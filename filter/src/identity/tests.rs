@@ -54,15 +54,9 @@ fn claims_are_found_beside_other_metadata() {
     let identity = read(&bytes).unwrap();
     assert_eq!(identity.user, Some(("https://id", "ann")));
     assert_eq!(identity.groups, ["a", "b"]);
-    assert_eq!(
-        Identity::read(Some(&bytes), "other", None),
-        Ok(Identity::default())
-    );
+    assert_eq!(Identity::read(Some(&bytes), "other", None), Ok(Identity::default()));
     assert_eq!(read(b""), Ok(Identity::default()));
-    assert_eq!(
-        Identity::read(None, "jwt_payload", None),
-        Ok(Identity::default())
-    );
+    assert_eq!(Identity::read(None, "jwt_payload", None), Ok(Identity::default()));
 }
 
 #[test]
@@ -71,82 +65,33 @@ fn half_an_identity_is_none() {
     let cases: Vec<(Vec<Vec<u8>>, IdentityError)> = vec![
         (vec![iss.clone()], IdentityError::Claim("sub")),
         (vec![sub.clone()], IdentityError::Claim("iss")),
-        (
-            vec![iss.clone(), entry("sub", &text(""))],
-            IdentityError::Claim("sub"),
-        ),
-        (
-            vec![iss.clone(), entry("sub", &number(7.0))],
-            IdentityError::Claim("sub"),
-        ),
-        (
-            vec![iss.clone(), entry("sub", &text("a\nb"))],
-            IdentityError::Claim("sub"),
-        ),
-        (
-            vec![iss.clone(), entry("sub", &text(&"a".repeat(513)))],
-            IdentityError::Claim("sub"),
-        ),
-        (
-            vec![iss.clone(), entry("sub", &field(3, b"\xff"))],
-            IdentityError::Claim("sub"),
-        ),
-        (
-            vec![iss.clone(), sub.clone(), sub.clone()],
-            IdentityError::Claim("sub"),
-        ),
-        (
-            vec![iss.clone(), sub.clone(), entry("groups", &text("admins"))],
-            IdentityError::Claim("groups"),
-        ),
-        (
-            vec![
-                iss.clone(),
-                sub.clone(),
-                entry("groups", &list(&[number(1.0)])),
-            ],
-            IdentityError::Claim("groups"),
-        ),
-        (
-            vec![iss.clone(), entry("sub", &[text("a"), text("b")].concat())],
-            IdentityError::Metadata,
-        ),
-        (
-            vec![
-                iss.clone(),
-                sub.clone(),
-                entry("groups", &list(&vec![text("g"); 257])),
-            ],
-            IdentityError::TooManyGroups,
-        ),
+        (vec![iss.clone(), entry("sub", &text(""))], IdentityError::Claim("sub")),
+        (vec![iss.clone(), entry("sub", &number(7.0))], IdentityError::Claim("sub")),
+        (vec![iss.clone(), entry("sub", &text("a\nb"))], IdentityError::Claim("sub")),
+        (vec![iss.clone(), entry("sub", &text(&"a".repeat(513)))], IdentityError::Claim("sub")),
+        (vec![iss.clone(), entry("sub", &field(3, b"\xff"))], IdentityError::Claim("sub")),
+        (vec![iss.clone(), sub.clone(), sub.clone()], IdentityError::Claim("sub")),
+        (vec![iss.clone(), sub.clone(), entry("groups", &text("admins"))], IdentityError::Claim("groups")),
+        (vec![iss.clone(), sub.clone(), entry("groups", &list(&[number(1.0)]))], IdentityError::Claim("groups")),
+        (vec![iss.clone(), entry("sub", &[text("a"), text("b")].concat())], IdentityError::Metadata),
+        (vec![iss.clone(), sub.clone(), entry("groups", &list(&vec![text("g"); 257]))], IdentityError::TooManyGroups),
     ];
     for (claims, expected) in cases {
         assert_eq!(read(&metadata(&claims)), Err(expected));
     }
     let twice = [metadata(&[iss.clone(), sub.clone()]), metadata(&[iss, sub])].concat();
     assert_eq!(read(&twice), Err(IdentityError::Metadata));
-    let not_a_struct = entry(
-        "envoy.filters.http.jwt_authn",
-        &entry("jwt_payload", &text("x")),
-    );
+    let not_a_struct = entry("envoy.filters.http.jwt_authn", &entry("jwt_payload", &text("x")));
     assert_eq!(read(&not_a_struct), Err(IdentityError::Metadata));
 }
 
 #[test]
 fn the_peer_is_a_spiffe_id_or_nobody() {
-    let read =
-        |uri: &'static [u8]| Identity::read(None, "k", Some(uri)).map(|identity| identity.workload);
-    assert_eq!(
-        read(b"spiffe://mesh/ns/a/sa/b"),
-        Ok(Some("spiffe://mesh/ns/a/sa/b"))
-    );
+    let read = |uri: &'static [u8]| Identity::read(None, "k", Some(uri)).map(|identity| identity.workload);
+    assert_eq!(read(b"spiffe://mesh/ns/a/sa/b"), Ok(Some("spiffe://mesh/ns/a/sa/b")));
     assert_eq!(read(b"https://example.com"), Ok(None));
     assert_eq!(read(b""), Ok(None));
-    for uri in [
-        &b"spiffe://mesh/\xff"[..],
-        b"spiffe://mesh/a b",
-        b"spiffe://mesh/a\0",
-    ] {
+    for uri in [&b"spiffe://mesh/\xff"[..], b"spiffe://mesh/a b", b"spiffe://mesh/a\0"] {
         assert_eq!(read(uri), Err(IdentityError::Workload));
     }
 }
@@ -159,13 +104,7 @@ fn broken_bytes_are_refused_at_every_cut() {
     for end in (1..bytes.len()).filter(|end| *end != whole) {
         assert_eq!(read(&bytes[..end]), Err(IdentityError::Metadata), "{end}");
     }
-    for hostile in [
-        &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f][..],
-        &[0xff; 32],
-        &[0x0b],
-        &[0x00, 0x00],
-        &[0x08],
-    ] {
+    for hostile in [&[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f][..], &[0xff; 32], &[0x0b], &[0x00, 0x00], &[0x08]] {
         assert_eq!(read(hostile), Err(IdentityError::Metadata), "{hostile:?}");
     }
 }

@@ -11,10 +11,7 @@ use super::*;
 
 fn event(number: usize, path: &str) -> Box<DecisionEvent> {
     let mut random = [0; 10];
-    random
-        .iter_mut()
-        .zip(number.to_le_bytes())
-        .for_each(|(into, byte)| *into = byte);
+    random.iter_mut().zip(number.to_le_bytes()).for_each(|(into, byte)| *into = byte);
     Box::new(DecisionEvent {
         id: DecisionId::new(0, random),
         decision: DecisionWord::Deny,
@@ -48,12 +45,7 @@ struct Server {
 
 impl Server {
     fn new() -> Self {
-        Self {
-            key: SigningKey::from_bytes(&[1; 32]),
-            next: 0,
-            prev: Sha256Hash::default(),
-            kept: vec![],
-        }
+        Self { key: SigningKey::from_bytes(&[1; 32]), next: 0, prev: Sha256Hash::default(), kept: vec![] }
     }
 
     fn keep(&mut self, question: &Question) {
@@ -74,17 +66,10 @@ impl Server {
     }
 
     fn answer(&self, question: &Question, next_seq: u64) -> (Vec<u8>, String) {
-        let nonce = serde_json::from_slice::<RecordsRequest>(&question.body)
-            .unwrap()
-            .nonce;
-        let body = json!({"v": 1, "kind": "records", "nonce": nonce, "next_seq": next_seq})
-            .to_string()
-            .into_bytes();
+        let nonce = serde_json::from_slice::<RecordsRequest>(&question.body).unwrap().nonce;
+        let body = json!({"v": 1, "kind": "records", "nonce": nonce, "next_seq": next_seq}).to_string().into_bytes();
         let key = KeyId::of(self.key.verifying_key().as_bytes());
-        let signature = Signature {
-            key,
-            bytes: self.key.sign(&signed_bytes(&body)).to_bytes(),
-        };
+        let signature = Signature { key, bytes: self.key.sign(&signed_bytes(&body)).to_bytes() };
         (body, signature.to_string())
     }
 }
@@ -97,26 +82,14 @@ struct Filter {
 
 impl Filter {
     fn new() -> Self {
-        let identity = VmIdentity {
-            vm: VmId::new(0, [0; 10]),
-            node: "n".to_owned(),
-            services: vec!["payments".to_owned()],
-        };
-        Self {
-            records: Records::default(),
-            random: Random::new([4; 32]),
-            identity,
-        }
+        let identity =
+            VmIdentity { vm: VmId::new(0, [0; 10]), node: "n".to_owned(), services: vec!["payments".to_owned()] };
+        Self { records: Records::default(), random: Random::new([4; 32]), identity }
     }
 
     fn due(&mut self, millis: u64) -> Option<Question> {
-        let time = |mono: Mono| {
-            i64::try_from(mono.millis())
-                .ok()
-                .map(Timestamp::from_millis)
-        };
-        self.records
-            .due(&self.identity, at(millis), &mut self.random, time)
+        let time = |mono: Mono| i64::try_from(mono.millis()).ok().map(Timestamp::from_millis);
+        self.records.due(&self.identity, at(millis), &mut self.random, time)
     }
 
     fn tell(
@@ -127,13 +100,8 @@ impl Filter {
         millis: u64,
     ) -> Result<u64, RecordsError> {
         let keys = [PinnedKey::new(server.key.verifying_key().as_bytes()).unwrap()];
-        let answer = Answer {
-            status: b"200",
-            signature: signature.map(str::as_bytes),
-            body,
-        };
-        self.records
-            .answered(&answer, &keys, at(millis), &mut self.random)
+        let answer = Answer { status: b"200", signature: signature.map(str::as_bytes), body };
+        self.records.answered(&answer, &keys, at(millis), &mut self.random)
     }
 
     fn acknowledge(
@@ -167,20 +135,11 @@ fn a_batch_goes_after_a_second_or_when_it_is_large() {
 fn nothing_is_sealed_before_the_time_is_known() {
     let mut filter = Filter::new();
     filter.records.push(event(0, "/"), at(0));
-    assert_eq!(
-        filter
-            .records
-            .due(&filter.identity, at(5_000), &mut filter.random, |_| None),
-        None
-    );
+    assert_eq!(filter.records.due(&filter.identity, at(5_000), &mut filter.random, |_| None), None);
     let batch = filter.due(6_000).unwrap();
     let mut server = Server::new();
     server.keep(&batch);
-    assert_eq!(
-        server.kept[0].at,
-        Timestamp::from_millis(0),
-        "it tells when it happened, not when it was sent"
-    );
+    assert_eq!(server.kept[0].at, Timestamp::from_millis(0), "it tells when it happened, not when it was sent");
 }
 
 #[test]
@@ -189,20 +148,13 @@ fn what_is_not_acknowledged_is_sent_again_in_the_same_bytes() {
     filter.records.push(event(0, "/"), at(0));
     let first = filter.due(1_000).unwrap();
     server.keep(&first);
-    assert!(matches!(
-        filter.tell(&server, b"", None, 1_100),
-        Err(RecordsError::Answer(AnswerError::Unreachable))
-    ));
+    assert!(matches!(filter.tell(&server, b"", None, 1_100), Err(RecordsError::Answer(AnswerError::Unreachable))));
     filter.records.push(event(1, "/"), at(1_200));
     assert_eq!(filter.due(1_101), None, "backed off");
     let second = filter.due(20_000).unwrap();
     let records = |question: &Question| -> Vec<String> {
         let request: RecordsRequest = serde_json::from_slice(&question.body).unwrap();
-        request
-            .records
-            .iter()
-            .map(|raw| raw.get().to_owned())
-            .collect()
+        request.records.iter().map(|raw| raw.get().to_owned()).collect()
     };
     assert_eq!(records(&second)[0], records(&first)[0]);
     server.keep(&second);
@@ -217,27 +169,16 @@ fn an_answer_is_for_its_question_and_within_what_was_sent() {
         let mut filter = Filter::new();
         filter.records.push(event(0, "/"), at(0));
         let batch = filter.due(1_000).unwrap();
-        assert_eq!(
-            filter.acknowledge(&server, &batch, next, 1_001).is_ok(),
-            fine,
-            "{next}"
-        );
+        assert_eq!(filter.acknowledge(&server, &batch, next, 1_001).is_ok(), fine, "{next}");
     }
     let mut filter = Filter::new();
     filter.records.push(event(0, "/"), at(0));
     let old = filter.due(1_000).unwrap();
     filter.acknowledge(&server, &old, 0, 1_001).unwrap();
     let _again = filter.due(1_002).unwrap();
-    assert_eq!(
-        filter.acknowledge(&server, &old, 1, 1_003),
-        Err(RecordsError::Nonce)
-    );
+    assert_eq!(filter.acknowledge(&server, &old, 1, 1_003), Err(RecordsError::Nonce));
     assert_eq!(filter.records.kept(), 1);
-    assert_eq!(
-        filter.acknowledge(&server, &old, 1, 1_004),
-        Err(RecordsError::Nonce),
-        "nobody asked"
-    );
+    assert_eq!(filter.acknowledge(&server, &old, 1, 1_004), Err(RecordsError::Nonce), "nobody asked");
 }
 
 #[test]
@@ -262,13 +203,7 @@ fn what_is_dropped_is_counted_in_its_place() {
         filter.acknowledge(&server, &batch, next, millis).unwrap();
         millis += 1_000;
     }
-    let last: Vec<&Event> = server
-        .kept
-        .iter()
-        .rev()
-        .take(2)
-        .map(|record| &record.event)
-        .collect();
+    let last: Vec<&Event> = server.kept.iter().rev().take(2).map(|record| &record.event).collect();
     assert_eq!(server.kept.len(), MAX_KEPT + 2);
     assert_eq!(last[1], &Event::Gap { dropped: 7 });
     assert!(matches!(last[0], Event::Decision(event) if event.path == "/after"));
@@ -277,9 +212,7 @@ fn what_is_dropped_is_counted_in_its_place() {
 #[test]
 fn a_record_too_long_to_send_is_a_gap() {
     let (mut filter, mut server) = (Filter::new(), Server::new());
-    filter
-        .records
-        .push(event(0, &"x".repeat(MAX_RECORD_BYTES)), at(0));
+    filter.records.push(event(0, &"x".repeat(MAX_RECORD_BYTES)), at(0));
     let batch = filter.due(1_000).unwrap();
     server.keep(&batch);
     assert_eq!(server.kept[0].event, Event::Gap { dropped: 1 });

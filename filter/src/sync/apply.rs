@@ -39,20 +39,11 @@ impl Contents {
     }
 
     pub(super) fn check_hash(&self, expected: TableHash) -> Result<(), SyncError> {
-        if self.hash == expected {
-            Ok(())
-        } else {
-            Err(SyncError::TableHash)
-        }
+        if self.hash == expected { Ok(()) } else { Err(SyncError::TableHash) }
     }
 
     /// Applies a step, all of it or nothing.
-    pub(super) fn apply(
-        &mut self,
-        puts: &[Item],
-        removes: &[String],
-        expected: TableHash,
-    ) -> Result<(), SyncError> {
+    pub(super) fn apply(&mut self, puts: &[Item], removes: &[String], expected: TableHash) -> Result<(), SyncError> {
         let mut hash = self.hash;
         let mut changed: HashMap<&str, Option<TableHash>> = HashMap::new();
         let mut parsed = Vec::with_capacity(puts.len());
@@ -150,10 +141,7 @@ impl Pages {
         }
         self.next = self.next.saturating_add(1);
         for item in puts {
-            self.bytes = self
-                .bytes
-                .saturating_add(item.key.len())
-                .saturating_add(item.body.get().len());
+            self.bytes = self.bytes.saturating_add(item.key.len()).saturating_add(item.body.get().len());
             if self.bytes > MAX_SNAPSHOT_BYTES || self.items.len() >= MAX_ITEMS {
                 return Err(SyncError::TooLarge);
             }
@@ -176,10 +164,6 @@ impl Pages {
         for item in self.parsed {
             item.put_into(&mut table);
         }
-        Ok(Contents {
-            table,
-            items: self.items,
-            hash: self.hash,
-        })
+        Ok(Contents { table, items: self.items, hash: self.hash })
     }
 }

@@ -12,11 +12,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const BOUNDS: [(Criticality, u64); 3] = [
-    (Criticality::Critical, 5_000),
-    (Criticality::Standard, 30_000),
-    (Criticality::Low, 300_000),
-];
+const BOUNDS: [(Criticality, u64); 3] =
+    [(Criticality::Critical, 5_000), (Criticality::Standard, 30_000), (Criticality::Low, 300_000)];
 
 fn at(millis: u64) -> Mono {
     Mono::from_millis(millis)
@@ -24,21 +21,12 @@ fn at(millis: u64) -> Mono {
 
 fn lock(number: u8) -> Item {
     let id = grantmesh_shared::id::LockId::new(u64::from(number), [0; 10]);
-    let lock = LockItem {
-        id,
-        subject: None,
-        service: None,
-        action: None,
-        reason: "r".to_owned(),
-        expires_at: None,
-    };
+    let lock = LockItem { id, subject: None, service: None, action: None, reason: "r".to_owned(), expires_at: None };
     Body::Lock(lock).into_item().unwrap()
 }
 
 fn hash_of<'a>(items: impl IntoIterator<Item = &'a Item>) -> TableHash {
-    items
-        .into_iter()
-        .fold(TableHash::default(), |hash, item| hash.plus(item.hash()))
+    items.into_iter().fold(TableHash::default(), |hash, item| hash.plus(item.hash()))
 }
 
 /// A control plane of a few locks.
@@ -88,10 +76,7 @@ impl Server {
 
     fn snapshot(&self, question: &Question) -> Value {
         let puts: Vec<&Item> = self.items.values().collect();
-        self.sync(
-            question,
-            json!({"snapshot": {"index": 0, "last": true, "puts": puts}}),
-        )
+        self.sync(question, json!({"snapshot": {"index": 0, "last": true, "puts": puts}}))
     }
 
     fn heartbeat(&self, question: &Question) -> Value {
@@ -104,11 +89,7 @@ impl Server {
 
     fn sign(&self, body: &[u8]) -> String {
         let key = KeyId::of(self.key.verifying_key().as_bytes());
-        Signature {
-            key,
-            bytes: self.key.sign(&signed_bytes(body)).to_bytes(),
-        }
-        .to_string()
+        Signature { key, bytes: self.key.sign(&signed_bytes(body)).to_bytes() }.to_string()
     }
 }
 
@@ -120,24 +101,16 @@ struct Filter {
 impl Filter {
     fn new(server: &Server) -> Self {
         let keys = vec![PinnedKey::new(server.key.verifying_key().as_bytes()).unwrap()];
-        let filter = VmIdentity {
-            vm: VmId::new(0, [0; 10]),
-            node: "n".to_owned(),
-            services: vec!["payments".to_owned()],
-        };
-        Self {
-            sync: Sync::new(filter, keys),
-            random: Random::new([9; 32]),
-        }
+        let filter =
+            VmIdentity { vm: VmId::new(0, [0; 10]), node: "n".to_owned(), services: vec!["payments".to_owned()] };
+        Self { sync: Sync::new(filter, keys), random: Random::new([9; 32]) }
     }
 
     /// One that has applied the server's table; sent at 0, answered at 10.
     fn ready(server: &Server) -> Self {
         let mut filter = Self::new(server);
         let poll = filter.poll(0);
-        filter
-            .tell(server, Topic::Sync, &server.snapshot(&poll), 10)
-            .unwrap();
+        filter.tell(server, Topic::Sync, &server.snapshot(&poll), 10).unwrap();
         filter
     }
 
@@ -147,22 +120,14 @@ impl Filter {
 
     fn the(&mut self, topic: Topic, millis: u64) -> Question {
         let due = self.due(millis);
-        due.into_iter()
-            .find(|question| question.topic == topic)
-            .expect("it is due")
+        due.into_iter().find(|question| question.topic == topic).expect("it is due")
     }
 
     fn poll(&mut self, millis: u64) -> Question {
         self.the(Topic::Sync, millis)
     }
 
-    fn tell(
-        &mut self,
-        server: &Server,
-        topic: Topic,
-        answer: &Value,
-        millis: u64,
-    ) -> Result<Progress, SyncError> {
+    fn tell(&mut self, server: &Server, topic: Topic, answer: &Value, millis: u64) -> Result<Progress, SyncError> {
         let body = answer.to_string().into_bytes();
         let signature = server.sign(&body);
         self.tell_raw(topic, b"200", Some(&signature), &body, millis)
@@ -176,13 +141,8 @@ impl Filter {
         body: &[u8],
         millis: u64,
     ) -> Result<Progress, SyncError> {
-        let answer = Answer {
-            status,
-            signature: signature.map(str::as_bytes),
-            body,
-        };
-        self.sync
-            .answered(topic, &answer, at(millis), &mut self.random)
+        let answer = Answer { status, signature: signature.map(str::as_bytes), body };
+        self.sync.answered(topic, &answer, at(millis), &mut self.random)
     }
 
     fn fresh(&self, millis: u64) -> [bool; 3] {
@@ -199,29 +159,17 @@ fn a_cold_start_has_nothing_until_the_snapshot_is_there() {
     let server = Server::new();
     let mut filter = Filter::new(&server);
     let poll = filter.poll(0);
-    assert_eq!(
-        (poll.path, applied(&poll), poll.timeout),
-        (SYNC_PATH, Value::Null, POLL_TIMEOUT)
-    );
-    assert!(
-        filter.due(5_000).is_empty(),
-        "one poll at a time, and no heartbeat without a table"
-    );
+    assert_eq!((poll.path, applied(&poll), poll.timeout), (SYNC_PATH, Value::Null, POLL_TIMEOUT));
+    assert!(filter.due(5_000).is_empty(), "one poll at a time, and no heartbeat without a table");
     assert!(filter.sync.table().is_none() && filter.sync.now(at(1)).is_none());
     assert_eq!(filter.fresh(1), [false; 3]);
-    assert_eq!(
-        filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 10),
-        Ok(Progress::Snapshot)
-    );
+    assert_eq!(filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 10), Ok(Progress::Snapshot));
     assert!(filter.sync.table().is_some());
     assert_eq!(filter.sync.item_count(), 1);
     assert_eq!(filter.fresh(10), [true; 3]);
     let acknowledging = filter.poll(10);
     assert_eq!(applied(&acknowledging)["position"], server.position());
-    assert_eq!(
-        applied(&acknowledging)["table_hash"],
-        json!(hash_of(server.items.values()))
-    );
+    assert_eq!(applied(&acknowledging)["table_hash"], json!(hash_of(server.items.values())));
 }
 
 #[test]
@@ -233,14 +181,8 @@ fn a_delta_is_applied_and_acknowledged_at_once() {
     let gone = server.items.keys().next().unwrap().clone();
     server.items.remove(&gone);
     let answer = server.sync(&poll, json!({"delta": {"puts": [new], "removes": [gone]}}));
-    assert_eq!(
-        filter.tell(&server, Topic::Sync, &answer, 20),
-        Ok(Progress::Delta)
-    );
-    assert_eq!(
-        applied(&filter.poll(20))["table_hash"],
-        json!(hash_of(server.items.values()))
-    );
+    assert_eq!(filter.tell(&server, Topic::Sync, &answer, 20), Ok(Progress::Delta));
+    assert_eq!(applied(&filter.poll(20))["table_hash"], json!(hash_of(server.items.values())));
     assert_eq!(filter.sync.item_count(), 1);
 }
 
@@ -249,34 +191,14 @@ fn a_delta_is_applied_and_acknowledged_at_once() {
 fn refused(change: impl FnOnce(&mut Server, &Question) -> Value, error: &str) {
     let mut server = Server::new();
     let mut filter = Filter::ready(&server);
-    let before = (
-        filter.sync.position(),
-        filter.sync.contents.hash(),
-        filter.sync.item_count(),
-    );
+    let before = (filter.sync.position(), filter.sync.contents.hash(), filter.sync.item_count());
     let poll = filter.poll(10);
     let answer = change(&mut server, &poll);
-    let refused = filter
-        .tell(&server, Topic::Sync, &answer, 20_000)
-        .unwrap_err();
+    let refused = filter.tell(&server, Topic::Sync, &answer, 20_000).unwrap_err();
     assert_eq!(refused.code(), error, "{refused}");
-    assert_eq!(
-        (
-            filter.sync.position(),
-            filter.sync.contents.hash(),
-            filter.sync.item_count()
-        ),
-        before
-    );
-    assert_eq!(
-        filter.fresh(10_000),
-        [false, true, true],
-        "it counts for nothing"
-    );
-    let polls = filter
-        .due(20_000)
-        .into_iter()
-        .any(|question| question.topic == Topic::Sync);
+    assert_eq!((filter.sync.position(), filter.sync.contents.hash(), filter.sync.item_count()), before);
+    assert_eq!(filter.fresh(10_000), [false, true, true], "it counts for nothing");
+    let polls = filter.due(20_000).into_iter().any(|question| question.topic == Topic::Sync);
     assert!(!polls, "and is backed off from");
 }
 
@@ -290,46 +212,13 @@ fn answers_that_must_not_count_do_not() {
         answer
     };
     let unchanged = |server: &Server, poll: &Question| server.sync(poll, json!("unchanged"));
-    refused(
-        |server, poll| with(unchanged(server, poll), "/nonce", json!("0".repeat(32))),
-        "nonce",
-    );
-    refused(
-        |server, poll| with(unchanged(server, poll), "/v", json!(2)),
-        "malformed",
-    );
-    refused(
-        |server, poll| with(unchanged(server, poll), "/kind", json!("heartbeat")),
-        "malformed",
-    );
-    refused(
-        |server, poll| with(unchanged(server, poll), "/position/revision", json!(1)),
-        "rollback",
-    );
-    refused(
-        |server, poll| with(server.snapshot(poll), "/position/epoch", json!(0)),
-        "rollback",
-    );
-    refused(
-        |server, poll| {
-            with(
-                unchanged(server, poll),
-                "/table_hash",
-                json!("0".repeat(64)),
-            )
-        },
-        "table_hash",
-    );
-    refused(
-        |server, poll| {
-            with(
-                unchanged(server, poll),
-                "/change",
-                json!({"everything": {}}),
-            )
-        },
-        "malformed",
-    );
+    refused(|server, poll| with(unchanged(server, poll), "/nonce", json!("0".repeat(32))), "nonce");
+    refused(|server, poll| with(unchanged(server, poll), "/v", json!(2)), "malformed");
+    refused(|server, poll| with(unchanged(server, poll), "/kind", json!("heartbeat")), "malformed");
+    refused(|server, poll| with(unchanged(server, poll), "/position/revision", json!(1)), "rollback");
+    refused(|server, poll| with(server.snapshot(poll), "/position/epoch", json!(0)), "rollback");
+    refused(|server, poll| with(unchanged(server, poll), "/table_hash", json!("0".repeat(64))), "table_hash");
+    refused(|server, poll| with(unchanged(server, poll), "/change", json!({"everything": {}})), "malformed");
     refused(
         |server, poll| {
             server.put(2);
@@ -354,38 +243,21 @@ fn answers_that_must_not_count_do_not() {
     refused(
         |server, poll| {
             let item = server.put(2);
-            delta(
-                server,
-                poll,
-                json!([item, {"key": "quota/x", "body": {"quota": {}}}]),
-                json!([]),
-            )
+            delta(server, poll, json!([item, {"key": "quota/x", "body": {"quota": {}}}]), json!([]))
         },
         "item",
     );
-    refused(
-        |server, poll| delta(server, poll, json!([]), json!(["quota/x"])),
-        "item",
-    );
-    refused(
-        |server, poll| with(server.snapshot(poll), "/change/snapshot/index", json!(1)),
-        "unexpected",
-    );
+    refused(|server, poll| delta(server, poll, json!([]), json!(["quota/x"])), "item");
+    refused(|server, poll| with(server.snapshot(poll), "/change/snapshot/index", json!(1)), "unexpected");
 }
 
 #[test]
 fn forged_and_missing_answers_are_the_same_as_none() {
     let server = Server::new();
-    let other = Server {
-        key: SigningKey::from_bytes(&[2; 32]),
-        ..Server::new()
-    };
+    let other = Server { key: SigningKey::from_bytes(&[2; 32]), ..Server::new() };
     let mut filter = Filter::ready(&server);
     let poll = filter.poll(10);
-    let body = server
-        .sync(&poll, json!("unchanged"))
-        .to_string()
-        .into_bytes();
+    let body = server.sync(&poll, json!("unchanged")).to_string().into_bytes();
     for (signature, status, code) in [
         (None, &b"503"[..], "unreachable"),
         (None, b"", "unreachable"),
@@ -394,23 +266,13 @@ fn forged_and_missing_answers_are_the_same_as_none() {
         (Some(server.sign(b"{}")), b"200", "signature"),
         (Some(server.sign(&body)), b"401", "refused"),
     ] {
-        let mut filter = Filter {
-            sync: Filter::ready(&server).sync,
-            random: Random::new([9; 32]),
-        };
+        let mut filter = Filter { sync: Filter::ready(&server).sync, random: Random::new([9; 32]) };
         let _poll = filter.poll(10);
-        let error = filter
-            .tell_raw(Topic::Sync, status, signature.as_deref(), &body, 20)
-            .unwrap_err();
+        let error = filter.tell_raw(Topic::Sync, status, signature.as_deref(), &body, 20).unwrap_err();
         assert_eq!(error.code(), code);
-        assert!(
-            !filter.sync.wants_snapshot,
-            "the table is as good as before"
-        );
+        assert!(!filter.sync.wants_snapshot, "the table is as good as before");
     }
-    filter
-        .tell_raw(Topic::Sync, b"200", Some(&server.sign(&body)), &body, 20)
-        .unwrap();
+    filter.tell_raw(Topic::Sync, b"200", Some(&server.sign(&body)), &body, 20).unwrap();
     let again = filter.tell_raw(Topic::Sync, b"200", Some(&server.sign(&body)), &body, 21);
     assert_eq!(again, Err(SyncError::Unexpected), "nobody asked");
 }
@@ -424,10 +286,7 @@ fn an_old_answer_does_not_fit_a_new_question() {
     filter.tell(&server, Topic::Sync, &replayed, 20).unwrap();
     let _new = filter.poll(2_000);
     server.now += 1;
-    assert_eq!(
-        filter.tell(&server, Topic::Sync, &replayed, 2_010),
-        Err(SyncError::Nonce)
-    );
+    assert_eq!(filter.tell(&server, Topic::Sync, &replayed, 2_010), Err(SyncError::Nonce));
 }
 
 #[test]
@@ -437,23 +296,13 @@ fn after_a_wrong_hash_a_snapshot_is_asked_for_and_heals() {
     let [poll, heartbeat] = filter.due(10).try_into().unwrap();
     server.put(2);
     let lost = server.sync(&poll, json!({"delta": {"puts": [], "removes": []}}));
-    assert_eq!(
-        filter.tell(&server, Topic::Sync, &lost, 20),
-        Err(SyncError::TableHash)
-    );
+    assert_eq!(filter.tell(&server, Topic::Sync, &lost, 20), Err(SyncError::TableHash));
     let mut current = server.heartbeat(&heartbeat);
     current["position"]["revision"] = json!(server.revision - 1);
-    assert_eq!(
-        filter.tell(&server, Topic::Heartbeat, &current, 30),
-        Ok(Progress::Behind),
-        "it is not to be trusted"
-    );
+    assert_eq!(filter.tell(&server, Topic::Heartbeat, &current, 30), Ok(Progress::Behind), "it is not to be trusted");
     let poll = filter.poll(31_000);
     assert_eq!(applied(&poll), Value::Null);
-    assert_eq!(
-        filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 31_001),
-        Ok(Progress::Snapshot)
-    );
+    assert_eq!(filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 31_001), Ok(Progress::Snapshot));
     assert_eq!(filter.sync.item_count(), 2);
 }
 
@@ -465,10 +314,7 @@ fn pages_come_in_order_and_count_from_the_first() {
     let items: Vec<Item> = server.items.values().cloned().collect();
     let page = |server: &Server, question: &Question, index: usize| {
         let last = index + 1 == items.len();
-        server.sync(
-            question,
-            json!({"snapshot": {"index": index, "last": last, "puts": [items[index]]}}),
-        )
+        server.sync(question, json!({"snapshot": {"index": index, "last": last, "puts": [items[index]]}}))
     };
     let mut filter = Filter::new(&server);
     for index in 0..items.len() {
@@ -476,54 +322,29 @@ fn pages_come_in_order_and_count_from_the_first() {
         let asked: Value = serde_json::from_slice(&question.body).unwrap();
         match index {
             0 => assert_eq!(asked["page"], Value::Null),
-            _ => assert_eq!(
-                asked["page"],
-                json!({"position": server.position(), "index": index})
-            ),
+            _ => assert_eq!(asked["page"], json!({"position": server.position(), "index": index})),
         }
-        assert!(
-            filter.sync.table().is_none(),
-            "nothing is in force before the last page"
-        );
+        assert!(filter.sync.table().is_none(), "nothing is in force before the last page");
         let answer = page(&server, &question, index);
-        filter
-            .tell(
-                &server,
-                Topic::Sync,
-                &answer,
-                1_000 * u64::try_from(index).unwrap() + 10,
-            )
-            .unwrap();
+        filter.tell(&server, Topic::Sync, &answer, 1_000 * u64::try_from(index).unwrap() + 10).unwrap();
     }
     assert_eq!(filter.sync.item_count(), 3);
     assert_eq!(filter.fresh(4_999), [true; 3]);
-    assert_eq!(
-        filter.fresh(5_000),
-        [false, true, true],
-        "what it shows was current when the first page was asked for"
-    );
+    assert_eq!(filter.fresh(5_000), [false, true, true], "what it shows was current when the first page was asked for");
 
     // A page of another snapshot, a page twice, and a page too far: begun anew each time.
     for (wrong, moved) in [(1, true), (0, false), (2, false)] {
         let mut filter = Filter::new(&server);
         let first = filter.poll(0);
-        filter
-            .tell(&server, Topic::Sync, &page(&server, &first, 0), 10)
-            .unwrap();
+        filter.tell(&server, Topic::Sync, &page(&server, &first, 0), 10).unwrap();
         let second = filter.poll(10);
         let mut answer = page(&server, &second, wrong);
         if moved {
             answer["position"]["revision"] = json!(99);
         }
-        assert_eq!(
-            filter.tell(&server, Topic::Sync, &answer, 20),
-            Err(SyncError::Unexpected)
-        );
+        assert_eq!(filter.tell(&server, Topic::Sync, &answer, 20), Err(SyncError::Unexpected));
         let again: Value = serde_json::from_slice(&filter.poll(40_000).body).unwrap();
-        assert_eq!(
-            (&again["page"], &again["applied"]),
-            (&Value::Null, &Value::Null)
-        );
+        assert_eq!((&again["page"], &again["applied"]), (&Value::Null, &Value::Null));
     }
 }
 
@@ -537,14 +358,7 @@ fn freshness_ends_exactly_at_its_bound() {
     }
     let heartbeat = filter.the(Topic::Heartbeat, 3_000);
     assert_eq!(heartbeat.path, HEARTBEAT_PATH);
-    filter
-        .tell(
-            &server,
-            Topic::Heartbeat,
-            &server.heartbeat(&heartbeat),
-            4_900,
-        )
-        .unwrap();
+    filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 4_900).unwrap();
     assert!(filter.fresh(7_999)[0], "age counts from sending");
     assert!(!filter.fresh(8_000)[0]);
 }
@@ -555,15 +369,7 @@ fn a_heartbeat_behind_news_confirms_nothing() {
     let mut filter = Filter::ready(&server);
     let heartbeat = filter.the(Topic::Heartbeat, 2_500);
     server.put(2);
-    assert_eq!(
-        filter.tell(
-            &server,
-            Topic::Heartbeat,
-            &server.heartbeat(&heartbeat),
-            2_510
-        ),
-        Ok(Progress::Behind)
-    );
+    assert_eq!(filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 2_510), Ok(Progress::Behind));
     assert!(!filter.fresh(5_000)[0]);
 }
 
@@ -573,27 +379,12 @@ fn heartbeats_come_twice_within_the_tightest_bound() {
     let mut filter = Filter::ready(&server);
     let mut sent = vec![];
     for millis in 10..20_000 {
-        for question in filter
-            .due(millis)
-            .into_iter()
-            .filter(|question| question.topic == Topic::Heartbeat)
-        {
+        for question in filter.due(millis).into_iter().filter(|question| question.topic == Topic::Heartbeat) {
             sent.push(millis);
-            filter
-                .tell(
-                    &server,
-                    Topic::Heartbeat,
-                    &server.heartbeat(&question),
-                    millis + 1,
-                )
-                .unwrap();
+            filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&question), millis + 1).unwrap();
         }
     }
-    assert!(
-        sent.windows(2)
-            .all(|pair| pair[1] - pair[0] <= 2_500 && pair[1] - pair[0] >= 2_000),
-        "{sent:?}"
-    );
+    assert!(sent.windows(2).all(|pair| pair[1] - pair[0] <= 2_500 && pair[1] - pair[0] >= 2_000), "{sent:?}");
 }
 
 #[test]
@@ -603,39 +394,21 @@ fn polls_back_off_and_come_back_at_once_when_a_heartbeat_gets_through() {
     let mut waits = vec![];
     let mut millis = 10;
     for _ in 0..12 {
-        while !filter
-            .due(millis)
-            .iter()
-            .any(|question| question.topic == Topic::Sync)
-        {
+        while !filter.due(millis).iter().any(|question| question.topic == Topic::Sync) {
             millis += 10;
         }
         waits.push(millis);
-        filter
-            .sync
-            .failed(Topic::Sync, at(millis), &mut filter.random);
+        filter.sync.failed(Topic::Sync, at(millis), &mut filter.random);
     }
     let gaps: Vec<u64> = waits.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert!(
-        gaps.iter().all(|gap| (1_000..=30_010).contains(gap)),
-        "{gaps:?}"
-    );
+    assert!(gaps.iter().all(|gap| (1_000..=30_010).contains(gap)), "{gaps:?}");
     assert!(gaps.iter().any(|gap| *gap > 5_000), "{gaps:?}");
-    let heartbeat = Question {
-        topic: Topic::Heartbeat,
-        path: HEARTBEAT_PATH,
-        body: vec![],
-        timeout: WAIT,
-    };
+    let heartbeat = Question { topic: Topic::Heartbeat, path: HEARTBEAT_PATH, body: vec![], timeout: WAIT };
     let nonce = filter.sync.heartbeat.as_ref().unwrap().nonce.clone();
-    let mut answer = server.heartbeat(&Question {
-        body: json!({"nonce": nonce}).to_string().into_bytes(),
-        ..heartbeat
-    });
+    let mut answer =
+        server.heartbeat(&Question { body: json!({"nonce": nonce}).to_string().into_bytes(), ..heartbeat });
     answer["nonce"] = json!(nonce);
-    filter
-        .tell(&server, Topic::Heartbeat, &answer, millis + 1)
-        .unwrap();
+    filter.tell(&server, Topic::Heartbeat, &answer, millis + 1).unwrap();
     assert_eq!(filter.poll(millis + 1).topic, Topic::Sync);
 }
 
@@ -654,23 +427,13 @@ fn a_new_service_is_not_fresh_before_its_snapshot() {
     let server = Server::new();
     let mut filter = Filter::ready(&server);
     let keys = filter.sync.keys().to_vec();
-    filter
-        .sync
-        .retarget(vec!["payments".to_owned()], keys.clone());
-    assert_eq!(
-        filter.fresh(20),
-        [true; 3],
-        "only the questions under way are forgotten"
-    );
-    filter
-        .sync
-        .retarget(vec!["payments".to_owned(), "ledger".to_owned()], keys);
+    filter.sync.retarget(vec!["payments".to_owned()], keys.clone());
+    assert_eq!(filter.fresh(20), [true; 3], "only the questions under way are forgotten");
+    filter.sync.retarget(vec!["payments".to_owned(), "ledger".to_owned()], keys);
     assert_eq!(filter.fresh(20), [false; 3]);
     let poll = filter.poll(20);
     assert_eq!(applied(&poll), Value::Null);
-    filter
-        .tell(&server, Topic::Sync, &server.snapshot(&poll), 30)
-        .unwrap();
+    filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 30).unwrap();
     assert_eq!(filter.fresh(30), [true; 3]);
 }
 

@@ -23,12 +23,7 @@ impl<'a> Call<'a> {
         path: &'a [u8],
         principal: Principal<'a>,
     ) -> Result<Self, Ambiguity> {
-        Ok(Self {
-            service,
-            method: canonical_method(method)?,
-            path: canonical_path(path)?,
-            principal,
-        })
+        Ok(Self { service, method: canonical_method(method)?, path: canonical_path(path)?, principal })
     }
 
     /// The service that is called.

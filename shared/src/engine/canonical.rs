@@ -129,11 +129,7 @@ pub fn canonical_path(target: &[u8]) -> Result<CanonicalPath<'_>, Ambiguity> {
     let mut halves = target.splitn(2, |byte| *byte == b'?');
     let path = halves.next().unwrap_or_default();
     let query = halves.next();
-    if let Some(byte) = query
-        .unwrap_or_default()
-        .iter()
-        .find(|byte| !byte.is_ascii_graphic() || **byte == b'#')
-    {
+    if let Some(byte) = query.unwrap_or_default().iter().find(|byte| !byte.is_ascii_graphic() || **byte == b'#') {
         return Err(Ambiguity::Byte(*byte));
     }
     check_bytes(path)?;
@@ -186,10 +182,7 @@ const fn is_plain(byte: u8) -> bool {
 /// An escape is accepted only where the character has no other spelling and decoding it early changes nothing:
 /// not for characters that may stand unescaped, not for delimiters, not for controls.
 const fn is_escapable(byte: u8) -> bool {
-    matches!(
-        byte,
-        b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | b'[' | b']'
-    ) || byte >= 0x80
+    matches!(byte, b' ' | b'"' | b'<' | b'>' | b'^' | b'`' | b'{' | b'|' | b'}' | b'[' | b']') || byte >= 0x80
 }
 
 fn check_bytes(path: &[u8]) -> Result<(), Ambiguity> {
@@ -203,9 +196,7 @@ fn check_bytes(path: &[u8]) -> Result<(), Ambiguity> {
         if byte != b'%' {
             return Err(Ambiguity::Byte(byte));
         }
-        let escaped = hex(bytes.next())
-            .zip(hex(bytes.next()))
-            .ok_or(Ambiguity::BrokenEscape)?;
+        let escaped = hex(bytes.next()).zip(hex(bytes.next())).ok_or(Ambiguity::BrokenEscape)?;
         let decoded = (escaped.0 << 4) | escaped.1;
         if !is_escapable(decoded) {
             return Err(Ambiguity::Escape(decoded));
@@ -220,9 +211,7 @@ fn check_bytes(path: &[u8]) -> Result<(), Ambiguity> {
 }
 
 fn hex(byte: Option<u8>) -> Option<u8> {
-    char::from(byte?)
-        .to_digit(16)
-        .and_then(|digit| u8::try_from(digit).ok())
+    char::from(byte?).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
 /// Checks a run of decoded bytes one character at a time, without collecting the run.
@@ -246,11 +235,7 @@ impl Utf8Check {
     }
 
     fn boundary(&self) -> Result<(), Ambiguity> {
-        if self.len == 0 {
-            Ok(())
-        } else {
-            Err(Ambiguity::NotUtf8)
-        }
+        if self.len == 0 { Ok(()) } else { Err(Ambiguity::NotUtf8) }
     }
 }
 
@@ -260,22 +245,13 @@ mod tests {
 
     #[test]
     fn plain_paths_pass_unchanged() {
-        for path in [
-            "/",
-            "/v1/accounts/acc-42/refunds",
-            "/a/",
-            "/a:cancel",
-            "/caf%C3%A9/x%20y",
-            "/pkg.Svc/Method",
-            "/~a/(b)",
-        ] {
+        for path in
+            ["/", "/v1/accounts/acc-42/refunds", "/a/", "/a:cancel", "/caf%C3%A9/x%20y", "/pkg.Svc/Method", "/~a/(b)"]
+        {
             assert_eq!(canonical_path(path.as_bytes()).unwrap().as_str(), path);
         }
         let with_query = canonical_path(b"/a?b=//..%2f;c").unwrap();
-        assert_eq!(
-            (with_query.as_str(), with_query.query()),
-            ("/a", Some(&b"b=//..%2f;c"[..]))
-        );
+        assert_eq!((with_query.as_str(), with_query.query()), ("/a", Some(&b"b=//..%2f;c"[..])));
     }
 
     #[test]
@@ -315,24 +291,14 @@ mod tests {
         for (path, why) in cases {
             assert_eq!(canonical_path(path), Err(*why), "{}", path.escape_ascii());
         }
-        assert_eq!(
-            canonical_path(&[b"/".to_vec(), b"a".repeat(MAX_PATH_BYTES)].concat()),
-            Err(A::TooLong)
-        );
+        assert_eq!(canonical_path(&[b"/".to_vec(), b"a".repeat(MAX_PATH_BYTES)].concat()), Err(A::TooLong));
         assert_eq!(canonical_path(&b"/a".repeat(65)), Err(A::TooManySegments));
     }
 
     #[test]
     fn methods_are_upper_case_words() {
         assert_eq!(canonical_method(b"POST"), Ok("POST"));
-        for method in [
-            &b""[..],
-            b"post",
-            b"PO ST",
-            b"P\xd6ST",
-            b"M-SEARCH",
-            &[b'A'; 33],
-        ] {
+        for method in [&b""[..], b"post", b"PO ST", b"P\xd6ST", b"M-SEARCH", &[b'A'; 33]] {
             assert_eq!(canonical_method(method), Err(Ambiguity::Method));
         }
     }

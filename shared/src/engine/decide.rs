@@ -26,10 +26,7 @@ impl Now {
     /// A time that is known exactly.
     #[must_use]
     pub const fn exactly(at: Timestamp) -> Self {
-        Self {
-            earliest: at,
-            latest: at,
-        }
+        Self { earliest: at, latest: at }
     }
 }
 
@@ -113,79 +110,39 @@ pub fn decide<'t>(table: &'t Table, call: &Call<'_>, now: Now) -> Decision<'t> {
     let matched = found.map(|(_, action)| Matched {
         service,
         action,
-        resource: action
-            .templates
-            .resource_of(call.path.as_str())
-            .unwrap_or_default(),
+        resource: action.templates.resource_of(call.path.as_str()).unwrap_or_default(),
     });
     let action_name = found.map(|(_, action)| &*action.name);
     if let Some(lock) = table.lock_on(&call.principal, service.name(), action_name, now.earliest) {
-        return deny(
-            matched,
-            Reason::Locked {
-                id: lock.id.clone(),
-                text: lock.reason.to_string(),
-            },
-        );
+        return deny(matched, Reason::Locked { id: lock.id.clone(), text: lock.reason.to_string() });
     }
     let (Some((place, _)), Some(matched)) = (found, matched) else {
         return match service.unmatched() {
-            Unmatched::Allow => Decision::Allow(Permit {
-                matched: None,
-                basis: Basis::Unmatched,
-            }),
-            Unmatched::Deny => deny(
-                None,
-                Reason::Unmatched {
-                    service: service.name().to_owned(),
-                },
-            ),
+            Unmatched::Allow => Decision::Allow(Permit { matched: None, basis: Basis::Unmatched }),
+            Unmatched::Deny => deny(None, Reason::Unmatched { service: service.name().to_owned() }),
         };
     };
     if call.principal.is_anonymous() {
         return deny(Some(matched), Reason::NoPrincipal);
     }
-    if let Some(binding) = service
-        .bindings_for(place, &call.principal)
-        .find(|binding| binding.condition.allows())
-    {
-        return Decision::Allow(Permit {
-            matched: Some(matched),
-            basis: Basis::Role(binding),
-        });
+    if let Some(binding) = service.bindings_for(place, &call.principal).find(|binding| binding.condition.allows()) {
+        return Decision::Allow(Permit { matched: Some(matched), basis: Basis::Role(binding) });
     }
     let held = table.grants_for(&call.principal, service.name(), &matched.action.name);
     for grants in held {
         let first = grants.partition_point(|grant| *grant.resource < *matched.resource);
-        let same = grants
-            .iter()
-            .skip(first)
-            .take_while(|grant| *grant.resource == *matched.resource);
+        let same = grants.iter().skip(first).take_while(|grant| *grant.resource == *matched.resource);
         for grant in same {
             if miss(grant, call, now).is_none() {
-                return Decision::Allow(Permit {
-                    matched: Some(matched),
-                    basis: Basis::Grant(grant),
-                });
+                return Decision::Allow(Permit { matched: Some(matched), basis: Basis::Grant(grant) });
             }
         }
     }
-    refuse(
-        service,
-        place,
-        matched,
-        call,
-        held.into_iter().flatten().map(|grant| &**grant),
-        now,
-    )
+    refuse(service, place, matched, call, held.into_iter().flatten().map(|grant| &**grant), now)
 }
 
 fn deny(matched: Option<Matched<'_>>, reason: Reason) -> Decision<'_> {
-    Decision::Deny(Refusal {
-        matched,
-        reasons: vec![reason],
-        rules: Vec::new(),
-    })
+    Decision::Deny(Refusal { matched, reasons: vec![reason], rules: Vec::new() })
 }
 
 /// Why a grant for the right action and resource does not allow the call; nothing if it does.
@@ -195,20 +152,12 @@ fn miss(grant: &Grant, call: &Call<'_>, now: Now) -> Option<Reason> {
         return Some(Reason::GrantOtherHolder { id: id() });
     }
     if now.latest >= grant.expires_at {
-        return Some(Reason::GrantEnded {
-            id: id(),
-            at: grant.expires_at,
-        });
+        return Some(Reason::GrantEnded { id: id(), at: grant.expires_at });
     }
     if now.earliest < grant.starts_at {
-        return Some(Reason::GrantNotStarted {
-            id: id(),
-            at: grant.starts_at,
-        });
+        return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
     }
-    (!grant.condition.allows()).then(|| Reason::ConditionUnsupported {
-        by: grant.id.to_string(),
-    })
+    (!grant.condition.allows()).then(|| Reason::ConditionUnsupported { by: grant.id.to_string() })
 }
 
 /// The refusal with everything that nearly allowed the call.
@@ -222,41 +171,21 @@ fn refuse<'t>(
 ) -> Decision<'t> {
     let action = || matched.action.name.to_string();
     let mut reasons = vec![Reason::NoRole { action: action() }];
-    let unsupported = service
-        .bindings_for(place, &call.principal)
-        .take(MAX_NEAR_MISSES);
-    reasons.extend(unsupported.map(|binding| Reason::ConditionUnsupported {
-        by: binding.name.to_string(),
-    }));
+    let unsupported = service.bindings_for(place, &call.principal).take(MAX_NEAR_MISSES);
+    reasons.extend(unsupported.map(|binding| Reason::ConditionUnsupported { by: binding.name.to_string() }));
     let near = held.map(|grant| {
         if *grant.resource == *matched.resource {
-            return miss(grant, call, now).unwrap_or(Reason::GrantOtherHolder {
-                id: grant.id.clone(),
-            });
+            return miss(grant, call, now).unwrap_or(Reason::GrantOtherHolder { id: grant.id.clone() });
         }
         let (granted, called) = (grant.resource.to_string(), matched.resource.clone());
-        Reason::GrantOtherResource {
-            id: grant.id.clone(),
-            granted,
-            called,
-        }
+        Reason::GrantOtherResource { id: grant.id.clone(), granted, called }
     });
     reasons.extend(near.take(MAX_NEAR_MISSES));
     let rules = service.rules_for(place, &call.principal);
     if rules.is_empty() {
         reasons.push(Reason::NotEligible { action: action() });
-        return Decision::Deny(Refusal {
-            matched: Some(matched),
-            reasons,
-            rules,
-        });
+        return Decision::Deny(Refusal { matched: Some(matched), reasons, rules });
     }
-    reasons.extend(rules.iter().map(|rule| Reason::MayAsk {
-        rule: rule.name.to_string(),
-    }));
-    Decision::Ask(Refusal {
-        matched: Some(matched),
-        reasons,
-        rules,
-    })
+    reasons.extend(rules.iter().map(|rule| Reason::MayAsk { rule: rule.name.to_string() }));
+    Decision::Ask(Refusal { matched: Some(matched), reasons, rules })
 }

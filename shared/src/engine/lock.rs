@@ -39,17 +39,8 @@ impl Lock {
     ) -> bool {
         let target = &self.target;
         self.expires_at.is_none_or(|end| earliest < end)
-            && target
-                .subject
-                .as_ref()
-                .is_none_or(|subject| subject.names(principal))
-            && target
-                .service
-                .as_deref()
-                .is_none_or(|locked| locked == service)
-            && target
-                .action
-                .as_deref()
-                .is_none_or(|locked| action == Some(locked))
+            && target.subject.as_ref().is_none_or(|subject| subject.names(principal))
+            && target.service.as_deref().is_none_or(|locked| locked == service)
+            && target.action.as_deref().is_none_or(|locked| action == Some(locked))
     }
 }

@@ -33,14 +33,8 @@ impl FromStr for Workload {
         let fine = text.len() <= 2_048
             && !domain.is_empty()
             && !path.is_empty()
-            && rest
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%'));
-        if fine {
-            Ok(Self(text.into()))
-        } else {
-            Err(SubjectError::Workload(shortened(text)))
-        }
+            && rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%'));
+        if fine { Ok(Self(text.into())) } else { Err(SubjectError::Workload(shortened(text))) }
     }
 }
 
@@ -59,11 +53,7 @@ impl<'a> Principal<'a> {
     /// A user with groups and no workload.
     #[must_use]
     pub const fn user(issuer: &'a str, subject: &'a str, groups: &'a [&'a str]) -> Self {
-        Self {
-            user: Some((issuer, subject)),
-            groups,
-            workload: None,
-        }
+        Self { user: Some((issuer, subject)), groups, workload: None }
     }
 
     /// Whether nobody is known to call.
@@ -121,10 +111,7 @@ pub enum SubjectError {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .take(64)
-        .collect()
+    text.chars().filter(|letter| !letter.is_control()).take(64).collect()
 }
 
 impl Subject {
@@ -133,31 +120,19 @@ impl Subject {
     /// # Errors
     /// If the text has another form.
     pub fn parse(text: &str, issuer: &str) -> Result<Self, SubjectError> {
-        let (kind, name) = text
-            .split_once(':')
-            .ok_or_else(|| SubjectError::Form(shortened(text)))?;
+        let (kind, name) = text.split_once(':').ok_or_else(|| SubjectError::Form(shortened(text)))?;
         if kind == "workload" {
             return name.parse().map(Self::Workload);
         }
         if !matches!(kind, "user" | "group") {
             return Err(SubjectError::Form(shortened(text)));
         }
-        let bad = name.is_empty()
-            || name.len() > 256
-            || name.trim() != name
-            || name.chars().any(char::is_control);
+        let bad = name.is_empty() || name.len() > 256 || name.trim() != name || name.chars().any(char::is_control);
         if bad {
             return Err(SubjectError::Name(shortened(text)));
         }
         let (issuer, name) = (issuer.into(), name.into());
-        Ok(if kind == "user" {
-            Self::User(User {
-                issuer,
-                subject: name,
-            })
-        } else {
-            Self::Group { issuer, name }
-        })
+        Ok(if kind == "user" { Self::User(User { issuer, subject: name }) } else { Self::Group { issuer, name } })
     }
 
     /// Whether this subject names the principal.
@@ -166,8 +141,7 @@ impl Subject {
         match self {
             Self::User(user) => principal.user == Some((&user.issuer, &user.subject)),
             Self::Group { issuer, name } => {
-                principal.user.is_some_and(|(of, _)| of == &**issuer)
-                    && principal.groups.contains(&&**name)
+                principal.user.is_some_and(|(of, _)| of == &**issuer) && principal.groups.contains(&&**name)
             }
             Self::Workload(workload) => principal.workload == Some(workload.as_str()),
         }
@@ -224,11 +198,9 @@ impl<'a> Principal<'a> {
         let (user, groups) = (self.user, self.groups);
         let named = user.map(|(issuer, subject)| SubjectRef::User(issuer, subject));
         let workload = self.workload.map(SubjectRef::Workload);
-        let groups = user.into_iter().flat_map(move |(issuer, _)| {
-            groups
-                .iter()
-                .map(move |group| SubjectRef::Group(issuer, group))
-        });
+        let groups = user
+            .into_iter()
+            .flat_map(move |(issuer, _)| groups.iter().map(move |group| SubjectRef::Group(issuer, group)));
         named.into_iter().chain(workload).chain(groups)
     }
 }
@@ -240,23 +212,10 @@ mod tests {
     #[test]
     fn forms_are_read_and_others_refused() {
         let issuer = "https://id.example";
-        for text in [
-            "user:alice",
-            "group:payments-leads",
-            "workload:spiffe://mesh/ns/a/sa/b",
-            "user:auth0|7:x",
-        ] {
+        for text in ["user:alice", "group:payments-leads", "workload:spiffe://mesh/ns/a/sa/b", "user:auth0|7:x"] {
             assert_eq!(Subject::parse(text, issuer).unwrap().to_string(), text);
         }
-        for text in [
-            "alice",
-            "role:x",
-            "user:",
-            "group: x",
-            "workload:b",
-            "workload:spiffe://mesh",
-            "user:a\nb",
-        ] {
+        for text in ["alice", "role:x", "user:", "group: x", "workload:b", "workload:spiffe://mesh", "user:a\nb"] {
             assert!(Subject::parse(text, issuer).is_err(), "{text}");
         }
     }
@@ -266,10 +225,6 @@ mod tests {
         let leads = Subject::parse("group:leads", "https://id.example").unwrap();
         assert!(leads.names(&Principal::user("https://id.example", "ann", &["leads"])));
         assert!(!leads.names(&Principal::user("https://other.example", "ann", &["leads"])));
-        assert!(!leads.names(&Principal {
-            user: None,
-            groups: &["leads"],
-            workload: Some("spiffe://m/a")
-        }));
+        assert!(!leads.names(&Principal { user: None, groups: &["leads"], workload: Some("spiffe://m/a") }));
     }
 }

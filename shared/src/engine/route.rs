@@ -32,12 +32,7 @@ struct Node {
 
 impl Routes {
     /// Adds a route; gives back the place that already has this method and shape, if one has.
-    pub(crate) fn insert(
-        &mut self,
-        method: &str,
-        template: &PathTemplate,
-        place: usize,
-    ) -> Option<usize> {
+    pub(crate) fn insert(&mut self, method: &str, template: &PathTemplate, place: usize) -> Option<usize> {
         let mut node = self.methods.entry(method.into()).or_default();
         for segment in &template.segments {
             node = match segment {
@@ -69,11 +64,7 @@ impl Routes {
             Some(bare) => root.find(Some(bare)),
             None => root.find_with_slash(Some(inner)),
         };
-        if other_slash.is_some() {
-            Routed::TrailingSlash
-        } else {
-            Routed::Unmatched
-        }
+        if other_slash.is_some() { Routed::TrailingSlash } else { Routed::Unmatched }
     }
 }
 
@@ -85,8 +76,7 @@ fn replace_empty(slot: &mut Option<usize>, place: usize) -> Option<usize> {
 
 /// The first segment and what follows its slash.
 fn split(path: &str) -> (&str, Option<&str>) {
-    path.split_once('/')
-        .map_or((path, None), |(head, tail)| (head, Some(tail)))
+    path.split_once('/').map_or((path, None), |(head, tail)| (head, Some(tail)))
 }
 
 impl Node {
@@ -98,12 +88,7 @@ impl Node {
         self.literals
             .get(head)
             .and_then(|node| node.find(tail))
-            .or_else(|| {
-                self.parameter
-                    .as_ref()
-                    .filter(|_| !head.is_empty())
-                    .and_then(|node| node.find(tail))
-            })
+            .or_else(|| self.parameter.as_ref().filter(|_| !head.is_empty()).and_then(|node| node.find(tail)))
             .or_else(|| self.rest.filter(|_| !path.is_empty()))
     }
 
@@ -113,15 +98,9 @@ impl Node {
             return self.literals.get("").and_then(|node| node.here);
         };
         let (head, tail) = split(path);
-        self.literals
-            .get(head)
-            .and_then(|node| node.find_with_slash(tail))
-            .or_else(|| {
-                self.parameter
-                    .as_ref()
-                    .filter(|_| !head.is_empty())
-                    .and_then(|node| node.find_with_slash(tail))
-            })
+        self.literals.get(head).and_then(|node| node.find_with_slash(tail)).or_else(|| {
+            self.parameter.as_ref().filter(|_| !head.is_empty()).and_then(|node| node.find_with_slash(tail))
+        })
     }
 }
 
@@ -132,22 +111,11 @@ mod tests {
 
     #[test]
     fn the_narrower_template_wins_and_slashes_matter() {
-        let templates = [
-            "/a/{b}",
-            "/a/me",
-            "/a/{b}/c",
-            "/files/{path=**}",
-            "/dir/",
-            "/",
-            "/a/me/{x}/deep",
-            "/files/fixed/{y}",
-        ];
+        let templates =
+            ["/a/{b}", "/a/me", "/a/{b}/c", "/files/{path=**}", "/dir/", "/", "/a/me/{x}/deep", "/files/fixed/{y}"];
         let mut routes = Routes::default();
         for (place, template) in templates.iter().enumerate() {
-            assert_eq!(
-                routes.insert("GET", &PathTemplate::parse(template).unwrap(), place),
-                None
-            );
+            assert_eq!(routes.insert("GET", &PathTemplate::parse(template).unwrap(), place), None);
         }
         let shape_again = PathTemplate::parse("/a/{other}").unwrap();
         assert_eq!(routes.insert("GET", &shape_again, 99), Some(0));

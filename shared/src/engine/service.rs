@@ -112,9 +112,7 @@ impl Rule {
     /// Whether the principal is among the reviewers. That it is not also the requester is the workflow's matter.
     #[must_use]
     pub fn may_review(&self, principal: &Principal<'_>) -> bool {
-        self.reviewers
-            .iter()
-            .any(|subject| subject.names(principal))
+        self.reviewers.iter().any(|subject| subject.names(principal))
     }
 }
 
@@ -189,20 +187,11 @@ impl Service {
         let mut places: Map<&str, usize> = Map::default();
         for (place, action) in parts.actions.iter().enumerate() {
             if places.insert(&action.name, place).is_some() {
-                return Err(ServiceError::SameName {
-                    name: action.name.to_string(),
-                });
+                return Err(ServiceError::SameName { name: action.name.to_string() });
             }
             if let Some(taken) = routes.insert(&action.method, &action.templates.path, place) {
-                let first = parts
-                    .actions
-                    .get(taken)
-                    .map(|action| action.name.to_string())
-                    .unwrap_or_default();
-                return Err(ServiceError::SameRoute {
-                    first,
-                    second: action.name.to_string(),
-                });
+                let first = parts.actions.get(taken).map(|action| action.name.to_string()).unwrap_or_default();
+                return Err(ServiceError::SameRoute { first, second: action.name.to_string() });
             }
         }
         let mut by_action: Vec<ActionIndex> = Vec::new();
@@ -213,44 +202,24 @@ impl Service {
                          at: usize,
                          pick: fn(&mut ActionIndex) -> &mut SubjectIndex| {
             for action in actions {
-                let slot = places
-                    .get(&**action)
-                    .and_then(|place| by_action.get_mut(*place));
+                let slot = places.get(&**action).and_then(|place| by_action.get_mut(*place));
                 let Some(slot) = slot else {
-                    return Err(ServiceError::UnknownAction {
-                        by: by.to_owned(),
-                        action: action.to_string(),
-                    });
+                    return Err(ServiceError::UnknownAction { by: by.to_owned(), action: action.to_string() });
                 };
                 for subject in subjects {
-                    pick(slot)
-                        .entry(SubjectKey(subject.clone()))
-                        .or_default()
-                        .push(at);
+                    pick(slot).entry(SubjectKey(subject.clone())).or_default().push(at);
                 }
             }
             Ok(())
         };
         for (at, binding) in parts.bindings.iter().enumerate() {
-            index(
-                &binding.name,
-                &binding.actions,
-                &binding.subjects,
-                at,
-                |slot| &mut slot.bindings,
-            )?;
+            index(&binding.name, &binding.actions, &binding.subjects, at, |slot| &mut slot.bindings)?;
         }
         for (at, rule) in parts.rules.iter().enumerate() {
-            index(&rule.name, &rule.actions, &rule.eligible, at, |slot| {
-                &mut slot.rules
-            })?;
+            index(&rule.name, &rule.actions, &rule.eligible, at, |slot| &mut slot.rules)?;
         }
         drop(places);
-        Ok(Self {
-            parts,
-            routes,
-            by_action,
-        })
+        Ok(Self { parts, routes, by_action })
     }
 
     /// Its name.
@@ -280,10 +249,7 @@ impl Service {
     /// The action of that name.
     #[must_use]
     pub fn action(&self, name: &str) -> Option<&Action> {
-        self.parts
-            .actions
-            .iter()
-            .find(|action| *action.name == *name)
+        self.parts.actions.iter().find(|action| *action.name == *name)
     }
 
     /// Its rules.
@@ -302,11 +268,7 @@ impl Service {
     #[must_use]
     pub fn route(&self, method: &str, path: &CanonicalPath<'_>) -> Routed<&Action> {
         match self.place(method, path) {
-            Routed::Action(place) => self
-                .parts
-                .actions
-                .get(place)
-                .map_or(Routed::Unmatched, Routed::Action),
+            Routed::Action(place) => self.parts.actions.get(place).map_or(Routed::Unmatched, Routed::Action),
             Routed::Unmatched => Routed::Unmatched,
             Routed::TrailingSlash => Routed::TrailingSlash,
         }
@@ -317,11 +279,7 @@ impl Service {
     }
 
     /// Bindings that give the action at `place` to the principal, in the order user, workload, groups.
-    pub(crate) fn bindings_for(
-        &self,
-        place: usize,
-        principal: &Principal<'_>,
-    ) -> impl Iterator<Item = &Binding> {
+    pub(crate) fn bindings_for(&self, place: usize, principal: &Principal<'_>) -> impl Iterator<Item = &Binding> {
         let index = self.by_action.get(place);
         principal
             .subjects()
@@ -333,31 +291,17 @@ impl Service {
     /// Rules under which the principal may ask for the action at `place`, each once, in the policy's order.
     pub(crate) fn rules_for(&self, place: usize, principal: &Principal<'_>) -> Vec<&Rule> {
         let index = self.by_action.get(place);
-        let mut found: Vec<usize> = principal
-            .subjects()
-            .filter_map(|subject| index?.rules.get(&subject))
-            .flatten()
-            .copied()
-            .collect();
+        let mut found: Vec<usize> =
+            principal.subjects().filter_map(|subject| index?.rules.get(&subject)).flatten().copied().collect();
         found.sort_unstable();
         found.dedup();
-        found
-            .into_iter()
-            .filter_map(|at| self.parts.rules.get(at))
-            .filter(|rule| rule.condition.allows())
-            .collect()
+        found.into_iter().filter_map(|at| self.parts.rules.get(at)).filter(|rule| rule.condition.allows()).collect()
     }
 
     /// Rules under which the principal may ask for the named action.
     #[must_use]
     pub fn rules_to_ask(&self, action: &str, principal: &Principal<'_>) -> Vec<&Rule> {
-        let place = self
-            .parts
-            .actions
-            .iter()
-            .position(|known| *known.name == *action);
-        place
-            .map(|place| self.rules_for(place, principal))
-            .unwrap_or_default()
+        let place = self.parts.actions.iter().position(|known| *known.name == *action);
+        place.map(|place| self.rules_for(place, principal)).unwrap_or_default()
     }
 }

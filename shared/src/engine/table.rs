@@ -39,19 +39,13 @@ struct HolderRef<'a> {
 
 impl Equivalent<HolderKey> for HolderRef<'_> {
     fn equivalent(&self, key: &HolderKey) -> bool {
-        self.holder.equivalent(&key.holder)
-            && *self.service == *key.service
-            && *self.action == *key.action
+        self.holder.equivalent(&key.holder) && *self.service == *key.service && *self.action == *key.action
     }
 }
 
 impl HolderKey {
     fn of(grant: &Grant) -> Self {
-        Self {
-            holder: SubjectKey(grant.holder.key()),
-            service: grant.service.clone(),
-            action: grant.action.clone(),
-        }
+        Self { holder: SubjectKey(grant.holder.key()), service: grant.service.clone(), action: grant.action.clone() }
     }
 }
 
@@ -125,10 +119,7 @@ impl Table {
         earliest: Timestamp,
     ) -> Option<&Lock> {
         // Locks are few; the smallest id is named so that the answer does not depend on the map's order.
-        self.locks
-            .values()
-            .filter(|lock| lock.blocks(principal, service, action, earliest))
-            .min_by_key(|lock| &lock.id)
+        self.locks.values().filter(|lock| lock.blocks(principal, service, action, earliest)).min_by_key(|lock| &lock.id)
     }
 
     /// Grants for the action that are found under the principal's user, then under its workload, sorted by resource.
@@ -140,22 +131,12 @@ impl Table {
     ) -> [&'t [Arc<Grant>]; 2] {
         let held = |holder: Option<SubjectRef<'_>>| {
             holder
-                .and_then(|holder| {
-                    self.by_holder.get(&HolderRef {
-                        holder,
-                        service,
-                        action,
-                    })
-                })
+                .and_then(|holder| self.by_holder.get(&HolderRef { holder, service, action }))
                 .map(Vec::as_slice)
                 .unwrap_or_default()
         };
         [
-            held(
-                principal
-                    .user
-                    .map(|(issuer, subject)| SubjectRef::User(issuer, subject)),
-            ),
+            held(principal.user.map(|(issuer, subject)| SubjectRef::User(issuer, subject))),
             held(principal.workload.map(SubjectRef::Workload)),
         ]
     }

@@ -37,9 +37,7 @@ pub enum Overlap {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// No leading slash, or a literal that the canonicaliser would refuse in a call.
-    #[error(
-        "`{template}` can never be called: {source}\nwrite a plain path like `/v1/accounts/{{account}}/refunds`"
-    )]
+    #[error("`{template}` can never be called: {source}\nwrite a plain path like `/v1/accounts/{{account}}/refunds`")]
     NeverCanonical {
         /// The template.
         template: String,
@@ -94,9 +92,7 @@ pub enum TemplateError {
 
 fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 impl PathTemplate {
@@ -108,11 +104,7 @@ impl PathTemplate {
         let mut segments = Vec::new();
         let mut plain = String::new();
         let mut names: Vec<&str> = Vec::new();
-        let mut parts = text
-            .strip_prefix('/')
-            .unwrap_or_default()
-            .split('/')
-            .peekable();
+        let mut parts = text.strip_prefix('/').unwrap_or_default().split('/').peekable();
         while let Some(part) = parts.next() {
             plain.push('/');
             if !part.contains(['{', '}']) {
@@ -121,45 +113,23 @@ impl PathTemplate {
                 continue;
             }
             plain.push('x');
-            let malformed = || TemplateError::Parameter {
-                segment: part.to_owned(),
-            };
-            let inner = part
-                .strip_prefix('{')
-                .and_then(|part| part.strip_suffix('}'))
-                .ok_or_else(malformed)?;
-            let (name, rest) = inner
-                .strip_suffix("=**")
-                .map_or((inner, false), |name| (name, true));
+            let malformed = || TemplateError::Parameter { segment: part.to_owned() };
+            let inner = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')).ok_or_else(malformed)?;
+            let (name, rest) = inner.strip_suffix("=**").map_or((inner, false), |name| (name, true));
             if !is_name(name) {
                 return Err(malformed());
             }
             if names.contains(&name) {
-                return Err(TemplateError::Twice {
-                    name: name.to_owned(),
-                });
+                return Err(TemplateError::Twice { name: name.to_owned() });
             }
             if rest && parts.peek().is_some() {
-                return Err(TemplateError::RestNotLast {
-                    segment: part.to_owned(),
-                });
+                return Err(TemplateError::RestNotLast { segment: part.to_owned() });
             }
             names.push(name);
-            segments.push(if rest {
-                Segment::Rest(name.into())
-            } else {
-                Segment::Parameter(name.into())
-            });
+            segments.push(if rest { Segment::Rest(name.into()) } else { Segment::Parameter(name.into()) });
         }
-        let never = |source| TemplateError::NeverCanonical {
-            template: text.to_owned(),
-            source,
-        };
-        let plain = if text.starts_with('/') {
-            plain
-        } else {
-            text.to_owned()
-        };
+        let never = |source| TemplateError::NeverCanonical { template: text.to_owned(), source };
+        let plain = if text.starts_with('/') { plain } else { text.to_owned() };
         let path = canonical_path(plain.as_bytes()).map_err(never)?;
         if path.query().is_some() {
             return Err(never(Ambiguity::Byte(b'?')));
@@ -167,10 +137,7 @@ impl PathTemplate {
         if segments.len() > MAX_SEGMENTS {
             return Err(never(Ambiguity::TooManySegments));
         }
-        Ok(Self {
-            text: text.into(),
-            segments,
-        })
+        Ok(Self { text: text.into(), segments })
     }
 
     /// The template as written.
@@ -201,9 +168,7 @@ impl PathTemplate {
                 }
                 (None, Some(_)) | (Some(_), None) => return Overlap::Disjoint,
                 (Some(Segment::Literal(one)), Some(Segment::Literal(two))) if one == two => {}
-                (Some(Segment::Literal(one)), Some(Segment::Parameter(_))) if !one.is_empty() => {
-                    we_are_narrower = true
-                }
+                (Some(Segment::Literal(one)), Some(Segment::Parameter(_))) if !one.is_empty() => we_are_narrower = true,
                 (Some(Segment::Parameter(_)), Some(Segment::Literal(two))) if !two.is_empty() => {
                     they_are_narrower = true
                 }
@@ -261,10 +226,7 @@ pub(crate) struct Captures<'t, 'p> {
 
 impl<'p> Captures<'_, 'p> {
     fn get(&self, name: &str) -> Option<&'p str> {
-        self.values
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| *value)
+        self.values.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
     }
 }
 
@@ -287,9 +249,7 @@ impl ResourceTemplate {
     /// # Errors
     /// If it is malformed or names a parameter that the path has not.
     pub fn parse(text: &str, path: &PathTemplate) -> Result<Self, TemplateError> {
-        let refuse = || TemplateError::Resource {
-            resource: text.chars().take(64).collect(),
-        };
+        let refuse = || TemplateError::Resource { resource: text.chars().take(64).collect() };
         if text.is_empty() || text.len() > 512 || text.chars().any(char::is_control) {
             return Err(refuse());
         }
@@ -302,10 +262,7 @@ impl ResourceTemplate {
                 Segment::Parameter(known) | Segment::Rest(known) => **known == *name,
             });
             if !known {
-                return Err(TemplateError::UnknownParameter {
-                    name: name.to_owned(),
-                    path: path.as_str().to_owned(),
-                });
+                return Err(TemplateError::UnknownParameter { name: name.to_owned(), path: path.as_str().to_owned() });
             }
             // Two values that touch, or a value with slashes before another, could be split in two ways.
             let runs_on = pieces.last().is_some_and(|last| match last {
@@ -313,9 +270,7 @@ impl ResourceTemplate {
                 Piece::Parameter(last) => !before.contains('/') || path.is_rest(last),
             });
             if runs_on {
-                return Err(TemplateError::RunsTogether {
-                    name: name.to_owned(),
-                });
+                return Err(TemplateError::RunsTogether { name: name.to_owned() });
             }
             if !before.is_empty() {
                 pieces.push(Piece::Text(before.into()));
@@ -329,10 +284,7 @@ impl ResourceTemplate {
         if !rest.is_empty() {
             pieces.push(Piece::Text(rest.into()));
         }
-        Ok(Self {
-            text: text.into(),
-            pieces,
-        })
+        Ok(Self { text: text.into(), pieces })
     }
 
     /// The template as written.
@@ -382,9 +334,7 @@ impl ActionTemplates {
     /// The resource that a path touches; nothing if the path is not this action's.
     #[must_use]
     pub fn resource_of(&self, path: &str) -> Option<String> {
-        self.path
-            .captures(path)
-            .map(|captures| self.resource.fill(&captures))
+        self.path.captures(path).map(|captures| self.resource.fill(&captures))
     }
 }
 
@@ -401,18 +351,8 @@ mod tests {
                 "/v1/accounts/acc-42/refunds",
                 Some("account/acc-42"),
             ),
-            (
-                "/v1/accounts/{account}/refunds",
-                None,
-                "/v1/accounts/a/refunds",
-                Some("v1/accounts/a/refunds"),
-            ),
-            (
-                "/files/{path=**}",
-                Some("file/{path}"),
-                "/files/a/b/c",
-                Some("file/a/b/c"),
-            ),
+            ("/v1/accounts/{account}/refunds", None, "/v1/accounts/a/refunds", Some("v1/accounts/a/refunds")),
+            ("/files/{path=**}", Some("file/{path}"), "/files/a/b/c", Some("file/a/b/c")),
             ("/files/{path=**}", Some("file/{path}"), "/files/", None),
             ("/a/{b}", None, "/a/", None),
             ("/a/{b}", None, "/a/x/", None),
@@ -421,11 +361,7 @@ mod tests {
         ];
         for (path, resource, called, expected) in cases {
             let templates = ActionTemplates::parse(path, resource).unwrap();
-            assert_eq!(
-                templates.resource_of(called).as_deref(),
-                expected,
-                "{path} {called}"
-            );
+            assert_eq!(templates.resource_of(called).as_deref(), expected, "{path} {called}");
         }
     }
 
@@ -441,42 +377,21 @@ mod tests {
             ("/a/", "/a/{b}", Overlap::Disjoint),
         ];
         for (one, two, expected) in cases {
-            let (one, two) = (
-                PathTemplate::parse(one).unwrap(),
-                PathTemplate::parse(two).unwrap(),
-            );
-            assert_eq!(
-                (one.overlap(&two), two.overlap(&one)),
-                (expected, expected),
-                "{one} {two}"
-            );
+            let (one, two) = (PathTemplate::parse(one).unwrap(), PathTemplate::parse(two).unwrap());
+            assert_eq!((one.overlap(&two), two.overlap(&one)), (expected, expected), "{one} {two}");
         }
     }
 
     #[test]
     fn malformed_templates_say_what_to_write() {
-        for path in [
-            "v1",
-            "",
-            "/a//b",
-            "/a/../b",
-            "/{a}/{a}",
-            "/{a=**}/b",
-            "/{A}",
-            "/x{a}",
-            "/{a",
-            "/a?b",
-            "/a;b",
-            "/%41",
-        ] {
+        for path in
+            ["v1", "", "/a//b", "/a/../b", "/{a}/{a}", "/{a=**}/b", "/{A}", "/x{a}", "/{a", "/a?b", "/a;b", "/%41"]
+        {
             assert!(PathTemplate::parse(path).is_err(), "{path}");
         }
         let path = PathTemplate::parse("/a/{b}/{c}/{rest=**}").unwrap();
         for resource in ["", "x/{d}", "x/{b", "x}", "{b}{c}", "{b}-{c}", "{rest}/{b}"] {
-            assert!(
-                ResourceTemplate::parse(resource, &path).is_err(),
-                "{resource}"
-            );
+            assert!(ResourceTemplate::parse(resource, &path).is_err(), "{resource}");
         }
     }
 }

@@ -31,13 +31,7 @@ pub struct PolicyFault {
 
 impl fmt::Display for PolicyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}:{}:{}: {}",
-            self.file, self.line, self.column, self.message
-        )?;
-        self.help
-            .iter()
-            .try_for_each(|help| write!(f, "\n  help: {help}"))
+        write!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        self.help.iter().try_for_each(|help| write!(f, "\n  help: {help}"))
     }
 }

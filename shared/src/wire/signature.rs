@@ -53,9 +53,7 @@ pub struct Signature {
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.key)?;
-        self.bytes
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -65,10 +63,7 @@ impl Signature {
     pub fn parse(value: &[u8]) -> Option<Self> {
         let value = std::str::from_utf8(value).ok()?;
         let (key, bytes) = value.split_once(':')?;
-        Some(Self {
-            key: KeyId(from_hex(key)?),
-            bytes: from_hex(bytes)?,
-        })
+        Some(Self { key: KeyId(from_hex(key)?), bytes: from_hex(bytes)? })
     }
 }
 
@@ -114,9 +109,7 @@ impl Serialize for Sha256Hash {
 impl<'de> Deserialize<'de> for Sha256Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        from_hex(&text)
-            .map(Self)
-            .ok_or_else(|| D::Error::custom("a hash is 64 hexadecimal digits"))
+        from_hex(&text).map(Self).ok_or_else(|| D::Error::custom("a hash is 64 hexadecimal digits"))
     }
 }
 
@@ -126,14 +119,8 @@ mod tests {
 
     #[test]
     fn the_header_reads_back_and_nothing_else_does() {
-        let signature = Signature {
-            key: KeyId::of(&[7; 32]),
-            bytes: [0xa5; 64],
-        };
-        assert_eq!(
-            Signature::parse(signature.to_string().as_bytes()),
-            Some(signature)
-        );
+        let signature = Signature { key: KeyId::of(&[7; 32]), bytes: [0xa5; 64] };
+        assert_eq!(Signature::parse(signature.to_string().as_bytes()), Some(signature));
         for value in ["", ":", "aa:bb", "0011223344556677:00", "\u{fc}"] {
             assert_eq!(Signature::parse(value.as_bytes()), None, "{value}");
         }

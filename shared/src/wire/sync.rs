@@ -88,11 +88,7 @@ pub struct Freshness {
 
 impl Default for Freshness {
     fn default() -> Self {
-        Self {
-            critical_ms: 5_000,
-            standard_ms: 30_000,
-            low_ms: 300_000,
-        }
+        Self { critical_ms: 5_000, standard_ms: 30_000, low_ms: 300_000 }
     }
 }
 

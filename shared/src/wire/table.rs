@@ -6,9 +6,8 @@ use serde_json::value::RawValue;
 
 use super::table_hash::TableHash;
 use crate::engine::{
-    Action, ActionTemplates, Audit, Binding, Condition, Criticality, Grant, GrantHolder, Lock,
-    LockTarget, Rule, Service, ServiceError, ServiceParts, Subject, SubjectError, Table,
-    TemplateError, Unmatched, User, Workload,
+    Action, ActionTemplates, Audit, Binding, Condition, Criticality, Grant, GrantHolder, Lock, LockTarget, Rule,
+    Service, ServiceError, ServiceParts, Subject, SubjectError, Table, TemplateError, Unmatched, User, Workload,
 };
 use crate::id::{GrantId, LockId, RequestId};
 use crate::time::{Span, Timestamp};
@@ -35,22 +34,14 @@ impl Item {
     /// # Errors
     /// If it is not understood in every part.
     pub fn parse(&self) -> Result<EngineItem, ItemError> {
-        let body: Body =
-            serde_json::from_str(self.body.get()).map_err(|error| ItemError::Json {
-                key: self.key.clone(),
-                text: error.to_string(),
-            })?;
+        let body: Body = serde_json::from_str(self.body.get())
+            .map_err(|error| ItemError::Json { key: self.key.clone(), text: error.to_string() })?;
         let key = body.key();
         if key != self.key {
-            return Err(ItemError::Key {
-                key: self.key.clone(),
-                body: key,
-            });
+            return Err(ItemError::Key { key: self.key.clone(), body: key });
         }
         Ok(match body {
-            Body::Service(service) => {
-                EngineItem::Service(Box::new(Service::new(service.try_into()?)?))
-            }
+            Body::Service(service) => EngineItem::Service(Box::new(Service::new(service.try_into()?)?)),
             Body::Grant(grant) => EngineItem::Grant(grant.try_into()?),
             Body::Lock(lock) => EngineItem::Lock(lock.try_into()?),
         })
@@ -96,9 +87,7 @@ impl ItemKey {
     /// # Errors
     /// If it names no known kind of item.
     pub fn parse(key: &str) -> Result<Self, ItemError> {
-        let refuse = || ItemError::UnknownKey {
-            key: key.chars().take(96).collect(),
-        };
+        let refuse = || ItemError::UnknownKey { key: key.chars().take(96).collect() };
         let (kind, id) = key.split_once('/').ok_or_else(refuse)?;
         match kind {
             "service" if !id.is_empty() => Ok(Self::Service(id.into())),
@@ -195,10 +184,7 @@ impl Body {
     /// # Errors
     /// Never in practice: every body has a JSON form.
     pub fn into_item(self) -> Result<Item, serde_json::Error> {
-        Ok(Item {
-            key: self.key(),
-            body: serde_json::value::to_raw_value(&self)?,
-        })
+        Ok(Item { key: self.key(), body: serde_json::value::to_raw_value(&self)? })
     }
 }
 
@@ -351,14 +337,10 @@ impl TryFrom<SubjectItem> for Subject {
 
     fn try_from(item: SubjectItem) -> Result<Self, SubjectError> {
         Ok(match item {
-            SubjectItem::User { issuer, subject } => Self::User(User {
-                issuer: issuer.into(),
-                subject: subject.into(),
-            }),
-            SubjectItem::Group { issuer, name } => Self::Group {
-                issuer: issuer.into(),
-                name: name.into(),
-            },
+            SubjectItem::User { issuer, subject } => {
+                Self::User(User { issuer: issuer.into(), subject: subject.into() })
+            }
+            SubjectItem::Group { issuer, name } => Self::Group { issuer: issuer.into(), name: name.into() },
             SubjectItem::Workload(id) => Self::Workload(id.parse()?),
         })
     }
@@ -367,14 +349,8 @@ impl TryFrom<SubjectItem> for Subject {
 impl From<Subject> for SubjectItem {
     fn from(subject: Subject) -> Self {
         match subject {
-            Subject::User(user) => Self::User {
-                issuer: user.issuer.into(),
-                subject: user.subject.into(),
-            },
-            Subject::Group { issuer, name } => Self::Group {
-                issuer: issuer.into(),
-                name: name.into(),
-            },
+            Subject::User(user) => Self::User { issuer: user.issuer.into(), subject: user.subject.into() },
+            Subject::Group { issuer, name } => Self::Group { issuer: issuer.into(), name: name.into() },
             Subject::Workload(workload) => Self::Workload(workload.as_str().to_owned()),
         }
     }
@@ -449,11 +425,7 @@ pub struct LockItem {
 }
 
 fn condition(stated: Option<&serde_json::Value>) -> Condition {
-    if stated.is_some() {
-        Condition::Unsupported
-    } else {
-        Condition::Always
-    }
+    if stated.is_some() { Condition::Unsupported } else { Condition::Always }
 }
 
 fn boxed(texts: Vec<String>) -> Vec<Box<str>> {
@@ -468,14 +440,7 @@ impl TryFrom<ServiceItem> for ServiceParts {
     type Error = ItemError;
 
     fn try_from(item: ServiceItem) -> Result<Self, ItemError> {
-        let ServiceItem {
-            name,
-            hosts,
-            unmatched,
-            actions,
-            bindings,
-            rules,
-        } = item;
+        let ServiceItem { name, hosts, unmatched, actions, bindings, rules } = item;
         Ok(Self {
             name: name.into(),
             hosts: boxed(hosts),
@@ -483,18 +448,9 @@ impl TryFrom<ServiceItem> for ServiceParts {
                 UnmatchedWord::Deny => Unmatched::Deny,
                 UnmatchedWord::Allow => Unmatched::Allow,
             },
-            actions: actions
-                .into_iter()
-                .map(Action::try_from)
-                .collect::<Result<_, _>>()?,
-            bindings: bindings
-                .into_iter()
-                .map(Binding::try_from)
-                .collect::<Result<_, _>>()?,
-            rules: rules
-                .into_iter()
-                .map(Rule::try_from)
-                .collect::<Result<_, _>>()?,
+            actions: actions.into_iter().map(Action::try_from).collect::<Result<_, _>>()?,
+            bindings: bindings.into_iter().map(Binding::try_from).collect::<Result<_, _>>()?,
+            rules: rules.into_iter().map(Rule::try_from).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -503,14 +459,7 @@ impl TryFrom<ActionItem> for Action {
     type Error = ItemError;
 
     fn try_from(item: ActionItem) -> Result<Self, ItemError> {
-        let ActionItem {
-            name,
-            method,
-            path,
-            resource,
-            criticality,
-            audit,
-        } = item;
+        let ActionItem { name, method, path, resource, criticality, audit } = item;
         Ok(Self {
             name: name.into(),
             method: method.into(),
@@ -528,13 +477,7 @@ impl TryFrom<BindingItem> for Binding {
     type Error = ItemError;
 
     fn try_from(item: BindingItem) -> Result<Self, ItemError> {
-        let BindingItem {
-            name,
-            role,
-            subjects: named,
-            actions,
-            condition: stated,
-        } = item;
+        let BindingItem { name, role, subjects: named, actions, condition: stated } = item;
         Ok(Self {
             name: name.into(),
             role: role.into(),
@@ -578,26 +521,9 @@ impl TryFrom<GrantItem> for Grant {
     type Error = ItemError;
 
     fn try_from(item: GrantItem) -> Result<Self, ItemError> {
-        let GrantItem {
-            id,
-            request,
-            holder,
-            service,
-            action,
-            resource,
-            rule,
-            starts_at,
-            expires_at,
-        } = item;
-        let user = holder.user.map(|user| User {
-            issuer: user.issuer.into(),
-            subject: user.subject.into(),
-        });
-        let workload = holder
-            .workload
-            .as_deref()
-            .map(str::parse::<Workload>)
-            .transpose()?;
+        let GrantItem { id, request, holder, service, action, resource, rule, starts_at, expires_at } = item;
+        let user = holder.user.map(|user| User { issuer: user.issuer.into(), subject: user.subject.into() });
+        let workload = holder.workload.as_deref().map(str::parse::<Workload>).transpose()?;
         let holder = match (user, workload) {
             (Some(user), None) => GrantHolder::User(user),
             (None, Some(workload)) => GrantHolder::Workload(workload),
@@ -626,24 +552,12 @@ impl TryFrom<LockItem> for Lock {
     type Error = ItemError;
 
     fn try_from(item: LockItem) -> Result<Self, ItemError> {
-        let LockItem {
-            id,
-            subject,
-            service,
-            action,
-            reason,
-            expires_at,
-        } = item;
+        let LockItem { id, subject, service, action, reason, expires_at } = item;
         let target = LockTarget {
             subject: subject.map(Subject::try_from).transpose()?,
             service: service.map(String::into_boxed_str),
             action: action.map(String::into_boxed_str),
         };
-        Ok(Self {
-            id,
-            target,
-            reason: reason.into(),
-            expires_at,
-        })
+        Ok(Self { id, target, reason: reason.into(), expires_at })
     }
 }

@@ -21,10 +21,7 @@ impl TableHash {
         let digest: [u8; 32] = hasher.finalize().into();
         let mut limbs = [0_u64; 4];
         for (limb, bytes) in limbs.iter_mut().zip(digest.chunks_exact(8)) {
-            *limb = bytes
-                .iter()
-                .rev()
-                .fold(0, |value, byte| (value << 8) | u64::from(*byte));
+            *limb = bytes.iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte));
         }
         Self(limbs)
     }
@@ -53,10 +50,7 @@ impl TableHash {
 
 impl fmt::Display for TableHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .rev()
-            .try_for_each(|limb| write!(f, "{limb:016x}"))
+        self.0.iter().rev().try_for_each(|limb| write!(f, "{limb:016x}"))
     }
 }
 

@@ -11,10 +11,7 @@ use crate::workspace::Workspace;
 
 /// Runs the benches that the first argument names, or both.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
-    match arguments
-        .split_first()
-        .map(|(word, rest)| (word.as_str(), rest))
-    {
+    match arguments.split_first().map(|(word, rest)| (word.as_str(), rest)) {
         Some(("engine", rest)) => engine(workspace, rest),
         Some(("overhead", rest)) => overhead(workspace, rest),
         None => engine(workspace, &[]).and_then(|()| overhead(workspace, &[])),
@@ -25,45 +22,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
 
 fn engine(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     let mut cargo = workspace.cargo();
-    cargo
-        .args([
-            "bench",
-            "--locked",
-            "-p",
-            "grantmesh-benches",
-            "--benches",
-            "--",
-        ])
-        .args(arguments);
+    cargo.args(["bench", "--locked", "-p", "grantmesh-benches", "--benches", "--"]).args(arguments);
     step("benches of the engine", || process::stream(&mut cargo))
 }
 
 fn overhead(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     let parts = Parts::without_database(workspace)?;
-    suite::build(
-        workspace,
-        "building the control plane",
-        &["-p", "grantmesh-control-plane", "--bin", "grantmesh"],
-    )?;
+    suite::build(workspace, "building the control plane", &["-p", "grantmesh-control-plane", "--bin", "grantmesh"])?;
     let mut cargo = workspace.cargo();
-    cargo
-        .args([
-            "run",
-            "--locked",
-            "-p",
-            "grantmesh-overhead",
-            "--bin",
-            "overhead",
-            "--",
-        ])
-        .args(arguments);
+    cargo.args(["run", "--locked", "-p", "grantmesh-overhead", "--bin", "overhead", "--"]).args(arguments);
     if wasm::exists(workspace, &wasm::TRIVIAL) {
-        cargo.env(
-            "GRANTMESH_TRIVIAL_WASM",
-            wasm::build(workspace, &wasm::TRIVIAL)?,
-        );
+        cargo.env("GRANTMESH_TRIVIAL_WASM", wasm::build(workspace, &wasm::TRIVIAL)?);
     }
-    step("what the filter costs inside Envoy", || {
-        process::stream(parts.tell(&mut cargo))
-    })
+    step("what the filter costs inside Envoy", || process::stream(parts.tell(&mut cargo)))
 }

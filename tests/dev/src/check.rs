@@ -35,64 +35,32 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), Failure> {
         say("all checks passed");
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "{} of {} checks failed: {}",
-        failed.len(),
-        CHECKS.len(),
-        failed.join(", ")
-    ))
-    .help("each one says above what it found; then: cargo dev check"))
+    Err(Failure::new(format!("{} of {} checks failed: {}", failed.len(), CHECKS.len(), failed.join(", ")))
+        .help("each one says above what it found; then: cargo dev check"))
 }
 
 fn format(workspace: &Workspace) -> Result<(), Failure> {
     component(workspace, "fmt", "rustfmt")?;
-    process::stream(
-        workspace
-            .cargo()
-            .args(["fmt", "--all", "--", "--check", "-l"]),
-    )
-    .map_err(|failure| failure.help("cargo fmt --all"))
+    process::stream(workspace.cargo().args(["fmt", "--all", "--", "--check", "-l"]))
+        .map_err(|failure| failure.help("cargo fmt --all"))
 }
 
 fn deny(workspace: &Workspace) -> Result<(), Failure> {
     let mut deny = workspace.command(setup::deny(workspace)?);
     // Without subcommands for advisories: those need a database that is no package.
-    deny.args([
-        "--locked",
-        "--log-level",
-        "error",
-        "check",
-        "--hide-inclusion-graph",
-        "bans",
-        "licenses",
-        "sources",
-    ]);
-    process::stream(&mut deny)
-        .map_err(|failure| failure.help("deny.toml says what is accepted, and why"))
+    deny.args(["--locked", "--log-level", "error", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"]);
+    process::stream(&mut deny).map_err(|failure| failure.help("deny.toml says what is accepted, and why"))
 }
 
 fn clippy(workspace: &Workspace) -> Result<(), Failure> {
     component(workspace, "clippy", "clippy")?;
-    process::stream(strict(workspace.cargo().args([
-        "clippy",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-    ])))
+    process::stream(strict(workspace.cargo().args(["clippy", "--locked", "--workspace", "--all-targets"])))
 }
 
 fn clippy_for_wasm(workspace: &Workspace) -> Result<(), Failure> {
     match wasm::clippy(workspace) {
         Ok(mut cargo) => {
-            cargo.args([
-                "clippy",
-                "--locked",
-                "--lib",
-                "--profile",
-                "wasm",
-                "--manifest-path",
-                wasm::FILTER.manifest,
-            ]);
+            cargo.args(["clippy", "--locked", "--lib", "--profile", "wasm", "--manifest-path", wasm::FILTER.manifest]);
             process::stream(strict(&mut cargo))
         }
         Err(reason) => {
@@ -105,22 +73,14 @@ fn clippy_for_wasm(workspace: &Workspace) -> Result<(), Failure> {
 fn documentation(workspace: &Workspace) -> Result<(), Failure> {
     let mut cargo = workspace.cargo();
     cargo
-        .args(["doc", "--locked", "--workspace", "--no-deps"])
+        .args(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "-D warnings");
     process::stream(&mut cargo)
 }
 
 fn tidy(workspace: &Workspace) -> Result<(), Failure> {
     let mut cargo = workspace.cargo();
-    cargo.args([
-        "test",
-        "--quiet",
-        "--locked",
-        "-p",
-        "grantmesh-tests",
-        "--test",
-        "tidy",
-    ]);
+    cargo.args(["test", "--quiet", "--locked", "-p", "grantmesh-tests", "--test", "tidy"]);
     process::stream(&mut cargo)
 }
 
@@ -135,14 +95,10 @@ fn component(workspace: &Workspace, subcommand: &str, name: &str) -> Result<(), 
         return Ok(());
     }
     let advice = format!("rustup component add {name}");
-    let added = step(&advice, || {
-        process::capture(process::command("rustup").args(["component", "add", name]))
-    });
+    let added = step(&advice, || process::capture(process::command("rustup").args(["component", "add", name])));
     match added {
         Ok(_) if there() => Ok(()),
         Ok(_) => Err(Failure::new(format!("{name} does not run after it was added")).help(advice)),
-        Err(failure) => Err(failure.help(format!(
-            "{advice} (or the package of your system that carries {name})"
-        ))),
+        Err(failure) => Err(failure.help(format!("{advice} (or the package of your system that carries {name})"))),
     }
 }

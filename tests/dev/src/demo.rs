@@ -10,21 +10,9 @@ use crate::workspace::Workspace;
 /// Returns only if it fails before the story starts.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     let parts = Parts::without_database(workspace)?;
-    let programs = [
-        "-p",
-        "grantmesh-control-plane",
-        "--bin",
-        "grantmesh",
-        "-p",
-        "grantmesh-tests",
-        "--bin",
-        "grantmesh-demo",
-    ];
-    suite::build(
-        workspace,
-        "building the control plane and the story",
-        &programs,
-    )?;
+    let programs =
+        ["-p", "grantmesh-control-plane", "--bin", "grantmesh", "-p", "grantmesh-tests", "--bin", "grantmesh-demo"];
+    suite::build(workspace, "building the control plane and the story", &programs)?;
     let mut story = workspace.command(workspace.debug_binary("grantmesh-demo"));
     Err(process::become_it(parts.tell(&mut story).args(arguments)))
 }

@@ -3,11 +3,7 @@
 //! People and `.ci/run` call it. It finds or installs what a task needs, says each step while it does it, and repeats
 //! nothing that is already there. It depends on the standard library only, so that it builds in a second on a bare
 //! machine, and it writes to `.tools/`, the target folder and (where it has the rights) the system's packages, nowhere else.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for the terminal"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 mod bench;
 mod check;

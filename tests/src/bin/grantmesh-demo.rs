@@ -92,10 +92,19 @@ impl Story<'_> {
         self.stage.aside("    To run any command below yourself, in another terminal:");
         let programs = self.mesh.grantmesh().parent().unwrap_or(Path::new("."));
         say(&format!("    export PATH=\"{}:$PATH\"", programs.display()));
-        say(&format!("    export ENVOY={} GRANTMESH_SERVER={} DATA={}", self.envoy, grantmesh.url(), grantmesh.folder().display()));
+        say(&format!(
+            "    export ENVOY={} GRANTMESH_SERVER={} DATA={}",
+            self.envoy,
+            grantmesh.url(),
+            grantmesh.folder().display()
+        ));
         for person in [ALICE, LEA, OLAF] {
             let groups = person.groups.join(" --group ");
-            say(&format!("    export {}=$(grantmesh token {} --group {groups} --data-dir $DATA)", variable(&person), person.name));
+            say(&format!(
+                "    export {}=$(grantmesh token {} --group {groups} --data-dir $DATA)",
+                variable(&person),
+                person.name
+            ));
         }
         say(&format!("    export LOG_KEY={}", self.log_key));
         Ok(())
@@ -117,7 +126,11 @@ impl Story<'_> {
 
         self.stage.step("She cannot approve it herself.");
         let own = self.grantmesh(&ALICE, &["approve", &request]).await?;
-        ensure!(own.code == 1 && own.err.contains("self_approval"), "it ended with {} and not with a refusal", own.code);
+        ensure!(
+            own.code == 1 && own.err.contains("self_approval"),
+            "it ended with {} and not with a refusal",
+            own.code
+        );
         self.stage.good("refused");
 
         self.stage.step("Lea, who leads payments, approves.");
@@ -144,7 +157,8 @@ impl Story<'_> {
         let last = self.call("acc-42", 403, None).await?;
         self.stage.good("refused");
 
-        self.stage.step("The log has it all: who asked, who decided, every call, in a tree that cannot be rewritten unseen.");
+        self.stage
+            .step("The log has it all: who asked, who decided, every call, in a tree that cannot be rewritten unseen.");
         let last = text(&last, "/decision_id")?;
         until("the filter's records are in the log", Duration::from_secs(10), async || {
             let tail = self.mesh.control_plane.cli(&OLAF, &["audit", "tail", "--limit", "200", "--json"]).await?;
@@ -184,7 +198,9 @@ impl Story<'_> {
             Ok((reply.status == status).then_some(()))
         })
         .await;
-        let took = approved.map(|at| format!("   ({} ms after the approval was known)", at.elapsed().as_millis())).unwrap_or_default();
+        let took = approved
+            .map(|at| format!("   ({} ms after the approval was known)", at.elapsed().as_millis()))
+            .unwrap_or_default();
         let body = reply.json()?;
         self.stage.output(&format!("HTTP/1.1 {}{took}\n{}", reply.status, shortened(&body)));
         expected.with_context(|| format!("the answer is {} instead of {status}", reply.status))?;
@@ -202,7 +218,10 @@ fn shortened(body: &Value) -> String {
 
 /// The first id of a kind in a text.
 fn id(prefix: &str, text: &str) -> Result<String> {
-    let rest = text.find(prefix).and_then(|at| text.get(at..)).with_context(|| format!("no `{prefix}…` in what was printed"))?;
+    let rest = text
+        .find(prefix)
+        .and_then(|at| text.get(at..))
+        .with_context(|| format!("no `{prefix}…` in what was printed"))?;
     Ok(rest.chars().take_while(|character| character.is_ascii_alphanumeric() || *character == '_').collect())
 }
 

@@ -1,9 +1,6 @@
 //! The smallest proxy-wasm filter of the SDK: lets every call pass. The overhead bench measures Grantmesh against it.
 
-#![expect(
-    missing_docs,
-    reason = "the SDK's entry macro writes an undocumented public function"
-)]
+#![expect(missing_docs, reason = "the SDK's entry macro writes an undocumented public function")]
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};

@@ -12,37 +12,19 @@ fn at(revision: u64) -> Position {
 }
 
 fn item(key: &str, body: &str) -> Item {
-    Item {
-        key: key.to_owned(),
-        body: RawValue::from_string(body.to_owned()).unwrap(),
-    }
+    Item { key: key.to_owned(), body: RawValue::from_string(body.to_owned()).unwrap() }
 }
 
 fn put(revision: u64, home: Option<&str>, key: &str, body: &str) -> ItemChange {
-    ItemChange {
-        revision,
-        home: home.map(Box::from),
-        key: key.to_owned(),
-        item: Some(item(key, body)),
-    }
+    ItemChange { revision, home: home.map(Box::from), key: key.to_owned(), item: Some(item(key, body)) }
 }
 
 fn remove(revision: u64, home: Option<&str>, key: &str) -> ItemChange {
-    ItemChange {
-        revision,
-        home: home.map(Box::from),
-        key: key.to_owned(),
-        item: None,
-    }
+    ItemChange { revision, home: home.map(Box::from), key: key.to_owned(), item: None }
 }
 
 fn scope(services: &[&str]) -> Scope {
-    Scope::of(
-        &services
-            .iter()
-            .map(|service| (*service).to_owned())
-            .collect::<Vec<_>>(),
-    )
+    Scope::of(&services.iter().map(|service| (*service).to_owned()).collect::<Vec<_>>())
 }
 
 /// A filter as the protocol makes it: holds what it was told and believes the hash only if it fits.
@@ -54,11 +36,7 @@ struct Follower {
 
 impl Follower {
     fn hash(&self) -> TableHash {
-        self.items
-            .iter()
-            .fold(TableHash::default(), |sum, (key, body)| {
-                sum.plus(TableHash::of_item(key, body))
-            })
+        self.items.iter().fold(TableHash::default(), |sum, (key, body)| sum.plus(TableHash::of_item(key, body)))
     }
 
     /// Asks once and applies the answer; gives what kind it was.
@@ -71,48 +49,29 @@ impl Follower {
                 for key in removes {
                     self.items.remove(&key);
                 }
-                self.items.extend(
-                    puts.into_iter()
-                        .map(|item| (item.key.clone(), item.body.get().to_owned())),
-                );
+                self.items.extend(puts.into_iter().map(|item| (item.key.clone(), item.body.get().to_owned())));
                 "delta"
             }
             Step::Snapshot => {
                 let pages = table.pages(scope);
-                self.items = pages
-                    .into_iter()
-                    .flatten()
-                    .map(|item| (item.key.clone(), item.body.get().to_owned()))
-                    .collect();
+                self.items =
+                    pages.into_iter().flatten().map(|item| (item.key.clone(), item.body.get().to_owned())).collect();
                 "snapshot"
             }
         };
         assert_eq!(unchanged, kind == "unchanged", "both answers agree");
         assert_eq!(self.hash(), table.hash(scope), "after {kind}");
-        self.applied = Some(Applied {
-            position: table.position(),
-            table_hash: self.hash(),
-        });
+        self.applied = Some(Applied { position: table.position(), table_hash: self.hash() });
         kind
     }
 }
 
 #[derive(Debug, Clone)]
 enum Event {
-    Change {
-        service: u8,
-        key: u8,
-        body: Option<u16>,
-    },
-    Prune {
-        behind: u8,
-    },
-    Ask {
-        follower: u8,
-    },
-    Diverge {
-        follower: u8,
-    },
+    Change { service: u8, key: u8, body: Option<u16> },
+    Prune { behind: u8 },
+    Ask { follower: u8 },
+    Diverge { follower: u8 },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -171,21 +130,12 @@ fn small_changes_are_deltas_and_other_services_are_not_told() {
     let mut table = PushTable::load(at(1), 0, vec![put(1, Some("a"), "grant/1", "1")]);
     let (scope_a, scope_b) = (scope(&["a"]), scope(&["b"]));
     let (mut a, mut b) = (Follower::default(), Follower::default());
-    assert_eq!(
-        (a.follow(&table, &scope_a), b.follow(&table, &scope_b)),
-        ("snapshot", "snapshot")
-    );
+    assert_eq!((a.follow(&table, &scope_a), b.follow(&table, &scope_b)), ("snapshot", "snapshot"));
     let changed = table.apply(at(2), 0, vec![put(2, Some("a"), "grant/2", "2")]);
     assert_eq!(changed, HashSet::from([Some(Box::from("a"))]));
-    assert_eq!(
-        (a.follow(&table, &scope_a), b.follow(&table, &scope_b)),
-        ("delta", "unchanged")
-    );
+    assert_eq!((a.follow(&table, &scope_a), b.follow(&table, &scope_b)), ("delta", "unchanged"));
     table.apply(at(3), 0, vec![put(3, None, "lock/1", "3")]);
-    assert_eq!(
-        (a.follow(&table, &scope_a), b.follow(&table, &scope_b)),
-        ("delta", "delta")
-    );
+    assert_eq!((a.follow(&table, &scope_a), b.follow(&table, &scope_b)), ("delta", "delta"));
     assert_eq!(table.changed(&scope_b), at(3));
 }
 
@@ -193,44 +143,17 @@ fn small_changes_are_deltas_and_other_services_are_not_told() {
 fn an_unknown_past_leads_to_a_snapshot() {
     let mut table = PushTable::load(at(5), 3, vec![put(5, Some("a"), "grant/1", "1")]);
     let scope = scope(&["a"]);
-    let applied = |revision, hash| Applied {
-        position: at(revision),
-        table_hash: hash,
-    };
+    let applied = |revision, hash| Applied { position: at(revision), table_hash: hash };
     let hash = table.hash(&scope);
+    assert!(matches!(table.step(&scope, Some(&applied(2, hash))), Step::Snapshot), "before the floor");
     assert!(
-        matches!(table.step(&scope, Some(&applied(2, hash))), Step::Snapshot),
-        "before the floor"
-    );
-    assert!(
-        matches!(
-            table.step(&scope, Some(&applied(3, hash))),
-            Step::Delta { .. }
-        ),
+        matches!(table.step(&scope, Some(&applied(3, hash))), Step::Delta { .. }),
         "at the floor; the filter checks the hash"
     );
-    assert!(matches!(
-        table.step(&scope, Some(&applied(6, hash))),
-        Step::Ahead
-    ));
-    let other_epoch = Applied {
-        position: Position {
-            epoch: 0,
-            revision: 9,
-        },
-        table_hash: hash,
-    };
-    assert!(matches!(
-        table.step(&scope, Some(&other_epoch)),
-        Step::Snapshot
-    ));
-    assert!(
-        matches!(
-            table.step(&scope, Some(&applied(5, TableHash::default()))),
-            Step::Snapshot
-        ),
-        "diverged"
-    );
+    assert!(matches!(table.step(&scope, Some(&applied(6, hash))), Step::Ahead));
+    let other_epoch = Applied { position: Position { epoch: 0, revision: 9 }, table_hash: hash };
+    assert!(matches!(table.step(&scope, Some(&other_epoch)), Step::Snapshot));
+    assert!(matches!(table.step(&scope, Some(&applied(5, TableHash::default()))), Step::Snapshot), "diverged");
     table.apply(at(6), 6, vec![remove(6, Some("a"), "grant/1")]);
     assert_eq!(table.hash(&scope), TableHash::default());
 }
@@ -238,9 +161,7 @@ fn an_unknown_past_leads_to_a_snapshot() {
 #[test]
 fn much_at_once_comes_in_pages_that_fit() {
     let body = format!("\"{}\"", "x".repeat(10_000));
-    let items = (0..300)
-        .map(|number| put(number + 1, Some("a"), &format!("grant/{number}"), &body))
-        .collect();
+    let items = (0..300).map(|number| put(number + 1, Some("a"), &format!("grant/{number}"), &body)).collect();
     let table = PushTable::load(at(300), 0, items);
     let scope = scope(&["a"]);
     let pages = table.pages(&scope);
@@ -250,12 +171,7 @@ fn much_at_once_comes_in_pages_that_fit() {
     }
     assert_eq!(pages.iter().map(Vec::len).sum::<usize>(), 300);
     // From the beginning it would not fit into one answer, from the middle it does.
-    let from = |revision| Applied {
-        position: at(revision),
-        table_hash: TableHash::default(),
-    };
+    let from = |revision| Applied { position: at(revision), table_hash: TableHash::default() };
     assert!(matches!(table.step(&scope, Some(&from(0))), Step::Snapshot));
-    assert!(
-        matches!(table.step(&scope, Some(&from(290))), Step::Delta { puts, .. } if puts.len() == 10)
-    );
+    assert!(matches!(table.step(&scope, Some(&from(290))), Step::Delta { puts, .. } if puts.len() == 10));
 }

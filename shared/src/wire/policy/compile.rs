@@ -8,9 +8,7 @@ use super::parse::{Documents, Placed, at, meant};
 use super::{ActionSpec, BindingSpec, PolicyFault, RoleSpec, RuleSpec};
 use crate::engine::{ActionTemplates, Overlap, Subject, canonical_method};
 use crate::time::Span;
-use crate::wire::table::{
-    ActionItem, BindingItem, CriticalityWord, RuleItem, ServiceItem, SubjectItem,
-};
+use crate::wire::table::{ActionItem, BindingItem, CriticalityWord, RuleItem, ServiceItem, SubjectItem};
 
 /// The longest that a rule may let a grant last.
 const LONGEST_GRANT: Span = Span::from_secs(30 * 24 * 3_600);
@@ -31,29 +29,16 @@ pub struct Policy {
 /// # Errors
 /// Every fault that there is, in the order of files and lines.
 pub fn compile(documents: &Documents) -> Result<Policy, Vec<PolicyFault>> {
-    let mut compiler = Compiler {
-        documents,
-        faults: Vec::new(),
-        issuer: None,
-        services: BTreeMap::new(),
-    };
+    let mut compiler = Compiler { documents, faults: Vec::new(), issuer: None, services: BTreeMap::new() };
     compiler.defaults();
     compiler.services();
     compiler.bindings();
     compiler.rules();
-    let Compiler {
-        mut faults,
-        services,
-        ..
-    } = compiler;
+    let Compiler { mut faults, services, .. } = compiler;
     if faults.is_empty() {
-        return Ok(Policy {
-            services: services.into_values().collect(),
-        });
+        return Ok(Policy { services: services.into_values().collect() });
     }
-    faults.sort_by(|one, two| {
-        (&one.file, one.line, one.column).cmp(&(&two.file, two.line, two.column))
-    });
+    faults.sort_by(|one, two| (&one.file, one.line, one.column).cmp(&(&two.file, two.line, two.column)));
     Err(faults)
 }
 
@@ -65,38 +50,25 @@ struct Compiler<'d> {
 }
 
 impl<'d> Compiler<'d> {
-    fn fault(
-        &mut self,
-        file: usize,
-        location: Location,
-        message: String,
-        help: impl Into<Option<String>>,
-    ) {
+    fn fault(&mut self, file: usize, location: Location, message: String, help: impl Into<Option<String>>) {
         let file = self.documents.files.get(file).cloned().unwrap_or_default();
-        self.faults.push(PolicyFault {
-            file,
-            ..at(location, message, help.into())
-        });
+        self.faults.push(PolicyFault { file, ..at(location, message, help.into()) });
     }
 
     /// An error of the engine: its first line is the fault, the second the help.
     fn refused(&mut self, file: usize, location: Location, error: &dyn std::error::Error) {
         let text = error.to_string();
-        let (message, help) = text
-            .split_once('\n')
-            .map_or((&*text, None), |(message, help)| {
-                (message, Some(help.to_owned()))
-            });
+        let (message, help) =
+            text.split_once('\n').map_or((&*text, None), |(message, help)| (message, Some(help.to_owned())));
         self.fault(file, location, message.to_owned(), help);
     }
 
     fn name(&mut self, file: usize, name: &Spanned<String>) {
         let fine = (1..=64).contains(&name.value.len())
-            && name.value.bytes().all(|byte| {
-                byte.is_ascii_lowercase()
-                    || byte.is_ascii_digit()
-                    || matches!(byte, b'-' | b'.' | b'_')
-            });
+            && name
+                .value
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_'));
         if !fine {
             let message = format!("`{}` is not a name", name.value.escape_debug());
             self.fault(
@@ -109,22 +81,11 @@ impl<'d> Compiler<'d> {
     }
 
     /// Reports a name that was there before; `seen` belongs to one kind.
-    fn unique<'n>(
-        &mut self,
-        seen: &mut BTreeSet<&'n str>,
-        what: &str,
-        file: usize,
-        name: &'n Spanned<String>,
-    ) {
+    fn unique<'n>(&mut self, seen: &mut BTreeSet<&'n str>, what: &str, file: usize, name: &'n Spanned<String>) {
         self.name(file, name);
         if !seen.insert(&name.value) {
             let message = format!("there is another {what} named `{}`", name.value);
-            self.fault(
-                file,
-                name.referenced,
-                message,
-                "give each its own name, or remove one".to_owned(),
-            );
+            self.fault(file, name.referenced, message, "give each its own name, or remove one".to_owned());
         }
     }
 
@@ -166,43 +127,28 @@ impl<'d> Compiler<'d> {
             for host in &document.spec.hosts {
                 let fine = !host.value.is_empty()
                     && host.value.len() <= 255
-                    && host.value.bytes().all(|byte| {
-                        byte.is_ascii_lowercase()
-                            || byte.is_ascii_digit()
-                            || matches!(byte, b'-' | b'.')
-                    });
+                    && host
+                        .value
+                        .bytes()
+                        .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
                 if !fine {
                     let message = format!("`{}` is not a host", host.value.escape_debug());
                     self.fault(
                         *file,
                         host.referenced,
                         message,
-                        "write a lower-case host name without port, like `payments.example.com`"
-                            .to_owned(),
+                        "write a lower-case host name without port, like `payments.example.com`".to_owned(),
                     );
                 }
                 if let Some(other) = hosts.insert(host.value.as_str(), name) {
-                    let message = format!(
-                        "the host `{}` is already the service `{other}`'s",
-                        host.value
-                    );
-                    self.fault(
-                        *file,
-                        host.referenced,
-                        message,
-                        "a host belongs to one service".to_owned(),
-                    );
+                    let message = format!("the host `{}` is already the service `{other}`'s", host.value);
+                    self.fault(*file, host.referenced, message, "a host belongs to one service".to_owned());
                 }
             }
             let actions = self.actions(*file, &document.spec.actions);
             let item = ServiceItem {
                 name: name.to_owned(),
-                hosts: document
-                    .spec
-                    .hosts
-                    .iter()
-                    .map(|host| host.value.clone())
-                    .collect(),
+                hosts: document.spec.hosts.iter().map(|host| host.value.clone()).collect(),
                 unmatched: document.spec.unmatched,
                 actions,
                 bindings: Vec::new(),
@@ -219,21 +165,10 @@ impl<'d> Compiler<'d> {
         for spec in specs {
             self.unique(&mut seen, "action", file, &spec.name);
             if canonical_method(spec.method.value.as_bytes()).is_err() {
-                let message = format!(
-                    "`{}` is not an HTTP method",
-                    spec.method.value.escape_debug()
-                );
-                self.fault(
-                    file,
-                    spec.method.referenced,
-                    message,
-                    "write it in upper case, like `POST`".to_owned(),
-                );
+                let message = format!("`{}` is not an HTTP method", spec.method.value.escape_debug());
+                self.fault(file, spec.method.referenced, message, "write it in upper case, like `POST`".to_owned());
             }
-            let resource = spec
-                .resource
-                .as_ref()
-                .map(|resource| resource.value.as_str());
+            let resource = spec.resource.as_ref().map(|resource| resource.value.as_str());
             let reads = matches!(spec.method.value.as_str(), "GET" | "HEAD" | "OPTIONS");
             let mut item = ActionItem {
                 name: spec.name.value.clone(),
@@ -268,72 +203,38 @@ impl<'d> Compiler<'d> {
         parsed: &ActionTemplates,
         known: &[(&ActionSpec, ActionTemplates)],
     ) {
-        for (other, templates) in known
-            .iter()
-            .filter(|(other, _)| other.method.value == spec.method.value)
-        {
-            if matches!(
-                templates.path.overlap(&parsed.path),
-                Overlap::Same | Overlap::Conflict
-            ) {
+        for (other, templates) in known.iter().filter(|(other, _)| other.method.value == spec.method.value) {
+            if matches!(templates.path.overlap(&parsed.path), Overlap::Same | Overlap::Conflict) {
                 let message = format!(
                     "the path `{}` overlaps `{}` of the action `{}`",
                     parsed.path, templates.path, other.name.value
                 );
-                let help =
-                    "some call matches both and neither is narrower: change one path or its method";
+                let help = "some call matches both and neither is narrower: change one path or its method";
                 self.fault(file, spec.path.referenced, message, help.to_owned());
             }
         }
     }
 
     /// The named actions of a service that exist; reports the others.
-    fn known_actions(
-        &mut self,
-        file: usize,
-        service: &Spanned<String>,
-        actions: &[Spanned<String>],
-    ) -> Vec<String> {
+    fn known_actions(&mut self, file: usize, service: &Spanned<String>, actions: &[Spanned<String>]) -> Vec<String> {
         let Some(item) = self.services.get(service.value.as_str()) else {
             let known: Vec<_> = self.services.keys().copied().collect();
             let help = meant(&service.value, &known);
-            self.fault(
-                file,
-                service.referenced,
-                format!("there is no service `{}`", service.value),
-                help,
-            );
+            self.fault(file, service.referenced, format!("there is no service `{}`", service.value), help);
             return Vec::new();
         };
-        let known: Vec<String> = item
-            .actions
-            .iter()
-            .map(|action| action.name.clone())
-            .collect();
+        let known: Vec<String> = item.actions.iter().map(|action| action.name.clone()).collect();
         let mut found = Vec::new();
         for action in actions {
             if !known.contains(&action.value) {
-                let message = format!(
-                    "the service `{}` has no action `{}`",
-                    service.value, action.value
-                );
-                self.fault(
-                    file,
-                    action.referenced,
-                    message,
-                    meant(&action.value, &known),
-                );
+                let message = format!("the service `{}` has no action `{}`", service.value, action.value);
+                self.fault(file, action.referenced, message, meant(&action.value, &known));
             } else if !found.contains(&action.value) {
                 found.push(action.value.clone());
             }
         }
         if actions.is_empty() {
-            self.fault(
-                file,
-                service.referenced,
-                "no action is named".to_owned(),
-                "name at least one".to_owned(),
-            );
+            self.fault(file, service.referenced, "no action is named".to_owned(), "name at least one".to_owned());
         }
         found
     }
@@ -377,10 +278,7 @@ impl<'d> Compiler<'d> {
             let BindingSpec { role, subjects } = &document.spec;
             self.unique(&mut seen, "binding", *file, &document.metadata.name);
             let subjects = self.subjects(*file, subjects);
-            let Some(Placed {
-                document: bound, ..
-            }) = roles.get(role.value.as_str())
-            else {
+            let Some(Placed { document: bound, .. }) = roles.get(role.value.as_str()) else {
                 let known: Vec<_> = roles.keys().copied().collect();
                 self.fault(
                     *file,
@@ -398,11 +296,7 @@ impl<'d> Compiler<'d> {
                     name: document.metadata.name.value.clone(),
                     role: role.value.clone(),
                     subjects: subjects.clone(),
-                    actions: permission
-                        .actions
-                        .iter()
-                        .map(|action| action.value.clone())
-                        .collect(),
+                    actions: permission.actions.iter().map(|action| action.value.clone()).collect(),
                     condition: None,
                 });
             }
@@ -415,42 +309,19 @@ impl<'d> Compiler<'d> {
         for Placed { file, document } in &documents.rules {
             let name = &document.metadata.name;
             self.unique(&mut seen, "rule", *file, name);
-            let RuleSpec {
-                service,
-                actions,
-                eligible,
-                reviewers,
-                approvals,
-                ..
-            } = &document.spec;
+            let RuleSpec { service, actions, eligible, reviewers, approvals, .. } = &document.spec;
             let actions = self.known_actions(*file, service, actions);
-            let (max_duration, default_duration, request_timeout) =
-                self.durations(*file, &document.spec);
+            let (max_duration, default_duration, request_timeout) = self.durations(*file, &document.spec);
             let count = approvals.as_ref().map_or(1, |approvals| approvals.value);
             for (who, list) in [("eligible", eligible), ("reviewers", reviewers)] {
                 if list.is_empty() {
-                    let message = format!(
-                        "the rule `{}` has no {who}, so nobody could ever get a grant",
-                        name.value
-                    );
-                    self.fault(
-                        *file,
-                        name.referenced,
-                        message,
-                        format!("name at least one principal under `{who}`"),
-                    );
+                    let message = format!("the rule `{}` has no {who}, so nobody could ever get a grant", name.value);
+                    self.fault(*file, name.referenced, message, format!("name at least one principal under `{who}`"));
                 }
             }
-            let (eligible, reviewers) = (
-                self.subjects(*file, eligible),
-                self.subjects(*file, reviewers),
-            );
-            let place = approvals
-                .as_ref()
-                .map_or(name.referenced, |approvals| approvals.referenced);
-            let all_known = reviewers
-                .iter()
-                .all(|reviewer| matches!(reviewer, SubjectItem::User { .. }));
+            let (eligible, reviewers) = (self.subjects(*file, eligible), self.subjects(*file, reviewers));
+            let place = approvals.as_ref().map_or(name.referenced, |approvals| approvals.referenced);
+            let all_known = reviewers.iter().all(|reviewer| matches!(reviewer, SubjectItem::User { .. }));
             if count == 0 {
                 self.fault(
                     *file,
@@ -458,20 +329,9 @@ impl<'d> Compiler<'d> {
                     "a grant needs at least one approval".to_owned(),
                     "write `approvals: 1` or more; give a role for what needs none".to_owned(),
                 );
-            } else if all_known
-                && !reviewers.is_empty()
-                && u64::from(count) > reviewers.len() as u64
-            {
-                let message = format!(
-                    "the rule needs {count} approvals and has {} reviewers",
-                    reviewers.len()
-                );
-                self.fault(
-                    *file,
-                    place,
-                    message,
-                    "add reviewers or ask for fewer approvals".to_owned(),
-                );
+            } else if all_known && !reviewers.is_empty() && u64::from(count) > reviewers.len() as u64 {
+                let message = format!("the rule needs {count} approvals and has {} reviewers", reviewers.len());
+                self.fault(*file, place, message, "add reviewers or ask for fewer approvals".to_owned());
             }
             if let Some(item) = self.services.get_mut(service.value.as_str()) {
                 item.rules.push(RuleItem {
@@ -507,11 +367,7 @@ impl<'d> Compiler<'d> {
         };
         let max = read(Some(&spec.max_duration), LONGEST_GRANT, LONGEST_GRANT);
         let default = read(spec.default_duration.as_ref(), max, max);
-        let timeout = read(
-            spec.request_timeout.as_ref(),
-            REQUEST_TIMEOUT,
-            LONGEST_GRANT,
-        );
+        let timeout = read(spec.request_timeout.as_ref(), REQUEST_TIMEOUT, LONGEST_GRANT);
         (max, default, timeout)
     }
 }

@@ -28,22 +28,13 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
         &["sudo", "-n"]
     } else {
         return Err(
-            Failure::new(format!("{what}: installing `{list}` takes root"))
-                .help(format!("sudo sh -c '{advice}'")),
+            Failure::new(format!("{what}: installing `{list}` takes root")).help(format!("sudo sh -c '{advice}'"))
         );
     };
     let run = |arguments: &[&str]| {
-        let words = [
-            before,
-            &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"],
-            arguments,
-        ]
-        .concat();
-        let (program, rest) = words
-            .split_first()
-            .ok_or_else(|| Failure::new("nothing to run"))?;
-        process::capture(command(program).args(rest))
-            .map_err(|failure| failure.help(advice.clone()))
+        let words = [before, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"], arguments].concat();
+        let (program, rest) = words.split_first().ok_or_else(|| Failure::new("nothing to run"))?;
+        process::capture(command(program).args(rest)).map_err(|failure| failure.help(advice.clone()))
     };
     step(&format!("{what}: apt-get install {list}"), || {
         run(&["update"])?;

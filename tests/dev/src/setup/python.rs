@@ -24,41 +24,27 @@ pub(super) fn folder(workspace: &Workspace) -> PathBuf {
 /// Installs the package unless it is there.
 pub(super) fn install(workspace: &Workspace, package: &Package) -> Result<(), Failure> {
     let venv = folder(workspace);
-    let stamp = venv
-        .join("installed")
-        .join(format!("{}-{}", package.name, package.version));
+    let stamp = venv.join("installed").join(format!("{}-{}", package.name, package.version));
     if stamp.is_file() {
         return Ok(());
     }
     if !process::works(command(venv.join("bin/python")).args(["-m", "pip", "--version"])) {
-        step("making a Python environment in .tools/venv", || {
-            create(&venv)
-        })?;
+        step("making a Python environment in .tools/venv", || create(&venv))?;
     }
     let pinned = format!("{}=={}", package.name, package.version);
     step(&format!("installing {pinned} into .tools/venv"), || {
         let mut pip = command(venv.join("bin/python"));
-        pip.args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            &pinned,
-        ]);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", &pinned]);
         process::capture(&mut pip)
     })?;
     workspace.write(&stamp, b"")
 }
 
 fn create(venv: &PathBuf) -> Result<(), Failure> {
-    let attempt = |python: &str| {
-        process::capture(command(python).args(["-m", "venv", "--clear"]).arg(venv)).map(drop)
-    };
+    let attempt = |python: &str| process::capture(command(python).args(["-m", "venv", "--clear"]).arg(venv)).map(drop);
     if attempt("python3").is_ok() {
         return Ok(());
     }
     apt::install("Python with venv", &["python3", "python3-venv"])?;
-    attempt("/usr/bin/python3")
-        .map_err(|failure| failure.help("install Python 3 with its venv module"))
+    attempt("/usr/bin/python3").map_err(|failure| failure.help("install Python 3 with its venv module"))
 }

@@ -31,8 +31,7 @@ pub(super) enum Toolchain {
 impl Toolchain {
     /// Finds the toolchain, and installs what is missing.
     pub(super) fn find(workspace: &Workspace) -> Result<Self, Failure> {
-        let sysroot =
-            PathBuf::from(process::capture(command("rustc").args(["--print", "sysroot"]))?.trim());
+        let sysroot = PathBuf::from(process::capture(command("rustc").args(["--print", "sysroot"]))?.trim());
         if has_library(&sysroot) {
             return Ok(Self::Own);
         }
@@ -43,10 +42,8 @@ impl Toolchain {
             let add = || process::capture(command("rustup").args(["target", "add", TARGET]));
             match step(&format!("rustup target add {TARGET}"), add) {
                 Ok(_) if has_library(&sysroot) => return Ok(Self::Own),
-                Ok(_) => workspace.give_up(
-                    &attempt,
-                    &Failure::new(format!("rustup added no {TARGET} to the compiler in use")),
-                )?,
+                Ok(_) => workspace
+                    .give_up(&attempt, &Failure::new(format!("rustup added no {TARGET} to the compiler in use")))?,
                 Err(failure) => workspace.give_up(&attempt, &failure)?,
             }
         }
@@ -67,10 +64,7 @@ impl Toolchain {
             return Vec::new();
         };
         let link = Path::new(DEBIAN_LIBRARY);
-        [Some(link.to_owned()), link.canonicalize().ok()]
-            .into_iter()
-            .flatten()
-            .collect()
+        [Some(link.to_owned()), link.canonicalize().ok()].into_iter().flatten().collect()
     }
 
     /// Cargo for the wasm target; the caller adds the subcommand's arguments after the subcommand.
@@ -85,18 +79,14 @@ impl Toolchain {
                     format!("-Lnative={DEBIAN_LIBC}"),
                 ]);
                 let mut cargo = command(DEBIAN_CARGO);
-                cargo
-                    .current_dir(workspace.root())
-                    .env_remove("LD_LIBRARY_PATH");
+                cargo.current_dir(workspace.root()).env_remove("LD_LIBRARY_PATH");
                 // The library's source asks for unstable features; this compiler is its own release's bootstrap.
                 cargo.env("RUSTC", DEBIAN_RUSTC).env("RUSTC_BOOTSTRAP", "1");
                 cargo.env("CARGO_UNSTABLE_BUILD_STD", "std,panic_abort");
                 cargo
             }
         };
-        cargo
-            .env("CARGO_TARGET_DIR", folder(workspace))
-            .env("CARGO_BUILD_TARGET", TARGET);
+        cargo.env("CARGO_TARGET_DIR", folder(workspace)).env("CARGO_BUILD_TARGET", TARGET);
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         cargo
     }
@@ -104,20 +94,16 @@ impl Toolchain {
     /// Whether clippy comes with it. The error is the reason why not.
     pub(super) fn has_clippy(&self) -> Result<(), Failure> {
         match self {
-            Self::Debian { .. } if !Path::new(DEBIAN_CLIPPY).is_file() => Err(Failure::new(
-                "Debian's compiler is in use and its package rust-web-clippy is not installed",
-            )),
+            Self::Debian { .. } if !Path::new(DEBIAN_CLIPPY).is_file() => {
+                Err(Failure::new("Debian's compiler is in use and its package rust-web-clippy is not installed"))
+            }
             Self::Own | Self::Debian { .. } => Ok(()),
         }
     }
 }
 
 fn has_library(sysroot: &Path) -> bool {
-    sysroot
-        .join("lib/rustlib")
-        .join(TARGET)
-        .join("lib")
-        .is_dir()
+    sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir()
 }
 
 fn debian(sysroot: &Path) -> Result<Toolchain, Failure> {
@@ -125,13 +111,8 @@ fn debian(sysroot: &Path) -> Result<Toolchain, Failure> {
     if !process::works(command("dpkg").arg("--status").args(DEBIAN_PACKAGES)) {
         apt::install("a compiler for wasm", &DEBIAN_PACKAGES)?;
     }
-    let host = std::fs::read_dir(sysroot.join("lib/rustlib"))
-        .into_iter()
-        .flatten()
-        .flatten();
-    let bundled = host
-        .map(|entry| entry.path().join("bin/rust-lld"))
-        .find(|linker| linker.is_file());
+    let host = std::fs::read_dir(sysroot.join("lib/rustlib")).into_iter().flatten().flatten();
+    let bundled = host.map(|entry| entry.path().join("bin/rust-lld")).find(|linker| linker.is_file());
     let linker = match bundled {
         Some(linker) => linker,
         None => {
