@@ -70,11 +70,12 @@ fn clippy_for_wasm(workspace: &Workspace) -> Result<(), Failure> {
     }
 }
 
+/// With private items: the packages are not published, their readers are the people who work on them. Such a reader can
+/// follow a link to a private item.
 fn documentation(workspace: &Workspace) -> Result<(), Failure> {
+    let flags = "-D warnings -A rustdoc::private_intra_doc_links";
     let mut cargo = workspace.cargo();
-    cargo
-        .args(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"])
-        .env("RUSTDOCFLAGS", "-D warnings");
+    cargo.args(["doc", "--locked", "--workspace", "--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", flags);
     process::stream(&mut cargo)
 }
 
