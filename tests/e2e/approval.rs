@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use grantmesh_tests::{ALICE, BOB, Database, LEA, MALLORY, Mesh, OLAF, Setup, play, text};
+use reqwest::Method;
 use serde_json::json;
 
 const ASK: [&str; 10] = [
@@ -157,6 +158,36 @@ fn an_answer_that_was_lost_is_given_again() {
             ids.push(text(&request, "/id")?.to_owned());
         }
         assert_eq!(ids[0], ids[1], "one key, one request");
+        Ok(())
+    });
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_refused_with_its_place() {
+    play(Setup { envoy: false, ..Setup::default() }, async |mesh| {
+        let alice = mesh.control_plane.api(&ALICE).await?;
+        let file = async |body: &[u8]| alice.send_bytes(Method::POST, "/v1/requests", Some(body.to_vec())).await;
+        for body in [&b"{\n  \"service\": \"payments\",\n  oops\n}"[..], b"{", b"[]", b"\xff", b""] {
+            let reply = file(body).await?;
+            reply.problem(400)?;
+            assert!(text(&reply.json()?, "/detail")?.contains("line"), "it says where: {}", reply.text());
+        }
+        assert!(
+            text(&file(b"{\n  \"service\": \"payments\",\n  oops\n}").await?.json()?, "/detail")?.contains("line 3")
+        );
+        file(&[b' '; 65 * 1024]).await?.problem(413)?;
+
+        let olaf = mesh.control_plane.api(&OLAF).await?;
+        let large = json!({ "files": [{ "name": "policy.yaml", "text": "#".repeat(1024 * 1024) }] }).to_string();
+        olaf.send_bytes(Method::POST, "/v1/policy", Some(large.into_bytes())).await?.problem(413)?;
+        for path in [
+            "/v1/requests/nonsense",
+            "/v1/requests/req_00000000000000000000000000",
+            "/v1/grants/req_00000000000000000000000000",
+        ] {
+            alice.get(path).await?.problem(404)?;
+        }
+        alice.get("/v1/requests?state=sleepy").await?.problem(400)?;
         Ok(())
     });
 }

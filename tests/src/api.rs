@@ -49,13 +49,21 @@ impl Api {
     /// # Errors
     /// If there is no answer.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply> {
+        self.send_bytes(method, path, body.map(|body| body.to_string().into_bytes())).await
+    }
+
+    /// Sends a request with a body that says it is JSON, whatever it is.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn send_bytes(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Reply> {
         let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
         let mut request = self.client.request(method.clone(), &url);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
-            request = request.json(body);
+            request = request.header("content-type", "application/json").body(body);
         }
         let response = request.send().await.with_context(|| format!("{method} {url}"))?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());

@@ -186,23 +186,7 @@ impl Envoy {
     /// If one was lost.
     pub async fn filter_is_unharmed(&mut self) -> Result<()> {
         self.process.alive()?;
-        let stats = self.stats(r"^wasm").await?;
-        let harmed = |name: &str| name.starts_with("wasm.grantmesh.vm_reload") || name.ends_with(".host_errors");
-        let seen: Vec<_> = stats.iter().filter(|(name, value)| harmed(name) && *value > 0).collect();
-        ensure!(seen.is_empty(), "Envoy counts lost VMs or refused host calls: {seen:?}");
-        ensure!(
-            stats.iter().any(|(name, _)| name == "wasm.grantmesh.vm_reload"),
-            "Envoy no longer counts reloads: {stats:?}"
-        );
-        let active = stats.iter().find(|(name, _)| name == "wasm.envoy.wasm.runtime.v8.active");
-        ensure!(active.is_some_and(|(_, value)| *value >= VMS), "VMs are missing: {stats:?}");
-        let log = self.process.log();
-        let crash = |line: &&str| {
-            line.contains("panicked") || line.contains("RuntimeError") || line.contains("Function: proxy_")
-        };
-        let told: Vec<_> = log.lines().filter(crash).collect();
-        ensure!(told.is_empty(), "Envoy logs a lost VM: {told:#?}");
-        Ok(())
+        lost_vm(&self.stats("^wasm").await?, &self.process.log())
     }
 
     /// Gives the filter its configuration anew, changed by `change`, by replacing the watched file in one step.
@@ -271,4 +255,49 @@ fn swap(folder: &Path, filter: &Value) -> Result<()> {
     std::fs::write(&new, answer.to_string())?;
     std::fs::rename(new, place)?;
     Ok(())
+}
+
+/// Looks for a VM that was lost, in Envoy's statistics and in its log.
+fn lost_vm(stats: &[(String, u64)], log: &str) -> Result<()> {
+    let harmed = |name: &str| name.starts_with("wasm.grantmesh.vm_reload") || name.ends_with(".host_errors");
+    let seen: Vec<_> = stats.iter().filter(|(name, value)| harmed(name) && *value > 0).collect();
+    ensure!(seen.is_empty(), "Envoy counts lost VMs or refused host calls: {seen:?}");
+    ensure!(
+        stats.iter().any(|(name, _)| name == "wasm.grantmesh.vm_reload"),
+        "Envoy no longer counts reloads: {stats:?}"
+    );
+    let active = stats.iter().find(|(name, _)| name == "wasm.envoy.wasm.runtime.v8.active");
+    ensure!(active.is_some_and(|(_, value)| *value >= VMS), "VMs are missing: {stats:?}");
+    let crash = |line: &&str| ["panicked", "RuntimeError", "Function: proxy_"].iter().any(|sign| line.contains(sign));
+    let told: Vec<_> = log.lines().filter(crash).collect();
+    ensure!(told.is_empty(), "Envoy logs a lost VM: {told:#?}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_vm_is_seen() {
+        let stats = |reloads, active, errors| {
+            [
+                ("wasm.grantmesh.vm_reload".to_owned(), reloads),
+                ("wasm.envoy.wasm.runtime.v8.active".to_owned(), active),
+                ("wasmcustom.grantmesh.host_errors".to_owned(), errors),
+            ]
+        };
+        let fine = "[warning][wasm] wasm log grantmesh: sync: the control plane cannot be reached";
+        assert!(lost_vm(&stats(0, 4, 0), fine).is_ok());
+        assert!(lost_vm(&[], fine).is_err(), "an Envoy that counts otherwise is not one that counts nothing");
+        for harmed in [stats(1, 4, 0), stats(0, 3, 0), stats(0, 4, 1)] {
+            assert!(lost_vm(&harmed, fine).is_err(), "{harmed:?}");
+        }
+        for line in [
+            "[critical][wasm] wasm log: thread '<unnamed>' panicked at src/lib.rs",
+            "[error][wasm] Function: proxy_on_request_headers failed: Uncaught RuntimeError: unreachable",
+        ] {
+            assert!(lost_vm(&stats(0, 4, 0), line).is_err(), "{line}");
+        }
+    }
 }
