@@ -58,8 +58,13 @@ pub(crate) async fn filters_are_kept_at_first_contact(db: Db) {
     app.vms_seen_at(&[(vm(1).vm, later), (vm(2).vm, first.first_seen)]).await.unwrap();
     let seen: Vec<_> = app.load_vms().await.unwrap().into_iter().map(|vm| vm.last_seen).collect();
     assert_eq!(seen, [later, world.now()]);
+    // One credential serves many proxies; another one's VM is never theirs, whatever node it says it is.
+    let mut beside = vm(3);
+    beside.node = "pod-7".to_owned();
+    assert_eq!(app.vm_seen(&identity(), &beside).await.unwrap().node, format!("{}/pod-7", identity().node));
+    assert_eq!(app.vms_gone(&[beside.vm]).await.unwrap(), 1);
     let thief = FilterIdentity { node: "node-2".to_owned(), ..identity() };
-    assert_eq!(code(app.vm_seen(&thief, &vm(3)).await), "filter_not_covered");
+    assert_eq!(code(app.vm_seen(&thief, &vm(1)).await), "filter_not_covered");
     let mut stolen = vm(1);
     stolen.node = "node-2".to_owned();
     assert_eq!(code(app.vm_seen(&thief, &stolen).await), "filter_not_covered");

@@ -139,7 +139,7 @@ pub(crate) async fn a_stream_belongs_to_its_node(db: Db) {
     stream.decide(2);
     world.app.append_records(&identity(), &stream.batch(0..1)).await.unwrap();
     let thief = FilterIdentity { node: "node-2".to_owned(), ..identity() };
-    assert_eq!(code(world.app.append_records(&thief, &stream.batch(1..2)).await), "filter_not_covered");
+    assert_eq!(code(world.app.append_records(&thief, &stream.batch(1..2)).await), "records_not_yours");
     stream.vm.node = "node-2".to_owned();
     assert_eq!(code(world.app.append_records(&thief, &stream.batch(1..2)).await), "records_not_yours");
     stream.vm = vm(1);
