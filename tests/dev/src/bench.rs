@@ -1,7 +1,7 @@
 //! `cargo dev bench`: the engine's benches, and the cost of the filter inside a real Envoy.
 //!
-//! The overhead bench is the program of grantmesh-overhead; what it measures is Envoy's, so it is not optimised itself. It gets the same variables as the tests, and
-//! `GRANTMESH_TRIVIAL_WASM`, the yardstick module.
+//! The overhead bench is the program of grantmesh-overhead; what it measures is Envoy's, so it is not optimised itself.
+//! It gets the same variables as the tests, and `GRANTMESH_TRIVIAL_WASM`, the yardstick module.
 
 use crate::process;
 use crate::report::{Failure, step};
