@@ -49,7 +49,7 @@ async fn follows(mesh: &mut Mesh) -> Result<()> {
     arrives("another grant", &fleet, |filter| filter.decide(&ALICE, "POST", REFUND) == 200).await?;
     let lost = fleet.filters().first().context("no filter")?;
     lost.cut_off();
-    let answer = mesh.revoke(&second, Some(Duration::from_secs(2))).await?;
+    let answer = mesh.revoke(&second, Some(Duration::from_secs(6))).await?;
     assert_eq!(member(&answer, "/arrival/complete")?, false, "{answer}");
     let untold: Vec<_> = states(&answer)?.into_iter().filter(|(_, state)| state != "acknowledged").collect();
     assert_eq!(untold, [(lost.vm(), "pending".to_owned())]);
