@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use grantmesh_tests::{ALICE, Api, ControlPlane, LEA, OLAF, PATIENCE, PAYMENTS, Parts, Process, Upstream, text, until};
+use grantmesh_tests::{ALICE, Api, ControlPlane, LEA, OLAF, PATIENCE, Parts, Process, Upstream, text, until};
 use serde_json::{Value, json};
 
 use crate::load::{Thread, send};
 
+/// The policy of the calls.
+const POLICY: &str = include_str!("../../shared/policies/payments/policy.yaml");
 /// The call that needs a grant, and the resource of the grant.
 const GRANTED: &str = "POST /v1/accounts/acc-7/refunds";
 /// The call that a role allows; such calls are counted, not recorded.
@@ -162,7 +164,7 @@ impl Bench {
 /// Applies the example policy and gets `count` grants through the API; the last one is for the call that is measured.
 async fn fill(control_plane: &ControlPlane, count: usize) -> Result<()> {
     let operator = control_plane.api(&OLAF).await?;
-    let policy = json!({ "files": [{ "name": "policy.yaml", "text": PAYMENTS }] });
+    let policy = json!({ "files": [{ "name": "policy.yaml", "text": POLICY }] });
     operator.post("/v1/policy", &policy).await?.expect(201)?;
     let (requester, reviewer) = (control_plane.api(&ALICE).await?, control_plane.api(&LEA).await?);
     for number in 0..count {
