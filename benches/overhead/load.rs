@@ -1,4 +1,4 @@
-//! The load: one kept-alive connection, one request after the other, and the CPU time of a thread before and after.
+//! The load: a kept-alive connection, on which one request follows the other, and the CPU time of a thread before and after.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

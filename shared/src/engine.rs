@@ -1,4 +1,4 @@
-//! What is decided: [`decide`] is one pure, total function over a [`Table`] and a [`Call`].
+//! What is decided: [`decide()`] is one pure, total function over a [`Table`] and a [`Call`].
 //!
 //! Order (first hit wins): lock → standing role → live grant → may ask → deny. Calls that match no action follow
 //! the service's `unmatched`. Called by the filter for every call and by the control plane for requests.

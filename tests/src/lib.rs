@@ -1,6 +1,6 @@
 //! The harness of the end-to-end stories and of the demo: real Envoy, real control plane, real databases, real time.
 //!
-//! A story is a function that gets a running [`Mesh`] from [`play`]:
+//! A story is a function that gets a running [`Mesh`] from [`play()`]:
 //!
 //! ```text
 //!   story ── Mesh ─┬─ ControlPlane (process)  ◄── Cable (TCP, can be cut) ◄─┐

@@ -41,7 +41,7 @@ pub enum Decision<'t> {
     Deny(Refusal<'t>),
 }
 
-/// Proof that a call was allowed; only [`decide`] makes one.
+/// Proof that a call was allowed; only [`decide()`] makes one.
 #[derive(Debug, Clone)]
 pub struct Permit<'t> {
     matched: Option<Matched<'t>>,

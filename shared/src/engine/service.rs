@@ -169,7 +169,7 @@ struct ActionIndex {
     rules: SubjectIndex,
 }
 
-/// A service, indexed for [`super::decide`].
+/// A service, indexed for [`super::decide()`].
 #[derive(Debug)]
 pub struct Service {
     parts: ServiceParts,

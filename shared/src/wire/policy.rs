@@ -1,6 +1,6 @@
 //! Policy as people write it: YAML or JSON documents of the kinds `Defaults`, `Service`, `Role`, `Binding` and `Rule`.
 //!
-//! [`parse`] reads files strictly, [`compile`] checks them together and gives what filters receive.
+//! [`parse()`] reads files strictly, [`compile()`] checks them together and gives what filters receive.
 //! Called by the control plane and the CLI, never by a filter. Every fault is told with file, line and the fix, all at once.
 
 mod compile;
