@@ -103,7 +103,7 @@ fn machine_paths(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| !file.path.starts_with(OWN)) {
         for (number, line) in file.lines() {
-            for path in ["/root/", "/work/", "/tmp/w"] {
+            for path in ["/root/", "/home/", "/Users/"] {
                 if starts_a_path(line, path) {
                     let what = format!(
                         "`{path}` is a path of one machine: use one relative to the checkout, or a temporary folder"
@@ -116,7 +116,7 @@ fn machine_paths(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// `/work/` as the beginning of a path, not inside `a/work/b`.
+/// `/home/` as the beginning of a path, not inside `a/home/b`.
 fn starts_a_path(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line.get(..at).and_then(|head| head.chars().next_back());
@@ -193,6 +193,6 @@ fn planted_heads_banners_and_paths_are_found() {
     assert_eq!(found(heads, &planted), ["a/src/lib.rs:1"]);
     let planted = [("a.rs", "// Copyright us"), ("LICENSE", "Copyright us"), ("b.rs", "//! Fine.")];
     assert_eq!(found(banners, &planted), ["a.rs:1"]);
-    let planted = [("a.md", "see\n/root/x"), ("b.md", "in \"/work/x\""), ("c.md", "./work/x a/work/b ~/work/")];
+    let planted = [("a.md", "see\n/root/x"), ("b.md", "in \"/home/x\""), ("c.md", "./home/x a/home/b ~/home/")];
     assert_eq!(found(machine_paths, &planted), ["a.md:2", "b.md:1"]);
 }
