@@ -1,7 +1,7 @@
 //! The whole life of a permission, by the command line alone, as somebody at a terminal would live it.
 
 use anyhow::Result;
-use grantmesh_tests::{ALICE, Database, LEA, Mesh, OLAF, Setup, play, text};
+use grantmesh_tests::{ALICE, Database, LEA, Mesh, OLAF, PATIENCE, Setup, play, text, until};
 
 #[test]
 fn refused_asked_for_approved_let_through_ended_recorded() {
@@ -41,8 +41,12 @@ async fn life(mesh: &mut Mesh) -> Result<()> {
     assert_eq!(revoked.pointer("/arrival/complete"), Some(&true.into()), "{revoked}");
     assert_eq!(mesh.refund("acc-42").await?.status, 403);
 
-    let tail = mesh.control_plane.cli(&OLAF, &["audit", "tail", "--limit", "200"]).await?;
-    assert!(tail.success()?.contains(grant) && tail.out.contains(id), "{tail:?}");
+    until("the log's tail tells what was done and what was decided", PATIENCE, async || {
+        let tail = mesh.control_plane.cli(&OLAF, &["audit", "tail", "--limit", "200"]).await?;
+        let admitted = tail.success()?.lines().any(|line| line.contains("allow alice refund.create account/acc-42"));
+        Ok((admitted && tail.out.contains(grant) && tail.out.contains(id)).then_some(()))
+    })
+    .await?;
     mesh.control_plane.cli(&OLAF, &["audit", "verify"]).await?.success()?;
     assert_ne!(mesh.control_plane.cli(&ALICE, &["audit", "tail"]).await?.code, 0, "the log is not everybody's");
     mesh.envoy()?.filter_is_unharmed().await?;

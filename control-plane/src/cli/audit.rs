@@ -93,9 +93,11 @@ fn tell(entry: &EntryView, as_json: bool, out: &mut Output) {
     });
     let ids: Vec<&str> =
         line.ids.as_object().into_iter().flat_map(|ids| ids.values()).filter_map(Value::as_str).collect();
-    let words = ["decision", "subject", "action", "resource", "verdict"]
+    // A filter's decision tells what it is in its record; everything else in the entry itself.
+    let told = line.data.pointer("/record/event").unwrap_or(&line.data);
+    let words = ["decision", "subject", "workload", "action", "resource", "verdict"]
         .iter()
-        .filter_map(|name| line.data.get(*name)?.as_str());
+        .filter_map(|name| told.get(*name)?.as_str());
     let words: Vec<&str> = words.collect();
     let (at, actor) = (at.unwrap_or_default(), actor.unwrap_or_default());
     out.line(format_args!(
