@@ -7,6 +7,7 @@
 mod call;
 mod canonical;
 mod condition;
+mod context;
 mod decide;
 mod grant;
 mod lock;
@@ -14,12 +15,14 @@ mod principal;
 mod reason;
 mod route;
 mod service;
+mod signal;
 mod table;
 mod template;
 
 pub use call::Call;
 pub use canonical::{Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path};
-pub use condition::Condition;
+pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, Fuel, Needs, Verdict};
+pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
 pub use decide::{Basis, Decision, Matched, Now, Permit, Refusal, decide};
 pub use grant::{Grant, GrantHolder};
 pub use lock::{Lock, LockTarget};
@@ -27,6 +30,7 @@ pub use principal::{Principal, Subject, SubjectError, User, Workload};
 pub use reason::Reason;
 pub use route::Routed;
 pub use service::{Action, Audit, Binding, Criticality, Rule, Service, ServiceError, ServiceParts, Unmatched};
+pub use signal::Signal;
 pub use table::Table;
 pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};
 

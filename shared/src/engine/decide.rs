@@ -125,7 +125,7 @@ pub fn decide<'t>(table: &'t Table, call: &Call<'_>, now: Now) -> Decision<'t> {
     if call.principal.is_anonymous() {
         return deny(Some(matched), Reason::NoPrincipal);
     }
-    if let Some(binding) = service.bindings_for(place, &call.principal).find(|binding| binding.condition.allows()) {
+    if let Some(binding) = service.bindings_for(place, &call.principal).find(|binding| binding.condition.is_always()) {
         return Decision::Allow(Permit { matched: Some(matched), basis: Basis::Role(binding) });
     }
     let held = table.grants_for(&call.principal, service.name(), &matched.action.name);
@@ -157,7 +157,7 @@ fn miss(grant: &Grant, call: &Call<'_>, now: Now) -> Option<Reason> {
     if now.earliest < grant.starts_at {
         return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
     }
-    (!grant.condition.allows()).then(|| Reason::ConditionUnsupported { by: grant.id.to_string() })
+    (!grant.condition.is_always()).then(|| Reason::ConditionUnsupported { by: grant.id.to_string() })
 }
 
 /// The refusal with everything that nearly allowed the call.

@@ -106,7 +106,7 @@ impl Rule {
     /// Whether the principal may ask under this rule.
     #[must_use]
     pub fn may_ask(&self, principal: &Principal<'_>) -> bool {
-        self.condition.allows() && self.eligible.iter().any(|subject| subject.names(principal))
+        self.condition.is_always() && self.eligible.iter().any(|subject| subject.names(principal))
     }
 
     /// Whether the principal is among the reviewers. That it is not also the requester is the workflow's matter.
@@ -295,7 +295,7 @@ impl Service {
             principal.subjects().filter_map(|subject| index?.rules.get(&subject)).flatten().copied().collect();
         found.sort_unstable();
         found.dedup();
-        found.into_iter().filter_map(|at| self.parts.rules.get(at)).filter(|rule| rule.condition.allows()).collect()
+        found.into_iter().filter_map(|at| self.parts.rules.get(at)).filter(|rule| rule.condition.is_always()).collect()
     }
 
     /// Rules under which the principal may ask for the named action.

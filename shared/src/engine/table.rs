@@ -10,10 +10,11 @@ use super::grant::Grant;
 use super::lock::Lock;
 use super::principal::{Principal, SubjectKey, SubjectRef};
 use super::service::Service;
+use super::signal::Signal;
 use crate::id::{GrantId, LockId};
 use crate::time::Timestamp;
 
-/// Services, grants and locks.
+/// Services, grants, locks and signals.
 #[derive(Debug, Default)]
 pub struct Table {
     services: Map<Box<str>, Service>,
@@ -21,6 +22,7 @@ pub struct Table {
     /// Sorted by resource within each key.
     by_holder: Map<HolderKey, Vec<Arc<Grant>>>,
     locks: Map<LockId, Lock>,
+    signals: Map<Box<str>, Signal>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -92,6 +94,22 @@ impl Table {
     /// Removes a lock.
     pub fn remove_lock(&mut self, id: &LockId) {
         self.locks.remove(id);
+    }
+
+    /// Sets a signal or replaces the one of the same name.
+    pub fn put_signal(&mut self, signal: Signal) {
+        self.signals.insert(signal.name.clone(), signal);
+    }
+
+    /// Ends a signal.
+    pub fn remove_signal(&mut self, name: &str) {
+        self.signals.remove(name);
+    }
+
+    /// The signal of that name, if it was set. Whether it has ended is a question of the time of the call.
+    #[must_use]
+    pub fn signal(&self, name: &str) -> Option<&Signal> {
+        self.signals.get(name)
     }
 
     /// The service of that name.

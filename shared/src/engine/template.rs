@@ -183,6 +183,20 @@ impl PathTemplate {
         }
     }
 
+    /// The value of one parameter of a path that this template matches.
+    pub(crate) fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+        let mut rest = path.strip_prefix('/')?;
+        for segment in &self.segments {
+            let (head, tail) = rest.split_once('/').unwrap_or((rest, ""));
+            match segment {
+                Segment::Rest(known) if **known == *name => return Some(rest),
+                Segment::Parameter(known) if **known == *name => return Some(head),
+                _ => rest = tail,
+            }
+        }
+        None
+    }
+
     /// The values of the parameters of a path that this template matches; nothing if it does not match.
     pub(crate) fn captures<'p>(&self, path: &'p str) -> Option<Captures<'_, 'p>> {
         let mut rest = path.strip_prefix('/')?;
