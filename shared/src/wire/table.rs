@@ -7,7 +7,8 @@ use serde_json::value::RawValue;
 use super::table_hash::TableHash;
 use crate::engine::{
     Action, ActionTemplates, Audit, Binding, Condition, Criticality, Grant, GrantHolder, Lock, LockTarget, Rule,
-    Service, ServiceError, ServiceParts, Subject, SubjectError, Table, TemplateError, Unmatched, User, Workload,
+    Service, ServiceError, ServiceParts, Signal, Subject, SubjectError, Table, TemplateError, Unmatched, User,
+    Workload,
 };
 use crate::id::{GrantId, LockId, RequestId};
 use crate::time::{Span, Timestamp};
@@ -16,7 +17,7 @@ use crate::time::{Span, Timestamp};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item {
-    /// `service/NAME`, `grant/ID` or `lock/ID`.
+    /// `service/NAME`, `grant/ID`, `lock/ID` or `signal/NAME`.
     pub key: String,
     /// A [`Body`] in JSON.
     pub body: Box<RawValue>,
@@ -44,6 +45,7 @@ impl Item {
             Body::Service(service) => EngineItem::Service(Box::new(Service::new(service.try_into()?)?)),
             Body::Grant(grant) => EngineItem::Grant(grant.try_into()?),
             Body::Lock(lock) => EngineItem::Lock(lock.try_into()?),
+            Body::Signal(signal) => EngineItem::Signal(signal.into()),
         })
     }
 }
@@ -57,6 +59,8 @@ pub enum EngineItem {
     Grant(Grant),
     /// A lock.
     Lock(Lock),
+    /// A signal that is set.
+    Signal(Signal),
 }
 
 impl EngineItem {
@@ -66,6 +70,7 @@ impl EngineItem {
             Self::Service(service) => table.put_service(*service),
             Self::Grant(grant) => table.put_grant(grant),
             Self::Lock(lock) => table.put_lock(lock),
+            Self::Signal(signal) => table.put_signal(signal),
         }
     }
 }
@@ -79,6 +84,8 @@ pub enum ItemKey {
     Grant(GrantId),
     /// A lock by id.
     Lock(LockId),
+    /// A signal by name.
+    Signal(Box<str>),
 }
 
 impl ItemKey {
@@ -93,6 +100,7 @@ impl ItemKey {
             "service" if !id.is_empty() => Ok(Self::Service(id.into())),
             "grant" => id.parse().map(Self::Grant).map_err(|_| refuse()),
             "lock" => id.parse().map(Self::Lock).map_err(|_| refuse()),
+            "signal" if !id.is_empty() => Ok(Self::Signal(id.into())),
             _ => Err(refuse()),
         }
     }
@@ -103,6 +111,7 @@ impl ItemKey {
             Self::Service(name) => table.remove_service(name),
             Self::Grant(id) => table.remove_grant(id),
             Self::Lock(id) => table.remove_lock(id),
+            Self::Signal(name) => table.remove_signal(name),
         }
     }
 }
@@ -156,6 +165,8 @@ pub enum Body {
     Grant(GrantItem),
     /// A lock.
     Lock(LockItem),
+    /// A signal that is set.
+    Signal(SignalItem),
 }
 
 impl Body {
@@ -166,6 +177,7 @@ impl Body {
             Self::Service(service) => format!("service/{}", service.name),
             Self::Grant(grant) => format!("grant/{}", grant.id),
             Self::Lock(lock) => format!("lock/{}", lock.id),
+            Self::Signal(signal) => format!("signal/{}", signal.name),
         }
     }
 
@@ -176,6 +188,7 @@ impl Body {
             Self::Service(service) => Some(&service.name),
             Self::Grant(grant) => Some(&grant.service),
             Self::Lock(lock) => lock.service.as_deref(),
+            Self::Signal(_) => None,
         }
     }
 
@@ -424,6 +437,18 @@ pub struct LockItem {
     pub expires_at: Option<Timestamp>,
 }
 
+/// A signal that is set: a fact that people told, for a while. For the filters of all services.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignalItem {
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub reason: String,
+    /// First moment at which it no longer holds.
+    pub expires_at: Timestamp,
+}
+
 fn condition(stated: Option<&serde_json::Value>) -> Condition {
     if stated.is_some() { Condition::Unsupported } else { Condition::Always }
 }
@@ -559,5 +584,12 @@ impl TryFrom<LockItem> for Lock {
             action: action.map(String::into_boxed_str),
         };
         Ok(Self { id, target, reason: reason.into(), expires_at })
+    }
+}
+
+impl From<SignalItem> for Signal {
+    fn from(item: SignalItem) -> Self {
+        let SignalItem { name, reason: _, expires_at } = item;
+        Self { name: name.into(), expires_at }
     }
 }
