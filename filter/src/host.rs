@@ -1,6 +1,6 @@
 //! The only way to the proxy: raw calls of its interface, each giving a `Result` for every status, bytes in and out.
-//! The SDK's own wrappers panic on statuses that callers can provoke, and turn headers into text; only its callout is
-//! used, because its dispatcher panics on answers to callouts that it did not make itself.
+//! No SDK stands between: what there is panics on statuses that callers can provoke, turns headers into text, and
+//! exports a callback for every phase of a call.
 
 #![expect(
     unsafe_code,
@@ -42,6 +42,15 @@ pub(crate) enum Level {
     Info = 2,
     Warn = 3,
     Error = 4,
+    Critical = 5,
+}
+
+/// What becomes of a call after a callback.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Action {
+    Continue = 0,
+    Pause = 1,
 }
 
 /// A counter only grows; a gauge is set.
@@ -53,7 +62,6 @@ pub(crate) enum MetricKind {
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
-const BAD_ARGUMENT: u32 = 2;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -186,34 +194,26 @@ pub(crate) fn send_local_response(
     done("send_local_response", status)
 }
 
-/// Whether the proxy lets this module make callouts at all.
-///
-/// The SDK panics on every status but three, so it must not be the one to find out. A callout to no cluster is refused
-/// as a bad argument where callouts are possible, and has no other effect.
-pub(crate) fn can_call_out() -> Result<()> {
-    let (empty, mut token) = (headers::serialise(&[]), 0_u32);
+/// Sends a callout; gives back its token. A timeout of zero would never end, so it is at least a millisecond.
+pub(crate) fn call_out(cluster: &str, call_headers: &[(&[u8], &[u8])], body: &[u8], timeout: Duration) -> Result<u32> {
+    let (map, trailers, mut token) = (headers::serialise(call_headers), headers::serialise(&[]), 0_u32);
+    let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX).max(1);
     // SAFETY: every pointer goes with its length and outlives the call.
     let status = unsafe {
         proxy_http_call(
-            empty.as_ptr(),
-            0,
-            empty.as_ptr(),
-            empty.len(),
-            empty.as_ptr(),
-            0,
-            empty.as_ptr(),
-            empty.len(),
-            1_000,
+            cluster.as_ptr(),
+            cluster.len(),
+            map.as_ptr(),
+            map.len(),
+            body.as_ptr(),
+            body.len(),
+            trailers.as_ptr(),
+            trailers.len(),
+            millis,
             &raw mut token,
         )
     };
-    if status == BAD_ARGUMENT { Ok(()) } else { Err(HostError { call: "http_call", status }) }
-}
-
-/// Sends a callout; gives back its token. Only after [`can_call_out`].
-pub(crate) fn call_out(cluster: &str, call_headers: Vec<(&str, &str)>, body: &[u8], timeout: Duration) -> Result<u32> {
-    proxy_wasm::hostcalls::dispatch_http_call(cluster, call_headers, Some(body), Vec::new(), timeout)
-        .map_err(|status| HostError { call: "http_call", status: status as u32 })
+    done("http_call", status).map(|()| token)
 }
 
 /// The id of a metric.

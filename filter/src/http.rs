@@ -1,16 +1,11 @@
-//! The context of one call: reads the headers once and the identity once, has the call decided, and continues or replies.
-//! Whatever the proxy does not give refuses the call. It exports nothing but the request headers' callback.
-
-use std::rc::Rc;
-
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
+//! One call: reads the headers once and the identity once, has the call decided, and continues or replies.
+//! Whatever the proxy does not give refuses the call. Called by `vm`.
 
 use crate::headers::Headers;
-use crate::host::{self, HostError, Level};
+use crate::host::{self, Action, HostError, Level};
 use crate::identity::Identity;
 use crate::reply::Reply;
-use crate::root::{Configured, Shared};
+use crate::root::Root;
 
 /// The URI of the peer's certificate, as the listener's TLS saw it.
 const TLS_PEER: &str = "connection\0uri_san_peer_certificate";
@@ -20,12 +15,6 @@ const WAYPOINT_PEER: &str = "filter_state\0io.istio.peer_principal";
 
 /// Dynamic metadata, where `jwt_authn` leaves the verified claims.
 const METADATA: &str = "metadata";
-
-/// See the module's head.
-pub(crate) struct Http {
-    config: Configured,
-    shared: Option<Rc<Shared>>,
-}
 
 /// Why a call could not even be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -51,25 +40,27 @@ impl Blind {
     }
 }
 
-impl Http {
-    pub(crate) const fn new(config: Configured, shared: Option<Rc<Shared>>) -> Self {
-        Self { config, shared }
+/// Decides the call whose headers the proxy has now, under the configuration of its root context.
+pub(crate) fn decide(root: Option<&Root>) -> Action {
+    match decided(root) {
+        Ok(None) => return Action::Continue,
+        Ok(Some(reply)) => answer(&reply),
+        Err(blind) => answer(&Reply::blind(blind.code(), &blind.to_string())),
     }
+    Action::Pause
+}
 
-    fn decide(&self) -> Result<Option<Reply>, Blind> {
-        let config = self.config.try_borrow().ok().and_then(|config| config.clone());
-        let config = config.ok_or(Blind::NotConfigured)?;
-        let shared = self.shared.as_ref().ok_or(Blind::NotReady)?;
-        let mut slot = shared.plugin.try_borrow_mut().map_err(|_| Blind::NotReady)?;
-        let plugin = slot.as_mut().ok_or(Blind::NotReady)?;
-        let mono = host::monotonic()?;
-        let map = host::header_map(host::Map::Request)?;
-        let headers = Headers::parse(&map).map_err(|_| Blind::Unreadable)?;
-        let metadata = host::property(METADATA)?;
-        let peer = host::property(if config.waypoint { WAYPOINT_PEER } else { TLS_PEER })?;
-        let identity = Identity::read(metadata.as_deref(), &config.identity_key, peer.as_deref());
-        Ok(plugin.decide(&config, &headers, &identity, mono))
-    }
+fn decided(root: Option<&Root>) -> Result<Option<Reply>, Blind> {
+    let (config, shared) = root.and_then(Root::configured).ok_or(Blind::NotConfigured)?;
+    let mut slot = shared.plugin.try_borrow_mut().map_err(|_| Blind::NotReady)?;
+    let plugin = slot.as_mut().ok_or(Blind::NotReady)?;
+    let mono = host::monotonic()?;
+    let map = host::header_map(host::Map::Request)?;
+    let headers = Headers::parse(&map).map_err(|_| Blind::Unreadable)?;
+    let metadata = host::property(METADATA)?;
+    let peer = host::property(if config.waypoint { WAYPOINT_PEER } else { TLS_PEER })?;
+    let identity = Identity::read(metadata.as_deref(), &config.identity_key, peer.as_deref());
+    Ok(plugin.decide(&config, &headers, &identity, mono))
 }
 
 fn answer(reply: &Reply) {
@@ -79,18 +70,5 @@ fn answer(reply: &Reply) {
     if let Err(error) = sent {
         // The call stays paused: it is not admitted, and ends with the proxy's own timeout.
         host::log(Level::Error, &error.to_string());
-    }
-}
-
-impl Context for Http {}
-
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _count: usize, _end: bool) -> Action {
-        match self.decide() {
-            Ok(None) => return Action::Continue,
-            Ok(Some(reply)) => answer(&reply),
-            Err(blind) => answer(&Reply::blind(blind.code(), &blind.to_string())),
-        }
-        Action::Pause
     }
 }

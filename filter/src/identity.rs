@@ -2,6 +2,13 @@
 //! The metadata is protobuf (`envoy.config.core.v3.Metadata`); a small reader borrows from it and allocates only the
 //! list of groups. What it does not understand about an identity refuses the call: half an identity is none.
 
+mod claims;
+mod protobuf;
+
+pub use claims::{ClaimValue, Claims, Found};
+
+use protobuf::{Fields, Malformed, Value};
+
 /// The namespace in which `jwt_authn` puts what it verified.
 const JWT_AUTHN: &[u8] = b"envoy.filters.http.jwt_authn";
 
@@ -23,6 +30,8 @@ pub struct Identity<'a> {
     pub groups: Vec<&'a str>,
     /// The peer's SPIFFE id.
     pub workload: Option<&'a str>,
+    /// All claims of the token, for conditions that name some.
+    pub claims: Option<Claims<'a>>,
 }
 
 /// Why an identity is not believed.
@@ -42,6 +51,12 @@ pub enum IdentityError {
     Workload,
 }
 
+impl From<Malformed> for IdentityError {
+    fn from(Malformed: Malformed) -> Self {
+        Self::Metadata
+    }
+}
+
 impl<'a> Identity<'a> {
     /// Reads the identity from the dynamic metadata and the URI of the peer's certificate, each where there is one.
     ///
@@ -54,6 +69,7 @@ impl<'a> Identity<'a> {
             None => None,
         };
         if let Some(claims) = claims {
+            identity.claims = Some(Claims(claims));
             identity.read_claims(claims)?;
         }
         Ok(identity)
@@ -75,7 +91,9 @@ impl<'a> Identity<'a> {
         }
         self.user = Some((name_in(issuer, "iss")?, name_in(subject, "sub")?));
         let Some(groups) = groups else { return Ok(()) };
-        let list = only_value(groups, Kind::List)?.ok_or(IdentityError::Claim("groups"))?;
+        let Value::List(list) = Value::read(groups)? else {
+            return Err(IdentityError::Claim("groups"));
+        };
         for group in Fields(list).messages(1) {
             if self.groups.len() >= MAX_GROUPS {
                 return Err(IdentityError::TooManyGroups);
@@ -103,145 +121,22 @@ fn find_claims<'a>(metadata: &'a [u8], key: &[u8]) -> Result<Option<&'a [u8]>, I
     let Some(value) = Fields(namespace).entry(1, key)? else {
         return Ok(None);
     };
-    only_value(value, Kind::Struct)?.map(Some).ok_or(IdentityError::Metadata)
+    match Value::read(value)? {
+        Value::Struct(claims) => Ok(Some(claims)),
+        _ => Err(IdentityError::Metadata),
+    }
 }
 
 fn name_in<'a>(value: Option<&'a [u8]>, claim: &'static str) -> Result<&'a str, IdentityError> {
     let value = value.ok_or(IdentityError::Claim(claim))?;
-    let name = only_value(value, Kind::Text)?
+    let Value::Text(name) = Value::read(value)? else {
+        return Err(IdentityError::Claim(claim));
+    };
+    let name = Some(name)
         .filter(|name| (1..=MAX_NAME_BYTES).contains(&name.len()))
         .and_then(|name| std::str::from_utf8(name).ok())
         .filter(|name| !name.chars().any(char::is_control));
     name.ok_or(IdentityError::Claim(claim))
-}
-
-/// The kinds of `google.protobuf.Value` that claims are made of, by field number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Text = 3,
-    Struct = 5,
-    List = 6,
-}
-
-/// What a `Value` holds if it is of that kind; nothing if it is of another.
-fn only_value(value: &[u8], kind: Kind) -> Result<Option<&[u8]>, IdentityError> {
-    let mut held = None;
-    for field in Fields(value) {
-        let (number, content) = field?;
-        let right = number == kind as u64;
-        match content {
-            Content::Bytes(bytes) if right && held.is_none() => held = Some(bytes),
-            _ if right || held.is_some() => return Err(IdentityError::Metadata),
-            _ => {}
-        }
-    }
-    Ok(held)
-}
-
-/// The fields of one protobuf message.
-#[derive(Clone)]
-struct Fields<'a>(&'a [u8]);
-
-enum Content<'a> {
-    Bytes(&'a [u8]),
-    Other,
-}
-
-impl<'a> Fields<'a> {
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64_u32).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-            if *byte < 0x80 {
-                return (shift < 63 || *byte <= 1).then_some(value);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn field(&mut self) -> Option<(u64, Content<'a>)> {
-        let tag = self.varint()?;
-        let content = match tag & 7 {
-            0 => {
-                self.varint()?;
-                Content::Other
-            }
-            1 => self.take(8).map(|_| Content::Other)?,
-            2 => {
-                let length = self.varint()?;
-                Content::Bytes(self.take(length)?)
-            }
-            5 => self.take(4).map(|_| Content::Other)?,
-            _ => return None,
-        };
-        let number = tag >> 3;
-        (number != 0).then_some((number, content))
-    }
-
-    /// The messages in the fields of one number; other fields are passed over.
-    fn messages(self, wanted: u64) -> impl Iterator<Item = Result<&'a [u8], IdentityError>> {
-        self.filter_map(move |field| match field {
-            Err(error) => Some(Err(error)),
-            Ok((number, _)) if number != wanted => None,
-            Ok((_, Content::Bytes(bytes))) => Some(Ok(bytes)),
-            Ok((_, Content::Other)) => Some(Err(IdentityError::Metadata)),
-        })
-    }
-
-    /// The (key, value) pairs of a map field.
-    fn entries(self, wanted: u64) -> impl Iterator<Item = Result<(&'a [u8], &'a [u8]), IdentityError>> {
-        self.messages(wanted).map(|entry| {
-            let (mut key, mut value) = (None, None);
-            for field in Fields(entry?) {
-                let slot = match field? {
-                    (1, Content::Bytes(bytes)) => key.replace(bytes),
-                    (2, Content::Bytes(bytes)) => value.replace(bytes),
-                    (1 | 2, Content::Other) => return Err(IdentityError::Metadata),
-                    _ => None,
-                };
-                if slot.is_some() {
-                    return Err(IdentityError::Metadata);
-                }
-            }
-            Ok((key.unwrap_or_default(), value.unwrap_or_default()))
-        })
-    }
-
-    /// The value under one key of a map field; a key that is there twice is refused.
-    fn entry(self, wanted: u64, key: &[u8]) -> Result<Option<&'a [u8]>, IdentityError> {
-        let mut found = None;
-        for entry in self.entries(wanted) {
-            let (name, value) = entry?;
-            if name == key && found.replace(value).is_some() {
-                return Err(IdentityError::Metadata);
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u64, Content<'a>), IdentityError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            // What follows a broken field has no meaning.
-            self.0 = &[];
-        }
-        Some(field.ok_or(IdentityError::Metadata))
-    }
 }
 
 #[cfg(test)]

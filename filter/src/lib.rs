@@ -5,18 +5,19 @@
 //! ```text
 //!                     Envoy's worker (one VM each)
 //!  ┌───────────────────────────────────────────────────────────────────────┐
-//!  │  on_configure ─► root ──tick, answers──► plugin ── sync ──► table     │
-//!  │                   │ ▲                     │  └──── records ◄─┐        │
-//!  │            callouts, metrics              │                  │ event  │
-//!  │                   ▼ │                     ▼                  │        │
+//!  │  configure ──► root ──tick, answers──► plugin ── sync ──► table       │
+//!  │                  │ ▲                     │  └──── records ◄─┐         │
+//!  │           callouts, metrics              │                  │ event   │
+//!  │                  ▼ │                     ▼                  │         │
 //!  │  request headers ─► http ── headers, identity ──► flow ── decide ──►  │
 //!  │                      ▲                             │                  │
 //!  │                      └── continue, or reply ◄──────┘                  │
+//!  │  entry ─► vm: the only ways in, one per callback that is needed       │
 //!  │  host: the only way out, bytes in and out, a Result for every status  │
 //!  └───────────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! Only `host`, `root`, `http` and this file name the proxy's interface; they exist only in the wasm build.
+//! Only `entry`, `vm`, `host`, `root` and `http` know the proxy's interface; they exist only in the wasm build.
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects))]
 
@@ -31,19 +32,17 @@ pub mod question;
 pub mod random;
 pub mod records;
 pub mod reply;
+pub mod seats;
 pub mod sync;
 
 // Under clippy these are checked natively too, where they could not be linked.
+#[cfg(any(target_arch = "wasm32", clippy))]
+mod entry;
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod host;
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod http;
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod root;
-
 #[cfg(any(target_arch = "wasm32", clippy))]
-mod entry {
-    proxy_wasm::main! {{
-        proxy_wasm::set_root_context(|context_id| Box::new(crate::root::Root::new(context_id)));
-    }}
-}
+mod vm;

@@ -1,22 +1,19 @@
 //! The root context: takes the configuration, then on every tick sends what is due and hands over what was counted.
 //! Several can be alive in one VM, one per delivered configuration; only the newest asks, all decide from one table.
-//! It never starts a callout while it is being configured: the proxy's trial VM would repeat it.
+//! It never starts a callout while it is being configured: the proxy's trial VM would repeat it. Called by `vm`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Duration;
-
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 
 use crate::clock::Mono;
 use crate::config::{Config, ConfigError};
 use crate::headers::Headers;
 use crate::host::{self, Level, MetricKind};
-use crate::http::Http;
 use crate::plugin::Plugin;
 use crate::question::{Answer, Question, Topic};
+use crate::seats::Seats;
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -28,58 +25,64 @@ thread_local! {
     static PLUGINS: RefCell<Plugins> = RefCell::new(HashMap::new());
 }
 
-/// What the root and HTTP contexts of one plugin share.
+/// What the root contexts and calls of one plugin share.
+#[derive(Default)]
 pub(crate) struct Shared {
-    /// Nothing until a first usable configuration came.
+    /// Nothing until the first tick with a usable configuration.
     pub(crate) plugin: RefCell<Option<Plugin>>,
-    /// Root contexts with a usable configuration, oldest first.
-    roots: RefCell<Vec<u32>>,
+    seats: RefCell<Seats>,
     metrics: RefCell<HashMap<String, Option<u32>>>,
-    may_call_out: Cell<bool>,
     /// The last thing that went wrong, so that it is logged once and not with every try.
     trouble: RefCell<HashMap<Topic, String>>,
 }
 
-/// The configuration of one root context, as its HTTP contexts see it.
-pub(crate) type Configured = Rc<RefCell<Option<Rc<Config>>>>;
-
 /// See the module's head.
 pub(crate) struct Root {
     id: u32,
-    config: Configured,
-    shared: Option<Rc<Shared>>,
-    callouts: HashMap<u32, Topic>,
+    config: RefCell<Option<Rc<Config>>>,
+    shared: OnceCell<Rc<Shared>>,
+    /// Under way; at most one of each topic.
+    callouts: RefCell<Vec<(u32, Topic)>>,
 }
 
 impl Root {
-    pub(crate) fn new(id: u32) -> Self {
-        Self { id, config: Configured::default(), shared: None, callouts: HashMap::new() }
+    pub(crate) const fn new(id: u32) -> Self {
+        Self {
+            id,
+            config: RefCell::new(None),
+            shared: OnceCell::new(),
+            callouts: RefCell::new(Vec::new()),
+        }
     }
 
-    /// What this plugin shares in this VM; made at the first call.
-    fn shared(&mut self) -> Rc<Shared> {
-        let shared = self.shared.take().unwrap_or_else(|| {
+    /// The proxy's number of this context.
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The configuration, if it is usable, and what goes with it.
+    pub(crate) fn configured(&self) -> Option<(Rc<Config>, Rc<Shared>)> {
+        let config = self.config.try_borrow().ok()?.clone()?;
+        Some((config, Rc::clone(self.shared.get()?)))
+    }
+
+    /// What this plugin shares in this VM; looked up at the first call.
+    fn shared(&self) -> &Rc<Shared> {
+        self.shared.get_or_init(|| {
             let name = |path| host::property(path).ok().flatten().unwrap_or_default();
             let key = [name("plugin_name"), vec![0], name("plugin_root_id")].concat();
-            let fresh = || {
-                Rc::new(Shared {
-                    plugin: RefCell::new(None),
-                    roots: RefCell::default(),
-                    metrics: RefCell::default(),
-                    may_call_out: Cell::new(false),
-                    trouble: RefCell::default(),
-                })
-            };
             PLUGINS.with(|plugins| match plugins.try_borrow_mut() {
-                Ok(mut plugins) => Rc::clone(plugins.entry(key).or_insert_with(fresh)),
-                Err(_) => fresh(),
+                Ok(mut plugins) => Rc::clone(plugins.entry(key).or_default()),
+                Err(_) => Rc::default(),
             })
-        });
-        self.shared = Some(Rc::clone(&shared));
-        shared
+        })
     }
 
-    fn configure(&mut self) -> bool {
+    /// Takes the configuration that the proxy has for this context. `false` is only for text that cannot be read.
+    pub(crate) fn configure(&self) -> bool {
+        if let Err(error) = host::set_tick_period(TICK) {
+            host::log(Level::Error, &error.to_string());
+        }
         let text = match host::buffer(host::Buffer::PluginConfiguration) {
             Ok(text) => text.unwrap_or_default(),
             Err(error) => {
@@ -87,42 +90,47 @@ impl Root {
                 return false;
             }
         };
-        match Config::parse(&text) {
-            Ok(config) => {
-                self.config.replace(Some(Rc::new(config)));
-                let shared = self.shared();
-                if let Ok(mut roots) = shared.roots.try_borrow_mut() {
-                    roots.retain(|root| *root != self.id);
-                    roots.push(self.id);
-                }
-                true
-            }
+        let config = match Config::parse(&text) {
+            Ok(config) => Some(Rc::new(config)),
             Err(error @ ConfigError::Unreadable(_)) => {
                 host::log(Level::Error, &error.to_string());
-                false
+                return false;
             }
             Err(error) => {
-                self.config.replace(None);
                 host::log(Level::Error, &format!("{error}; every call is refused until this is corrected"));
-                true
+                None
+            }
+        };
+        if let Ok(mut seats) = self.shared().seats.try_borrow_mut() {
+            match &config {
+                Some(_) => seats.take(self.id, host::monotonic().unwrap_or_default()),
+                None => seats.leave(self.id),
             }
         }
+        self.config.replace(config);
+        true
     }
 
-    /// Whether this is the newest root context that has a usable configuration.
-    fn is_newest(&self, shared: &Shared) -> bool {
-        shared.roots.try_borrow().is_ok_and(|roots| roots.last() == Some(&self.id))
+    /// Sends what is due, if this is the root context that asks. Gives back root contexts that are long gone.
+    pub(crate) fn tick(&self) -> Vec<u32> {
+        let turn = host::monotonic().map_err(|error| error.to_string()).and_then(|mono| {
+            let turn = self.shared().seats.try_borrow_mut().map(|mut seats| seats.tick(self.id, mono));
+            let turn = turn.unwrap_or_default();
+            if turn.asks {
+                self.ask(mono)?;
+            }
+            Ok(turn.forgotten)
+        });
+        turn.unwrap_or_else(|error| {
+            self.trouble(Topic::Sync, Some(error));
+            Vec::new()
+        })
     }
 
-    fn tick(&mut self) -> Result<(), String> {
-        let shared = self.shared();
-        if !self.is_newest(&shared) {
-            return Ok(());
-        }
-        let Some(config) = self.config.try_borrow().ok().and_then(|config| config.clone()) else {
+    fn ask(&self, mono: Mono) -> Result<(), String> {
+        let Some((config, shared)) = self.configured() else {
             return Ok(());
         };
-        let mono = host::monotonic().map_err(|error| error.to_string())?;
         let Ok(mut slot) = shared.plugin.try_borrow_mut() else {
             return Ok(());
         };
@@ -131,21 +139,20 @@ impl Root {
             None => slot.insert(new_plugin(&config, mono)?),
         };
         plugin.ask_through(self.id, &config);
-        if !shared.may_call_out.get() {
-            host::can_call_out().map_err(|error| format!("{error}: callouts are not allowed to this filter"))?;
-            shared.may_call_out.set(true);
-        }
         self.send_due(&config, plugin, mono);
         hand_over(&shared, plugin, mono);
         Ok(())
     }
 
-    fn send_due(&mut self, config: &Config, plugin: &mut Plugin, mono: Mono) {
+    fn send_due(&self, config: &Config, plugin: &mut Plugin, mono: Mono) {
         for question in plugin.due(mono) {
             let topic = question.topic;
             match send(config, &question) {
                 Ok(token) => {
-                    self.callouts.insert(token, topic);
+                    let mut callouts = self.callouts.borrow_mut();
+                    // An older one of this topic is given up; its answer belongs to nothing.
+                    callouts.retain(|(_, other)| *other != topic);
+                    callouts.push((token, topic));
                 }
                 Err(error) => {
                     let unsent = Answer { status: b"", signature: None, body: b"" };
@@ -156,13 +163,18 @@ impl Root {
         }
     }
 
-    fn answer(&mut self, token: u32, num_headers: usize) {
-        let Some(topic) = self.callouts.remove(&token) else {
+    /// Takes in the answer to a callout, or what came in its place.
+    pub(crate) fn answer(&self, token: u32, num_headers: usize) {
+        let mut callouts = self.callouts.borrow_mut();
+        let Some(place) = callouts.iter().position(|(known, _)| *known == token) else {
             return;
         };
-        let shared = self.shared();
-        let config = self.config.try_borrow().ok().and_then(|config| config.clone());
-        let (Some(config), Ok(mono), Ok(mut slot)) = (config, host::monotonic(), shared.plugin.try_borrow_mut()) else {
+        let (_, topic) = callouts.swap_remove(place);
+        drop(callouts);
+        let (Some((config, shared)), Ok(mono)) = (self.configured(), host::monotonic()) else {
+            return;
+        };
+        let Ok(mut slot) = shared.plugin.try_borrow_mut() else {
             return;
         };
         let Some(plugin) = slot.as_mut().filter(|plugin| plugin.asks_through(self.id)) else {
@@ -185,9 +197,8 @@ impl Root {
     }
 
     /// Logs what went wrong, or that it is well again, where that is news.
-    fn trouble(&mut self, topic: Topic, error: Option<String>) {
-        let shared = self.shared();
-        let Ok(mut known) = shared.trouble.try_borrow_mut() else {
+    fn trouble(&self, topic: Topic, error: Option<String>) {
+        let Ok(mut known) = self.shared().trouble.try_borrow_mut() else {
             return;
         };
         let name = match topic {
@@ -218,7 +229,7 @@ fn new_plugin(config: &Config, mono: Mono) -> Result<Plugin, String> {
 
 fn send(config: &Config, question: &Question) -> Result<u32, host::HostError> {
     let authorization = format!("Bearer {}", config.credential);
-    let headers = vec![
+    let headers = [
         (":method", "POST"),
         (":scheme", "http"),
         (":path", question.path),
@@ -226,7 +237,8 @@ fn send(config: &Config, question: &Question) -> Result<u32, host::HostError> {
         ("content-type", "application/json"),
         ("authorization", authorization.as_str()),
     ];
-    host::call_out(&config.cluster, headers, &question.body, question.timeout.duration())
+    let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+    host::call_out(&config.cluster, &headers, &question.body, question.timeout.duration())
 }
 
 /// Gives counts and gauges to the proxy.
@@ -249,43 +261,5 @@ fn hand_over(shared: &Shared, plugin: &mut Plugin, mono: Mono) {
     }
     if refused > 0 {
         plugin.counters().add(crate::metrics::Metric::HostErrors, refused);
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        // The newest of those that are left takes over asking at its next tick.
-        if let Some(mut roots) = self.shared.as_ref().and_then(|shared| shared.roots.try_borrow_mut().ok()) {
-            roots.retain(|root| *root != self.id);
-        }
-    }
-}
-
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, num_headers: usize, _body: usize, _trailers: usize) {
-        self.answer(token, num_headers);
-    }
-}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        if let Err(error) = host::set_tick_period(TICK) {
-            host::log(Level::Error, &error.to_string());
-        }
-        self.configure()
-    }
-
-    fn on_tick(&mut self) {
-        if let Err(error) = self.tick() {
-            self.trouble(Topic::Sync, Some(error));
-        }
-    }
-
-    fn create_http_context(&self, _id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Http::new(Rc::clone(&self.config), self.shared.clone())))
-    }
-
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
     }
 }

@@ -1,0 +1,126 @@
+//! The query parameters that conditions name, each once and decoded. A query has no one grammar, so whatever two usual
+//! readers could take differently about a named parameter is refused, and everything else is passed over.
+
+use std::borrow::Cow;
+
+use super::FactsError;
+
+/// The named parameters that are there.
+pub(super) fn named<'n, 'q>(
+    query: &'q [u8],
+    names: &'n [Box<str>],
+) -> Result<Vec<(&'n str, Cow<'q, str>)>, FactsError<'n>> {
+    let mut found: Vec<(&str, Cow<'q, str>)> = Vec::new();
+    if names.is_empty() {
+        return Ok(found);
+    }
+    for pair in query.split(|byte| *byte == b'&') {
+        // Some readers take `;` for another `&`.
+        let parts = pair.split(|byte| *byte == b';');
+        let one_reading = parts.clone().nth(1).is_none();
+        for part in parts {
+            let (name, value) = match part.iter().position(|byte| *byte == b'=') {
+                Some(at) => {
+                    let (name, rest) = part.split_at_checked(at).unwrap_or_default();
+                    (name, rest.get(1..))
+                }
+                None => (part, None),
+            };
+            let Some(named) = meant(name, names) else { continue };
+            let clear = one_reading && name == named.as_bytes();
+            let value = value.filter(|_| clear).and_then(decoded).ok_or(FactsError::Parameter(named))?;
+            if found.iter().any(|(known, _)| *known == named) {
+                return Err(FactsError::TwoParameters(named));
+            }
+            found.push((named, value));
+        }
+    }
+    Ok(found)
+}
+
+/// The named parameter that some reader could take this for: also in another spelling, or as the first of several
+/// (`name[]`, `name[0]`, `name.x`).
+fn meant<'n>(name: &[u8], names: &'n [Box<str>]) -> Option<&'n str> {
+    let decoded = percent_decoded(name);
+    let name = decoded.as_deref().unwrap_or(name);
+    let name = name.trim_ascii();
+    let stem = name.split(|byte| *byte == b'[').next().unwrap_or_default();
+    names.iter().map(|named| &**named).find(|named| stem.eq_ignore_ascii_case(named.as_bytes()))
+}
+
+/// A value in its one reading; `+` has two.
+fn decoded(value: &[u8]) -> Option<Cow<'_, str>> {
+    if value.contains(&b'+') {
+        return None;
+    }
+    if !value.contains(&b'%') {
+        return std::str::from_utf8(value).ok().filter(|text| text.is_ascii()).map(Cow::Borrowed);
+    }
+    let text = String::from_utf8(percent_decoded(value)?).ok()?;
+    (!text.chars().any(char::is_control)).then_some(Cow::Owned(text))
+}
+
+/// Bytes with their escapes read; nothing if one of them is broken.
+fn percent_decoded(bytes: &[u8]) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.next() {
+        if *byte != b'%' {
+            out.push(*byte);
+            continue;
+        }
+        let (high, low) = (rest.next().and_then(digit)?, rest.next().and_then(digit)?);
+        out.push((high << 4) | low);
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_reading_is_read_and_two_are_refused() {
+        let names = ["dryRun".into(), "to".into()];
+        let read = |query: &str| {
+            let found = named(query.as_bytes(), &names);
+            found.map(|found| found.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
+        };
+        for (query, expected) in [
+            ("", ""),
+            ("dryRun=1", "dryRun=1"),
+            ("a=b&dryRun=true&to=acc-42&c", "dryRun=true to=acc-42"),
+            ("dryRun=", "dryRun="),
+            ("to=a%20b%C3%A9", "to=a bé"),
+            ("to=a=b", "to=a=b"),
+            ("total=3&x=+&y=%zz&z;w", ""),
+            ("&&=&=x", ""),
+        ] {
+            assert_eq!(read(query).as_deref(), Ok(expected), "{query}");
+        }
+        for query in ["dryRun=1&dryRun=1", "to=a&x=1&to=b"] {
+            assert!(matches!(read(query), Err(FactsError::TwoParameters(_))), "{query}");
+        }
+        for query in [
+            "dryRun",
+            "dryrun=1",
+            "DRYRUN=1",
+            "dry%52un=1",
+            "dryRun[]=1",
+            "dryRun%5B0%5D=1",
+            " dryRun=1",
+            "%20dryRun=1",
+            "dryRun=1;x=2",
+            "x=2;dryRun=1",
+            "to=a+b",
+            "to=%",
+            "to=%f",
+            "to=%ff",
+            "to=%00",
+            "to=\u{e9}",
+        ] {
+            assert!(matches!(read(query), Err(FactsError::Parameter(_))), "{query}");
+        }
+    }
+}
