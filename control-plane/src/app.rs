@@ -9,6 +9,7 @@ mod audit;
 mod error;
 mod fleet;
 mod grants;
+mod locks;
 mod policy;
 mod push;
 mod reconcile;
@@ -16,6 +17,7 @@ mod records;
 mod requests;
 mod reviews;
 mod settings;
+mod signals;
 
 use std::sync::Arc;
 
@@ -31,12 +33,14 @@ pub use crate::store::{Head, StoredItem, StoredVm};
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
 pub use error::{AppError, Conflict, Forbidden, Invalid, RecordsRefused};
 pub use grants::{Ended, GrantFilter};
+pub use locks::LockChanged;
 pub use policy::{NewPolicy, compile_policy};
 pub use push::Items;
 pub use records::FilterIdentity;
 pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
 pub use reviews::Reviewed;
 pub use settings::{Limits, Settings};
+pub use signals::{DeclaredSignal, SignalChanged};
 
 /// The use cases over one store. Cheap to clone.
 #[derive(Debug, Clone)]

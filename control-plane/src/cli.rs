@@ -1,14 +1,17 @@
 //! The command line `grantmesh`: the server, tools that work on its data folder, and the client of its API.
 //! Everything it prints goes through `output`; every failure is told in the server's own words.
 
+mod arrival;
 mod audit;
 mod client;
 mod grants;
 mod local;
+mod locks;
 mod output;
 mod policy;
 mod requests;
 mod serve;
+mod signals;
 mod tables;
 
 use std::path::PathBuf;
@@ -57,6 +60,12 @@ enum Command {
     Revoke(RevokeArgs),
     /// Give your own grant back
     Release(ReleaseArgs),
+    /// Block principals, services or actions above every grant
+    #[command(subcommand)]
+    Lock(locks::LockCommand),
+    /// Set and clear the facts that the policy's conditions name
+    #[command(subcommand)]
+    Signal(signals::SignalCommand),
     /// Check, apply or show the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -79,6 +88,20 @@ struct ClientArgs {
     /// Print the server's answer as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Whether to wait for the filters.
+#[derive(Debug, Clone, Copy, Args)]
+struct WaitArgs {
+    /// Wait until every filter has acknowledged or can no longer act on what it knew before
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_name = "DURATION")]
+    wait: Option<Span>,
+}
+
+impl WaitArgs {
+    fn duration(self) -> std::time::Duration {
+        self.wait.unwrap_or_default().duration()
+    }
 }
 
 #[derive(Debug, Args)]
@@ -226,9 +249,8 @@ struct RevokeArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
-    /// Wait until every filter has acknowledged or can no longer act on the grant
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_name = "DURATION")]
-    wait: Option<Span>,
+    #[command(flatten)]
+    wait: WaitArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -349,6 +371,8 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Grants(args) => grants::list(args, out).await,
         Command::Revoke(args) => grants::revoke(args, out).await,
         Command::Release(args) => grants::release(args, out).await,
+        Command::Lock(command) => locks::run(command, out).await,
+        Command::Signal(command) => signals::run(command, out).await,
         Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),
         Command::Policy(PolicyCommand::Apply(args)) => policy::apply(args, out).await,
         Command::Policy(PolicyCommand::Show(args)) => policy::show(args, out).await,

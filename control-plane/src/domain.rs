@@ -4,20 +4,25 @@
 //!
 //! ```text
 //! Request: pending ─► approved | denied | timed_out | withdrawn      Grant: active ─► expired | revoked | released
+//! Lock: active ─► expired | removed                                  Signal: set ─► set anew, cleared, or over by its time
 //! ```
 
 mod actor;
 mod grant;
+mod lock;
 mod policy;
 mod request;
 mod review;
 mod rulebook;
+mod signal;
 mod text;
 
 pub use actor::Actor;
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord};
+pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
 pub use policy::{PolicyVersion, ServiceName};
 pub use request::{AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord};
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
 pub use rulebook::{Asked, NotEligible, Rulebook};
+pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};

@@ -7,6 +7,7 @@ mod filter;
 mod fleet;
 mod grants;
 mod layers;
+mod locks;
 mod metrics;
 mod ops;
 mod policy;
@@ -14,15 +15,19 @@ mod problem;
 mod requests;
 mod reviews;
 mod serve;
+mod signals;
 pub mod view;
+mod wait;
 
 /// The JSON bodies that the command line sends and reads too.
 pub(crate) mod bodies {
     pub(crate) use super::audit::{EntriesView, EntryView};
     pub(crate) use super::fleet::FleetView;
     pub(crate) use super::grants::{RevokeBody, RevokedView};
+    pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::requests::{FileBody, PrefillView};
     pub(crate) use super::reviews::{ReviewBody, ReviewedView};
+    pub(crate) use super::signals::{SetBody, SignalChangedView, SignalView, SignalsView};
 }
 
 pub use problem::ApiError;
@@ -110,6 +115,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(grants::list))
         .routes(routes!(grants::read))
         .routes(routes!(grants::release))
+        .routes(routes!(locks::list))
+        .routes(routes!(signals::list))
         .routes(routes!(policy::read, policy::apply).layer(policy_body()))
         .routes(routes!(policy::check).layer(policy_body()))
         .routes(routes!(audit::entries))
@@ -122,7 +129,12 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(ops::metrics))
         .routes(routes!(ops::dev_jwks))
         .layer(from_fn(layers::time_out));
-    let waiting = OpenApiRouter::new().routes(routes!(grants::revoke)).routes(routes!(filter::sync));
+    let waiting = OpenApiRouter::new()
+        .routes(routes!(grants::revoke))
+        .routes(routes!(locks::create))
+        .routes(routes!(locks::remove))
+        .routes(routes!(signals::set, signals::clear))
+        .routes(routes!(filter::sync));
     brief.merge(waiting)
 }
 

@@ -1,5 +1,5 @@
 //! How state reaches filters: answers their questions from a table in memory that follows the store.
-//! Called by `http` for `/filter/v1/*` and for `revoke … wait`; kept current by [`Push::run`].
+//! Called by `http` for `/filter/v1/*` and for whatever has `wait`; kept current by [`Push::run`].
 //!
 //! An answer makes a filter's knowledge fresh, so none is given before the store was read *after* the question came
 //! (`current`); many questions share one read. Never answers from a table that it could not check.
@@ -146,9 +146,9 @@ impl Push {
         self.wake.notify_one();
     }
 
-    /// Waits until the change at `position` has arrived at every VM of a service, or `bound` is over. VMs that another
-    /// replica answers acknowledge there: for them only the end of the lease shows here.
-    pub async fn prove_arrival(&self, service: &str, position: Position, bound: Duration) -> Arrival {
+    /// Waits until the change at `position` has arrived at every VM of a service (of all services if none is named), or
+    /// `bound` is over. VMs that another replica answers acknowledge there: for them only the end of the lease shows here.
+    pub async fn prove_arrival(&self, service: Option<&str>, position: Position, bound: Duration) -> Arrival {
         let mut all_known = self.meet_others().await;
         let clock = &*self.app.settings().clock;
         let mut arrival = self.fleet.wait(service, position, bound, clock).await;

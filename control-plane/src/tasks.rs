@@ -1,4 +1,4 @@
-//! What happens without anybody asking: grants and requests end by their time, old rows are forgotten.
+//! What happens without anybody asking: grants, requests, locks and signals end by their time, old rows are forgotten.
 //! Each task is a reconciler without input, safe to run at any moment, on any number of replicas. Started by `serve`.
 
 use std::future::Future;
@@ -63,8 +63,9 @@ async fn deadlines(app: App) {
 
 async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
     let (expired, timed_out) = (app.expire_grants().await?, app.time_out_requests().await?);
-    if expired > 0 || timed_out > 0 {
-        tracing::info!(expired, timed_out, "grants and requests ended by their time");
+    let (locks, signals) = (app.expire_locks().await?, app.expire_signals().await?);
+    if expired > 0 || timed_out > 0 || locks > 0 || signals > 0 {
+        tracing::info!(expired, timed_out, locks, signals, "grants, requests, locks and signals ended by their time");
     }
     let next = app.next_deadline().await?;
     let sleep = next.map_or(LONGEST_SLEEP, |at| at.since(app.settings().clock.now()).duration());

@@ -80,7 +80,7 @@ impl App {
         actor.is_among(&self.inner.settings.operators)
     }
 
-    fn sees_everything(&self, actor: &Actor) -> bool {
+    pub(super) fn sees_everything(&self, actor: &Actor) -> bool {
         self.is_operator(actor) || actor.is_among(&self.inner.settings.auditors)
     }
 

@@ -5,7 +5,10 @@ use grantmesh_shared::wire::policy::PolicyFault;
 
 use crate::audit::AuditError;
 use crate::clock::RandomError;
-use crate::domain::{AlreadyDecided, AlreadyEnded, AskRefused, NotEligible, ReviewRefused, TextError};
+use crate::domain::{
+    AlreadyDecided, AlreadyEnded, AskRefused, LockEnded, LockRefused, NotEligible, ReviewRefused, SignalRefused,
+    TextError,
+};
 use crate::store::StoreError;
 
 /// Why a use case was refused or failed.
@@ -84,6 +87,14 @@ pub enum Forbidden {
     /// Only the holder may.
     #[error("only the holder may release a grant\na reviewer may revoke it")]
     NotTheHolder,
+    /// Only the signal's setters and operators may.
+    #[error(
+        "only its setters and operators may set or clear the signal `{signal}`\nask one of them, or have the policy changed"
+    )]
+    NotASetter {
+        /// The signal.
+        signal: String,
+    },
 }
 
 /// Something else was there first.
@@ -101,6 +112,15 @@ pub enum Conflict {
     /// The grant ended.
     #[error(transparent)]
     AlreadyEnded(#[from] AlreadyEnded),
+    /// The lock ended.
+    #[error(transparent)]
+    LockEnded(#[from] LockEnded),
+    /// The signal is not set.
+    #[error("the signal `{name}` is not set\nthere is nothing to clear")]
+    SignalNotSet {
+        /// The signal.
+        name: String,
+    },
     /// The policy is another one than was expected.
     #[error("the policy in force is {current}, not `{expected}`\nlook at what changed and apply again")]
     PolicyChanged {
@@ -132,6 +152,12 @@ pub enum Invalid {
     /// The ask is not what the rule takes.
     #[error(transparent)]
     Ask(#[from] AskRefused),
+    /// The lock blocks nothing that is there.
+    #[error(transparent)]
+    Lock(#[from] LockRefused),
+    /// The policy does not let the signal be set so.
+    #[error(transparent)]
+    Signal(#[from] SignalRefused),
     /// A reviewer's duration is not within what was asked for.
     #[error("{0}")]
     DurationWidened(String),
@@ -214,12 +240,14 @@ impl AppError {
                 Forbidden::NotAuditor { .. } => "not_auditor",
                 Forbidden::NotTheRequester => "not_the_requester",
                 Forbidden::NotTheHolder => "not_the_holder",
+                Forbidden::NotASetter { .. } => "not_a_setter",
             },
             Self::Conflict(conflict) => match conflict {
                 Conflict::AlreadyDecided(_) => "already_decided",
                 Conflict::AlreadyReviewed => "already_reviewed",
                 Conflict::DigestDiffers(_) => "digest_differs",
-                Conflict::AlreadyEnded(_) => "already_ended",
+                Conflict::AlreadyEnded(_) | Conflict::LockEnded(_) => "already_ended",
+                Conflict::SignalNotSet { .. } => "signal_not_set",
                 Conflict::PolicyChanged { .. } => "policy_changed",
                 Conflict::Moved(_) => "conflict",
                 Conflict::IdempotencyKeyReused { .. } => "idempotency_key_reused",
@@ -227,12 +255,21 @@ impl AppError {
             Self::Invalid(invalid) => match invalid {
                 Invalid::NotEligible(_) | Invalid::RequesterNotEligible => "not_eligible",
                 Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
-                Invalid::Ask(AskRefused::DurationOverMaximum { .. }) | Invalid::DurationWidened(_) => {
-                    "duration_over_maximum"
-                }
-                Invalid::Ask(AskRefused::DurationTooShort { .. }) => "duration_too_short",
+                Invalid::Ask(AskRefused::DurationOverMaximum { .. })
+                | Invalid::Signal(SignalRefused::OverMaximum { .. })
+                | Invalid::DurationWidened(_) => "duration_over_maximum",
+                Invalid::Ask(AskRefused::DurationTooShort { .. })
+                | Invalid::Signal(SignalRefused::TooShort(_))
+                | Invalid::Lock(LockRefused::TooShort(_)) => "duration_too_short",
                 Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_) | AskRefused::ResourceTooLong)
+                | Invalid::Signal(SignalRefused::Reason(_))
+                | Invalid::Lock(LockRefused::Reason(_))
                 | Invalid::Text(_) => "bad_text",
+                Invalid::Lock(LockRefused::Nothing | LockRefused::EverythingAndMore) => "lock_unclear",
+                Invalid::Lock(LockRefused::Subject(_)) => "bad_subject",
+                Invalid::Lock(LockRefused::Service(_) | LockRefused::Action { .. } | LockRefused::ActionAlone(_)) => {
+                    "unknown_target"
+                }
                 Invalid::Policy(_) => "policy_invalid",
                 Invalid::IdempotencyKey => "bad_idempotency_key",
                 Invalid::Filter { .. } => "filter_not_covered",

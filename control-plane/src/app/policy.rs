@@ -8,9 +8,9 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::Body;
 use serde::Serialize;
 
-use super::{App, AppError, Conflict, Invalid};
+use super::{App, AppError, Conflict, Invalid, signals};
 use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, PolicyVersion, Text};
+use crate::domain::{Actor, PolicyVersion, SignalDeclaration, Text};
 use crate::store::{PolicyTexts, WriteTx};
 
 /// A policy to apply.
@@ -71,7 +71,9 @@ impl App {
         let NewPolicy { files, message, expected } = new;
         let message = Text::optional(message.as_deref(), "message").map_err(Invalid::Text)?;
         let (files, compiled) = compiled(files).await?;
-        let services = texts(compiled.map_err(Invalid::Policy)?)?;
+        let compiled = compiled.map_err(Invalid::Policy)?;
+        let declared = declared_signals(&compiled);
+        let services = texts(compiled)?;
         let mut tx = self.write().await?;
         let previous = tx.current_policy().await?;
         if let Some(expected) = expected.filter(|expected| Some(expected) != previous.as_ref()) {
@@ -89,7 +91,9 @@ impl App {
         };
         let changes = put_services(&mut tx, policy.previous.as_ref(), &services).await?;
         tx.insert_policy(&policy, &services).await?;
+        tx.insert_declared_signals(&policy.id, &declared).await?;
         tx.log(&applied_entry(&policy, &services, changes))?;
+        signals::end_undeclared(&mut tx, &declared, actor).await?;
         tx.commit().await?;
         Ok(policy)
     }
@@ -111,6 +115,11 @@ async fn compiled(files: Vec<PolicyFile>) -> Result<(Vec<PolicyFile>, Result<Pol
         (files, compiled)
     };
     Ok(tokio::task::spawn_blocking(compile).await?)
+}
+
+/// The signals that a policy lets people set.
+fn declared_signals(_policy: &Policy) -> Vec<SignalDeclaration> {
+    Vec::new()
 }
 
 /// Name and exact item body of each service.

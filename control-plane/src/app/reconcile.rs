@@ -2,7 +2,8 @@
 
 use grantmesh_shared::time::{Span, Timestamp};
 
-use super::{App, AppError, grants, requests};
+use super::{App, AppError, grants, locks, requests, signals};
+use crate::domain::SignalEnd;
 
 /// How long an idempotency key is kept.
 const KEYS_KEPT: Span = Span::from_secs(24 * 3_600);
@@ -26,6 +27,47 @@ impl App {
             }
             tx.commit().await?;
             done += count;
+        }
+        Ok(done)
+    }
+
+    /// Ends the locks whose time ended.
+    ///
+    /// # Errors
+    /// If the store fails; what was done stays done.
+    pub async fn expire_locks(&self) -> Result<usize, AppError> {
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        while !self.read().await?.overdue_locks(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.overdue_locks(now, batch).await?;
+            let count = due.len();
+            for lock in due {
+                locks::expire(&mut tx, lock).await?;
+            }
+            tx.commit().await?;
+            done += count;
+        }
+        Ok(done)
+    }
+
+    /// Ends the signals whose time ended. Filters have stopped by the time alone; this is for the log and the table.
+    ///
+    /// # Errors
+    /// If the store fails; what was done stays done.
+    pub async fn expire_signals(&self) -> Result<usize, AppError> {
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        while !self.read().await?.overdue_signals(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.overdue_signals(now, batch).await?;
+            for signal in &due {
+                signals::end(&mut tx, signal, SignalEnd::Expired).await?;
+            }
+            tx.commit().await?;
+            done += due.len();
         }
         Ok(done)
     }
@@ -63,13 +105,18 @@ impl App {
         Ok(usize::try_from(forgotten).unwrap_or(usize::MAX))
     }
 
-    /// When the next grant or request ends by its time; lets the task sleep until then.
+    /// When the next grant, request, lock or signal ends by its time; lets the task sleep until then.
     ///
     /// # Errors
     /// If the store fails.
     pub async fn next_deadline(&self) -> Result<Option<Timestamp>, AppError> {
         let mut tx = self.read().await?;
-        let deadlines = [tx.next_expiry().await?, tx.next_time_out().await?];
+        let deadlines = [
+            tx.next_expiry().await?,
+            tx.next_time_out().await?,
+            tx.next_lock_expiry().await?,
+            tx.next_signal_expiry().await?,
+        ];
         Ok(deadlines.into_iter().flatten().min())
     }
 }

@@ -1,7 +1,7 @@
 //! One entry of the audit log as JSON: fixed key order, `v` first, at most 16 KiB, hashed in exactly the bytes that are kept.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::{DecisionId, GrantId, PolicyId, RequestId, ReviewId, VmId};
+use grantmesh_shared::id::{DecisionId, GrantId, LockId, PolicyId, RequestId, ReviewId, VmId};
 use grantmesh_shared::time::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -35,6 +35,20 @@ pub enum EntryKind {
     GrantRevoked,
     /// A grant was released.
     GrantReleased,
+    /// A lock was made.
+    LockCreated,
+    /// A lock was removed.
+    LockRemoved,
+    /// A lock's time ended.
+    LockExpired,
+    /// A signal was set, or set anew.
+    SignalSet,
+    /// A signal was cleared.
+    SignalCleared,
+    /// A signal's time ended.
+    SignalExpired,
+    /// A signal ended because the policy no longer declares it.
+    SignalUndeclared,
     /// A filter decided a call.
     Decision,
     /// A filter could not keep decisions.
@@ -61,6 +75,13 @@ impl EntryKind {
             Self::GrantExpired => "grant.expired",
             Self::GrantRevoked => "grant.revoked",
             Self::GrantReleased => "grant.released",
+            Self::LockCreated => "lock.created",
+            Self::LockRemoved => "lock.removed",
+            Self::LockExpired => "lock.expired",
+            Self::SignalSet => "signal.set",
+            Self::SignalCleared => "signal.cleared",
+            Self::SignalExpired => "signal.expired",
+            Self::SignalUndeclared => "signal.undeclared",
             Self::Decision => "decision",
             Self::DecisionsLost => "decisions.lost",
             Self::FilterJoined => "filter.joined",
@@ -122,6 +143,9 @@ pub struct EntryIds {
     /// The filter VM.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vm: Option<VmId>,
+    /// The lock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LockId>,
 }
 
 /// An entry before it has its place in the log. `Data` is what else there is to know, a struct with a fixed order of fields.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::problem::Problem;
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
@@ -121,10 +122,30 @@ impl Client {
         body: &impl serde::Serialize,
         wait: Duration,
     ) -> Result<Value, ClientError> {
-        let (status, body) = self
-            .send(self.http.request(Method::POST, self.url(path)?).json(body), TIMEOUT.saturating_add(wait))
-            .await?;
-        serde_json::from_slice(&body).map_err(|_| self.strange(status))
+        self.json_within(self.http.request(Method::POST, self.url(path)?).json(body), wait).await
+    }
+
+    /// A put that is answered only after a while.
+    pub(super) async fn put_waiting(
+        &self,
+        path: &str,
+        body: &impl serde::Serialize,
+        wait: Duration,
+    ) -> Result<Value, ClientError> {
+        self.json_within(self.http.request(Method::PUT, self.url(path)?).json(body), wait).await
+    }
+
+    /// A delete that may be answered only after a while.
+    pub(super) async fn delete_waiting(
+        &self,
+        path: &str,
+        reason: Option<String>,
+        wait: Option<Span>,
+    ) -> Result<Value, ClientError> {
+        let mut url = self.url(path)?;
+        let wait_text = wait.map(|wait| ("wait", wait.to_string()));
+        url.query_pairs_mut().extend_pairs(reason.map(|reason| ("reason", reason))).extend_pairs(wait_text).finish();
+        self.json_within(self.http.request(Method::DELETE, url), wait.unwrap_or_default().duration()).await
     }
 
     /// A post without a body.
@@ -147,7 +168,11 @@ impl Client {
     }
 
     async fn json(&self, request: reqwest::RequestBuilder) -> Result<Value, ClientError> {
-        let (status, body) = self.send(request, TIMEOUT).await?;
+        self.json_within(request, Duration::ZERO).await
+    }
+
+    async fn json_within(&self, request: reqwest::RequestBuilder, wait: Duration) -> Result<Value, ClientError> {
+        let (status, body) = self.send(request, TIMEOUT.saturating_add(wait)).await?;
         serde_json::from_slice(&body).map_err(|_| self.strange(status))
     }
 

@@ -1,24 +1,15 @@
 //! Commands about grants and about the filters that enforce them: list, revoke, release, fleet.
 
-use grantmesh_shared::time::Span;
-
 use super::client::Client;
 use super::output::Output;
 use super::requests::pages;
-use super::{Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, segment, tables};
+use super::{Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, arrival, segment, tables};
 use crate::http::bodies::{FleetView, RevokeBody, RevokedView};
 use crate::http::view::{GrantView, ListView};
 
-/// The grant is revoked, but not everywhere yet as far as is known.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the grant is revoked, but {0} filter(s) have not acknowledged it yet\nthey will as soon as they reach the control plane; none uses the grant past its lease"
-)]
-struct NotArrived(usize);
-
 pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = pages(&client, "/v1/grants", args.state, args.mine).await?;
+    let answer = pages(&client, "/v1/grants", args.state, Some(args.mine)).await?;
     if args.client.json {
         return Ok(out.json(&answer)?);
     }
@@ -35,32 +26,15 @@ pub(super) async fn revoke(args: RevokeArgs, out: &mut Output) -> Result<(), Fai
     let RevokeArgs { grant, reason, wait, client: args } = args;
     let client = Client::new(&args)?;
     let path = format!("/v1/grants/{}/revoke", segment(&grant));
-    let answer = client
-        .post_waiting(&path, &RevokeBody { reason, wait }, wait.map_or(Span::default(), |wait| wait).duration())
-        .await?;
+    let answer = client.post_waiting(&path, &RevokeBody { reason, wait: wait.wait }, wait.duration()).await?;
     let revoked: RevokedView = client.read(&answer)?;
     if args.json {
         out.json(&answer)?;
     } else {
-        tell(&revoked, out);
+        tell_grant(&revoked.grant, out);
+        arrival::tell(revoked.arrival.as_ref(), "no filter enforces this service now", out);
     }
-    let pending =
-        revoked.arrival.map_or(0, |arrival| arrival.filters.iter().filter(|filter| filter.state == "pending").count());
-    if pending == 0 { Ok(()) } else { Err(NotArrived(pending).into()) }
-}
-
-fn tell(revoked: &RevokedView, out: &mut Output) {
-    tell_grant(&revoked.grant, out);
-    let Some(arrival) = &revoked.arrival else {
-        return;
-    };
-    if arrival.filters.is_empty() {
-        out.line("  no filter enforces this service now");
-    }
-    for filter in &arrival.filters {
-        let state = out.toned(tables::tone(&filter.state), filter.state.replace('_', " "));
-        out.line(format_args!("  {} on {}: {state}", filter.vm, filter.node));
-    }
+    arrival::judge(revoked.arrival.as_ref(), "the grant is revoked")
 }
 
 fn tell_grant(grant: &GrantView, out: &mut Output) {

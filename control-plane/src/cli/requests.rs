@@ -59,7 +59,7 @@ fn tell(request: &RequestView, out: &mut Output) {
 
 pub(super) async fn list(args: RequestsArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = pages(&client, "/v1/requests", args.state, args.mine).await?;
+    let answer = pages(&client, "/v1/requests", args.state, Some(args.mine)).await?;
     if args.client.json {
         return Ok(out.json(&answer)?);
     }
@@ -80,11 +80,11 @@ pub(super) async fn pages(
     client: &Client,
     path: &str,
     state: Option<String>,
-    mine: bool,
+    mine: Option<bool>,
 ) -> Result<Value, ClientError> {
     let (mut items, mut cursor) = (Vec::new(), None::<String>);
     for _ in 0..MAX_PAGES {
-        let mut query = vec![("mine", mine.to_string())];
+        let mut query: Vec<_> = mine.map(|mine| ("mine", mine.to_string())).into_iter().collect();
         query.extend(state.clone().map(|state| ("state", state)));
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
         let page: ListView<Value> = client.read(&client.get(path, &query).await?)?;

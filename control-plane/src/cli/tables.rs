@@ -2,7 +2,9 @@
 
 use comfy_table::{Cell, Table};
 
+use super::locks::target;
 use super::output::Tone;
+use crate::http::bodies::{LockView, SignalView};
 use crate::http::view::{FilterView, GrantView, RequestView, UserView};
 
 /// A cell with a state's word in its colour.
@@ -68,6 +70,40 @@ pub(super) fn grants(items: &[GrantView]) -> Table {
             Cell::new(&item.resource),
             Cell::new(when(&item.starts_at)),
             Cell::new(when(item.ended_at.as_ref().unwrap_or(&item.expires_at))),
+        ]);
+    }
+    table
+}
+
+pub(super) fn locks(items: &[LockView]) -> Table {
+    let mut table = head(&["lock", "state", "blocks", "made by", "from", "until", "why"]);
+    for item in items {
+        let until = item.ended_at.as_ref().or(item.expires_at.as_ref());
+        table.add_row([
+            Cell::new(&item.id),
+            state(&item.state),
+            Cell::new(target(item)),
+            Cell::new(who(&item.created_by)),
+            Cell::new(when(&item.created_at)),
+            Cell::new(until.map_or_else(|| "removed".to_owned(), |at| when(at))),
+            Cell::new(shortened(&item.reason)),
+        ]);
+    }
+    table
+}
+
+pub(super) fn signals(items: &[SignalView]) -> Table {
+    let mut table = head(&["signal", "state", "set by", "until", "at most", "why"]);
+    for item in items {
+        let (state, tone) = if item.set.is_some() { ("set", Tone::Waiting) } else { ("not set", Tone::Good) };
+        let set = item.set.as_ref();
+        table.add_row([
+            Cell::new(&item.name),
+            Cell::new(state).fg(tone.colour()),
+            Cell::new(set.map_or("", |set| who(&set.set_by))),
+            Cell::new(set.map_or_else(String::new, |set| when(&set.expires_at))),
+            Cell::new(&item.max_duration),
+            Cell::new(set.map_or_else(String::new, |set| shortened(&set.reason))),
         ]);
     }
     table

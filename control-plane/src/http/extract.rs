@@ -101,7 +101,12 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let what = if parts.uri.path().starts_with("/v1/grants") { "grant" } else { "request" };
+        let what = match parts.uri.path().split('/').nth(2) {
+            Some("grants") => "grant",
+            Some("locks") => "lock",
+            Some("signals") => "signal",
+            _ => "request",
+        };
         let unknown = |id: String| ApiError::App(AppError::NotFound { what, id });
         let path = Path::<String>::from_request_parts(parts, state).await.map_err(|_| unknown(String::new()))?;
         path.parse().map(Self).map_err(|_| unknown(path.chars().take(64).collect()))

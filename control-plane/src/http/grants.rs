@@ -13,11 +13,9 @@ use super::extract::{Asked, CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::requests::unknown_state;
 use super::view::{ArrivalView, GrantView, ListView, ProblemView};
+use super::wait::Wait;
 use crate::app::{GrantFilter, Page};
 use crate::domain::GrantStateWord;
-
-/// The longest that `wait` may be.
-const MAX_WAIT: Span = Span::from_secs(600);
 
 /// A revocation.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -92,17 +90,9 @@ pub(super) async fn revoke(
     Id(id): Id<GrantId>,
     Json(RevokeBody { reason, wait }): Json<RevokeBody>,
 ) -> Result<Json<RevokedView>, ApiError> {
-    if let Some(wait) = wait.filter(|wait| *wait > MAX_WAIT) {
-        return Err(ApiError::Value(format!("`{wait}` is too long to wait\nwait at most `{MAX_WAIT}`")));
-    }
+    let wait = Wait::of(wait)?;
     let ended = api.app.revoke(&actor, &id, &reason).await?;
-    let arrival = match wait {
-        None => None,
-        Some(wait) => {
-            let proven = api.push.prove_arrival(&ended.grant.service, ended.position, wait.duration()).await;
-            Some(proven.into())
-        }
-    };
+    let arrival = wait.arrival(&api, Some(&ended.grant.service), ended.position).await;
     Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
 }
 

@@ -1,5 +1,6 @@
 //! Which filter VMs there are, what each has applied and until when each may still act on what it was told.
-//! Asked by `revoke … wait`, which returns when every VM that could still hold the grant has acknowledged or its lease ran out.
+//! Asked by everything with `wait`, which returns when every VM that could still act on the old state has acknowledged or its
+//! lease ran out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -241,14 +242,15 @@ impl Fleet {
         self.state().vms.iter().map(row).collect()
     }
 
-    /// What became of the change at `position` at the VMs of a service.
+    /// What became of the change at `position` at the VMs of a service; at all of them if none is named.
     #[must_use]
-    pub fn arrival(&self, service: &str, position: Position, now: Timestamp) -> Arrival {
+    pub fn arrival(&self, service: Option<&str>, position: Position, now: Timestamp) -> Arrival {
         self.arrival_in(&self.state(), service, position, now)
     }
 
-    fn arrival_in(&self, state: &State, service: &str, position: Position, now: Timestamp) -> Arrival {
-        let concerned = state.vms.iter().filter(|(_, vm)| vm.services.iter().any(|name| name == service));
+    fn arrival_in(&self, state: &State, service: Option<&str>, position: Position, now: Timestamp) -> Arrival {
+        let enforces = |vm: &Vm| service.is_none_or(|service| vm.services.iter().any(|name| name == service));
+        let concerned = state.vms.iter().filter(|(_, vm)| enforces(vm));
         let filters: Vec<FilterArrival> = concerned
             .map(|(id, vm)| {
                 let has = |known: Option<Position>| known.is_some_and(|known| known >= position);
@@ -265,8 +267,8 @@ impl Fleet {
         Arrival { complete: filters.iter().all(|filter| filter.state != ArrivalState::Pending), filters }
     }
 
-    /// Waits until the change at `position` has arrived at every VM of a service, or `bound` is over.
-    pub async fn wait(&self, service: &str, position: Position, bound: Duration, clock: &dyn Clock) -> Arrival {
+    /// Waits until the change at `position` has arrived at every VM that it concerns, or `bound` is over.
+    pub async fn wait(&self, service: Option<&str>, position: Position, bound: Duration, clock: &dyn Clock) -> Arrival {
         let waiting = self.register(service, position, clock.now());
         let arrived = async {
             // An acknowledgement wakes at once; the end of a lease is a matter of the clock.
@@ -280,7 +282,7 @@ impl Fleet {
         self.arrival(service, position, clock.now())
     }
 
-    fn register(&self, service: &str, position: Position, now: Timestamp) -> Waiting<'_> {
+    fn register(&self, service: Option<&str>, position: Position, now: Timestamp) -> Waiting<'_> {
         let done = Arc::new(Notify::new());
         let mut state = self.state();
         let filters = self.arrival_in(&state, service, position, now).filters;

@@ -35,6 +35,9 @@ async fn the_description_is_generated_and_served() {
     GET /v1/grants/{id}
     POST /v1/grants/{id}/release
     POST /v1/grants/{id}/revoke
+    GET /v1/locks
+    POST /v1/locks
+    DELETE /v1/locks/{id}
     GET /v1/policy
     POST /v1/policy
     POST /v1/policy/check
@@ -44,6 +47,9 @@ async fn the_description_is_generated_and_served() {
     GET /v1/requests/{id}
     POST /v1/requests/{id}/reviews
     POST /v1/requests/{id}/withdraw
+    GET /v1/signals
+    DELETE /v1/signals/{name}
+    PUT /v1/signals/{name}
     ");
 }
 

@@ -19,7 +19,7 @@ fn vm(number: u64) -> Value {
     json!({ "vm": VmId::new(number, [0; 10]), "node": "node", "services": ["payments"] })
 }
 
-fn question(number: u64, applied: Option<Applied>, wait_ms: u64) -> Value {
+pub(crate) fn question(number: u64, applied: Option<Applied>, wait_ms: u64) -> Value {
     json!({ "v": 1, "filter": vm(number), "nonce": NONCE, "applied": applied, "page": null, "wait_ms": wait_ms })
 }
 
@@ -27,7 +27,7 @@ async fn ask(server: &Server, path: &str, body: &Value) -> Reply {
     server.raw("POST", path, &server.credential(&["payments"]), body.to_string()).await
 }
 
-async fn sync(server: &Server, body: &Value) -> SyncAnswer {
+pub(crate) async fn sync(server: &Server, body: &Value) -> SyncAnswer {
     let reply = ask(server, "/filter/v1/sync", body).await;
     assert!(reply.signed_by(&server.signing), "{}", reply.text());
     let answer: SyncAnswer = reply.read();
@@ -35,12 +35,12 @@ async fn sync(server: &Server, body: &Value) -> SyncAnswer {
     answer
 }
 
-fn applied(answer: &SyncAnswer) -> Option<Applied> {
+pub(crate) fn applied(answer: &SyncAnswer) -> Option<Applied> {
     Some(Applied { position: answer.position, table_hash: answer.table_hash })
 }
 
 /// A VM that has loaded everything.
-async fn load(server: &Server, number: u64) -> Option<Applied> {
+pub(crate) async fn load(server: &Server, number: u64) -> Option<Applied> {
     applied(&sync(server, &question(number, None, 0)).await)
 }
 

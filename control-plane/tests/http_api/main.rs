@@ -8,6 +8,8 @@ mod documents;
 #[cfg(test)]
 mod filters;
 #[cfg(test)]
+mod locks;
+#[cfg(test)]
 mod refusals;
 #[cfg(test)]
 mod requests;

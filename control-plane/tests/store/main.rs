@@ -8,6 +8,8 @@ mod db;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod locks;
+#[cfg(test)]
 mod log;
 #[cfg(test)]
 mod model;
@@ -71,6 +73,10 @@ scenarios! {
     policy::faults_are_all_told,
     policy::only_what_changed_is_pushed,
     policy::a_policy_is_applied_over_the_expected_one,
+    locks::a_lock_is_made_blocks_and_is_removed,
+    locks::locks_are_for_operators_and_name_what_is_there,
+    locks::locks_end_by_the_clock,
+    locks::one_of_many_removals_wins,
     records::a_stream_has_no_holes_and_no_forks,
     records::a_stream_belongs_to_its_node,
     push::tombstones_are_pruned_and_the_floor_rises,

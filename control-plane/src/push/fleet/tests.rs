@@ -39,7 +39,7 @@ async fn the_last_acknowledgement_ends_the_wait() {
     fleet.acknowledged(&id(0), Some(at(7)));
     let waiting = tokio::spawn({
         let (fleet, clock) = (Arc::clone(&fleet), Arc::clone(&clock));
-        async move { fleet.wait(SERVICE, at(7), Duration::from_secs(60), &*clock).await }
+        async move { fleet.wait(Some(SERVICE), at(7), Duration::from_secs(60), &*clock).await }
     });
     while fleet.state().waiters.is_empty() {
         tokio::task::yield_now().await;
@@ -61,11 +61,11 @@ async fn a_lease_that_ran_out_counts_as_arrived() {
     let lease = fleet.lease;
     assert_eq!(lease, Span::from_millis(10_100), "the largest bound and 1 %");
     clock.advance(lease.minus_one());
-    let early = fleet.wait(SERVICE, at(7), Duration::from_millis(1), &clock).await;
+    let early = fleet.wait(Some(SERVICE), at(7), Duration::from_millis(1), &clock).await;
     assert!(!early.complete);
     assert_eq!(states(&early), [ArrivalState::Acknowledged, ArrivalState::Pending]);
     clock.advance(Span::from_millis(1));
-    let late = fleet.wait(SERVICE, at(7), Duration::from_secs(60), &clock).await;
+    let late = fleet.wait(Some(SERVICE), at(7), Duration::from_secs(60), &clock).await;
     assert!(late.complete);
     assert_eq!(states(&late), [ArrivalState::Acknowledged, ArrivalState::LeaseExpired]);
 }
@@ -86,7 +86,7 @@ async fn an_answer_renews_the_lease() {
     clock.advance(Span::from_millis(10_000));
     fleet.answered(&id(0), clock.now());
     clock.advance(Span::from_millis(10_000));
-    assert_eq!(states(&fleet.arrival(SERVICE, at(1), clock.now())), [ArrivalState::Pending]);
+    assert_eq!(states(&fleet.arrival(Some(SERVICE), at(1), clock.now())), [ArrivalState::Pending]);
     assert_eq!(fleet.live(clock.now()), 1);
     assert_eq!(fleet.take_unkept(), [(id(0), NOW.plus(Span::from_millis(10_000)))]);
     assert!(fleet.take_unkept().is_empty());
@@ -96,11 +96,11 @@ async fn an_answer_renews_the_lease() {
 async fn other_services_and_new_vms_do_not_hold_it_up() {
     let (fleet, clock) = (fleet(0), ManualClock::at(NOW));
     fleet.first_contact(&identity(1, "ledger"), "node", NOW);
-    assert!(fleet.wait(SERVICE, at(7), Duration::from_secs(60), &clock).await.complete);
+    assert!(fleet.wait(Some(SERVICE), at(7), Duration::from_secs(60), &clock).await.complete);
     assert!(fleet.first_contact(&identity(2, SERVICE), "node", NOW), "new");
     fleet.born(&id(2), at(7));
-    assert_eq!(states(&fleet.arrival(SERVICE, at(7), NOW)), [ArrivalState::Acknowledged]);
-    assert_eq!(states(&fleet.arrival(SERVICE, at(8), NOW)), [ArrivalState::Pending]);
+    assert_eq!(states(&fleet.arrival(Some(SERVICE), at(7), NOW)), [ArrivalState::Acknowledged]);
+    assert_eq!(states(&fleet.arrival(Some(SERVICE), at(8), NOW)), [ArrivalState::Pending]);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn vms_of_an_earlier_process_are_live_for_a_lease() {
     };
     let fleet = Fleet::load(vec![stored], Freshness::default(), NOW);
     assert_eq!(fleet.live(NOW), 1);
-    assert_eq!(states(&fleet.arrival(SERVICE, at(1), NOW)), [ArrivalState::Pending]);
+    assert_eq!(states(&fleet.arrival(Some(SERVICE), at(1), NOW)), [ArrivalState::Pending]);
     let later = NOW.plus(fleet.lease);
     assert_eq!((fleet.live(later), fleet.take_forgotten(later).len()), (0, 0));
     assert_eq!(fleet.take_forgotten(later.plus(FORGET_AFTER)), [id(1)]);
@@ -135,7 +135,7 @@ fn vms_of_other_replicas_are_waited_for() {
     };
     let margin = Span::from_secs(10);
     fleet.met_elsewhere(vec![row(0, NOW), row(1, NOW)], margin);
-    assert_eq!(states(&fleet.arrival(SERVICE, at(7), NOW)), [ArrivalState::Acknowledged, ArrivalState::Pending]);
+    assert_eq!(states(&fleet.arrival(Some(SERVICE), at(7), NOW)), [ArrivalState::Acknowledged, ArrivalState::Pending]);
     let lease_end = NOW.plus(fleet.lease);
     assert_eq!(fleet.live(lease_end), 1, "ours is over, the other one may have been answered since");
     assert_eq!(fleet.live(lease_end.plus(margin)), 0);

@@ -1,0 +1,179 @@
+//! Setting, clearing and reading signals. For the setters that the policy in force names, and for operators.
+
+use grantmesh_shared::id::PolicyId;
+use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::sync::Position;
+use serde::Serialize;
+
+use super::{App, AppError, Conflict, Forbidden, Invalid};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::domain::{Actor, Signal, SignalDeclaration, SignalEnd, Text};
+use crate::store::{Tx, WriteTx};
+
+/// A declared signal, and whether it is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeclaredSignal {
+    /// What the policy in force says of it.
+    pub declaration: SignalDeclaration,
+    /// As it is set; nothing if it is not.
+    pub set: Option<Signal>,
+}
+
+/// A signal that was set or cleared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignalChanged {
+    /// The signal.
+    pub signal: DeclaredSignal,
+    /// Filters that have applied this position know.
+    pub position: Position,
+}
+
+impl App {
+    /// Sets a signal, or sets it anew.
+    ///
+    /// # Errors
+    /// If the actor may not, or the policy does not let it be set for that long.
+    pub async fn set_signal(
+        &self,
+        actor: &Actor,
+        name: &str,
+        reason: &str,
+        duration: Span,
+    ) -> Result<SignalChanged, AppError> {
+        let mut tx = self.write().await?;
+        let (declaration, policy) = self.settable(&mut tx, actor, name).await?;
+        let before = tx.signal(name).await?;
+        let set = declaration.set(actor, reason, duration, tx.now(), tx.revision()).map_err(Invalid::Signal)?;
+        tx.put_signal(&set, before.as_ref()).await?;
+        tx.log(&set_entry(&set, before.as_ref(), policy))?;
+        let position = tx.commit().await?.position;
+        Ok(SignalChanged { signal: DeclaredSignal { declaration, set: Some(set) }, position })
+    }
+
+    /// Clears a signal.
+    ///
+    /// # Errors
+    /// If the actor may not, or it is not set.
+    pub async fn clear_signal(
+        &self,
+        actor: &Actor,
+        name: &str,
+        reason: Option<&str>,
+    ) -> Result<SignalChanged, AppError> {
+        let reason = Text::optional(reason, "reason").map_err(Invalid::Text)?;
+        let mut tx = self.write().await?;
+        let (declaration, _) = self.settable(&mut tx, actor, name).await?;
+        let not_set = || AppError::from(Conflict::SignalNotSet { name: declaration.name.clone() });
+        let signal = tx.signal(name).await?.ok_or_else(not_set)?;
+        let over = signal.is_over(tx.now());
+        let how = if over { SignalEnd::Expired } else { SignalEnd::Cleared(actor.user.clone(), reason) };
+        end(&mut tx, &signal, how).await?;
+        let position = tx.commit().await?.position;
+        if over {
+            return Err(not_set());
+        }
+        Ok(SignalChanged { signal: DeclaredSignal { declaration, set: None }, position })
+    }
+
+    /// The signals of the policy in force that the actor may set; all of them for operators and auditors.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn signals(&self, actor: &Actor) -> Result<Vec<DeclaredSignal>, AppError> {
+        let mut tx = self.read().await?;
+        let now = self.inner.settings.clock.now();
+        let Some(policy) = tx.current_policy().await? else {
+            return Ok(Vec::new());
+        };
+        let mut set = tx.signals().await?;
+        set.retain(|signal| !signal.is_over(now));
+        let declared = tx.declared_signals(&policy).await?.into_iter();
+        let seen = declared.filter(|declaration| self.sees_signal(actor, declaration));
+        let with = |declaration: SignalDeclaration| {
+            let set = set.iter().find(|signal| signal.name == declaration.name).cloned();
+            DeclaredSignal { declaration, set }
+        };
+        Ok(seen.map(with).collect())
+    }
+
+    fn sees_signal(&self, actor: &Actor, declaration: &SignalDeclaration) -> bool {
+        declaration.may_be_set_by(actor) || self.sees_everything(actor)
+    }
+
+    /// The declaration of a signal that the actor may set, and the policy that says so.
+    async fn settable(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        name: &str,
+    ) -> Result<(SignalDeclaration, PolicyId), AppError> {
+        let unknown = || AppError::not_found("signal", name);
+        let policy = tx.current_policy().await?.ok_or_else(unknown)?;
+        let declared = tx.declared_signal(&policy, name).await?;
+        let declaration = declared.filter(|known| self.sees_signal(actor, known)).ok_or_else(unknown)?;
+        if !declaration.may_be_set_by(actor) && !self.is_operator(actor) {
+            return Err(Forbidden::NotASetter { signal: declaration.name }.into());
+        }
+        Ok((declaration, policy))
+    }
+}
+
+/// Ends a signal, within a transaction that found that it must.
+pub(super) async fn end(tx: &mut WriteTx, signal: &Signal, how: SignalEnd) -> Result<(), AppError> {
+    tx.end_signal(signal).await?;
+    let revision = tx.revision();
+    Ok(tx.log(&ended_entry(signal, how, revision))?)
+}
+
+/// Ends the signals that are set and that the policy being applied does not declare.
+pub(super) async fn end_undeclared(
+    tx: &mut WriteTx,
+    declared: &[SignalDeclaration],
+    actor: &Actor,
+) -> Result<(), AppError> {
+    let gone = |signal: &Signal| declared.iter().all(|known| known.name != signal.name);
+    for signal in tx.signals().await?.iter().filter(|signal| gone(signal)) {
+        end(tx, signal, SignalEnd::Undeclared(actor.user.clone())).await?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct SetData<'a> {
+    signal: &'a str,
+    expires_at: Timestamp,
+    /// When it would have ended, if it was set already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Timestamp>,
+    reason: &'a Text,
+    revision: u64,
+}
+
+fn set_entry<'a>(signal: &'a Signal, before: Option<&Signal>, policy: PolicyId) -> Entry<SetData<'a>> {
+    let data = SetData {
+        signal: &signal.name,
+        expires_at: signal.expires_at,
+        before: before.filter(|before| !before.is_over(signal.set_at)).map(|before| before.expires_at),
+        reason: &signal.reason,
+        revision: signal.revision,
+    };
+    let ids = EntryIds { policy: Some(policy), ..EntryIds::default() };
+    Entry { kind: EntryKind::SignalSet, actor: ActorField::User(signal.set_by.clone()), ids, data }
+}
+
+#[derive(Serialize)]
+struct EndedData<'a> {
+    signal: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Text>,
+    revision: u64,
+}
+
+fn ended_entry(signal: &Signal, how: SignalEnd, revision: u64) -> Entry<EndedData<'_>> {
+    let (kind, actor, reason) = match how {
+        SignalEnd::Cleared(by, reason) => (EntryKind::SignalCleared, ActorField::User(by), reason),
+        SignalEnd::Expired => (EntryKind::SignalExpired, ActorField::System, None),
+        SignalEnd::Undeclared(by) => (EntryKind::SignalUndeclared, ActorField::User(by), None),
+    };
+    Entry { kind, actor, ids: EntryIds::default(), data: EndedData { signal: &signal.name, reason, revision } }
+}

@@ -1,0 +1,149 @@
+//! `/v1/signals`: list, set and clear the signals that the policy declares.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use grantmesh_shared::time::Span;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Api;
+use super::extract::{Asked, CurrentUser, Id, Json};
+use super::problem::ApiError;
+use super::view::{ArrivalView, PositionView, ProblemView, UserView};
+use super::wait::{EndQuery, Wait};
+use crate::app::{App, DeclaredSignal};
+use crate::domain::{Signal, SignalDeclaration};
+
+/// A signal to set.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SetBody {
+    /// Why.
+    pub(crate) reason: String,
+    /// For how long from now, like `1h`.
+    #[schema(value_type = String)]
+    pub(crate) duration: Span,
+    /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) wait: Option<Span>,
+}
+
+/// A signal that the policy declares.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SignalView {
+    /// Its name.
+    pub(crate) name: String,
+    /// What it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) description: Option<String>,
+    /// Who may set and clear it, besides operators.
+    pub(crate) setters: Vec<String>,
+    /// The longest time it may be set for at once.
+    pub(crate) max_duration: String,
+    /// As it is set; nothing if it is not.
+    pub(crate) set: Option<SetView>,
+}
+
+/// How a signal is set.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SetView {
+    /// Why.
+    pub(crate) reason: String,
+    /// Who set it last.
+    pub(crate) set_by: UserView,
+    /// When.
+    pub(crate) set_at: String,
+    /// From when on it no longer holds.
+    pub(crate) expires_at: String,
+    /// Filters that have applied this point know of it.
+    pub(crate) position: PositionView,
+}
+
+/// The signals.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SignalsView {
+    /// By name.
+    pub(crate) signals: Vec<SignalView>,
+}
+
+/// A signal that was set or cleared.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SignalChangedView {
+    /// The signal.
+    pub(crate) signal: SignalView,
+    /// What the filters did; only with `wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) arrival: Option<ArrivalView>,
+}
+
+impl SignalView {
+    fn of(app: &App, signal: &DeclaredSignal) -> Self {
+        let DeclaredSignal { declaration, set } = signal;
+        let SignalDeclaration { name, description, setters, max_duration } = declaration;
+        Self {
+            name: name.clone(),
+            description: description.clone(),
+            setters: setters.iter().map(ToString::to_string).collect(),
+            max_duration: max_duration.to_string(),
+            set: set.as_ref().map(|set| SetView::of(app, set)),
+        }
+    }
+}
+
+impl SetView {
+    fn of(app: &App, signal: &Signal) -> Self {
+        let Signal { name: _, reason, set_by, set_at, expires_at, revision } = signal;
+        Self {
+            reason: reason.to_string(),
+            set_by: set_by.into(),
+            set_at: set_at.to_string(),
+            expires_at: expires_at.to_string(),
+            position: app.position_at(*revision).into(),
+        }
+    }
+}
+
+/// The signals that you may set, and whether they are; all of them for operators and auditors.
+#[utoipa::path(get, path = "/v1/signals", tag = "signals", security(("token" = [])),
+    responses((status = 200, body = SignalsView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn list(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+) -> Result<Json<SignalsView>, ApiError> {
+    let signals = api.app.signals(&actor).await?;
+    Ok(Json(SignalsView { signals: signals.iter().map(|signal| SignalView::of(&api.app, signal)).collect() }))
+}
+
+/// Sets a signal for a while; one that is set is set anew. For its setters and operators.
+#[utoipa::path(put, path = "/v1/signals/{name}", tag = "signals", security(("token" = [])), request_body = SetBody,
+    params(("name" = String, Path)),
+    responses((status = 200, body = SignalChangedView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn set(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(name): Id<String>,
+    Json(SetBody { reason, duration, wait }): Json<SetBody>,
+) -> Result<Json<SignalChangedView>, ApiError> {
+    let wait = Wait::of(wait)?;
+    let set = api.app.set_signal(&actor, &name, &reason, duration).await?;
+    let arrival = wait.arrival(&api, None, set.position).await;
+    Ok(Json(SignalChangedView { signal: SignalView::of(&api.app, &set.signal), arrival }))
+}
+
+/// Clears a signal before its time. For its setters and operators.
+#[utoipa::path(delete, path = "/v1/signals/{name}", tag = "signals", security(("token" = [])),
+    params(("name" = String, Path), EndQuery),
+    responses((status = 200, body = SignalChangedView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn clear(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(name): Id<String>,
+    Asked(EndQuery { reason, wait }): Asked<EndQuery>,
+) -> Result<Json<SignalChangedView>, ApiError> {
+    let wait = Wait::of(wait)?;
+    let cleared = api.app.clear_signal(&actor, &name, reason.as_deref()).await?;
+    let arrival = wait.arrival(&api, None, cleared.position).await;
+    Ok(Json(SignalChangedView { signal: SignalView::of(&api.app, &cleared.signal), arrival }))
+}
