@@ -23,6 +23,8 @@ pub enum FactValue<'a> {
     Bool(bool),
     /// A list of texts.
     Texts(&'a [&'a str]),
+    /// Something else: it is there, and is of no type that a policy can declare.
+    Other,
 }
 
 /// What is known of the request's body.
