@@ -6,7 +6,7 @@
 
 mod call;
 mod canonical;
-mod condition;
+pub mod condition;
 mod context;
 mod decide;
 mod grant;
@@ -21,7 +21,7 @@ mod template;
 
 pub use call::Call;
 pub use canonical::{Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path};
-pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, Fuel, Needs, Verdict};
+pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, FormError, Fuel, Needs, Verdict};
 pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
 pub use decide::{Basis, Decision, Matched, Now, Permit, Refusal, decide};
 pub use grant::{Grant, GrantHolder};

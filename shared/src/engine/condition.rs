@@ -3,11 +3,22 @@
 //! A condition is written in CEL, compiled by the control plane (`wire::policy`) to the small typed [`Form`],
 //! and only evaluated here: total, bounded by [`Fuel`], without allocation, never panicking.
 
+mod automaton;
 mod decimal;
+mod eval;
+mod form;
+mod network;
+mod op;
+mod zone;
 
 use std::sync::Arc;
 
+pub use automaton::{ACCEPT, Automaton, MAX_TRANSITIONS, REJECT};
 pub use decimal::{Decimal, DecimalError};
+pub use form::{Form, FormError, MAX_COST, MAX_DEPTH, MAX_LEVELS, MAX_LIST, MAX_MEMBERS, MAX_NODES, Node, Pool};
+pub use network::{Network, NetworkError};
+pub use op::{Op, Operand, Type};
+pub use zone::{MAX_CHANGES, Part, Zone};
 
 use super::context::Facts;
 
@@ -27,10 +38,23 @@ impl Condition {
     /// Whether it holds for a call.
     #[must_use]
     pub fn verdict(&self, facts: &Facts<'_>, fuel: &mut Fuel) -> Verdict {
-        let _ = (facts, fuel);
-        match self {
-            Self::Always => Verdict::Holds,
-            Self::When(_) | Self::Unsupported => Verdict::Errs(EvalError::Unsupported),
+        let form = match self {
+            Self::Always => return Verdict::Holds,
+            Self::Unsupported => return Verdict::Errs(EvalError::Unsupported),
+            Self::When(form) => form,
+        };
+        let mut at = |time| {
+            let (outcome, spent) = eval::evaluate(form, facts, time, fuel.0);
+            fuel.0 = fuel.0.saturating_sub(spent);
+            outcome
+        };
+        let first = at(facts.now.earliest);
+        let last = if form.is_timed() && facts.now.earliest != facts.now.latest { at(facts.now.latest) } else { first };
+        match (first, last) {
+            (Err(error), _) | (_, Err(error)) => Verdict::Errs(error),
+            (Ok(true), Ok(true)) => Verdict::Holds,
+            (Ok(false), Ok(false)) => Verdict::Fails,
+            _ => Verdict::Unsure,
         }
     }
 
@@ -44,16 +68,10 @@ impl Condition {
     #[must_use]
     pub fn needs(&self) -> Option<&Needs> {
         match self {
-            Self::When(form) => Some(&form.needs),
+            Self::When(form) => Some(form.needs()),
             Self::Always | Self::Unsupported => None,
         }
     }
-}
-
-/// A compiled condition.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Form {
-    needs: Needs,
 }
 
 /// What became of a condition.

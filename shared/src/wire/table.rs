@@ -150,6 +150,9 @@ pub enum ItemError {
     /// Parts that contradict each other.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// A condition that is none.
+    #[error(transparent)]
+    Condition(#[from] super::condition::ConditionItemError),
     /// A grant without a holder, or one that ends before it begins.
     #[error("{0} is not a possible grant")]
     Grant(GrantId),

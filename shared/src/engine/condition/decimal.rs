@@ -167,7 +167,7 @@ mod tests {
         for text in ["", "-", "+1", "01", "1.", ".5", "1e", "1e+", "0x1", " 1", "1 ", "NaN", "Infinity", "1_000"] {
             assert_eq!(text.parse::<Decimal>(), Err(DecimalError::Form), "{text}");
         }
-        for text in ["1e401", "1e-401", "1e99999999999", "12345678901234567890", "0.12345678901234567891"] {
+        for text in ["1e401", "1e-401", "1e99999999999", "12345678901234567891", "0.12345678901234567891"] {
             assert_eq!(text.parse::<Decimal>(), Err(DecimalError::Range), "{text}");
         }
     }
@@ -177,7 +177,7 @@ mod tests {
         fn order_is_that_of_scaled_integers(one in -10_000_000_i64..10_000_000, two in -10_000_000_i64..10_000_000, shift in -5_i32..5) {
             let write = |number: i64| format!("{number}e{shift}");
             prop_assert_eq!(read(&write(one)).cmp(&read(&write(two))), one.cmp(&two));
-            prop_assert_eq!(read(&format!("{one}e0")).cmp(&read(&format!("{two}e2"))), one.cmp(&(two * 100)));
+            prop_assert_eq!(read(&format!("{one}e0")).cmp(&read(&format!("{two}e2"))), one.cmp(&two.saturating_mul(100)));
             prop_assert_eq!(read(&read(&write(one)).to_string()), read(&write(one)));
         }
     }
