@@ -9,6 +9,9 @@ use crate::question::PinnedKey;
 /// The longest configuration that is looked at.
 const MAX_BYTES: usize = 256 * 1024;
 
+/// The most trusted proxies in front of one another.
+const MAX_HOPS: usize = 16;
+
 /// The most services of one filter.
 const MAX_SERVICES: usize = 256;
 
@@ -35,6 +38,36 @@ pub struct Config {
     pub waypoint: bool,
     /// Whether CORS preflights pass without a decision.
     pub cors_preflight: bool,
+    /// Which proxy in front says where a call comes from; without one, no condition knows.
+    pub source: Option<Source>,
+    /// The header, in lower case, in which a trusted proxy in front says the caller's country.
+    pub country_header: Option<String>,
+    /// Where this proxy stands.
+    pub origin: Origin,
+}
+
+/// A header in which trusted proxies in front note addresses, one after another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// Its name in lower case.
+    pub header: String,
+    /// How many entries at its end are by trusted proxies; the first of them is the caller's address. At least 1.
+    pub trusted_hops: usize,
+}
+
+/// Where a proxy stands; what is not said, no condition knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The mesh.
+    #[serde(default)]
+    pub mesh: Option<String>,
+    /// The namespace.
+    #[serde(default)]
+    pub namespace: Option<String>,
+    /// The gateway.
+    #[serde(default)]
+    pub gateway: Option<String>,
 }
 
 /// Why a configuration is not used.
@@ -72,6 +105,30 @@ struct Text {
     waypoint: bool,
     #[serde(default)]
     cors_preflight: bool,
+    #[serde(default)]
+    source: Option<SourceText>,
+    #[serde(default)]
+    country: Option<CountryText>,
+    #[serde(default)]
+    origin: Origin,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceText {
+    header: String,
+    #[serde(default = "one")]
+    trusted_hops: usize,
+}
+
+const fn one() -> usize {
+    1
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CountryText {
+    header: String,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +201,9 @@ impl Config {
             identity_key: text.identity.provider_metadata,
             waypoint: text.waypoint,
             cors_preflight: text.cors_preflight,
+            source: text.source.map(checked_source).transpose()?,
+            country_header: text.country.map(|country| checked_header("country.header", country.header)).transpose()?,
+            origin: checked_origin(text.origin)?,
         })
     }
 
@@ -159,6 +219,34 @@ impl Config {
 
 fn wrong(field: &'static str, problem: &str) -> ConfigError {
     ConfigError::Value { field, problem: problem.to_owned() }
+}
+
+/// A header's name as the proxy has it: in lower case.
+fn checked_header(field: &'static str, name: String) -> Result<String, ConfigError> {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    if (1..=128).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(name);
+    }
+    Err(wrong(field, "is not the name of a header\nwrite it in lower case, like `x-forwarded-for`"))
+}
+
+fn checked_source(SourceText { header, trusted_hops }: SourceText) -> Result<Source, ConfigError> {
+    let header = checked_header("source.header", header)?;
+    if !(1..=MAX_HOPS).contains(&trusted_hops) {
+        return Err(wrong("source.trusted_hops", "must be 1 to 16: how many proxies that you trust add to the header"));
+    }
+    Ok(Source { header, trusted_hops })
+}
+
+fn checked_origin(origin: Origin) -> Result<Origin, ConfigError> {
+    let named = [&origin.mesh, &origin.namespace, &origin.gateway];
+    let plain = |name: &String| {
+        (1..=256).contains(&name.len()) && !name.chars().any(|letter| letter.is_control() || letter.is_whitespace())
+    };
+    if named.into_iter().flatten().all(plain) {
+        return Ok(origin);
+    }
+    Err(wrong("origin", "has a name that is empty, over 256 bytes, or has spaces"))
 }
 
 fn checked_services(services: Vec<String>) -> Result<Vec<String>, ConfigError> {
@@ -222,6 +310,19 @@ mod tests {
         assert_eq!(config.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.only_service(), Some("payments"));
         assert!(!config.waypoint && !config.cors_preflight);
+        assert_eq!((config.source, config.country_header, config.origin), (None, None, Origin::default()));
+    }
+
+    #[test]
+    fn proxies_in_front_are_trusted_by_name() {
+        let mut value = fine();
+        value["source"] = json!({ "header": "x-forwarded-for" });
+        value["country"] = json!({ "header": "x-country" });
+        value["origin"] = json!({ "mesh": "m", "namespace": "payments" });
+        let config = parse(&value).unwrap();
+        assert_eq!(config.source, Some(Source { header: "x-forwarded-for".to_owned(), trusted_hops: 1 }));
+        assert_eq!(config.country_header.as_deref(), Some("x-country"));
+        assert_eq!((config.origin.namespace.as_deref(), config.origin.gateway), (Some("payments"), None));
     }
 
     #[test]
@@ -253,6 +354,12 @@ mod tests {
             ("public_url", json!("https://")),
             ("public_url", json!("https://a/?b")),
             ("identity", json!({"provider_metadata": ""})),
+            ("source", json!({"header": "X-Forwarded-For"})),
+            ("source", json!({"header": "x-forwarded-for", "trusted_hops": 0})),
+            ("source", json!({"header": "x-forwarded-for", "trusted_hops": 17})),
+            ("country", json!({"header": ""})),
+            ("origin", json!({"mesh": ""})),
+            ("origin", json!({"gateway": "a b"})),
         ] {
             let error = with(field, value.clone()).unwrap_err();
             assert!(

@@ -115,7 +115,7 @@ fn world(services: &[&str]) -> (Config, Sync) {
 }
 
 fn person(subject: &'static str, groups: &[&'static str]) -> Result<Identity<'static>, IdentityError> {
-    Ok(Identity { user: Some((ISSUER, subject)), groups: groups.to_vec(), workload: None })
+    Ok(Identity { user: Some((ISSUER, subject)), groups: groups.to_vec(), ..Identity::default() })
 }
 
 struct Case {

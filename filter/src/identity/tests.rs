@@ -127,3 +127,106 @@ proptest! {
         }
     }
 }
+
+fn truth(value: bool) -> Vec<u8> {
+    vec![4 << 3, u8::from(value)]
+}
+
+fn structure(members: &[Vec<u8>]) -> Vec<u8> {
+    field(5, &members.concat())
+}
+
+const NULL: [u8; 2] = [1 << 3, 0];
+
+/// A token with these claims beside who it is for.
+fn token(claims: &[Vec<u8>]) -> Vec<u8> {
+    metadata(&[&[entry("iss", &text("i")), entry("sub", &text("s"))], claims].concat())
+}
+
+fn find<'a, 'n>(metadata: &'a [u8], wanted: &'n [Box<str>]) -> Result<Found<'a, 'n>, IdentityError> {
+    read(metadata).unwrap().claims.unwrap().find(wanted)
+}
+
+#[test]
+fn named_claims_are_read_with_their_types() {
+    let bytes = token(&[
+        entry("department", &text("sales")),
+        entry("level", &number(3.0)),
+        entry("rate", &number(0.1)),
+        entry("staff", &truth(true)),
+        entry("tags", &list(&[text("a"), text("b")])),
+        entry("none", &NULL),
+        entry("secret", &text("not asked for")),
+        entry("auth_time", &number(1_800_000_000.0)),
+        entry("act", &structure(&[entry("sub", &text("bot")), entry("act", &structure(&[entry("sub", &text("x"))]))])),
+    ]);
+    let wanted: Vec<Box<str>> =
+        ["department", "level", "missing", "none", "rate", "staff", "tags"].map(Into::into).into();
+    let found = find(&bytes, &wanted).unwrap();
+    let mut values = found.values;
+    values.sort_by_key(|(name, _)| *name);
+    let expected = [
+        ("department", ClaimValue::Text("sales")),
+        ("level", ClaimValue::Number(3.into())),
+        ("rate", ClaimValue::Number("0.1".parse().unwrap())),
+        ("staff", ClaimValue::Bool(true)),
+        ("tags", ClaimValue::Texts(vec!["a", "b"])),
+    ];
+    assert_eq!(values, expected);
+    assert_eq!((found.actor, found.auth_time.unwrap().millis()), (Some("bot"), 1_800_000_000_000));
+}
+
+#[test]
+fn a_claim_of_no_known_type_is_there_and_matches_nothing() {
+    let wanted: Vec<Box<str>> = vec!["x".into()];
+    for value in [
+        structure(&[]),
+        list(&[text("a"), number(1.0)]),
+        list(&[list(&[])]),
+        list(&vec![text("a"); 257]),
+        text(&"a".repeat(8_193)),
+        number(f64::NAN),
+        number(f64::INFINITY),
+        number(9_007_199_254_740_994.0),
+    ] {
+        let bytes = token(&[entry("x", &value)]);
+        assert_eq!(find(&bytes, &wanted).unwrap().values, [("x", ClaimValue::Other)]);
+    }
+    for (claim, value) in [
+        ("act", text("bot")),
+        ("act", structure(&[])),
+        ("act", structure(&[entry("sub", &number(1.0))])),
+        ("act", structure(&[entry("sub", &text(""))])),
+        ("auth_time", text("1800000000")),
+        ("auth_time", number(-1.0)),
+        ("auth_time", number(f64::NAN)),
+        ("auth_time", number(1e13)),
+    ] {
+        let bytes = token(&[entry(claim, &value)]);
+        let found = find(&bytes, &[]).unwrap();
+        assert_eq!((found.actor, found.auth_time), (None, None), "{claim}");
+    }
+}
+
+#[test]
+fn a_claim_that_is_there_twice_is_refused() {
+    let wanted: Vec<Box<str>> = vec!["x".into()];
+    for name in ["x", "act", "auth_time"] {
+        let bytes = token(&[entry(name, &text("a")), entry(name, &text("a"))]);
+        assert_eq!(find(&bytes, &wanted), Err(IdentityError::Metadata), "{name}");
+    }
+    // What nobody asks for is not looked at.
+    assert!(find(&token(&[entry("y", &text("a")), entry("y", &text("b"))]), &wanted).is_ok());
+    let broken = token(&[entry("x", &[0xff])]);
+    assert_eq!(find(&broken, &wanted), Err(IdentityError::Metadata));
+}
+
+proptest! {
+    #[test]
+    fn any_claims_are_read_or_refused(bytes: Vec<u8>) {
+        let wanted: Vec<Box<str>> = vec!["x".into()];
+        let _ = Claims(&bytes).find(&wanted);
+        let bytes = token(&[entry("x", &bytes)]);
+        let _ = find(&bytes, &wanted);
+    }
+}
