@@ -127,6 +127,9 @@ struct TokenArgs {
     /// A group of the user; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
+    /// A further claim, its value as JSON or plain text; may be repeated
+    #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = local::claim)]
+    claims: Vec<(String, serde_json::Value)>,
     /// How long it is valid
     #[arg(long, default_value = "1h", value_name = "DURATION")]
     ttl: Span,

@@ -9,7 +9,7 @@ mod jwks;
 
 pub use claims::{TokenError, UserClaims};
 pub use credential::{FILTER_AUDIENCE, FILTER_ISSUER, FilterClaims, FilterCredentials};
-pub use dev::{DEV_AUDIENCE, DEV_ISSUER, mint_dev_token};
+pub use dev::{DEV_AUDIENCE, DEV_CLAIMS, DEV_ISSUER, mint_dev_token, mint_dev_token_with};
 pub use jwks::{JwksError, JwksSource, KeySet, KeySource};
 
 use grantmesh_shared::time::Timestamp;

@@ -1,12 +1,12 @@
 //! Commands that work on the data folder alone: keys, development tokens, filters' credentials.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::output::Output;
 use super::{CredentialArgs, Failure, KeygenArgs, TokenArgs};
 use crate::audit::LogKey;
 use crate::clock::{Clock as _, SystemClock};
-use crate::identity::{FilterCredentials, mint_dev_token};
+use crate::identity::{DEV_CLAIMS, FilterCredentials, mint_dev_token_with};
 use crate::keys::{DEV_ISSUER_KEY, DevIssuerKey, Ed25519Key, Keys, SIGNING_KEY};
 
 pub(super) fn keygen(args: &KeygenArgs, out: &mut Output) -> Result<(), Failure> {
@@ -23,8 +23,19 @@ pub(super) fn keygen(args: &KeygenArgs, out: &mut Output) -> Result<(), Failure>
 
 pub(super) fn token(args: &TokenArgs, out: &mut Output) -> Result<(), Failure> {
     let key = DevIssuerKey::load(&args.data.data_dir.join(DEV_ISSUER_KEY))?;
-    out.line(mint_dev_token(&key, &args.user, &args.groups, &args.audience, args.ttl, SystemClock.now())?);
+    let more: Map<String, Value> = args.claims.iter().cloned().collect();
+    let (user, groups, now) = (&args.user, &args.groups, SystemClock.now());
+    out.line(mint_dev_token_with(&key, user, groups, &args.audience, args.ttl, now, &more)?);
     Ok(())
+}
+
+/// Reads `NAME=VALUE`; the value is JSON where it is some, else a text.
+pub(super) fn claim(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write it like `department=sales` or `level=3`")?;
+    if name.is_empty() || DEV_CLAIMS.contains(&name) {
+        return Err(format!("`{name}` is set by the token itself\nname another claim"));
+    }
+    Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
 
 pub(super) fn credential(args: &CredentialArgs, out: &mut Output) -> Result<(), Failure> {

@@ -25,6 +25,7 @@ fn arguments_are_read_or_refused() {
         "signal set incident.open --reason down --duration 1h --wait",
         "signal clear incident.open",
         "signal list --json",
+        "token ann --data-dir d --group g --claim department=sales --claim level=3 --claim act={\"sub\":\"bot\"}",
         "policy check a.yaml b",
         "audit verify --database sqlite:x",
         "serve --dev --data-dir d --operator user:a --operator group:b",
@@ -47,6 +48,8 @@ fn arguments_are_read_or_refused() {
         "lock create --service s",
         "signal set incident.open --reason down",
         "signal set incident.open --duration 1h",
+        "token ann --data-dir d --claim sub=bob",
+        "token ann --data-dir d --claim department",
         "policy check",
         "credential --name n --data-dir d",
     ];

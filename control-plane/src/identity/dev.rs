@@ -4,6 +4,7 @@
 use grantmesh_shared::time::{Span, Timestamp};
 use jsonwebtoken::{Algorithm, Header};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::keys::{DEV_KEY_ID, DevIssuerKey, KeyError};
 
@@ -21,7 +22,12 @@ struct Claims<'a> {
     groups: &'a [String],
     iat: i64,
     exp: i64,
+    #[serde(flatten)]
+    more: &'a Map<String, Value>,
 }
+
+/// The claims that every token has; no others of these names can be added.
+pub const DEV_CLAIMS: [&str; 6] = ["iss", "aud", "sub", "groups", "iat", "exp"];
 
 /// Makes a token for `subject`.
 ///
@@ -35,8 +41,24 @@ pub fn mint_dev_token(
     ttl: Span,
     now: Timestamp,
 ) -> Result<String, KeyError> {
+    mint_dev_token_with(key, subject, groups, audience, ttl, now, &Map::new())
+}
+
+/// Makes a token for `subject` with further claims, none of [`DEV_CLAIMS`].
+///
+/// # Errors
+/// If the key cannot sign.
+pub fn mint_dev_token_with(
+    key: &DevIssuerKey,
+    subject: &str,
+    groups: &[String],
+    audience: &str,
+    ttl: Span,
+    now: Timestamp,
+    more: &Map<String, Value>,
+) -> Result<String, KeyError> {
     let (iat, exp) = (now.millis() / 1_000, now.plus(ttl).millis() / 1_000);
-    let claims = Claims { iss: DEV_ISSUER, aud: audience, sub: subject, groups, iat, exp };
+    let claims = Claims { iss: DEV_ISSUER, aud: audience, sub: subject, groups, iat, exp, more };
     let mut header = Header::new(Algorithm::ES256);
     header.kid = Some(DEV_KEY_ID.to_owned());
     jsonwebtoken::encode(&header, &claims, key.encoding_key())
