@@ -10,6 +10,7 @@ mod endings;
 mod fleet;
 mod hostile;
 mod life;
+mod locks;
 mod outage;
 mod speed;
 mod swap;

@@ -165,7 +165,8 @@ impl Filter {
             (b":authority", b"payments.example.com"),
         ]);
         let Ok(headers) = Headers::parse(&map) else { return 400 };
-        let identity = Identity { user: Some((ISSUER, person.name)), groups: person.groups.to_vec(), ..Identity::default() };
+        let identity =
+            Identity { user: Some((ISSUER, person.name)), groups: person.groups.to_vec(), ..Identity::default() };
         let refusal = self.plugin.borrow_mut().decide(&self.config, &headers, &Ok(identity), self.now());
         refusal.map_or(200, |reply| reply.status)
     }
