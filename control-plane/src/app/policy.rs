@@ -117,7 +117,7 @@ async fn compiled(files: Vec<PolicyFile>) -> Result<(Vec<PolicyFile>, Result<Pol
     Ok(tokio::task::spawn_blocking(compile).await?)
 }
 
-/// The signals that a policy lets people set.
+/// The signals that a policy lets people set: none, as long as its documents have no form for them.
 fn declared_signals(_policy: &Policy) -> Vec<SignalDeclaration> {
     Vec::new()
 }

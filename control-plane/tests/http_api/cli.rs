@@ -109,6 +109,28 @@ async fn asked_for_approved_revoked_and_verified() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn locked_listed_and_removed() {
+    let story = Story::begin().await;
+    let none = story.say(OLAF, "lock list").await;
+    assert!(none.code == 0 && none.err.contains("no locks"), "{none:?}");
+    let made =
+        story.say(OLAF, "lock create --subject user:alice --reason key_leaked --duration 1h --wait").await.fine();
+    assert!(made.contains("is active: user:alice") && made.contains("no filter"), "{made}");
+    let lock = id("lock_", &made);
+    let listed = story.say(OLAF, "lock list --state active").await.fine();
+    assert!(listed.contains("user:alice") && listed.contains("key leaked") && listed.contains("olaf"), "{listed}");
+    let refused = story.say(LEA, &format!("lock remove {lock}")).await;
+    assert!(refused.code == 1 && refused.err.contains("not_operator"), "{refused:?}");
+    let removed = story.say(OLAF, &format!("lock remove {lock} --reason rotated --json")).await.fine();
+    assert!(removed.contains("\"end_reason\": \"rotated\""), "{removed}");
+    let again = story.say(OLAF, &format!("lock remove {lock}")).await;
+    assert!(again.code == 1 && again.err.contains("already_ended"), "{again:?}");
+    let unknown = story.say(OLAF, "signal set incident.open --reason down --duration 1h").await;
+    assert!(unknown.code == 1 && unknown.err.contains("not_found"), "{unknown:?}");
+    assert!(story.say(OLAF, "signal list").await.err.contains("no signals"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_done_is_told_with_what_to_do() {
     let story = Story::begin().await;
     let elsewhere =

@@ -15,3 +15,5 @@ mod refusals;
 mod requests;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod signals;

@@ -24,6 +24,8 @@ mod records;
 #[cfg(test)]
 mod rules;
 #[cfg(test)]
+mod signals;
+#[cfg(test)]
 mod world;
 
 macro_rules! scenarios {
@@ -77,6 +79,11 @@ scenarios! {
     locks::locks_are_for_operators_and_name_what_is_there,
     locks::locks_end_by_the_clock,
     locks::one_of_many_removals_wins,
+    signals::a_signal_is_set_again_and_cleared,
+    signals::signals_are_for_their_setters,
+    signals::signals_end_by_the_clock,
+    signals::a_policy_that_declares_a_signal_no_more_ends_it,
+    signals::one_of_many_clears_wins,
     records::a_stream_has_no_holes_and_no_forks,
     records::a_stream_belongs_to_its_node,
     push::tombstones_are_pruned_and_the_floor_rises,
