@@ -4,10 +4,12 @@
 //! Called by the control plane and the CLI, never by a filter. Every fault is told with file, line and the fix, all at once.
 
 mod compile;
+mod condition;
 mod documents;
 mod parse;
 
 pub use compile::{Policy, compile};
+pub use condition::{ConditionFault, FactType, MAX_SOURCE_BYTES, Scope, compile_condition, compile_form};
 pub use documents::*;
 pub use parse::{Documents, MAX_POLICY_BYTES, PolicyFile, parse};
 

@@ -1,0 +1,127 @@
+//! What the policy says about the actions of a service: who has them by role, who may ask for them, who never may.
+
+use super::condition::Condition;
+use super::principal::{Principal, Subject};
+use crate::time::Span;
+
+/// Actions of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActionSet {
+    /// All that there are.
+    All,
+    /// Those named.
+    Named(Vec<Box<str>>),
+}
+
+impl ActionSet {
+    /// Whether the action is among them.
+    #[must_use]
+    pub fn has(&self, action: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(names) => names.iter().any(|name| **name == *action),
+        }
+    }
+}
+
+/// Standing permission: these subjects have these actions by this role.
+#[derive(Debug, Clone)]
+pub struct Binding {
+    /// The binding's name.
+    pub name: Box<str>,
+    /// The role's name.
+    pub role: Box<str>,
+    /// Who has it.
+    pub subjects: Vec<Subject>,
+    /// The role's actions of this service.
+    pub actions: ActionSet,
+    /// Masked response fields that the role reveals.
+    pub reveals: Vec<Box<str>>,
+    /// What the context must be.
+    pub condition: Condition,
+}
+
+/// What of a call a grant is bound to, beyond action and resource.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bind {
+    /// Fields of the request's body.
+    pub fields: Vec<Box<str>>,
+    /// Request headers.
+    pub headers: Vec<Box<str>>,
+    /// Query parameters.
+    pub query: Vec<Box<str>>,
+}
+
+/// What it takes to get a grant for some actions of this service.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// The rule's name.
+    pub name: Box<str>,
+    /// The actions it covers.
+    pub actions: Vec<Box<str>>,
+    /// Who may ask.
+    pub eligible: Vec<Subject>,
+    /// Who may review.
+    pub reviewers: Vec<Subject>,
+    /// How many approvals by different people.
+    pub approvals: u32,
+    /// The longest grant.
+    pub max_duration: Span,
+    /// The length of a grant when the requester names none.
+    pub default_duration: Span,
+    /// How long a request may wait for its reviews.
+    pub request_timeout: Span,
+    /// What the context must be for asking.
+    pub condition: Condition,
+    /// What the context must be for each call under the grant.
+    pub grant_condition: Condition,
+    /// What the grant is bound to.
+    pub bind: Bind,
+    /// Masked response fields that the grant reveals.
+    pub reveals: Vec<Box<str>>,
+}
+
+impl Rule {
+    /// Whether the principal is among those who may ask; whether the rule's condition holds is another question.
+    #[must_use]
+    pub fn is_eligible(&self, principal: &Principal<'_>) -> bool {
+        self.eligible.iter().any(|subject| subject.names(principal))
+    }
+
+    /// Whether the principal may ask under this rule whatever the context.
+    #[must_use]
+    pub fn may_ask(&self, principal: &Principal<'_>) -> bool {
+        self.condition.is_always() && self.is_eligible(principal)
+    }
+
+    /// Whether the principal is among the reviewers. That it is not also the requester is the workflow's matter.
+    #[must_use]
+    pub fn may_review(&self, principal: &Principal<'_>) -> bool {
+        self.reviewers.iter().any(|subject| subject.names(principal))
+    }
+}
+
+/// Who never has some actions, whatever roles and grants say.
+#[derive(Debug, Clone)]
+pub struct DenyRule {
+    /// The rule's name.
+    pub name: Box<str>,
+    /// The actions it covers.
+    pub actions: ActionSet,
+    /// Whom it is for; everyone if empty.
+    pub subjects: Vec<Subject>,
+    /// Whom it is not for.
+    pub except: Vec<Subject>,
+    /// What the context must be. If that cannot be told, it denies.
+    pub condition: Condition,
+    /// Why, in words for the refused caller.
+    pub reason: Box<str>,
+}
+
+impl DenyRule {
+    /// Whether the principal is excepted.
+    #[must_use]
+    pub fn excepts(&self, principal: &Principal<'_>) -> bool {
+        self.except.iter().any(|subject| subject.names(principal))
+    }
+}
