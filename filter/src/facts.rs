@@ -1,5 +1,5 @@
 //! The facts of a call that the conditions of its service name, gathered for the engine: only those, and nothing where
-//! no condition names any. What could be read in two ways refuses the call. Called by `flow`; knows nothing of the host.
+//! no condition names any. What could be read in two ways refuses the call. For `flow`; knows nothing of the host.
 
 mod query;
 mod source;
@@ -16,7 +16,7 @@ use source::SourceError;
 
 /// Why the facts of a call cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum FactsError<'n> {
+pub enum FactsError<'n> {
     /// A header that a condition names comes twice.
     #[error("the call has more than one value of `{0}`, which conditions of the policy name")]
     TwoHeaders(&'n str),
@@ -39,7 +39,8 @@ pub(crate) enum FactsError<'n> {
 
 impl FactsError<'_> {
     /// A short stable word for records and metrics.
-    pub(crate) const fn code(&self) -> &'static str {
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
         match self {
             Self::TwoHeaders(_) | Self::TwoSources(_) => "two_values",
             Self::Header(_) => "malformed_header",
@@ -58,16 +59,24 @@ impl From<SourceError<'_>> for FactsError<'_> {
 
 /// What is gathered from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sources<'c> {
-    pub(crate) config: &'c Config,
-    pub(crate) headers: &'c Headers<'c>,
-    pub(crate) identity: &'c Identity<'c>,
-    pub(crate) query: Option<&'c [u8]>,
-    pub(crate) host: Option<&'c [u8]>,
+pub struct Sources<'c> {
+    /// The configuration: which proxies are trusted, and where this one stands.
+    pub config: &'c Config,
+    /// The call's headers.
+    pub headers: &'c Headers<'c>,
+    /// Who calls, with the token's claims.
+    pub identity: &'c Identity<'c>,
+    /// What follows the path's `?`.
+    pub query: Option<&'c [u8]>,
+    /// The authority without its port.
+    pub host: Option<&'c [u8]>,
 }
 
 /// Gathers what is needed and lends it to `with`.
-pub(crate) fn gather<'n, T>(
+///
+/// # Errors
+/// If something that is needed could be read in two ways.
+pub fn gather<'n, T>(
     sources: Sources<'_>,
     needs: &'n Needs,
     with: impl FnOnce(&Context<'_>) -> T,

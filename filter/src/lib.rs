@@ -23,6 +23,7 @@
 
 pub mod clock;
 pub mod config;
+pub mod facts;
 pub mod flow;
 pub mod headers;
 pub mod identity;

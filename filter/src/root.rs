@@ -47,12 +47,7 @@ pub(crate) struct Root {
 
 impl Root {
     pub(crate) const fn new(id: u32) -> Self {
-        Self {
-            id,
-            config: RefCell::new(None),
-            shared: OnceCell::new(),
-            callouts: RefCell::new(Vec::new()),
-        }
+        Self { id, config: RefCell::new(None), shared: OnceCell::new(), callouts: RefCell::new(Vec::new()) }
     }
 
     /// The proxy's number of this context.
