@@ -9,6 +9,7 @@ use grantmesh_shared::engine::{
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+use grantmesh_shared::wire::sync::Position;
 
 use crate::clock::Mono;
 use crate::config::Config;
@@ -27,6 +28,8 @@ pub struct Knowledge<'a> {
     pub sync: &'a Sync,
     /// Whether one more record can be kept.
     pub records_have_room: bool,
+    /// Whether the call may wait for what is not known yet.
+    pub may_wait: bool,
     /// Now.
     pub mono: Mono,
 }
@@ -43,6 +46,8 @@ pub enum Outcome<'a> {
         /// What to record, if this is recorded.
         event: Option<Box<DecisionEvent>>,
     },
+    /// It would be refused, but its caller has heard of a later state than is known here.
+    Wait(Position),
     /// It is answered here.
     Refuse {
         /// Whose call it was: a service of the configuration or, if it is none's, nothing.
@@ -113,7 +118,10 @@ pub fn run<'a>(
             service: service.unwrap_or_default(),
             event: recorded.then(|| flow.allowed(&request, &permit, id())),
         },
-        Err(cause) => flow.refused(&request, cause, id()),
+        Err(cause) => match flow.worth_waiting(&request, &cause) {
+            Some(position) => Outcome::Wait(position),
+            None => flow.refused(&request, cause, id()),
+        },
     }
 }
 
@@ -180,6 +188,18 @@ impl<'a> Flow<'a, '_> {
             return Err(Cause::Own(OwnReason::RecordsBacklog, permit.matched().cloned()));
         }
         Ok((permit, recorded))
+    }
+
+    /// The point that the caller has heard of, if it is not reached here and reaching it could change the outcome.
+    fn worth_waiting(&self, request: &Request<'_>, cause: &Cause<'_>) -> Option<Position> {
+        let Knowledge { sync, may_wait, .. } = self.knowledge;
+        let depends_on_the_table = match cause {
+            Cause::Own(OwnReason::NotReady | OwnReason::Stale(_) | OwnReason::UnknownHost, _) => true,
+            Cause::Own(OwnReason::RecordsBacklog | OwnReason::BadIdentity(_), _) | Cause::Ambiguous(_) => false,
+            Cause::Engine(_, refusal) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),
+        };
+        let heard_of = request.heard_of().filter(|_| may_wait && depends_on_the_table)?;
+        (sync.position() < Some(heard_of)).then_some(heard_of)
     }
 
     fn allowed(&self, request: &Request<'_>, permit: &Permit<'_>, id: DecisionId) -> Box<DecisionEvent> {

@@ -92,6 +92,8 @@ unsafe extern "C" {
         timeout: u32,
         token: *mut u32,
     ) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -192,6 +194,19 @@ pub(crate) fn send_local_response(
         )
     };
     done("send_local_response", status)
+}
+
+/// Makes the calls of the proxy that follow concern another context, until the present callback ends. Refused if that
+/// context is no more, which is normal for calls.
+pub(crate) fn set_effective_context(context: u32) -> Result<()> {
+    // SAFETY: no pointers.
+    done("set_effective_context", unsafe { proxy_set_effective_context(context) })
+}
+
+/// Lets the paused call of the current context go on.
+pub(crate) fn continue_request() -> Result<()> {
+    // SAFETY: no pointers.
+    done("continue_stream", unsafe { proxy_continue_stream(0) })
 }
 
 /// Sends a callout; gives back its token. A timeout of zero would never end, so it is at least a millisecond.

@@ -1,11 +1,14 @@
 //! One call: reads the headers once and the identity once, has the call decided, and continues or replies.
-//! Whatever the proxy does not give refuses the call. Called by `vm`.
+//! Whatever the proxy does not give refuses the call. A call that may wait is paused, and read anew when it is resumed.
+//! Called by `vm`.
 
 use crate::headers::Headers;
 use crate::host::{self, Action, HostError, Level};
 use crate::identity::Identity;
+use crate::plugin::{Turn, Verdict};
 use crate::reply::Reply;
 use crate::root::Root;
+use crate::waiting::Caller;
 
 /// The URI of the peer's certificate, as the listener's TLS saw it.
 const TLS_PEER: &str = "connection\0uri_san_peer_certificate";
@@ -15,6 +18,9 @@ const WAYPOINT_PEER: &str = "filter_state\0io.istio.peer_principal";
 
 /// Dynamic metadata, where `jwt_authn` leaves the verified claims.
 const METADATA: &str = "metadata";
+
+/// How long a call took: there once it has ended, a little before its context goes.
+const DURATION: &str = "request\0duration";
 
 /// Why a call could not even be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -41,16 +47,33 @@ impl Blind {
 }
 
 /// Decides the call whose headers the proxy has now, under the configuration of its root context.
-pub(crate) fn decide(root: Option<&Root>) -> Action {
-    match decided(root) {
-        Ok(None) => return Action::Continue,
-        Ok(Some(reply)) => answer(&reply),
+pub(crate) fn decide(root: Option<&Root>, turn: Turn) -> Action {
+    match decided(root, turn) {
+        Ok(Verdict::Pass) => return Action::Continue,
+        Ok(Verdict::Wait) => {}
+        Ok(Verdict::Answer(reply)) => answer(&reply),
         Err(blind) => answer(&Reply::blind(blind.code(), &blind.to_string())),
     }
     Action::Pause
 }
 
-fn decided(root: Option<&Root>) -> Result<Option<Reply>, Blind> {
+/// Makes a call that waits the one that the proxy's calls concern, unless it has ended. No callback tells that, since it
+/// would be an entry into the VM for every call; and one that has ended must not be resumed: its context still stands
+/// for a moment, and the proxy would send the call on.
+pub(crate) fn is_there(caller: Caller) -> bool {
+    host::set_effective_context(caller.context).is_ok() && matches!(host::property(DURATION), Ok(None))
+}
+
+/// Decides a call that has waited, and lets it go on or answers it. It must be there.
+pub(crate) fn resume(root: Option<&Root>, caller: Caller) {
+    if decide(root, Turn::Again) == Action::Continue
+        && let Err(error) = host::continue_request()
+    {
+        host::log(Level::Error, &format!("the call {} cannot go on: {error}", caller.context));
+    }
+}
+
+fn decided(root: Option<&Root>, turn: Turn) -> Result<Verdict, Blind> {
     let (config, shared) = root.and_then(Root::configured).ok_or(Blind::NotConfigured)?;
     let mut slot = shared.plugin.try_borrow_mut().map_err(|_| Blind::NotReady)?;
     let plugin = slot.as_mut().ok_or(Blind::NotReady)?;
@@ -60,7 +83,7 @@ fn decided(root: Option<&Root>) -> Result<Option<Reply>, Blind> {
     let metadata = host::property(METADATA)?;
     let peer = host::property(if config.waypoint { WAYPOINT_PEER } else { TLS_PEER })?;
     let identity = Identity::read(metadata.as_deref(), &config.identity_key, peer.as_deref());
-    Ok(plugin.decide(&config, &headers, &identity, mono))
+    Ok(plugin.decide(turn, &config, &headers, &identity, mono))
 }
 
 fn answer(reply: &Reply) {

@@ -75,6 +75,15 @@ impl<'a> Identity<'a> {
         Ok(identity)
     }
 
+    /// What is the same for all calls of one principal and for no other's; empty for nobody. Groups and claims say nothing
+    /// about who it is.
+    #[must_use]
+    pub fn principal(&self) -> Box<[u8]> {
+        let (issuer, subject) = self.user.unwrap_or_default();
+        // None of these has control characters.
+        [issuer, subject, self.workload.unwrap_or_default()].join("\0").into_bytes().into()
+    }
+
     fn read_claims(&mut self, claims: &'a [u8]) -> Result<(), IdentityError> {
         let (mut issuer, mut subject, mut groups) = (None, None, None);
         for entry in Fields(claims).entries(1) {

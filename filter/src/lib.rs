@@ -35,6 +35,7 @@ pub mod records;
 pub mod reply;
 pub mod seats;
 pub mod sync;
+pub mod waiting;
 
 // Under clippy these are checked natively too, where they could not be linked.
 #[cfg(any(target_arch = "wasm32", clippy))]

@@ -27,6 +27,8 @@ pub enum Metric {
     RecordsDropped,
     /// `grantmesh.records.failures`.
     RecordsFailures,
+    /// `grantmesh.waits.WORD`: calls that waited, and what came of it.
+    Waits(&'static str),
     /// `grantmesh.host_errors`.
     HostErrors,
 }
@@ -68,6 +70,7 @@ impl Metric {
             Self::RecordsAcknowledged => ("records.", "acknowledged"),
             Self::RecordsDropped => ("records.", "dropped"),
             Self::RecordsFailures => ("records.", "failures"),
+            Self::Waits(word) => ("waits.", word),
             Self::HostErrors => ("", "host_errors"),
         };
         format!("grantmesh.{group}{word}")

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use grantmesh_shared::engine::Criticality;
 use grantmesh_shared::id::{DecisionId, VmId};
+use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 use grantmesh_shared::wire::sync::VmIdentity;
 
@@ -19,16 +20,43 @@ use crate::random::Random;
 use crate::records::Records;
 use crate::reply::Reply;
 use crate::sync::{Progress, Sync};
+use crate::waiting::{Caller, Cause, Waiter, Waiting, Woken};
+
+/// How long a call waits for a state that its caller has heard of.
+const WAIT_FOR_REVISION: Span = Span::from_millis(500);
 
 /// The plugin of one VM.
 #[derive(Debug)]
 pub struct Plugin {
     sync: Sync,
     records: Records,
+    waiting: Waiting,
     counters: Counters,
     random: Random,
     /// Which root context asks: the one with the newest configuration.
     asker: u32,
+}
+
+/// Which time a call is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The first; it may wait.
+    First(Caller),
+    /// The first, where nothing can wait.
+    Only,
+    /// After it has waited; it does not wait again.
+    Again,
+}
+
+/// What becomes of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It is answered here.
+    Answer(Reply),
+    /// It waits, and is decided again when [`Plugin::woken`] tells.
+    Wait,
 }
 
 /// A gauge's name and value.
@@ -44,6 +72,7 @@ impl Plugin {
         Self {
             sync: Sync::new(filter, config.keys.clone()),
             records: Records::default(),
+            waiting: Waiting::default(),
             counters: Counters::default(),
             random,
             asker: 0,
@@ -121,15 +150,18 @@ impl Plugin {
         }
     }
 
-    /// Decides one call: nothing if it goes on, else the reply.
+    /// Decides one call.
     pub fn decide(
         &mut self,
+        turn: Turn,
         config: &Rc<Config>,
         headers: &Headers<'_>,
         identity: &Result<Identity<'_>, IdentityError>,
         mono: Mono,
-    ) -> Option<Reply> {
-        let knowledge = Knowledge { config, sync: &self.sync, records_have_room: self.records.has_room(), mono };
+    ) -> Verdict {
+        let may_wait = matches!(turn, Turn::First(_));
+        let records_have_room = self.records.has_room();
+        let knowledge = Knowledge { config, sync: &self.sync, records_have_room, may_wait, mono };
         let (random, sync) = (&mut self.random, &self.sync);
         let id = || {
             // Only for sorting; before the control plane's time is known, the proxy's uptime must do.
@@ -139,21 +171,75 @@ impl Plugin {
         match flow::run(knowledge, headers, identity, id) {
             Outcome::Preflight => {
                 self.counters.add(Metric::Preflights, 1);
-                None
+                Verdict::Pass
             }
             Outcome::Allow { service, event } => {
                 self.counters.decided(service, DecisionWord::Allow);
                 if let Some(event) = event {
                     self.record(event, mono);
                 }
-                None
+                Verdict::Pass
+            }
+            Outcome::Wait(position) => {
+                let cause = Cause::Revision(position);
+                if self.park(turn, cause, identity, mono.plus(WAIT_FOR_REVISION)) {
+                    self.sync.hurry(mono);
+                    return Verdict::Wait;
+                }
+                self.decide(Turn::Only, config, headers, identity, mono)
             }
             Outcome::Refuse { service, word, reason, event, reply } => {
                 self.counters.decided(service.unwrap_or("unknown"), word);
                 self.counters.add(Metric::Reason(reason), 1);
                 self.record(event, mono);
-                Some(reply)
+                Verdict::Answer(reply)
             }
+        }
+    }
+
+    /// Lets a call wait, if it may and there is room.
+    fn park(
+        &mut self,
+        turn: Turn,
+        cause: Cause,
+        identity: &Result<Identity<'_>, IdentityError>,
+        deadline: Mono,
+    ) -> bool {
+        let Turn::First(caller) = turn else {
+            return false;
+        };
+        let principal = identity.as_ref().map(Identity::principal).unwrap_or_default();
+        let parked = self.waiting.park(Waiter { caller, principal, cause, deadline }).is_ok();
+        self.counters.add(Metric::Waits(if parked { "begun" } else { "full" }), 1);
+        parked
+    }
+
+    /// The calls that wait.
+    #[must_use]
+    pub const fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// The calls that have waited long enough, to be decided again ([`Turn::Again`]). To be asked after every tick and
+    /// every answer.
+    pub fn woken(&mut self, mono: Mono) -> Vec<Woken> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let position = self.sync.position();
+        let woken = self.waiting.take_due(mono, |cause| match cause {
+            Cause::Revision(wanted) => position >= Some(*wanted),
+        });
+        for woken in &woken {
+            self.counters.add(Metric::Waits(if woken.late { "late" } else { "settled" }), 1);
+        }
+        woken
+    }
+
+    /// Forgets a call that waited and is gone.
+    pub fn gone(&mut self, context: u32) {
+        if self.waiting.forget(context) {
+            self.counters.add(Metric::Waits("gone"), 1);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::host::{self, Level, MetricKind};
 use crate::plugin::Plugin;
 use crate::question::{Answer, Question, Topic};
 use crate::seats::Seats;
+use crate::waiting::{Caller, Woken};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -120,6 +121,30 @@ impl Root {
             self.trouble(Topic::Sync, Some(error));
             Vec::new()
         })
+    }
+
+    /// The calls that wait.
+    pub(crate) fn waiting(&self) -> Vec<Caller> {
+        let slot = self.shared().plugin.try_borrow();
+        slot.ok().and_then(|slot| Some(slot.as_ref()?.waiting().callers().collect())).unwrap_or_default()
+    }
+
+    /// Forgets calls that waited and are gone.
+    pub(crate) fn gone(&self, gone: Vec<Caller>) {
+        let Ok(mut slot) = self.shared().plugin.try_borrow_mut() else {
+            return;
+        };
+        if let Some(plugin) = slot.as_mut() {
+            gone.into_iter().for_each(|caller| plugin.gone(caller.context));
+        }
+    }
+
+    /// The calls that have waited long enough. Also told to a root context that does not ask: somebody must resume them.
+    pub(crate) fn woken(&self) -> Vec<Woken> {
+        let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic()) else {
+            return Vec::new();
+        };
+        slot.as_mut().map(|plugin| plugin.woken(mono)).unwrap_or_default()
     }
 
     fn ask(&self, mono: Mono) -> Result<(), String> {

@@ -30,6 +30,9 @@ const LOST_AFTER: Span = Span::from_secs(5);
 /// The longest that a heartbeat may take.
 const HEARTBEAT_TIMEOUT_MILLIS: (u64, u64) = (250, 2_000);
 
+/// A question that somebody waits for is not asked more often than this, whoever wants it.
+const HURRY: Span = Span::from_millis(500);
+
 /// Heartbeats are never closer than this, whatever the bounds say.
 const MIN_HEARTBEAT_MILLIS: u64 = 100;
 
@@ -133,6 +136,8 @@ pub struct Sync {
     heartbeat: Option<Flight>,
     next_poll: Mono,
     next_heartbeat: Mono,
+    /// When somebody last could not wait for the next question.
+    hurried: Option<Mono>,
     /// Failed polls since the last good one.
     failures: u32,
 }
@@ -155,6 +160,7 @@ impl Sync {
             heartbeat: None,
             next_poll: Mono::default(),
             next_heartbeat: Mono::default(),
+            hurried: None,
             failures: 0,
         }
     }
@@ -224,6 +230,16 @@ impl Sync {
         self.confirmed.is_some_and(|sent| mono.since(sent) < bound)
     }
 
+    /// Somebody waits for what may have happened just now: asks at once, but not again within [`HURRY`].
+    pub fn hurry(&mut self, mono: Mono) {
+        if self.hurried.is_some_and(|hurried| mono < hurried.plus(HURRY)) {
+            return;
+        }
+        self.hurried = Some(mono);
+        self.next_poll = self.next_poll.min(mono);
+        self.next_heartbeat = self.next_heartbeat.min(mono);
+    }
+
     /// The questions that are due. To be asked after every tick and every answer.
     pub fn due(&mut self, mono: Mono, random: &mut Random) -> Vec<Question> {
         self.expire_lost(mono, random);
@@ -262,6 +278,13 @@ impl Sync {
             Ok(Progress::Current | Progress::Behind) => {
                 // Reachable again: a poll that waits because of that need not wait any longer.
                 if self.failures > 0 {
+                    self.next_poll = mono;
+                }
+                // The poll under way is held by somebody who has not heard of the change, or was lost on its way.
+                let urgent = self.hurried.is_some_and(|hurried| flight.sent >= hurried && mono < hurried.plus(HURRY));
+                let overtaken = self.poll.as_ref().is_some_and(|poll| poll.sent.plus(HURRY) < flight.sent);
+                if urgent && overtaken && progress == Ok(Progress::Behind) {
+                    self.poll = None;
                     self.next_poll = mono;
                 }
             }

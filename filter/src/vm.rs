@@ -1,23 +1,20 @@
 //! The contexts of this VM: which there are, and whose a callback is. Called by `entry` for every callback; `root` and
-//! `http` do the work. Calls have no state here: nothing is to be kept, and nothing to be freed when they end.
+//! `http` do the work. Calls have no state here: nothing is to be kept, and nothing to be freed when they end. Those that
+//! wait are resumed from here.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::host;
 use crate::host::Action;
 use crate::http;
+use crate::plugin::Turn;
 use crate::root::Root;
-
-/// The context of a call, and the root context that it belongs to.
-#[derive(Debug, Clone, Copy, Default)]
-struct Created {
-    call: u32,
-    root: u32,
-}
+use crate::waiting::Caller;
 
 thread_local! {
     /// The youngest call. The proxy creates a call's context right before it hands over the headers.
-    static CREATED: Cell<Created> = const { Cell::new(Created { call: 0, root: 0 }) };
+    static CREATED: Cell<Caller> = const { Cell::new(Caller { context: 0, root: 0 }) };
     /// Few: one per delivered configuration that still has calls.
     static ROOTS: RefCell<Vec<Rc<Root>>> = const { RefCell::new(Vec::new()) };
 }
@@ -33,7 +30,7 @@ fn change(roots: impl FnOnce(&mut Vec<Rc<Root>>)) {
 /// A root context has no parent. The proxy may start one again that there is.
 pub(crate) fn on_context_create(context: u32, parent: u32) {
     if parent != 0 {
-        CREATED.set(Created { call: context, root: parent });
+        CREATED.set(Caller { context, root: parent });
     } else if root(context).is_none() {
         change(|roots| roots.push(Rc::new(Root::new(context))));
     }
@@ -54,17 +51,35 @@ pub(crate) fn on_tick(id: u32) {
     if !forgotten.is_empty() {
         change(|roots| roots.retain(|root| !forgotten.contains(&root.id())));
     }
+    if let Some(root) = root(id) {
+        let gone = root.waiting().into_iter().filter(|caller| !http::is_there(*caller)).collect();
+        // What follows concerns the root context again.
+        host::set_effective_context(id).unwrap_or_default();
+        root.gone(gone);
+        wake(&root);
+    }
+}
+
+/// Decides the calls that have waited long enough. Must be the last thing of a callback: each is made the one that the
+/// proxy's calls concern.
+fn wake(asked: &Root) {
+    for woken in asked.woken() {
+        if http::is_there(woken.caller) {
+            http::resume(root(woken.caller.root).as_deref(), woken.caller);
+        }
+    }
 }
 
 pub(crate) fn on_http_call_response(id: u32, token: u32, headers: usize) {
     if let Some(root) = root(id) {
         root.answer(token, headers);
+        wake(&root);
     }
 }
 
 pub(crate) fn on_request_headers(context: u32) -> Action {
     let created = CREATED.take();
     // If it were not the youngest, it would be nobody's and refused.
-    let root = root(created.root).filter(|_| created.call == context);
-    http::decide(root.as_deref())
+    let root = root(created.root).filter(|_| created.context == context);
+    http::decide(root.as_deref(), Turn::First(created))
 }

@@ -8,6 +8,7 @@ mod challenge;
 mod crash;
 mod endings;
 mod fleet;
+mod heard;
 mod hostile;
 mod life;
 mod locks;

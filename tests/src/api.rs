@@ -13,6 +13,7 @@ pub struct Api {
     client: Client,
     base: String,
     token: Option<String>,
+    carried: HeaderMap,
 }
 
 /// An answer, read to its end.
@@ -33,7 +34,17 @@ impl Api {
     /// If the client cannot be made.
     pub fn new(base: &str, token: Option<String>) -> Result<Self> {
         let client = Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
-        Ok(Self { client, base: base.to_owned(), token })
+        Ok(Self { client, base: base.to_owned(), token, carried: HeaderMap::new() })
+    }
+
+    /// The same with a header that every request carries.
+    ///
+    /// # Errors
+    /// If it is no header.
+    pub fn carrying(&self, name: &'static str, value: &str) -> Result<Self> {
+        let mut this = self.clone();
+        this.carried.append(name, value.parse()?);
+        Ok(this)
     }
 
     /// The same with new connections, so that another worker of Envoy may take them.
@@ -41,7 +52,7 @@ impl Api {
     /// # Errors
     /// If the client cannot be made.
     pub fn reconnected(&self) -> Result<Self> {
-        Self::new(&self.base, self.token.clone())
+        Ok(Self { carried: self.carried.clone(), ..Self::new(&self.base, self.token.clone())? })
     }
 
     /// Sends a request; `path` may also be a whole URL.
@@ -58,7 +69,7 @@ impl Api {
     /// If there is no answer.
     pub async fn send_bytes(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Reply> {
         let url = if path.starts_with('/') { format!("{}{path}", self.base) } else { path.to_owned() };
-        let mut request = self.client.request(method.clone(), &url);
+        let mut request = self.client.request(method.clone(), &url).headers(self.carried.clone());
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -1,8 +1,11 @@
-//! The wire between Envoy and the control plane, as a TCP proxy that a story can cut and mend, and that counts what passes.
+//! The wire between Envoy and the control plane, as a TCP proxy whose [`Weather`] a story makes, and that counts what passes.
+
+mod messages;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -10,21 +13,50 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// How a snapshot's page and a delta begin in an answer to a filter.
-const MARKS: [&[u8]; 2] = [b"{\"snapshot\":", b"{\"delta\":"];
+use messages::{Counter, Heard, Messages, Seen};
 
-/// The wire. While it is cut every connection is closed and new ones are closed at once.
+/// What becomes of what passes the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Weather {
+    /// It arrives.
+    #[default]
+    Fine,
+    /// Every connection is closed, and new ones are closed at once.
+    Cut,
+    /// Connections stay and can be made, but nothing arrives in either direction; when this ends, the connections on
+    /// which something was lost end too.
+    HalfOpen,
+    /// Answers arrive this much later.
+    Slow(Duration),
+    /// Answers arrive in pieces of this many bytes, 10 ms apart.
+    Trickle(usize),
+    /// Every third connection breaks in the middle of an answer.
+    Lossy,
+    /// In place of each answer, one of the same kind that was given earlier to another question arrives.
+    Replayed,
+    /// In place of each answer, the latest of the other kind arrives: poll and heartbeat get each other's.
+    Swapped,
+    /// Every answer arrives twice.
+    Doubled,
+}
+
+/// The wire.
 #[derive(Debug)]
 pub struct Cable {
     address: SocketAddr,
-    whole: watch::Sender<bool>,
+    weather: watch::Sender<Weather>,
     seen: Arc<Seen>,
     proxy: JoinHandle<()>,
 }
 
-/// How often each of [`MARKS`] came from the far end.
-#[derive(Debug, Default)]
-struct Seen([AtomicU64; 2]);
+/// What the connections share.
+#[derive(Debug, Clone)]
+struct Common {
+    weather: watch::Receiver<Weather>,
+    seen: Arc<Seen>,
+    heard: Arc<Heard>,
+    number: u64,
+}
 
 impl Cable {
     /// Lays it from a free port of the loopback to `far`.
@@ -34,17 +66,18 @@ impl Cable {
     pub async fn lay(far: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let (whole, watched) = watch::channel(true);
+        let (weather, watched) = watch::channel(Weather::Fine);
         let seen: Arc<Seen> = Arc::default();
-        let counts = Arc::clone(&seen);
+        let mut common = Common { weather: watched, seen: Arc::clone(&seen), heard: Arc::default(), number: 0 };
         let proxy = tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
-                if *watched.borrow() {
-                    tokio::spawn(carry(near, far, watched.clone(), Arc::clone(&counts)));
+                if *common.weather.borrow() != Weather::Cut {
+                    common.number += 1;
+                    tokio::spawn(carry(near, far, common.clone()));
                 }
             }
         });
-        Ok(Self { address, whole, seen, proxy })
+        Ok(Self { address, weather, seen, proxy })
     }
 
     /// The near end.
@@ -53,14 +86,19 @@ impl Cable {
         self.address
     }
 
+    /// Makes the weather, for connections that there are and for new ones.
+    pub fn make(&self, weather: Weather) {
+        self.weather.send_replace(weather);
+    }
+
     /// Cuts it.
     pub fn cut(&self) {
-        self.whole.send_replace(false);
+        self.make(Weather::Cut);
     }
 
     /// Mends it.
     pub fn mend(&self) {
-        self.whole.send_replace(true);
+        self.make(Weather::Fine);
     }
 
     /// Pages of snapshots that filters have been sent over it.
@@ -82,53 +120,80 @@ impl Drop for Cable {
     }
 }
 
-async fn carry(mut near: TcpStream, far: SocketAddr, mut whole: watch::Receiver<bool>, seen: Arc<Seen>) {
+#[expect(clippy::disallowed_methods, reason = "this is the wire's delay, which a story is about")]
+async fn pause(span: Duration) {
+    tokio::time::sleep(span).await;
+}
+
+async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
     let Ok(mut far) = TcpStream::connect(far).await else { return };
     let (_, _) = (near.set_nodelay(true), far.set_nodelay(true));
     let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.split(), far.split());
+    let weather = || *common.weather.borrow();
+    let lost = AtomicBool::new(false);
     let there = async {
-        let copied = tokio::io::copy(&mut from_near, &mut to_far).await;
-        to_far.shutdown().await.and(copied)
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let count = from_near.read(&mut buffer).await?;
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return to_far.shutdown().await;
+            };
+            if weather() == Weather::HalfOpen {
+                lost.store(true, Ordering::Relaxed);
+            } else {
+                to_far.write_all(bytes).await?;
+            }
+        }
     };
     let back = async {
-        let mut counter = Counter::default();
+        let (mut counter, mut messages) = (Counter::default(), Messages::default());
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let count = from_far.read(&mut buffer).await?;
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
                 return to_near.shutdown().await;
             };
-            counter.count(bytes, &seen);
-            to_near.write_all(bytes).await?;
+            counter.count(bytes, &common.seen);
+            let whole = messages.take(bytes);
+            match weather() {
+                Weather::Fine | Weather::Cut => to_near.write_all(bytes).await?,
+                Weather::HalfOpen => lost.store(true, Ordering::Relaxed),
+                Weather::Slow(span) => {
+                    pause(span).await;
+                    to_near.write_all(bytes).await?;
+                }
+                Weather::Trickle(size) => {
+                    for piece in bytes.chunks(size.max(1)) {
+                        to_near.write_all(piece).await?;
+                        pause(Duration::from_millis(10)).await;
+                    }
+                }
+                Weather::Lossy if common.number.is_multiple_of(3) => {
+                    to_near.write_all(bytes.get(..count / 2).unwrap_or_default()).await?;
+                    return Ok(());
+                }
+                Weather::Lossy => to_near.write_all(bytes).await?,
+                changed @ (Weather::Replayed | Weather::Swapped) => {
+                    for message in &whole {
+                        let other = common.heard.instead_of(message, changed == Weather::Swapped);
+                        to_near.write_all(&other.unwrap_or_else(|| message.clone())).await?;
+                    }
+                    continue;
+                }
+                Weather::Doubled => {
+                    for message in &whole {
+                        to_near.write_all(&[&**message, &**message].concat()).await?;
+                    }
+                }
+            }
+            whole.into_iter().for_each(|message| common.heard.note(message));
         }
     };
     // Errors are what a broken connection looks like; leaving closes both sides.
+    let mut watched = common.weather.clone();
     tokio::select! {
         (_, _) = async { tokio::join!(there, back) } => {}
-        _ = whole.wait_for(|whole| !whole) => {}
-    }
-}
-
-/// Counts marks in a stream that comes in pieces.
-#[derive(Debug, Default)]
-struct Counter {
-    /// The end of what was looked at: shorter than every mark.
-    tail: Vec<u8>,
-}
-
-impl Counter {
-    fn count(&mut self, bytes: &[u8], seen: &Seen) {
-        let longest = MARKS.iter().map(|mark| mark.len()).max().unwrap_or(0);
-        let joined = [&self.tail, bytes].concat();
-        for (mark, count) in MARKS.iter().zip(&seen.0) {
-            // What lay wholly within the tail was counted with the piece before.
-            let fresh = joined
-                .windows(mark.len())
-                .enumerate()
-                .filter(|(at, window)| window == mark && at + mark.len() > self.tail.len());
-            count.fetch_add(fresh.count() as u64, Ordering::Relaxed);
-        }
-        self.tail = joined.get(joined.len().saturating_sub(longest - 1)..).unwrap_or_default().to_vec();
+        _ = watched.wait_for(|weather| *weather == Weather::Cut || lost.load(Ordering::Relaxed) && *weather != Weather::HalfOpen) => {}
     }
 }
 
@@ -159,13 +224,28 @@ mod tests {
         assert_eq!(end.read_u8().await.unwrap(), b'b');
     }
 
-    #[test]
-    fn marks_are_counted_once_however_the_stream_is_cut() {
-        let text = br#"{"change":{"delta":{"puts":[]}}} {"change":{"snapshot":{"index":0}}} {"change":{"delta":{}}}"#;
-        for size in 1..text.len() {
-            let (mut counter, seen) = (Counter::default(), Seen::default());
-            text.chunks(size).for_each(|piece| counter.count(piece, &seen));
-            assert_eq!(seen.0.each_ref().map(|count| count.load(Ordering::Relaxed)), [1, 2], "in pieces of {size}");
+    #[tokio::test]
+    async fn a_half_open_connection_ends_only_when_the_weather_is_better() {
+        let far = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let cable = Cable::lay(far.local_addr().unwrap()).await.unwrap();
+        let (mut near, mut idle) =
+            (TcpStream::connect(cable.address()).await.unwrap(), TcpStream::connect(cable.address()).await.unwrap());
+        let (mut one, mut two) = (far.accept().await.unwrap().0, far.accept().await.unwrap().0);
+        for stream in [&mut near, &mut idle] {
+            stream.write_all(b"a").await.unwrap();
         }
+        let (_, _) = (one.read_u8().await.unwrap(), two.read_u8().await.unwrap());
+        cable.make(Weather::HalfOpen);
+        near.write_all(b"b").await.unwrap();
+        let nothing =
+            tokio::time::timeout(Duration::from_millis(50), async { tokio::join!(one.read_u8(), two.read_u8()) });
+        assert!(nothing.await.is_err(), "nothing arrives and nothing ends");
+        cable.mend();
+        idle.write_all(b"c").await.unwrap();
+        let ((first, second), ended) = (tokio::join!(one.read_u8(), two.read_u8()), near.read_u8().await);
+        assert!(ended.is_err());
+        let mut got = [first.ok(), second.ok()];
+        got.sort();
+        assert_eq!(got, [None, Some(b'c')], "the one that lost a byte is gone, the other goes on");
     }
 }

@@ -11,7 +11,7 @@ use grantmesh_filter::clock::Mono;
 use grantmesh_filter::config::Config;
 use grantmesh_filter::headers::{Headers, serialise};
 use grantmesh_filter::identity::Identity;
-use grantmesh_filter::plugin::Plugin;
+use grantmesh_filter::plugin::{Plugin, Turn, Verdict};
 use grantmesh_filter::question::{Answer, Question, Topic};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 use grantmesh_shared::wire::sync::Position;
@@ -145,7 +145,9 @@ impl Filter {
                 for question in this.due() {
                     let (topic, asker) = (question.topic, Rc::clone(&this));
                     let task = spawn_local(async move { asker.ask(question).await });
-                    this.under_way.borrow_mut().insert(topic, task);
+                    let before = this.under_way.borrow_mut().insert(topic, task);
+                    // One that was given up: its answer belongs to nothing.
+                    before.inspect(JoinHandle::abort);
                 }
                 tokio::select! {
                     _ = tick.tick() => {}
@@ -167,8 +169,11 @@ impl Filter {
         let Ok(headers) = Headers::parse(&map) else { return 400 };
         let identity =
             Identity { user: Some((ISSUER, person.name)), groups: person.groups.to_vec(), ..Identity::default() };
-        let refusal = self.plugin.borrow_mut().decide(&self.config, &headers, &Ok(identity), self.now());
-        refusal.map_or(200, |reply| reply.status)
+        let mut plugin = self.plugin.borrow_mut();
+        match plugin.decide(Turn::Only, &self.config, &headers, &Ok(identity), self.now()) {
+            Verdict::Answer(reply) => reply.status,
+            Verdict::Pass | Verdict::Wait => 200,
+        }
     }
 
     fn now(&self) -> Mono {

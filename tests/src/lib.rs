@@ -31,7 +31,7 @@ mod upstream;
 mod wait;
 
 pub use api::{Api, Reply};
-pub use cable::Cable;
+pub use cable::{Cable, Weather};
 pub use control_plane::{CliOutput, ControlPlane};
 pub use envoy::{Delivery, Envoy, EnvoySetup};
 pub use json::{member, text};

@@ -1,6 +1,7 @@
 //! Commands about requests: file, list, approve, deny, withdraw.
 
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::sync::REVISION_HEADER;
 use serde_json::Value;
 
 use super::client::{Client, ClientError};
@@ -124,6 +125,10 @@ async fn review(request: &str, body: ReviewBody, args: &super::ClientArgs, out: 
     if let Some(grant) = reviewed.grant {
         let state = out.toned(tables::tone(&grant.state), &grant.state);
         out.line(format_args!("{} is {state} until {}", grant.id, tables::when(&grant.expires_at)));
+        out.line(format_args!(
+            "  a call right now: with the header `{REVISION_HEADER}: {}` it waits for filters to hear of this",
+            grant.revision
+        ));
     }
     Ok(())
 }

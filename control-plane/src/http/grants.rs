@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::response::IntoResponse;
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::time::Span;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use super::extract::{Asked, CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::requests::unknown_state;
 use super::view::{ArrivalView, GrantView, ListView, ProblemView};
-use super::wait::Wait;
+use super::wait::{Wait, revision};
 use crate::app::{GrantFilter, Page};
 use crate::domain::GrantStateWord;
 
@@ -77,8 +78,9 @@ pub(super) async fn read(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(id): Id<GrantId>,
-) -> Result<Json<GrantView>, ApiError> {
-    Ok(Json(GrantView::of(&api.app, &api.app.grant(&actor, &id).await?)))
+) -> Result<impl IntoResponse, ApiError> {
+    let grant = api.app.grant(&actor, &id).await?;
+    Ok((revision(api.app.position_of(&grant)), Json(GrantView::of(&api.app, &grant))))
 }
 
 /// Ends a grant; with `wait`, answers when every filter that could still hold it has acknowledged or heard nothing for too long.

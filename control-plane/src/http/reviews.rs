@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::signature::Sha256Hash;
@@ -14,6 +15,7 @@ use super::Api;
 use super::extract::{CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::view::{GrantView, ProblemView, RequestView};
+use super::wait;
 use crate::domain::{NewReview, Verdict};
 
 /// A review to give.
@@ -44,7 +46,8 @@ pub(crate) struct ReviewedView {
     pub(crate) grant: Option<GrantView>,
 }
 
-/// Approves or denies a request.
+/// Approves or denies a request. The deciding approval's answer has the header `x-grantmesh-revision`: a call that carries
+/// it is not refused by a filter that has not heard of the grant yet.
 #[utoipa::path(post, path = "/v1/requests/{id}/reviews", tag = "requests", security(("token" = [])), request_body = ReviewBody,
     params(("id" = String, Path)), responses((status = 201, body = ReviewedView), (status = "4XX", body = ProblemView)))]
 pub(super) async fn review(
@@ -52,10 +55,11 @@ pub(super) async fn review(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
     Json(ReviewBody { verdict, reason, duration, digest }): Json<ReviewBody>,
-) -> Result<(StatusCode, Json<ReviewedView>), ApiError> {
+) -> Result<impl IntoResponse, ApiError> {
     let verdict = Verdict::parse(&verdict)
         .ok_or_else(|| ApiError::Value("the verdict is neither `approve` nor `deny`\nwrite one of them".to_owned()))?;
     let reviewed = api.app.review(&actor, &id, &NewReview { verdict, reason, duration, digest }).await?;
     let grant = reviewed.grant.as_ref().map(|grant| GrantView::of(&api.app, grant));
-    Ok((StatusCode::CREATED, Json(ReviewedView { request: RequestView::from(&reviewed.request), grant })))
+    let revision = reviewed.grant.as_ref().map(|grant| wait::revision(api.app.position_of(grant)));
+    Ok((StatusCode::CREATED, revision, Json(ReviewedView { request: RequestView::from(&reviewed.request), grant })))
 }

@@ -214,13 +214,17 @@ pub struct GrantView {
     pub reason: Option<String>,
     /// Filters that have applied this point know of the grant's present state.
     pub position: PositionView,
+    /// The same as `EPOCH.REVISION`: a call that carries it in `x-grantmesh-revision` is not refused by a filter that
+    /// has not heard of it yet, but waits for it (500 ms at most).
+    #[serde(default)]
+    pub revision: String,
 }
 
 impl GrantView {
     /// A grant as the API shows it.
     #[must_use]
     pub fn of(app: &App, grant: &Grant) -> Self {
-        let position = app.position_of(grant).into();
+        let position = app.position_of(grant);
         let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, revision: _, state } =
             grant;
         let (ended_by, reason) = match state {
@@ -242,7 +246,8 @@ impl GrantView {
             ended_at: state.ended_at().map(|at| at.to_string()),
             ended_by,
             reason,
-            position,
+            position: position.into(),
+            revision: position.to_string(),
         }
     }
 }

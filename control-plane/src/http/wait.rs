@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use axum::http::HeaderName;
 use grantmesh_shared::time::Span;
-use grantmesh_shared::wire::sync::Position;
+use grantmesh_shared::wire::sync::{Position, REVISION_HEADER};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -28,6 +29,11 @@ pub(crate) struct EndQuery {
     /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
     #[param(value_type = Option<String>)]
     pub(super) wait: Option<Span>,
+}
+
+/// Tells from which point on filters know of what was done; calls may carry it on.
+pub(super) fn revision(position: Position) -> [(HeaderName, String); 1] {
+    [(HeaderName::from_static(REVISION_HEADER), position.to_string())]
 }
 
 impl Wait {

@@ -19,7 +19,12 @@ async fn filed_approved_used_up_and_logged() {
     assert_eq!(server.get(LEA, &path).await.expect(200), request);
 
     let review = json!({ "verdict": "approve", "reason": "seen", "duration": "5m", "digest": request["digest"] });
-    let reviewed = server.post(LEA, &format!("{path}/reviews"), &review).await.expect(201);
+    let answer = server.post(LEA, &format!("{path}/reviews"), &review).await;
+    let token = answer.headers["x-grantmesh-revision"].to_str().unwrap().to_owned();
+    let reviewed = answer.expect(201);
+    assert_eq!(reviewed["grant"]["revision"], token, "what filters must have heard of");
+    let position = &reviewed["grant"]["position"];
+    assert_eq!(token, format!("{}.{}", position["epoch"], position["revision"]));
     assert_eq!((&reviewed["request"]["state"], &reviewed["grant"]["state"]), (&json!("approved"), &json!("active")));
     let (grant, id) = (&reviewed["grant"], reviewed["grant"]["id"].as_str().unwrap());
     assert_eq!(

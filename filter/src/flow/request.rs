@@ -1,6 +1,7 @@
 //! What one pass over the headers finds: the few that a decision needs, and whatever makes the call ambiguous.
 
 use grantmesh_shared::engine::Ambiguity;
+use grantmesh_shared::wire::sync::{Position, REVISION_HEADER};
 
 use crate::headers::Headers;
 
@@ -19,6 +20,7 @@ pub(super) struct Request<'h> {
     pub(super) ambiguity: Option<Ambiguity>,
     authority: Option<&'h [u8]>,
     request_id: Option<&'h [u8]>,
+    revision: Option<&'h [u8]>,
     origin: bool,
     preflight_method: bool,
 }
@@ -47,6 +49,7 @@ impl<'h> Request<'h> {
                 }
                 b"content-type" => request.grpc = is_grpc(value),
                 b"x-request-id" => request.request_id = Some(value),
+                _ if name == REVISION_HEADER.as_bytes() => request.revision = Some(value),
                 b"origin" => request.origin = true,
                 b"access-control-request-method" => request.preflight_method = true,
                 _ => {}
@@ -89,6 +92,11 @@ impl<'h> Request<'h> {
 
     pub(super) fn is_preflight(&self) -> bool {
         self.method == b"OPTIONS" && self.origin && self.preflight_method
+    }
+
+    /// The point of the state that the caller has heard of. Anybody may say anything here: it is only waited for.
+    pub(super) fn heard_of(&self) -> Option<Position> {
+        std::str::from_utf8(self.revision?).ok()?.parse().ok()
     }
 
     pub(super) fn target_without_query(&self) -> &'h [u8] {

@@ -121,6 +121,7 @@ fn person(subject: &'static str, groups: &[&'static str]) -> Result<Identity<'st
 struct Case {
     services: Vec<&'static str>,
     millis: u64,
+    may_wait: bool,
     room: bool,
     identity: Result<Identity<'static>, IdentityError>,
     headers: Vec<(Vec<u8>, Vec<u8>)>,
@@ -131,6 +132,7 @@ fn case(method: &str, path: &str) -> Case {
     Case {
         services: vec!["payments"],
         millis: 100,
+        may_wait: true,
         room: true,
         identity: person("ann", &["support"]),
         headers: vec![header(":method", method), header(":path", path), header(":authority", "pay.example:8080")],
@@ -152,6 +154,7 @@ impl Case {
             config: &config,
             sync: &sync,
             records_have_room: self.room,
+            may_wait: self.may_wait,
             mono: Mono::from_millis(self.millis),
         };
         let id = || DecisionId::new(5, [5; 10]);
@@ -160,6 +163,7 @@ impl Case {
             Outcome::Allow { service, event } => {
                 Ran { word: "allow", service: Some(service.to_owned()), reason: "", event, reply: None }
             }
+            Outcome::Wait(_) => Ran { word: "wait", service: None, reason: "", event: None, reply: None },
             Outcome::Refuse { service, word, reason, event, reply } => Ran {
                 word: word.as_str(),
                 service: service.map(str::to_owned),
@@ -284,11 +288,38 @@ fn what_is_not_known_well_enough_refuses() {
     let (config, _) = world(&["payments"]);
     let filter = VmIdentity { vm: VmId::new(0, [0; 10]), node: String::new(), services: vec![] };
     let cold = Sync::new(filter, config.keys.clone());
-    let knowledge = Knowledge { config: &config, sync: &cold, records_have_room: true, mono: Mono::from_millis(9) };
+    let knowledge = Knowledge {
+        config: &config,
+        sync: &cold,
+        records_have_room: true,
+        may_wait: false,
+        mono: Mono::from_millis(9),
+    };
     let map = serialise(&[(b":method", b"GET"), (b":path", b"/v1/accounts/a")]);
     let identity = person("ann", &["support"]);
     let outcome = run(knowledge, &Headers::parse(&map).unwrap(), &identity, || DecisionId::new(1, [0; 10]));
     assert!(matches!(outcome, Outcome::Refuse { reason: "not_ready", .. }), "{outcome:?}");
+}
+
+#[test]
+fn a_caller_who_has_heard_of_more_waits_instead_of_being_refused_and_is_never_allowed_for_it() {
+    let other = || case("POST", "/v1/accounts/acc-2/refunds");
+    let heard = |case: Case, token: &str| case.with("x-grantmesh-revision", token);
+    // The filter is at 1.7.
+    for token in ["1.8", "2.0", "18446744073709551615.0"] {
+        heard(other(), token).is("wait", "");
+        heard(case("POST", REFUND), token).is("allow", "");
+        Case { may_wait: false, ..heard(other(), token) }.is("ask", "no_role");
+        // What no state could change is not waited for.
+        heard(case("POST", "/v1/accounts/a%2fb/refunds"), token).is("deny", "escape");
+        Case { identity: Err(IdentityError::Metadata), ..heard(other(), token) }.is("deny", "bad_identity");
+        Case { room: false, ..heard(case("POST", REFUND), token) }.is("deny", "records_backlog");
+        Case { millis: 5_000, ..heard(case("POST", REFUND), token) }.is("wait", "");
+    }
+    for token in ["1.7", "1.6", "0.9", "", "x", "1.8.1", "-1.8", "99999999999999999999.1"] {
+        heard(other(), token).is("ask", "no_role");
+    }
+    heard(heard(other(), "1.9"), "1.8").is("wait", "");
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Sync and heartbeat: how filters follow the state. Asked by the filter's `sync`, answered by the control plane's `push`.
 //! Every answer echoes the nonce of its question and is signed (see [`super::signature`]).
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::table::Item;
@@ -22,6 +25,35 @@ pub struct Position {
     pub epoch: u64,
     /// Grows with every change.
     pub revision: u64,
+}
+
+/// A header with a [`Position`] as `EPOCH.REVISION`: the control plane's answers tell in it when filters will know of a
+/// change; a call that carries it lets a filter that is behind wait for that point instead of refusing at once.
+pub const REVISION_HEADER: &str = "x-grantmesh-revision";
+
+/// As [`REVISION_HEADER`] carries it: `EPOCH.REVISION`.
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.revision)
+    }
+}
+
+/// The text is not `EPOCH.REVISION`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a position is written `EPOCH.REVISION`, two whole numbers")]
+pub struct PositionError;
+
+impl FromStr for Position {
+    type Err = PositionError;
+
+    fn from_str(text: &str) -> Result<Self, PositionError> {
+        let number = |text: &str| {
+            let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| plain).ok_or(PositionError)
+        };
+        let (epoch, revision) = text.split_once('.').ok_or(PositionError)?;
+        Ok(Self { epoch: number(epoch)?, revision: number(revision)? })
+    }
 }
 
 /// Who asks: one VM and what it loads.
@@ -211,4 +243,18 @@ pub enum HeartbeatKind {
     /// The only value.
     #[default]
     Heartbeat,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_back_and_nothing_else_does() {
+        let position = Position { epoch: 1_764_000_000_000, revision: u64::MAX };
+        assert_eq!(position.to_string().parse(), Ok(position));
+        for text in ["", ".", "1", "1.", ".1", "1.2.3", "+1.2", "1.-2", "1. 2", "18446744073709551616.1", "a.b"] {
+            assert_eq!(text.parse::<Position>(), Err(PositionError), "{text}");
+        }
+    }
 }

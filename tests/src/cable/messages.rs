@@ -1,0 +1,132 @@
+//! What the wire understands of what passes: whole HTTP answers and their kind, and marks that it counts.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// How a snapshot's page and a delta begin in an answer to a filter.
+const MARKS: [&[u8]; 2] = [b"{\"snapshot\":", b"{\"delta\":"];
+
+/// How the answers to filters say what they are.
+const KINDS: [&[u8]; 2] = [b"\"kind\":\"sync\"", b"\"kind\":\"heartbeat\""];
+
+/// How often each of [`MARKS`] came from the far end.
+#[derive(Debug, Default)]
+pub(super) struct Seen(pub(super) [AtomicU64; 2]);
+
+/// Counts marks in a stream that comes in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Counter {
+    /// The end of what was looked at: shorter than every mark.
+    tail: Vec<u8>,
+}
+
+impl Counter {
+    pub(super) fn count(&mut self, bytes: &[u8], seen: &Seen) {
+        let longest = MARKS.iter().map(|mark| mark.len()).max().unwrap_or(0);
+        let joined = [&self.tail, bytes].concat();
+        for (mark, count) in MARKS.iter().zip(&seen.0) {
+            // What lay wholly within the tail was counted with the piece before.
+            let fresh = joined
+                .windows(mark.len())
+                .enumerate()
+                .filter(|(at, window)| window == mark && at + mark.len() > self.tail.len());
+            count.fetch_add(fresh.count() as u64, Ordering::Relaxed);
+        }
+        self.tail = joined.get(joined.len().saturating_sub(longest - 1)..).unwrap_or_default().to_vec();
+    }
+}
+
+/// Cuts a stream of HTTP/1.1 answers with `content-length` into answers.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    begun: Vec<u8>,
+}
+
+impl Messages {
+    /// The answers that are whole now.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        self.begun.extend_from_slice(bytes);
+        let mut whole = Vec::new();
+        while let Some(length) = length(&self.begun).filter(|length| self.begun.len() >= *length) {
+            let rest = self.begun.split_off(length);
+            whole.push(std::mem::replace(&mut self.begun, rest));
+        }
+        whole
+    }
+}
+
+/// How long the first answer is, head and body.
+fn length(bytes: &[u8]) -> Option<usize> {
+    let head = find(bytes, b"\r\n\r\n")? + 4;
+    let text = String::from_utf8_lossy(bytes.get(..head)?).to_ascii_lowercase();
+    let body = text.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse::<usize>().ok()?;
+    Some(head + body)
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// The answers of each kind that passed: the latest two.
+#[derive(Debug, Default)]
+pub(super) struct Heard(Mutex<HashMap<usize, (Vec<u8>, Vec<u8>)>>);
+
+impl Heard {
+    pub(super) fn note(&self, message: Vec<u8>) {
+        if let Some(kind) = kind(&message) {
+            let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let (latest, before) = heard.entry(kind).or_default();
+            *before = std::mem::replace(latest, message);
+        }
+    }
+
+    /// An answer to another question: an earlier one of the same kind, or the latest of the other kind.
+    pub(super) fn instead_of(&self, message: &[u8], swap: bool) -> Option<Vec<u8>> {
+        let kind = kind(message)?;
+        let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (latest, before) = heard.get(&if swap { 1 - kind } else { kind })?;
+        let other = if swap || before.is_empty() { latest } else { before };
+        (!other.is_empty()).then(|| other.clone())
+    }
+}
+
+fn kind(message: &[u8]) -> Option<usize> {
+    KINDS.iter().position(|kind| find(message, kind).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_counted_once_however_the_stream_is_cut() {
+        let text = br#"{"change":{"delta":{"puts":[]}}} {"change":{"snapshot":{"index":0}}} {"change":{"delta":{}}}"#;
+        for size in 1..text.len() {
+            let (mut counter, seen) = (Counter::default(), Seen::default());
+            text.chunks(size).for_each(|piece| counter.count(piece, &seen));
+            assert_eq!(seen.0.each_ref().map(|count| count.load(Ordering::Relaxed)), [1, 2], "in pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn answers_are_cut_out_of_the_stream_and_told_apart() {
+        let answer = |kind: &str, number: u8| {
+            let body = format!("{{\"kind\":\"{kind}\",\"n\":{number}}}");
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        };
+        let answers = [answer("sync", 1), answer("heartbeat", 2), answer("sync", 3)];
+        let stream = answers.concat();
+        for size in 1..stream.len() {
+            let mut messages = Messages::default();
+            let whole: Vec<_> = stream.chunks(size).flat_map(|piece| messages.take(piece)).collect();
+            assert_eq!(whole, answers, "in pieces of {size}");
+        }
+        let heard = Heard::default();
+        assert_eq!(heard.instead_of(&answers[0], false), None);
+        answers.iter().for_each(|answer| heard.note(answer.clone()));
+        assert_eq!(heard.instead_of(&answer("sync", 9), false), Some(answers[0].clone()));
+        assert_eq!(heard.instead_of(&answer("sync", 9), true), Some(answers[1].clone()));
+        assert_eq!(heard.instead_of(&answer("heartbeat", 9), false), Some(answers[1].clone()));
+    }
+}
