@@ -311,7 +311,7 @@ fn a_caller_who_has_heard_of_more_waits_instead_of_being_refused_and_is_never_al
         heard(case("POST", REFUND), token).is("allow", "");
         Case { may_wait: false, ..heard(other(), token) }.is("ask", "no_role");
         // What no state could change is not waited for.
-        heard(case("POST", "/v1/accounts/a%2fb/refunds"), token).is("deny", "escape");
+        heard(case("POST", "/v1/accounts/a%2fb/refunds"), token).is("deny", "ambiguous_escape");
         Case { identity: Err(IdentityError::Metadata), ..heard(other(), token) }.is("deny", "bad_identity");
         Case { room: false, ..heard(case("POST", REFUND), token) }.is("deny", "records_backlog");
         Case { millis: 5_000, ..heard(case("POST", REFUND), token) }.is("wait", "");
