@@ -141,11 +141,15 @@ fn name_in<'a>(value: Option<&'a [u8]>, claim: &'static str) -> Result<&'a str, 
     let Value::Text(name) = Value::read(value)? else {
         return Err(IdentityError::Claim(claim));
     };
-    let name = Some(name)
-        .filter(|name| (1..=MAX_NAME_BYTES).contains(&name.len()))
-        .and_then(|name| std::str::from_utf8(name).ok())
-        .filter(|name| !name.chars().any(char::is_control));
+    let fits = (1..=MAX_NAME_BYTES).contains(&name.len());
+    let name = std::str::from_utf8(name).ok().filter(|name| fits && !has_controls(name));
     name.ok_or(IdentityError::Claim(claim))
+}
+
+/// The usual name is plain ASCII, for which looking at the bytes is enough.
+fn has_controls(name: &str) -> bool {
+    let plain = name.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    !plain && name.chars().any(char::is_control)
 }
 
 #[cfg(test)]

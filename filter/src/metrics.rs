@@ -2,15 +2,11 @@
 //! no host call per request, ids are looked up once, and nothing is ever incremented by zero.
 //! Names are few: they come from this file, from fixed codes and from the configured services, never from callers.
 
-use std::collections::BTreeMap;
-
 use grantmesh_shared::wire::records::DecisionWord;
 
-/// A counter or gauge.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// A counter, beside those of decisions (`grantmesh.decisions.WORD` and `grantmesh.decisions.WORD.SERVICE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Metric {
-    /// `grantmesh.decisions.WORD`.
-    Decision(DecisionKey),
     /// `grantmesh.reasons.CODE`: the first reason of each refusal.
     Reason(&'static str),
     /// `grantmesh.preflights`.
@@ -33,35 +29,11 @@ pub enum Metric {
     HostErrors,
 }
 
-/// [`DecisionWord`], in an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DecisionKey {
-    /// Let through.
-    Allow,
-    /// Refused; may be asked for.
-    Ask,
-    /// Refused.
-    Deny,
-}
-
-impl From<DecisionWord> for DecisionKey {
-    fn from(word: DecisionWord) -> Self {
-        match word {
-            DecisionWord::Allow => Self::Allow,
-            DecisionWord::Ask => Self::Ask,
-            DecisionWord::Deny => Self::Deny,
-        }
-    }
-}
-
 impl Metric {
     /// The name in the proxy's statistics.
     #[must_use]
     pub fn name(self) -> String {
         let (group, word) = match self {
-            Self::Decision(DecisionKey::Allow) => ("decisions.", "allow"),
-            Self::Decision(DecisionKey::Ask) => ("decisions.", "ask"),
-            Self::Decision(DecisionKey::Deny) => ("decisions.", "deny"),
             Self::Reason(code) => ("reasons.", code),
             Self::Preflights => ("", "preflights"),
             Self::SyncAnswers => ("sync.", "answers"),
@@ -77,44 +49,69 @@ impl Metric {
     }
 }
 
-/// Sums since the last hand-over.
+/// Sums since the last hand-over. Kept in lists that are looked through: there are few, and a call touches one or two.
 #[derive(Debug, Default)]
 pub struct Counters {
-    sums: BTreeMap<Metric, u64>,
-    /// The three words per service, each for one call.
-    services: BTreeMap<(Box<str>, DecisionKey), u64>,
+    sums: Vec<(Metric, u64)>,
+    services: Vec<Decided>,
+}
+
+/// The decisions for calls of one service.
+#[derive(Debug)]
+struct Decided {
+    service: Box<str>,
+    allow: u64,
+    ask: u64,
+    deny: u64,
+}
+
+impl Decided {
+    const fn sum(&mut self, word: DecisionWord) -> &mut u64 {
+        match word {
+            DecisionWord::Allow => &mut self.allow,
+            DecisionWord::Ask => &mut self.ask,
+            DecisionWord::Deny => &mut self.deny,
+        }
+    }
 }
 
 impl Counters {
     /// Adds to a counter.
     pub fn add(&mut self, metric: Metric, count: u64) {
-        let sum = self.sums.entry(metric).or_default();
-        *sum = sum.saturating_add(count);
+        match self.sums.iter_mut().find(|(known, _)| *known == metric) {
+            Some((_, sum)) => *sum = sum.saturating_add(count),
+            None => self.sums.push((metric, count)),
+        }
     }
 
     /// Adds one decision of a service of the configuration.
     pub fn decided(&mut self, service: &str, word: DecisionWord) {
-        let key = DecisionKey::from(word);
-        self.add(Metric::Decision(key), 1);
-        // Looked up by a scan: services are few, and their names must not be allocated for every call.
-        let known = self.services.iter_mut().find(|((name, known), _)| *known == key && **name == *service);
-        match known {
-            Some((_, sum)) => *sum = sum.saturating_add(1),
-            None => {
-                self.services.insert((service.into(), key), 1);
-            }
+        // Names must not be allocated for every call.
+        if let Some(known) = self.services.iter_mut().find(|known| *known.service == *service) {
+            let sum = known.sum(word);
+            *sum = sum.saturating_add(1);
+            return;
         }
+        let mut new = Decided { service: service.into(), allow: 0, ask: 0, deny: 0 };
+        *new.sum(word) = 1;
+        self.services.push(new);
     }
 
     /// Takes every sum that is not zero, with its name.
     pub fn take(&mut self) -> Vec<(String, u64)> {
         let mut taken = Vec::new();
+        for word in [DecisionWord::Allow, DecisionWord::Ask, DecisionWord::Deny] {
+            let name = format!("grantmesh.decisions.{}", word.as_str());
+            let mut total = 0_u64;
+            for decided in &mut self.services {
+                let sum = std::mem::take(decided.sum(word));
+                total = total.saturating_add(sum);
+                taken.push((format!("{name}.{}", decided.service), sum));
+            }
+            taken.push((name, total));
+        }
         for (metric, sum) in &mut self.sums {
             taken.push((metric.name(), std::mem::take(sum)));
-        }
-        for ((service, key), sum) in &mut self.services {
-            let name = Metric::Decision(*key).name();
-            taken.push((format!("{name}.{service}"), std::mem::take(sum)));
         }
         taken.retain(|(_, sum)| *sum != 0);
         taken

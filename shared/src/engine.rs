@@ -10,6 +10,7 @@ pub mod condition;
 mod context;
 mod decide;
 mod grant;
+mod hash;
 mod lock;
 mod principal;
 mod reason;
@@ -34,5 +35,5 @@ pub use signal::Signal;
 pub use table::Table;
 pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};
 
-/// Maps of this engine: keyed by random SipHash, since what is looked up is written by callers.
-pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, std::hash::RandomState>;
+/// Maps of this engine, hashed with a random key, since what is looked up is written by callers.
+pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, hash::Keyed>;
