@@ -68,9 +68,12 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// The answers of each kind that passed: the latest two.
+/// The latest answer of a kind, and the one before.
+type LatestTwo = (Vec<u8>, Vec<u8>);
+
+/// The answers of each kind that passed.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<HashMap<usize, (Vec<u8>, Vec<u8>)>>);
+pub(super) struct Heard(Mutex<HashMap<usize, LatestTwo>>);
 
 impl Heard {
     pub(super) fn note(&self, message: Vec<u8>) {
