@@ -1,9 +1,11 @@
 //! What is decided: [`decide()`] is one pure, total function over a [`Table`] and a [`Call`].
 //!
-//! Order (first hit wins): lock → standing role → live grant → may ask → deny. Calls that match no action follow
+//! Order (first hit wins): lock → deny rule → standing role → live grant → may ask → deny. Calls that match no action follow
 //! the service's `unmatched`. Called by the filter for every call and by the control plane for requests.
 //! Nothing here does IO, reads a clock, panics, or is serialisable: the network's types are in `wire`.
 
+mod action;
+mod bind;
 mod call;
 mod canonical;
 pub mod condition;
@@ -15,22 +17,30 @@ mod lock;
 mod principal;
 mod reason;
 mod route;
+mod rule;
 mod service;
 mod signal;
 mod table;
 mod template;
 
+pub use action::{
+    Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector,
+};
+pub use bind::{Bind, BoundCall, Digest, Unbound};
 pub use call::Call;
 pub use canonical::{Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path};
 pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, FormError, Fuel, Needs, Verdict};
 pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
-pub use decide::{Basis, Decision, Matched, Now, Permit, Refusal, decide};
+pub use decide::{
+    Basis, ConditionError, Decision, Matched, Now, Permit, Prepared, Refusal, decide, prepare, rules_to_ask,
+};
 pub use grant::{Grant, GrantHolder};
 pub use lock::{Lock, LockTarget};
-pub use principal::{Principal, Subject, SubjectError, User, Workload};
+pub use principal::{Principal, Subject, SubjectError, Through, User, Workload};
 pub use reason::Reason;
 pub use route::Routed;
-pub use service::{Action, Audit, Binding, Criticality, Rule, Service, ServiceError, ServiceParts, Unmatched};
+pub use rule::{ActionSet, Binding, DenyRule, Rule};
+pub use service::{Service, ServiceError, ServiceParts, Unmatched};
 pub use signal::Signal;
 pub use table::Table;
 pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};

@@ -1,6 +1,5 @@
 //! An action of a service: how it is called, how critical it is, what is recorded of it and how strictly it is enforced.
 
-use super::canonical::fold_hash;
 use super::principal::Principal;
 use super::template::ActionTemplates;
 
@@ -105,6 +104,14 @@ impl Rollout {
         };
         self.percent.takes(draw)
     }
+}
+
+/// A hash that is the same on every machine (FNV-1a). For shares of principals only: nothing depends on its strength.
+fn fold_hash(parts: [&str; 3]) -> u64 {
+    let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    // The low bits of FNV are weak for what is taken modulo a hundred.
+    hash ^ (hash >> 32)
 }
 
 /// The half of a call that a body field belongs to.

@@ -236,7 +236,7 @@ impl Needs {
     }
 }
 
-fn insert_sorted(list: &mut Vec<Box<str>>, name: &str) {
+pub(crate) fn insert_sorted(list: &mut Vec<Box<str>>, name: &str) {
     if let Err(at) = list.binary_search_by(|known| (**known).cmp(name)) {
         list.insert(at, name.into());
     }

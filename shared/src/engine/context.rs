@@ -4,10 +4,11 @@
 
 use std::net::IpAddr;
 
-use super::call::Call;
+use super::canonical::CanonicalPath;
 use super::condition::Decimal;
+use super::action::Criticality;
 use super::decide::Now;
-use super::service::Criticality;
+use super::principal::Principal;
 use super::table::Table;
 use super::template::PathTemplate;
 use crate::time::Timestamp;
@@ -94,9 +95,13 @@ impl Context<'static> {
 /// All that a condition is judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// The call: method, path and principal.
-    pub call: &'a Call<'a>,
-    /// Its further facts.
+    /// Who calls or asks.
+    pub principal: &'a Principal<'a>,
+    /// The method; nothing where something is asked for by action and resource, without a call.
+    pub method: Option<&'a str>,
+    /// The path; likewise.
+    pub path: Option<CanonicalPath<'a>>,
+    /// Further facts.
     pub context: &'a Context<'a>,
     /// The service.
     pub service: &'a str,
@@ -117,7 +122,7 @@ pub struct Facts<'a> {
 impl<'a> Facts<'a> {
     /// The value of a path parameter.
     pub(crate) fn param(&self, name: &str) -> Option<&'a str> {
-        self.template?.parameter(self.call.path.as_str(), name)
+        self.template?.parameter(self.path?.as_str(), name)
     }
 
     /// Whether a signal is set and has not ended at `at`.
@@ -127,7 +132,7 @@ impl<'a> Facts<'a> {
 
     /// A part of the peer's SPIFFE id `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`.
     pub(crate) fn peer(&self, part: PeerPart) -> Option<&'a str> {
-        let rest = self.call.principal.workload?.strip_prefix("spiffe://")?;
+        let rest = self.principal.workload?.strip_prefix("spiffe://")?;
         let (domain, path) = rest.split_once('/')?;
         if part == PeerPart::TrustDomain {
             return Some(domain);

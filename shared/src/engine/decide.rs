@@ -1,16 +1,22 @@
-//! The decision itself: pure and total.
+//! The decision itself: pure and total. [`prepare`] finds what is called, so that only what deciding it reads need be
+//! gathered; [`Prepared::decide`] decides. [`decide()`] is both at once.
 
+mod refuse;
+
+use super::action::{Action, Criticality, Field, Rollout};
+use super::bind::BoundCall;
 use super::call::Call;
 use super::canonical::Ambiguity;
+use super::condition::{Condition, EvalError, Fuel, Needs, Verdict};
+use super::context::{Context, Facts};
 use super::grant::Grant;
+use super::principal::Principal;
 use super::reason::Reason;
 use super::route::Routed;
-use super::service::{Action, Binding, Rule, Service, Unmatched};
+use super::rule::{Binding, Rule};
+use super::service::{Group, Selected, Service, Unmatched};
 use super::table::Table;
 use crate::time::Timestamp;
-
-/// The most near misses that a refusal names.
-const MAX_NEAR_MISSES: usize = 8;
 
 /// What is known of the control plane's time: it is at least `earliest` and at most `latest`.
 /// Whatever ends permission is judged by `latest`, whatever begins it by `earliest`, so errors only ever refuse.
@@ -46,6 +52,8 @@ pub enum Decision<'t> {
 pub struct Permit<'t> {
     matched: Option<Matched<'t>>,
     basis: Basis<'t>,
+    errors: Vec<ConditionError<'t>>,
+    masked: Vec<&'t Field>,
 }
 
 impl<'t> Permit<'t> {
@@ -59,6 +67,18 @@ impl<'t> Permit<'t> {
     #[must_use]
     pub const fn basis(&self) -> Basis<'t> {
         self.basis
+    }
+
+    /// Conditions that could not be judged on the way.
+    #[must_use]
+    pub fn errors(&self) -> &[ConditionError<'t>] {
+        &self.errors
+    }
+
+    /// The response fields that the caller may not see: no role and no live grant reveals them.
+    #[must_use]
+    pub fn masked(&self) -> &[&'t Field] {
+        &self.masked
     }
 }
 
@@ -76,12 +96,34 @@ pub enum Basis<'t> {
 /// Why a call was refused.
 #[derive(Debug, Clone)]
 pub struct Refusal<'t> {
+    /// The service, where there is one.
+    pub service: Option<&'t Service>,
     /// The action and resource, where the call matched one.
     pub matched: Option<Matched<'t>>,
     /// Every reason, the most important first. Never empty.
     pub reasons: Vec<Reason>,
     /// The rules under which the caller may ask; empty exactly for `Deny`.
     pub rules: Vec<&'t Rule>,
+    /// Conditions that could not be judged on the way.
+    pub errors: Vec<ConditionError<'t>>,
+}
+
+impl Refusal<'_> {
+    /// How strictly the refusal is carried out.
+    #[must_use]
+    pub fn rollout(&self) -> Rollout {
+        let action = self.matched.as_ref().and_then(|matched| matched.action.rollout);
+        action.or_else(|| self.service.map(Service::rollout)).unwrap_or_default()
+    }
+}
+
+/// A condition that could not be judged. It never allowed; if it was a deny rule's, it denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConditionError<'t> {
+    /// The binding, rule, deny rule or grant.
+    pub by: &'t str,
+    /// Why.
+    pub error: EvalError,
 }
 
 /// What a call matched.
@@ -95,97 +137,299 @@ pub struct Matched<'t> {
     pub resource: String,
 }
 
+/// A call whose service and place are found.
+#[derive(Debug, Clone, Copy)]
+pub struct Prepared<'t, 'c> {
+    table: &'t Table,
+    call: &'c Call<'c>,
+    place: Place<'t>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Place<'t> {
+    Nowhere,
+    TrailingSlash(&'t Service),
+    Unmatched(&'t Service),
+    Group(&'t Service, &'t Group),
+}
+
+/// Finds what a call calls.
+#[must_use]
+pub fn prepare<'t, 'c>(table: &'t Table, call: &'c Call<'c>) -> Prepared<'t, 'c> {
+    let place = match table.service(call.service) {
+        None => Place::Nowhere,
+        Some(service) => match service.group(call.method, &call.path) {
+            Routed::Action(group) => Place::Group(service, group),
+            Routed::Unmatched => Place::Unmatched(service),
+            Routed::TrailingSlash => Place::TrailingSlash(service),
+        },
+    };
+    Prepared { table, call, place }
+}
+
 /// Decides one call at one time. See the module's head for the order.
 #[must_use]
-pub fn decide<'t>(table: &'t Table, call: &Call<'_>, now: Now) -> Decision<'t> {
-    let Some(service) = table.service(call.service) else {
-        return deny(None, Reason::UnknownService(call.service.to_owned()));
-    };
-    let place = match service.place(call.method, &call.path) {
-        Routed::Action(place) => Some(place),
-        Routed::Unmatched => None,
-        Routed::TrailingSlash => return deny(None, Reason::Ambiguous(Ambiguity::TrailingSlash)),
-    };
-    let found = place.and_then(|place| service.actions().get(place).map(|action| (place, action)));
-    let matched = found.map(|(_, action)| Matched {
-        service,
-        action,
-        resource: action.templates.resource_of(call.path.as_str()).unwrap_or_default(),
-    });
-    let action_name = found.map(|(_, action)| &*action.name);
-    if let Some(lock) = table.lock_on(&call.principal, service.name(), action_name, now.earliest) {
-        return deny(matched, Reason::Locked { id: lock.id.clone(), text: lock.reason.to_string() });
+pub fn decide<'t>(table: &'t Table, call: &Call<'_>, context: &Context<'_>, now: Now) -> Decision<'t> {
+    prepare(table, call).decide(context, now)
+}
+
+impl<'t> Prepared<'t, '_> {
+    /// What deciding reads of the call beyond method, path and principal; nothing if that is enough.
+    #[must_use]
+    pub const fn needs(&self) -> Option<&'t Needs> {
+        match self.place {
+            Place::Group(_, group) => Some(group.needs()),
+            Place::Unmatched(service) => Some(service.unmatched_needs()),
+            Place::Nowhere | Place::TrailingSlash(_) => None,
+        }
     }
-    let (Some((place, _)), Some(matched)) = (found, matched) else {
-        return match service.unmatched() {
-            Unmatched::Allow => Decision::Allow(Permit { matched: None, basis: Basis::Unmatched }),
-            Unmatched::Deny => deny(None, Reason::Unmatched { service: service.name().to_owned() }),
+
+    /// Name and JSON pointer of each part of the request's body that deciding reads.
+    #[must_use]
+    pub fn body(&self) -> &'t [(Box<str>, Box<str>)] {
+        match self.place {
+            Place::Group(_, group) => group.body(),
+            _ => &[],
+        }
+    }
+
+    /// The most critical of the actions that the call may be; nothing if it is none's.
+    #[must_use]
+    pub fn criticality(&self) -> Option<Criticality> {
+        let Place::Group(service, group) = self.place else { return None };
+        let actions = group.places().iter().filter_map(|place| service.actions().get(*place));
+        actions.map(|action| action.criticality).max()
+    }
+
+    /// Decides.
+    #[must_use]
+    pub fn decide(&self, context: &Context<'_>, now: Now) -> Decision<'t> {
+        let (service, selected) = match self.place {
+            Place::Nowhere => return deny(None, None, Reason::UnknownService(self.call.service.to_owned())),
+            Place::TrailingSlash(service) => {
+                return deny(Some(service), None, Reason::Ambiguous(Ambiguity::TrailingSlash));
+            }
+            Place::Unmatched(service) => (service, Selected::Unmatched),
+            Place::Group(service, group) => (service, service.select(group, context.body)),
         };
-    };
-    if call.principal.is_anonymous() {
-        return deny(Some(matched), Reason::NoPrincipal);
-    }
-    if let Some(binding) = service.bindings_for(place, &call.principal).find(|binding| binding.condition.is_always()) {
-        return Decision::Allow(Permit { matched: Some(matched), basis: Basis::Role(binding) });
-    }
-    let held = table.grants_for(&call.principal, service.name(), &matched.action.name);
-    for grants in held {
-        let first = grants.partition_point(|grant| *grant.resource < *matched.resource);
-        let same = grants.iter().skip(first).take_while(|grant| *grant.resource == *matched.resource);
-        for grant in same {
-            if miss(grant, call, now).is_none() {
-                return Decision::Allow(Permit { matched: Some(matched), basis: Basis::Grant(grant) });
+        let found = match selected {
+            Selected::Action(place) => service.actions().get(place).map(|action| (place, action)),
+            _ => None,
+        };
+        let matched = found.map(|(_, action)| Matched {
+            service,
+            action,
+            resource: action.templates.resource_of(self.call.path.as_str()).unwrap_or_default(),
+        });
+        let action = found.map(|(_, action)| &*action.name);
+        if let Some(lock) = self.table.lock_on(&self.call.principal, service.name(), action, now.earliest) {
+            let reason = Reason::Locked { id: lock.id.clone(), text: lock.reason.to_string() };
+            return deny(Some(service), matched, reason);
+        }
+        match selected {
+            Selected::NotRead => return deny(Some(service), None, Reason::BodyNotRead),
+            Selected::Ambiguous(pointer) => {
+                return deny(Some(service), None, Reason::AmbiguousBody { pointer: pointer.to_owned() });
+            }
+            Selected::Action(_) | Selected::Unmatched => {}
+        }
+        let place = found.map(|(place, _)| place);
+        let mut judging = Judging {
+            table: self.table,
+            service,
+            call: self.call,
+            context,
+            now,
+            action: found.map(|(_, action)| action),
+            resource: matched.as_ref().map_or("", |matched| matched.resource.as_str()),
+            fuel: Fuel::per_call(),
+            errors: Vec::new(),
+        };
+        if matched.is_some() && self.call.principal.is_anonymous() {
+            return deny(Some(service), matched, Reason::NoPrincipal);
+        }
+        for denial in service.denials_for(place, &self.call.principal) {
+            let verdict = judging.judge(&denial.name, &denial.condition);
+            if verdict.denies() {
+                let Judging { errors, .. } = judging;
+                let (rule, text) = (denial.name.to_string(), denial.reason.to_string());
+                let mut reasons = vec![Reason::DenyRule { rule, text }];
+                reasons.extend(refuse::condition_reason(&denial.name, verdict));
+                let rules = Vec::new();
+                return Decision::Deny(Refusal { service: Some(service), matched, reasons, rules, errors });
             }
         }
-    }
-    refuse(service, place, matched, call, held.into_iter().flatten().map(|grant| &**grant), now)
-}
-
-fn deny(matched: Option<Matched<'_>>, reason: Reason) -> Decision<'_> {
-    Decision::Deny(Refusal { matched, reasons: vec![reason], rules: Vec::new() })
-}
-
-/// Why a grant for the right action and resource does not allow the call; nothing if it does.
-fn miss(grant: &Grant, call: &Call<'_>, now: Now) -> Option<Reason> {
-    let id = || grant.id.clone();
-    if !grant.holder.is(&call.principal) {
-        return Some(Reason::GrantOtherHolder { id: id() });
-    }
-    if now.latest >= grant.expires_at {
-        return Some(Reason::GrantEnded { id: id(), at: grant.expires_at });
-    }
-    if now.earliest < grant.starts_at {
-        return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
-    }
-    (!grant.condition.is_always()).then(|| Reason::ConditionUnsupported { by: grant.id.to_string() })
-}
-
-/// The refusal with everything that nearly allowed the call.
-fn refuse<'t>(
-    service: &'t Service,
-    place: usize,
-    matched: Matched<'t>,
-    call: &Call<'_>,
-    held: impl Iterator<Item = &'t Grant>,
-    now: Now,
-) -> Decision<'t> {
-    let action = || matched.action.name.to_string();
-    let mut reasons = vec![Reason::NoRole { action: action() }];
-    let unsupported = service.bindings_for(place, &call.principal).take(MAX_NEAR_MISSES);
-    reasons.extend(unsupported.map(|binding| Reason::ConditionUnsupported { by: binding.name.to_string() }));
-    let near = held.map(|grant| {
-        if *grant.resource == *matched.resource {
-            return miss(grant, call, now).unwrap_or(Reason::GrantOtherHolder { id: grant.id.clone() });
+        let Some(place) = place else {
+            let Judging { errors, .. } = judging;
+            return match service.unmatched() {
+                Unmatched::Allow => Decision::Allow(Permit {
+                    matched: None,
+                    basis: Basis::Unmatched,
+                    errors,
+                    masked: Vec::new(),
+                }),
+                Unmatched::Deny => deny(Some(service), None, Reason::Unmatched { service: service.name().to_owned() }),
+            };
+        };
+        let basis = judging.role(place).map(Basis::Role).or_else(|| judging.grant().map(Basis::Grant));
+        match basis {
+            Some(basis) => {
+                let masked = judging.masked(place);
+                let Judging { errors, .. } = judging;
+                Decision::Allow(Permit { matched, basis, errors, masked })
+            }
+            None => judging.refuse(place).with(matched),
         }
-        let (granted, called) = (grant.resource.to_string(), matched.resource.clone());
-        Reason::GrantOtherResource { id: grant.id.clone(), granted, called }
-    });
-    reasons.extend(near.take(MAX_NEAR_MISSES));
-    let rules = service.rules_for(place, &call.principal);
-    if rules.is_empty() {
-        reasons.push(Reason::NotEligible { action: action() });
-        return Decision::Deny(Refusal { matched: Some(matched), reasons, rules });
     }
-    reasons.extend(rules.iter().map(|rule| Reason::MayAsk { rule: rule.name.to_string() }));
-    Decision::Ask(Refusal { matched: Some(matched), reasons, rules })
+}
+
+fn deny<'t>(service: Option<&'t Service>, matched: Option<Matched<'t>>, reason: Reason) -> Decision<'t> {
+    Decision::Deny(Refusal { service, matched, reasons: vec![reason], rules: Vec::new(), errors: Vec::new() })
+}
+
+/// The rules under which a principal may ask for an action on a resource, without a call at hand. A rule whose condition
+/// names something that only a call has does not let ask so.
+#[must_use]
+pub fn rules_to_ask<'t>(
+    table: &'t Table,
+    service: &'t Service,
+    ask: (&str, &str),
+    principal: &Principal<'_>,
+    (context, now): (&Context<'_>, Now),
+) -> Vec<&'t Rule> {
+    let (action, resource) = ask;
+    let Some(place) = service.place_of(action) else { return Vec::new() };
+    let mut fuel = Fuel::per_call();
+    let criticality = service.actions().get(place).map_or(Criticality::Critical, |action| action.criticality);
+    let mut rules = service.rules_for(place, principal);
+    rules.retain(|rule| {
+        let facts = Facts {
+            principal,
+            method: None,
+            path: None,
+            context,
+            service: service.name(),
+            action,
+            resource,
+            criticality,
+            template: None,
+            now,
+            table,
+        };
+        rule.condition.verdict(&facts, &mut fuel).allows()
+    });
+    rules
+}
+
+/// One call while it is decided.
+struct Judging<'t, 'c> {
+    table: &'t Table,
+    service: &'t Service,
+    call: &'c Call<'c>,
+    context: &'c Context<'c>,
+    now: Now,
+    action: Option<&'t Action>,
+    resource: &'c str,
+    fuel: Fuel,
+    errors: Vec<ConditionError<'t>>,
+}
+
+impl<'t> Judging<'t, '_> {
+    /// Judges a condition, and notes it if that cannot be done.
+    fn judge(&mut self, by: &'t str, condition: &Condition) -> Verdict {
+        if condition.is_always() {
+            return Verdict::Holds;
+        }
+        let facts = Facts {
+            principal: &self.call.principal,
+            method: Some(self.call.method),
+            path: Some(self.call.path),
+            context: self.context,
+            service: self.service.name(),
+            action: self.action.map_or("", |action| &action.name),
+            resource: self.resource,
+            criticality: self.action.map_or(Criticality::Standard, |action| action.criticality),
+            template: self.action.map(|action| &action.templates.path),
+            now: self.now,
+            table: self.table,
+        };
+        let verdict = condition.verdict(&facts, &mut self.fuel);
+        if let Verdict::Errs(error) = verdict
+            && !self.errors.iter().any(|known| known.by == by)
+        {
+            self.errors.push(ConditionError { by, error });
+        }
+        verdict
+    }
+
+    /// The first role that allows the call.
+    fn role(&mut self, place: usize) -> Option<&'t Binding> {
+        let service = self.service;
+        service
+            .bindings_for(place, &self.call.principal)
+            .find(|binding| self.judge(&binding.name, &binding.condition).allows())
+    }
+
+    /// The first live grant that allows the call.
+    fn grant(&mut self) -> Option<&'t Grant> {
+        let held = self.held();
+        let resource = self.resource;
+        held.into_iter().find_map(|grants| {
+            let first = grants.partition_point(|grant| *grant.resource < *resource);
+            let same = grants.iter().skip(first).take_while(|grant| *grant.resource == *resource);
+            same.map(|grant| &**grant).find(|grant| self.miss(grant).is_none())
+        })
+    }
+
+    /// The grants for the action that are found under the principal.
+    fn held(&self) -> [&'t [std::sync::Arc<Grant>]; 2] {
+        let action = self.action.map_or("", |action| &action.name);
+        self.table.grants_for(&self.call.principal, self.service.name(), action)
+    }
+
+    /// Why a grant for the right action and resource does not allow the call; nothing if it does.
+    fn miss(&mut self, grant: &'t Grant) -> Option<Reason> {
+        let id = || grant.id.clone();
+        if !grant.holder.is(&self.call.principal) {
+            return Some(Reason::GrantOtherHolder { id: id() });
+        }
+        if self.now.latest >= grant.expires_at {
+            return Some(Reason::GrantEnded { id: id(), at: grant.expires_at });
+        }
+        if self.now.earliest < grant.starts_at {
+            return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
+        }
+        let verdict = self.judge(grant.id.as_str(), &grant.condition);
+        if !verdict.allows() {
+            return refuse::condition_reason(grant.id.as_str(), verdict);
+        }
+        let (bind, digest) = grant.bound.as_ref()?;
+        let action = self.action.map_or("", |action| &action.name);
+        let bound = BoundCall { call: self.call, context: self.context, action, resource: self.resource };
+        match bind.digest(bound) {
+            Ok(found) if found == *digest => None,
+            Ok(_) => Some(Reason::GrantOtherCall { id: id() }),
+            Err(error) => Some(Reason::GrantUnbound { id: id(), text: error.to_string() }),
+        }
+    }
+
+    /// The response fields that no role and no live grant of the principal reveals.
+    fn masked(&mut self, place: usize) -> Vec<&'t Field> {
+        let mut masked: Vec<&'t Field> = self.action.into_iter().flat_map(Action::masked_fields).collect();
+        if masked.is_empty() {
+            return masked;
+        }
+        let service = self.service;
+        for binding in service.bindings_for(place, &self.call.principal).filter(|binding| !binding.reveals.is_empty()) {
+            if self.judge(&binding.name, &binding.condition).allows() {
+                masked.retain(|field| !binding.reveals.contains(&field.name));
+            }
+        }
+        for grant in self.held().into_iter().flatten().filter(|grant| !grant.reveals.is_empty()) {
+            if *grant.resource == *self.resource && self.miss(grant).is_none() {
+                masked.retain(|field| !grant.reveals.contains(&field.name));
+            }
+        }
+        masked
+    }
 }

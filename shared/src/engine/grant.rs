@@ -1,5 +1,6 @@
 //! A grant as the data plane holds it: who may do what on which resource, from when to when.
 
+use super::bind::{Bind, Digest};
 use super::condition::Condition;
 use super::principal::{Principal, Subject, User, Workload};
 use crate::id::{GrantId, RequestId};
@@ -26,8 +27,13 @@ pub struct Grant {
     pub starts_at: Timestamp,
     /// First moment at which it no longer allows.
     pub expires_at: Timestamp,
-    /// What the context must be.
+    /// What the context must be at each call.
     pub condition: Condition,
+    /// What of a call it is bound to, with the digest that the call must have; nothing if any call of the action on the
+    /// resource will do.
+    pub bound: Option<(Bind, Digest)>,
+    /// Masked response fields that it reveals.
+    pub reveals: Vec<Box<str>>,
 }
 
 /// Who holds a grant: a user, a workload, or both at once. Both parts must then fit.

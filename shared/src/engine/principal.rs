@@ -90,6 +90,35 @@ pub enum Subject {
     },
     /// One workload.
     Workload(Workload),
+    /// A user or a group's member, only through that workload.
+    Through(Through),
+}
+
+/// Both identities of a call at once: what names the user, and the workload it must come through.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Through {
+    user: Box<Subject>,
+    workload: Workload,
+}
+
+impl Through {
+    /// The user or group `user` through `workload`; nothing if `user` is neither.
+    #[must_use]
+    pub fn new(user: Subject, workload: Workload) -> Option<Self> {
+        matches!(user, Subject::User(_) | Subject::Group { .. }).then(|| Self { user: Box::new(user), workload })
+    }
+
+    /// The user or group.
+    #[must_use]
+    pub fn user(&self) -> &Subject {
+        &self.user
+    }
+
+    /// The workload.
+    #[must_use]
+    pub const fn workload(&self) -> &Workload {
+        &self.workload
+    }
 }
 
 /// Why a text does not name a principal.
@@ -97,7 +126,7 @@ pub enum Subject {
 pub enum SubjectError {
     /// Neither `user:`, `group:` nor `workload:`.
     #[error(
-        "`{0}` does not say what kind of principal it is\nwrite `user:NAME`, `group:NAME` or `workload:spiffe://DOMAIN/PATH`"
+        "`{0}` does not say what kind of principal it is\nwrite `user:NAME`, `group:NAME` or `workload:spiffe://DOMAIN/PATH`, or a user or group `+` a workload for both at once"
     )]
     Form(String),
     /// The name after `user:` or `group:` is empty, too long or has control characters.
@@ -115,11 +144,20 @@ fn shortened(text: &str) -> String {
 }
 
 impl Subject {
-    /// Reads the policy form `user:NAME`, `group:NAME` or `workload:spiffe://…`; names belong to `issuer`.
+    /// Reads the policy form `user:NAME`, `group:NAME` or `workload:spiffe://…`, or one of the first two and the third
+    /// with ` + ` between them for both at once; names belong to `issuer`.
     ///
     /// # Errors
     /// If the text has another form.
     pub fn parse(text: &str, issuer: &str) -> Result<Self, SubjectError> {
+        if let Some((user, workload)) = text.split_once(" + workload:") {
+            let through = Through::new(Self::parse_one(user, issuer)?, workload.parse()?);
+            return through.map(Self::Through).ok_or_else(|| SubjectError::Form(shortened(text)));
+        }
+        Self::parse_one(text, issuer)
+    }
+
+    fn parse_one(text: &str, issuer: &str) -> Result<Self, SubjectError> {
         let (kind, name) = text.split_once(':').ok_or_else(|| SubjectError::Form(shortened(text)))?;
         if kind == "workload" {
             return name.parse().map(Self::Workload);
@@ -144,6 +182,9 @@ impl Subject {
                 principal.user.is_some_and(|(of, _)| of == &**issuer) && principal.groups.contains(&&**name)
             }
             Self::Workload(workload) => principal.workload == Some(workload.as_str()),
+            Self::Through(through) => {
+                principal.workload == Some(through.workload.as_str()) && through.user.names(principal)
+            }
         }
     }
 }
@@ -154,11 +195,13 @@ impl fmt::Display for Subject {
             Self::User(user) => write!(f, "user:{}", user.subject),
             Self::Group { name, .. } => write!(f, "group:{name}"),
             Self::Workload(workload) => write!(f, "workload:{}", workload.as_str()),
+            Self::Through(through) => write!(f, "{} + workload:{}", through.user, through.workload.as_str()),
         }
     }
 }
 
 /// Borrowed forms with the same hash as [`Subject`]'s variants, so that a lookup needs no allocation.
+/// What needs both identities is found under its user or group; that the workload fits is checked there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum SubjectRef<'a> {
     User(&'a str, &'a str),
@@ -172,13 +215,30 @@ impl Subject {
             Self::User(user) => SubjectRef::User(&user.issuer, &user.subject),
             Self::Group { issuer, name } => SubjectRef::Group(issuer, name),
             Self::Workload(workload) => SubjectRef::Workload(workload.as_str()),
+            Self::Through(through) => Self::as_ref(&through.user),
+        }
+    }
+
+    /// The workload that a subject found under its user or group needs besides.
+    pub(crate) fn through(&self) -> Option<&Workload> {
+        match self {
+            Self::Through(through) => Some(&through.workload),
+            _ => None,
         }
     }
 }
 
 /// [`Subject`] as a map key that hashes like [`SubjectRef`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct SubjectKey(pub(crate) Subject);
+
+impl PartialEq for SubjectKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_ref() == other.0.as_ref()
+    }
+}
+
+impl Eq for SubjectKey {}
 
 impl std::hash::Hash for SubjectKey {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
@@ -212,12 +272,35 @@ mod tests {
     #[test]
     fn forms_are_read_and_others_refused() {
         let issuer = "https://id.example";
-        for text in ["user:alice", "group:payments-leads", "workload:spiffe://mesh/ns/a/sa/b", "user:auth0|7:x"] {
+        let both = "group:support + workload:spiffe://mesh/ns/a/sa/b";
+        for text in ["user:alice", "group:payments-leads", "workload:spiffe://mesh/ns/a/sa/b", "user:auth0|7:x", both] {
             assert_eq!(Subject::parse(text, issuer).unwrap().to_string(), text);
         }
-        for text in ["alice", "role:x", "user:", "group: x", "workload:b", "workload:spiffe://mesh", "user:a\nb"] {
+        let bad = [
+            "alice",
+            "role:x",
+            "user:",
+            "group: x",
+            "workload:b",
+            "workload:spiffe://mesh",
+            "user:a\nb",
+            "workload:spiffe://mesh/a + workload:spiffe://mesh/b",
+            "user:a + workload:b",
+        ];
+        for text in bad {
             assert!(Subject::parse(text, issuer).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn both_identities_must_fit() {
+        let both = Subject::parse("group:support + workload:spiffe://mesh/a", "https://id.example").unwrap();
+        let principal = |groups, workload| Principal { workload, ..Principal::user("https://id.example", "ann", groups) };
+        assert!(both.names(&principal(&["support"], Some("spiffe://mesh/a"))));
+        for (groups, workload) in [(&["support"], None), (&["support"], Some("spiffe://mesh/b")), (&["x"], Some("spiffe://mesh/a"))] {
+            assert!(!both.names(&principal(groups, workload)), "{groups:?} {workload:?}");
+        }
+        assert!(!both.names(&Principal { user: None, groups: &["support"], workload: Some("spiffe://mesh/a") }));
     }
 
     #[test]

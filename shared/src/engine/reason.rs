@@ -1,6 +1,7 @@
 //! Why a call was not allowed, including what nearly allowed it.
 
 use super::canonical::Ambiguity;
+use super::condition::EvalError;
 use crate::id::{GrantId, LockId};
 use crate::time::Timestamp;
 
@@ -36,11 +37,42 @@ pub enum Reason {
         /// The action.
         action: String,
     },
-    /// A role's or grant's condition cannot be evaluated by this build.
-    #[error("the condition of `{by}` is of a kind this filter does not know")]
-    ConditionUnsupported {
-        /// The binding or grant.
+    /// The actions of this method and path are told apart by the body, which was not read.
+    #[error("what is called depends on the body, which was not read")]
+    BodyNotRead,
+    /// The actions of this method and path are told apart by the body, which does not say which one it is.
+    #[error("what is called depends on the text at `{pointer}` of the body, and there is no plain text there")]
+    AmbiguousBody {
+        /// The JSON pointer.
+        pointer: String,
+    },
+    /// A deny rule.
+    #[error("deny rule `{rule}`: {text}")]
+    DenyRule {
+        /// The rule.
+        rule: String,
+        /// Its reason.
+        text: String,
+    },
+    /// A condition that does not hold.
+    #[error("the condition of `{by}` does not hold")]
+    ConditionFails {
+        /// The binding, rule, deny rule or grant.
         by: String,
+    },
+    /// A condition that holds at one end of what is known of the time and not at the other.
+    #[error("the time is not known exactly enough for the condition of `{by}`")]
+    ConditionUnsure {
+        /// The binding, rule, deny rule or grant.
+        by: String,
+    },
+    /// A condition that could not be judged.
+    #[error("the condition of `{by}` cannot be judged: {error}")]
+    ConditionErrs {
+        /// The binding, rule, deny rule or grant.
+        by: String,
+        /// Why.
+        error: EvalError,
     },
     /// A grant has ended.
     #[error("{id} ended at {at}")]
@@ -67,6 +99,20 @@ pub enum Reason {
         granted: String,
         /// What was called.
         called: String,
+    },
+    /// A grant is bound to another call.
+    #[error("{id} is bound to another call: something that was approved with it differs")]
+    GrantOtherCall {
+        /// The grant.
+        id: GrantId,
+    },
+    /// A grant is bound to something that the call does not have.
+    #[error("{id}: {text}")]
+    GrantUnbound {
+        /// The grant.
+        id: GrantId,
+        /// What it is.
+        text: String,
     },
     /// A grant needs another workload, or a user beside the workload.
     #[error("{id} is held through another workload or user")]
@@ -99,10 +145,17 @@ impl Reason {
             Self::NoPrincipal => "no_principal",
             Self::Locked { .. } => "locked",
             Self::NoRole { .. } => "no_role",
-            Self::ConditionUnsupported { .. } => "condition_unsupported",
+            Self::BodyNotRead => "body_not_read",
+            Self::AmbiguousBody { .. } => "ambiguous_body",
+            Self::DenyRule { .. } => "deny_rule",
+            Self::ConditionFails { .. } => "condition_fails",
+            Self::ConditionUnsure { .. } => "condition_unsure",
+            Self::ConditionErrs { .. } => "condition_errs",
             Self::GrantEnded { .. } => "grant_ended",
             Self::GrantNotStarted { .. } => "grant_not_started",
             Self::GrantOtherResource { .. } => "grant_other_resource",
+            Self::GrantOtherCall { .. } => "grant_other_call",
+            Self::GrantUnbound { .. } => "grant_unbound",
             Self::GrantOtherHolder { .. } => "grant_other_holder",
             Self::NotEligible { .. } => "not_eligible",
             Self::MayAsk { .. } => "may_ask",

@@ -1,4 +1,4 @@
-//! From method and path to action: a tree per method, one node per segment. The narrower template wins
+//! From method and path to actions: a tree per method, one node per segment. The narrower template wins
 //! (a literal before a parameter before the rest), the cost follows the path's length and not the number of actions.
 
 use super::Map;
@@ -16,7 +16,7 @@ pub enum Routed<T> {
     TrailingSlash,
 }
 
-/// The routes of one service; the values are the actions' places.
+/// The routes of one service; the values are places of groups, see [`super::service`].
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     methods: Map<Box<str>, Node>,
@@ -32,6 +32,7 @@ struct Node {
 
 impl Routes {
     /// Adds a route; gives back the place that already has this method and shape, if one has.
+    /// Several actions may share a route: then they are told apart by their bodies.
     pub(crate) fn insert(&mut self, method: &str, template: &PathTemplate, place: usize) -> Option<usize> {
         let mut node = self.methods.entry(method.into()).or_default();
         for segment in &template.segments {

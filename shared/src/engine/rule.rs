@@ -1,5 +1,6 @@
 //! What the policy says about the actions of a service: who has them by role, who may ask for them, who never may.
 
+use super::bind::Bind;
 use super::condition::Condition;
 use super::principal::{Principal, Subject};
 use crate::time::Span;
@@ -41,17 +42,6 @@ pub struct Binding {
     pub condition: Condition,
 }
 
-/// What of a call a grant is bound to, beyond action and resource.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Bind {
-    /// Fields of the request's body.
-    pub fields: Vec<Box<str>>,
-    /// Request headers.
-    pub headers: Vec<Box<str>>,
-    /// Query parameters.
-    pub query: Vec<Box<str>>,
-}
-
 /// What it takes to get a grant for some actions of this service.
 #[derive(Debug, Clone)]
 pub struct Rule {
@@ -75,8 +65,8 @@ pub struct Rule {
     pub condition: Condition,
     /// What the context must be for each call under the grant.
     pub grant_condition: Condition,
-    /// What the grant is bound to.
-    pub bind: Bind,
+    /// What of a call the grant is bound to; nothing beyond action and resource if nothing is said.
+    pub bind: Option<Bind>,
     /// Masked response fields that the grant reveals.
     pub reveals: Vec<Box<str>>,
 }
@@ -86,12 +76,6 @@ impl Rule {
     #[must_use]
     pub fn is_eligible(&self, principal: &Principal<'_>) -> bool {
         self.eligible.iter().any(|subject| subject.names(principal))
-    }
-
-    /// Whether the principal may ask under this rule whatever the context.
-    #[must_use]
-    pub fn may_ask(&self, principal: &Principal<'_>) -> bool {
-        self.condition.is_always() && self.is_eligible(principal)
     }
 
     /// Whether the principal is among the reviewers. That it is not also the requester is the workflow's matter.
@@ -108,7 +92,7 @@ pub struct DenyRule {
     pub name: Box<str>,
     /// The actions it covers.
     pub actions: ActionSet,
-    /// Whom it is for; everyone if empty.
+    /// Whom it is for; everyone if nobody is named.
     pub subjects: Vec<Subject>,
     /// Whom it is not for.
     pub except: Vec<Subject>,

@@ -1,35 +1,18 @@
-//! A service with its actions, and for each action who has it by role and who may ask for it.
+//! A service with its actions, and for each action who has it by role, who may ask for it and who never may, indexed so that
+//! cost does not grow with their number. Built from a policy's item, read by [`super::decide`].
+
+mod select;
+
+use std::collections::BTreeSet;
 
 use super::Map;
+use super::action::{Action, FieldPlace, Rollout};
 use super::canonical::CanonicalPath;
-use super::condition::Condition;
-use super::principal::{Principal, Subject, SubjectKey};
+use super::condition::{Condition, Needs, insert_sorted};
+use super::principal::{Principal, Subject, SubjectKey, Workload};
 use super::route::{Routed, Routes};
-use super::template::ActionTemplates;
-use crate::time::Span;
-
-/// How much harm a wrongly admitted call does; sets how fresh the filter's table must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Criticality {
-    /// Reading what many may read.
-    Low,
-    /// The default for changes.
-    Standard,
-    /// Money, keys, people's data.
-    Critical,
-}
-
-impl Criticality {
-    /// The word in policies, records and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Standard => "standard",
-            Self::Critical => "critical",
-        }
-    }
-}
+use super::rule::{ActionSet, Binding, DenyRule, Rule};
+pub(crate) use select::Selected;
 
 /// What becomes of a call that matches no action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,82 +21,6 @@ pub enum Unmatched {
     Deny,
     /// Let through.
     Allow,
-}
-
-/// Which calls allowed by a standing role are recorded. Refusals and calls under a grant always are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audit {
-    /// Every one.
-    All,
-    /// None; they are only counted in the metrics.
-    Counted,
-}
-
-/// A named operation of a service.
-#[derive(Debug, Clone)]
-pub struct Action {
-    /// Its name, `refund.create`.
-    pub name: Box<str>,
-    /// The HTTP method.
-    pub method: Box<str>,
-    /// Its path and what it touches.
-    pub templates: ActionTemplates,
-    /// How critical it is.
-    pub criticality: Criticality,
-    /// Whether role-allowed calls are recorded.
-    pub audit: Audit,
-}
-
-/// Standing permission: these subjects have these actions by this role.
-#[derive(Debug, Clone)]
-pub struct Binding {
-    /// The binding's name.
-    pub name: Box<str>,
-    /// The role's name.
-    pub role: Box<str>,
-    /// Who has it.
-    pub subjects: Vec<Subject>,
-    /// The role's actions of this service.
-    pub actions: Vec<Box<str>>,
-    /// What the context must be.
-    pub condition: Condition,
-}
-
-/// What it takes to get a grant for some actions of this service.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    /// The rule's name.
-    pub name: Box<str>,
-    /// The actions it covers.
-    pub actions: Vec<Box<str>>,
-    /// Who may ask.
-    pub eligible: Vec<Subject>,
-    /// Who may review.
-    pub reviewers: Vec<Subject>,
-    /// How many approvals by different people.
-    pub approvals: u32,
-    /// The longest grant.
-    pub max_duration: Span,
-    /// The length of a grant when the requester names none.
-    pub default_duration: Span,
-    /// How long a request may wait for its reviews.
-    pub request_timeout: Span,
-    /// What the context must be for asking.
-    pub condition: Condition,
-}
-
-impl Rule {
-    /// Whether the principal may ask under this rule.
-    #[must_use]
-    pub fn may_ask(&self, principal: &Principal<'_>) -> bool {
-        self.condition.is_always() && self.eligible.iter().any(|subject| subject.names(principal))
-    }
-
-    /// Whether the principal is among the reviewers. That it is not also the requester is the workflow's matter.
-    #[must_use]
-    pub fn may_review(&self, principal: &Principal<'_>) -> bool {
-        self.reviewers.iter().any(|subject| subject.names(principal))
-    }
 }
 
 /// What a [`Service`] is made of.
@@ -125,19 +32,25 @@ pub struct ServiceParts {
     pub hosts: Vec<Box<str>>,
     /// What becomes of calls that match no action.
     pub unmatched: Unmatched,
+    /// How strictly it is enforced, where an action does not say otherwise.
+    pub rollout: Rollout,
     /// Its actions.
     pub actions: Vec<Action>,
     /// Who has them by role.
     pub bindings: Vec<Binding>,
     /// What it takes to get a grant for them.
     pub rules: Vec<Rule>,
+    /// Who never has them.
+    pub denials: Vec<DenyRule>,
 }
 
 /// Why parts do not make a service.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceError {
-    /// Two actions with one method and path shape.
-    #[error("the actions `{first}` and `{second}` have the same method and path\nkeep one of them")]
+    /// Two actions with one method and path shape, and nothing in the body to tell them apart.
+    #[error(
+        "the actions `{first}` and `{second}` have the same method and path, and some body fits both\nkeep one of them, or give them `select` values of one pointer that differ"
+    )]
     SameRoute {
         /// The earlier one.
         first: String,
@@ -158,15 +71,64 @@ pub enum ServiceError {
         /// The action.
         action: String,
     },
+    /// One name for two places of the body, where it is not known yet which action is called.
+    #[error(
+        "the field `{field}` of `{first}` and of `{second}` are two places of the body at one method and path\ngive one of them another name"
+    )]
+    FieldTwice {
+        /// The field.
+        field: String,
+        /// The earlier action.
+        first: String,
+        /// The later one.
+        second: String,
+    },
 }
 
-/// Subject → places of bindings or rules.
-type SubjectIndex = Map<SubjectKey, Vec<usize>>;
+/// What a subject is found with: the place of the binding or rule, and the workload that it needs besides.
+#[derive(Debug)]
+struct Found {
+    at: usize,
+    through: Option<Workload>,
+}
+
+type SubjectIndex = Map<SubjectKey, Vec<Found>>;
 
 #[derive(Debug, Default)]
 struct ActionIndex {
     bindings: SubjectIndex,
     rules: SubjectIndex,
+    denials: SubjectIndex,
+    /// Deny rules for everyone.
+    denials_for_all: Vec<usize>,
+    needs: Needs,
+}
+
+/// The actions at one method and path shape, and what deciding among and about them reads.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    /// One, or several that are told apart by the body.
+    places: Vec<usize>,
+    needs: Needs,
+    /// Name and pointer of each part of the request's body that is needed.
+    body: Vec<(Box<str>, Box<str>)>,
+}
+
+impl Group {
+    /// What deciding a call of these actions reads of it.
+    pub(crate) const fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    /// Name and JSON pointer of each part of the request's body that is needed.
+    pub(crate) fn body(&self) -> &[(Box<str>, Box<str>)] {
+        &self.body
+    }
+
+    /// Its actions' places.
+    pub(crate) fn places(&self) -> &[usize] {
+        &self.places
+    }
 }
 
 /// A service, indexed for [`super::decide()`].
@@ -174,7 +136,10 @@ struct ActionIndex {
 pub struct Service {
     parts: ServiceParts,
     routes: Routes,
+    groups: Vec<Group>,
     by_action: Vec<ActionIndex>,
+    /// Deny rules for all actions: they are for calls of none, too.
+    unmatched: ActionIndex,
 }
 
 impl Service {
@@ -183,43 +148,12 @@ impl Service {
     /// # Errors
     /// If the parts contradict each other.
     pub fn new(parts: ServiceParts) -> Result<Self, ServiceError> {
-        let mut routes = Routes::default();
-        let mut places: Map<&str, usize> = Map::default();
-        for (place, action) in parts.actions.iter().enumerate() {
-            if places.insert(&action.name, place).is_some() {
-                return Err(ServiceError::SameName { name: action.name.to_string() });
-            }
-            if let Some(taken) = routes.insert(&action.method, &action.templates.path, place) {
-                let first = parts.actions.get(taken).map(|action| action.name.to_string()).unwrap_or_default();
-                return Err(ServiceError::SameRoute { first, second: action.name.to_string() });
-            }
+        let (routes, mut groups) = grouped(&parts.actions)?;
+        let (by_action, unmatched) = indexed(&parts)?;
+        for group in &mut groups {
+            complete(group, &parts.actions, &by_action)?;
         }
-        let mut by_action: Vec<ActionIndex> = Vec::new();
-        by_action.resize_with(parts.actions.len(), ActionIndex::default);
-        let mut index = |by: &str,
-                         actions: &[Box<str>],
-                         subjects: &[Subject],
-                         at: usize,
-                         pick: fn(&mut ActionIndex) -> &mut SubjectIndex| {
-            for action in actions {
-                let slot = places.get(&**action).and_then(|place| by_action.get_mut(*place));
-                let Some(slot) = slot else {
-                    return Err(ServiceError::UnknownAction { by: by.to_owned(), action: action.to_string() });
-                };
-                for subject in subjects {
-                    pick(slot).entry(SubjectKey(subject.clone())).or_default().push(at);
-                }
-            }
-            Ok(())
-        };
-        for (at, binding) in parts.bindings.iter().enumerate() {
-            index(&binding.name, &binding.actions, &binding.subjects, at, |slot| &mut slot.bindings)?;
-        }
-        for (at, rule) in parts.rules.iter().enumerate() {
-            index(&rule.name, &rule.actions, &rule.eligible, at, |slot| &mut slot.rules)?;
-        }
-        drop(places);
-        Ok(Self { parts, routes, by_action })
+        Ok(Self { parts, routes, groups, by_action, unmatched })
     }
 
     /// Its name.
@@ -232,6 +166,12 @@ impl Service {
     #[must_use]
     pub const fn unmatched(&self) -> Unmatched {
         self.parts.unmatched
+    }
+
+    /// How strictly it is enforced where no action says otherwise.
+    #[must_use]
+    pub const fn rollout(&self) -> Rollout {
+        self.parts.rollout
     }
 
     /// The authorities it is called by.
@@ -252,10 +192,22 @@ impl Service {
         self.parts.actions.iter().find(|action| *action.name == *name)
     }
 
+    /// Its bindings.
+    #[must_use]
+    pub fn bindings(&self) -> &[Binding] {
+        &self.parts.bindings
+    }
+
     /// Its rules.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.parts.rules
+    }
+
+    /// Its deny rules.
+    #[must_use]
+    pub fn denials(&self) -> &[DenyRule] {
+        &self.parts.denials
     }
 
     /// The rule of that name.
@@ -264,44 +216,232 @@ impl Service {
         self.parts.rules.iter().find(|rule| *rule.name == *name)
     }
 
-    /// The action that a method and path lead to.
+    /// The actions that a method and path lead to: several only where the body tells which.
     #[must_use]
-    pub fn route(&self, method: &str, path: &CanonicalPath<'_>) -> Routed<&Action> {
-        match self.place(method, path) {
-            Routed::Action(place) => self.parts.actions.get(place).map_or(Routed::Unmatched, Routed::Action),
+    pub fn route(&self, method: &str, path: &CanonicalPath<'_>) -> Routed<Vec<&Action>> {
+        match self.group(method, path) {
+            Routed::Action(group) => {
+                let actions = group.places.iter().filter_map(|place| self.parts.actions.get(*place));
+                Routed::Action(actions.collect())
+            }
             Routed::Unmatched => Routed::Unmatched,
             Routed::TrailingSlash => Routed::TrailingSlash,
         }
     }
 
-    pub(crate) fn place(&self, method: &str, path: &CanonicalPath<'_>) -> Routed<usize> {
-        self.routes.find(method, path)
+    pub(crate) fn group(&self, method: &str, path: &CanonicalPath<'_>) -> Routed<&Group> {
+        match self.routes.find(method, path) {
+            Routed::Action(at) => self.groups.get(at).map_or(Routed::Unmatched, Routed::Action),
+            Routed::Unmatched => Routed::Unmatched,
+            Routed::TrailingSlash => Routed::TrailingSlash,
+        }
+    }
+
+    /// What deciding a call of no action reads of it.
+    pub(crate) const fn unmatched_needs(&self) -> &Needs {
+        &self.unmatched.needs
     }
 
     /// Bindings that give the action at `place` to the principal, in the order user, workload, groups.
     pub(crate) fn bindings_for(&self, place: usize, principal: &Principal<'_>) -> impl Iterator<Item = &Binding> {
-        let index = self.by_action.get(place);
-        principal
-            .subjects()
-            .filter_map(move |subject| index?.bindings.get(&subject))
-            .flatten()
-            .filter_map(|at| self.parts.bindings.get(*at))
+        let index = self.by_action.get(place).map(|index| &index.bindings);
+        found(index, principal).filter_map(|at| self.parts.bindings.get(at))
     }
 
-    /// Rules under which the principal may ask for the action at `place`, each once, in the policy's order.
+    /// Deny rules about the action at `place`, or about calls of none, that are for the principal.
+    pub(crate) fn denials_for(
+        &self,
+        place: Option<usize>,
+        principal: &Principal<'_>,
+    ) -> impl Iterator<Item = &DenyRule> {
+        let index = place.map_or(Some(&self.unmatched), |place| self.by_action.get(place));
+        let for_all = index.into_iter().flat_map(|index| index.denials_for_all.iter().copied());
+        let named = found(index.map(|index| &index.denials), principal);
+        for_all
+            .chain(named)
+            .filter_map(|at| self.parts.denials.get(at))
+            .filter(move |denial| !denial.excepts(principal))
+    }
+
+    /// Rules that name the principal as eligible for the action at `place`, each once, in the policy's order.
+    /// Whether their conditions hold is another question.
     pub(crate) fn rules_for(&self, place: usize, principal: &Principal<'_>) -> Vec<&Rule> {
-        let index = self.by_action.get(place);
-        let mut found: Vec<usize> =
-            principal.subjects().filter_map(|subject| index?.rules.get(&subject)).flatten().copied().collect();
-        found.sort_unstable();
-        found.dedup();
-        found.into_iter().filter_map(|at| self.parts.rules.get(at)).filter(|rule| rule.condition.is_always()).collect()
+        let index = self.by_action.get(place).map(|index| &index.rules);
+        let mut places: Vec<usize> = found(index, principal).collect();
+        places.sort_unstable();
+        places.dedup();
+        places.into_iter().filter_map(|at| self.parts.rules.get(at)).collect()
     }
 
-    /// Rules under which the principal may ask for the named action.
-    #[must_use]
-    pub fn rules_to_ask(&self, action: &str, principal: &Principal<'_>) -> Vec<&Rule> {
-        let place = self.parts.actions.iter().position(|known| *known.name == *action);
-        place.map(|place| self.rules_for(place, principal)).unwrap_or_default()
+    /// The place of the named action.
+    pub(crate) fn place_of(&self, action: &str) -> Option<usize> {
+        self.parts.actions.iter().position(|known| *known.name == *action)
+    }
+}
+
+/// What an index holds for the principal.
+fn found(index: Option<&SubjectIndex>, principal: &Principal<'_>) -> impl Iterator<Item = usize> {
+    let workload = principal.workload;
+    principal
+        .subjects()
+        .filter_map(move |subject| index?.get(&subject))
+        .flatten()
+        .filter(move |found| found.through.as_ref().is_none_or(|needed| workload == Some(needed.as_str())))
+        .map(|found| found.at)
+}
+
+/// The routes, and the actions at each.
+fn grouped(actions: &[Action]) -> Result<(Routes, Vec<Group>), ServiceError> {
+    let mut routes = Routes::default();
+    let mut groups: Vec<Group> = Vec::new();
+    for (place, action) in actions.iter().enumerate() {
+        let there = routes.insert(&action.method, &action.templates.path, groups.len());
+        let Some(group) = there.and_then(|there| groups.get_mut(there)) else {
+            groups.push(Group { places: vec![place], ..Group::default() });
+            continue;
+        };
+        let mut others = group.places.iter().filter_map(|other| actions.get(*other));
+        if let Some(other) = others.find(|other| !select::told_apart(other, action)) {
+            let (first, second) = (other.name.to_string(), action.name.to_string());
+            return Err(ServiceError::SameRoute { first, second });
+        }
+        group.places.push(place);
+    }
+    Ok((routes, groups))
+}
+
+/// What each action is found with, and what calls of none are.
+fn indexed(parts: &ServiceParts) -> Result<(Vec<ActionIndex>, ActionIndex), ServiceError> {
+    let mut places: Map<&str, usize> = Map::default();
+    for (place, action) in parts.actions.iter().enumerate() {
+        if places.insert(&action.name, place).is_some() {
+            return Err(ServiceError::SameName { name: action.name.to_string() });
+        }
+    }
+    let mut by_action: Vec<ActionIndex> = Vec::new();
+    by_action.resize_with(parts.actions.len(), ActionIndex::default);
+    let mut index = Indexing { places, by_action, unmatched: ActionIndex::default() };
+    for (at, binding) in parts.bindings.iter().enumerate() {
+        index.binding(at, binding)?;
+    }
+    for (at, rule) in parts.rules.iter().enumerate() {
+        index.rule(at, rule)?;
+    }
+    for (at, denial) in parts.denials.iter().enumerate() {
+        index.denial(at, denial)?;
+    }
+    Ok((index.by_action, index.unmatched))
+}
+
+/// Adds to a group what its actions need, and the body's parts that tell them apart.
+fn complete(group: &mut Group, actions: &[Action], by_action: &[ActionIndex]) -> Result<(), ServiceError> {
+    let several = group.places.len() > 1;
+    let mut body: Vec<(Box<str>, Box<str>, &str)> = Vec::new();
+    for place in &group.places {
+        let (Some(action), Some(index)) = (actions.get(*place), by_action.get(*place)) else {
+            continue;
+        };
+        group.needs.add(&index.needs);
+        if several || !action.selectors.is_empty() {
+            for selector in &action.selectors {
+                insert_sorted(&mut group.needs.fields, &selector.pointer);
+                if !body.iter().any(|(name, ..)| *name == selector.pointer) {
+                    body.push((selector.pointer.clone(), selector.pointer.clone(), &action.name));
+                }
+            }
+        }
+        for field in action.fields.iter().filter(|field| field.place == FieldPlace::Request) {
+            match body.iter().find(|(name, ..)| *name == field.name) {
+                Some((_, pointer, first)) if *pointer != field.pointer => {
+                    return Err(ServiceError::FieldTwice {
+                        field: field.name.to_string(),
+                        first: (*first).to_owned(),
+                        second: action.name.to_string(),
+                    });
+                }
+                Some(_) => {}
+                None => body.push((field.name.clone(), field.pointer.clone(), &action.name)),
+            }
+        }
+    }
+    let needed = body.into_iter().filter(|(name, ..)| group.needs.fields.contains(name));
+    group.body = needed.map(|(name, pointer, _)| (name, pointer)).collect();
+    Ok(())
+}
+
+/// The indices while they are filled.
+struct Indexing<'p> {
+    places: Map<&'p str, usize>,
+    by_action: Vec<ActionIndex>,
+    unmatched: ActionIndex,
+}
+
+impl Indexing<'_> {
+    /// Fills the index of each of the actions, once.
+    fn each(
+        &mut self,
+        by: &str,
+        actions: &ActionSet,
+        mut fill: impl FnMut(&mut ActionIndex),
+    ) -> Result<(), ServiceError> {
+        let ActionSet::Named(names) = actions else {
+            self.by_action.iter_mut().for_each(fill);
+            return Ok(());
+        };
+        let unknown = |action: &str| ServiceError::UnknownAction { by: by.to_owned(), action: action.to_owned() };
+        let place = |name: &Box<str>| self.places.get(&**name).copied().ok_or_else(|| unknown(name));
+        for place in names.iter().map(place).collect::<Result<BTreeSet<_>, _>>()? {
+            if let Some(slot) = self.by_action.get_mut(place) {
+                fill(slot);
+            }
+        }
+        Ok(())
+    }
+
+    fn binding(&mut self, at: usize, binding: &Binding) -> Result<(), ServiceError> {
+        self.each(&binding.name, &binding.actions, |slot| {
+            put(&mut slot.bindings, &binding.subjects, at);
+            need(&mut slot.needs, &binding.condition);
+        })
+    }
+
+    fn rule(&mut self, at: usize, rule: &Rule) -> Result<(), ServiceError> {
+        self.each(&rule.name, &ActionSet::Named(rule.actions.clone()), |slot| {
+            put(&mut slot.rules, &rule.eligible, at);
+            need(&mut slot.needs, &rule.condition);
+            need(&mut slot.needs, &rule.grant_condition);
+            let Some(bind) = &rule.bind else { return };
+            let Needs { headers, query, fields, .. } = &mut slot.needs;
+            for (list, names) in [(headers, &bind.headers), (query, &bind.query), (fields, &bind.fields)] {
+                names.iter().for_each(|name| insert_sorted(list, name));
+            }
+        })
+    }
+
+    fn denial(&mut self, at: usize, denial: &DenyRule) -> Result<(), ServiceError> {
+        let fill = |slot: &mut ActionIndex| {
+            need(&mut slot.needs, &denial.condition);
+            if denial.subjects.is_empty() {
+                slot.denials_for_all.push(at);
+            }
+            put(&mut slot.denials, &denial.subjects, at);
+        };
+        if denial.actions == ActionSet::All {
+            fill(&mut self.unmatched);
+        }
+        self.each(&denial.name, &denial.actions, fill)
+    }
+}
+
+fn put(index: &mut SubjectIndex, subjects: &[Subject], at: usize) {
+    for subject in subjects {
+        let found = Found { at, through: subject.through().cloned() };
+        index.entry(SubjectKey(subject.clone())).or_default().push(found);
+    }
+}
+
+fn need(needs: &mut Needs, condition: &Condition) {
+    if let Some(more) = condition.needs() {
+        needs.add(more);
     }
 }

@@ -146,6 +146,14 @@ impl PathTemplate {
         &self.text
     }
 
+    /// The names of its parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.segments.iter().filter_map(|segment| match segment {
+            Segment::Literal(_) => None,
+            Segment::Parameter(name) | Segment::Rest(name) => Some(&**name),
+        })
+    }
+
     fn is_rest(&self, name: &str) -> bool {
         matches!(self.segments.last(), Some(Segment::Rest(rest)) if **rest == *name)
     }

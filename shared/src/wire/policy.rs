@@ -1,4 +1,4 @@
-//! Policy as people write it: YAML or JSON documents of the kinds `Defaults`, `Service`, `Role`, `Binding` and `Rule`.
+//! Policy as people write it: YAML or JSON documents of the kinds `Defaults`, `Service`, `Role`, `Binding`, `Rule` and `DenyRule`.
 //!
 //! [`parse()`] reads files strictly, [`compile()`] checks them together and gives what filters receive.
 //! Called by the control plane and the CLI, never by a filter. Every fault is told with file, line and the fix, all at once.
@@ -8,7 +8,7 @@ mod condition;
 mod documents;
 mod parse;
 
-pub use compile::{Policy, compile};
+pub use compile::{DeclaredSignal, Policy, compile};
 pub use condition::{ConditionFault, FactType, MAX_SOURCE_BYTES, Scope, compile_condition, compile_form};
 pub use documents::*;
 pub use parse::{Documents, MAX_POLICY_BYTES, PolicyFile, parse};

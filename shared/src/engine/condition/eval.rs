@@ -312,7 +312,7 @@ impl<'r> Run<'r> {
     /// Constants, and facts of the call.
     fn leaf(&mut self, op: Op, place: usize) -> Evaluated<'r> {
         let (pool, facts) = (self.form.pool(), self.facts);
-        let (call, context) = (facts.call, facts.context);
+        let (principal, context) = (facts.principal, facts.context);
         let missing = EvalError::Missing;
         let text = |text: Option<&'r str>| text.map(Value::Text).ok_or(missing);
         let name = || pool.texts.get(place).map(|name| &**name).ok_or(EvalError::Unsupported);
@@ -329,19 +329,19 @@ impl<'r> Run<'r> {
             Op::Texts => pool.text_lists.get(place).map(|list| Value::List(List::Texts(list))).ok_or(gone),
             Op::Ints => pool.int_lists.get(place).map(|list| Value::List(List::Ints(list))).ok_or(gone),
             Op::Numbers => pool.number_lists.get(place).map(|list| Value::List(List::Numbers(list))).ok_or(gone),
-            Op::Method => Ok(Value::Text(call.method())),
-            Op::Path => Ok(Value::Text(call.path().as_str())),
+            Op::Method => text(facts.method),
+            Op::Path => text(facts.path.map(|path| path.as_str())),
             Op::Host => text(context.host),
             Op::Now => Ok(Value::Time(self.at.millis())),
             Op::Service => Ok(Value::Text(facts.service)),
             Op::Action => Ok(Value::Text(facts.action)),
             Op::Resource => Ok(Value::Text(facts.resource)),
             Op::Criticality => Ok(Value::Text(facts.criticality.as_str())),
-            Op::User => text(call.principal.user.map(|(_, subject)| subject)),
-            Op::Issuer => text(call.principal.user.map(|(issuer, _)| issuer)),
-            Op::Workload => text(call.principal.workload),
+            Op::User => text(principal.user.map(|(_, subject)| subject)),
+            Op::Issuer => text(principal.user.map(|(issuer, _)| issuer)),
+            Op::Workload => text(principal.workload),
             Op::Actor => text(context.actor),
-            Op::Groups => Ok(Value::List(List::Given(call.principal.groups))),
+            Op::Groups => Ok(Value::List(List::Given(principal.groups))),
             Op::AuthTime => context.auth_time.map(|at| Value::Time(at.millis())).ok_or(missing),
             Op::TrustDomain => text(facts.peer(PeerPart::TrustDomain)),
             Op::Namespace => text(facts.peer(PeerPart::Namespace)),

@@ -1,20 +1,27 @@
 //! Checks documents against each other and makes of them what filters receive: one item per service.
+//! Every fault is collected; nothing stops at the first.
+
+mod actions;
+mod conditions;
+mod roles;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::{Location, Spanned};
 
 use super::parse::{Documents, Placed, at, meant};
-use super::{ActionSpec, BindingSpec, PolicyFault, RoleSpec, RuleSpec};
-use crate::engine::{ActionTemplates, Overlap, Subject, canonical_method};
+use super::{ClaimSpec, ClaimWord, FactType, PolicyFault, SignalSpec};
+use crate::engine::Subject;
 use crate::time::Span;
-use crate::wire::table::{ActionItem, BindingItem, CriticalityWord, RuleItem, ServiceItem, SubjectItem};
+use crate::wire::table::{ActionsItem, ModeWord, RolloutItem, ServiceItem, SubjectItem};
+use actions::Declared;
 
-/// The longest that a rule may let a grant last.
-const LONGEST_GRANT: Span = Span::from_secs(30 * 24 * 3_600);
+/// The longest that a rule may let a grant last, and a signal be set.
+const LONGEST: Span = Span::from_secs(30 * 24 * 3_600);
 
-/// How long a request waits if its rule does not say.
-const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
+/// How long a signal may be set for if its declaration does not say.
+const SIGNAL_DURATION: Span = Span::from_secs(24 * 3_600);
 
 /// A checked policy: every service with all that concerns it, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -22,6 +29,24 @@ const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
 pub struct Policy {
     /// The services.
     pub services: Vec<ServiceItem>,
+    /// The signals that people may set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signals: Vec<DeclaredSignal>,
+}
+
+/// A signal that people may set.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredSignal {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Who may set and clear it, besides operators.
+    pub setters: Vec<SubjectItem>,
+    /// The longest time it may be set for at once.
+    pub max_duration: Span,
 }
 
 /// Checks documents and compiles them.
@@ -29,16 +54,26 @@ pub struct Policy {
 /// # Errors
 /// Every fault that there is, in the order of files and lines.
 pub fn compile(documents: &Documents) -> Result<Policy, Vec<PolicyFault>> {
-    let mut compiler = Compiler { documents, faults: Vec::new(), issuer: None, services: BTreeMap::new() };
+    let mut compiler = Compiler {
+        documents,
+        faults: Vec::new(),
+        issuer: None,
+        claims: Vec::new(),
+        signals: Vec::new(),
+        declared: BTreeMap::new(),
+        services: BTreeMap::new(),
+    };
     compiler.defaults();
     compiler.services();
     compiler.bindings();
     compiler.rules();
-    let Compiler { mut faults, services, .. } = compiler;
+    compiler.denials();
+    let Compiler { mut faults, services, signals, .. } = compiler;
     if faults.is_empty() {
-        return Ok(Policy { services: services.into_values().collect() });
+        return Ok(Policy { services: services.into_values().collect(), signals });
     }
     faults.sort_by(|one, two| (&one.file, one.line, one.column).cmp(&(&two.file, two.line, two.column)));
+    faults.dedup();
     Err(faults)
 }
 
@@ -46,12 +81,17 @@ struct Compiler<'d> {
     documents: &'d Documents,
     faults: Vec<PolicyFault>,
     issuer: Option<&'d str>,
+    /// Claims that conditions may name.
+    claims: Vec<(String, FactType)>,
+    signals: Vec<DeclaredSignal>,
+    /// What the actions of each service declare.
+    declared: BTreeMap<&'d str, Declared<'d>>,
     services: BTreeMap<&'d str, ServiceItem>,
 }
 
 impl<'d> Compiler<'d> {
     fn fault(&mut self, file: usize, location: Location, message: String, help: impl Into<Option<String>>) {
-        let file = self.documents.files.get(file).cloned().unwrap_or_default();
+        let file = self.documents.files.get(file).map(|file| file.name.clone()).unwrap_or_default();
         self.faults.push(PolicyFault { file, ..at(location, message, help.into()) });
     }
 
@@ -114,6 +154,47 @@ impl<'d> Compiler<'d> {
                 );
             }
             self.issuer = Some(&issuer.value);
+            self.claims(*file, &document.spec.claims);
+        }
+        // After the issuer, whose groups the setters may be.
+        for Placed { file, document } in &documents.defaults {
+            self.signals(*file, &document.spec.signals);
+        }
+    }
+
+    fn claims(&mut self, file: usize, specs: &'d [ClaimSpec]) {
+        for ClaimSpec { name, kind } in specs {
+            let fine = (1..=128).contains(&name.value.len()) && name.value.bytes().all(|byte| byte.is_ascii_graphic());
+            if !fine {
+                let message = format!("`{}` is not a claim", name.value.escape_debug());
+                self.fault(file, name.referenced, message, "write its name as it stands in the token".to_owned());
+            }
+            if self.claims.iter().any(|(known, _)| *known == name.value) {
+                let message = format!("the claim `{}` is declared twice", name.value);
+                self.fault(file, name.referenced, message, "keep one of them".to_owned());
+            }
+            let kind = match kind {
+                ClaimWord::String => FactType::Text,
+                ClaimWord::Number => FactType::Number,
+                ClaimWord::Bool => FactType::Bool,
+                ClaimWord::List => FactType::Texts,
+            };
+            self.claims.push((name.value.clone(), kind));
+        }
+    }
+
+    fn signals(&mut self, file: usize, specs: &'d [SignalSpec]) {
+        for SignalSpec { name, description, setters, max_duration } in specs {
+            self.name(file, name);
+            if self.signals.iter().any(|known| known.name == name.value) {
+                let message = format!("the signal `{}` is declared twice", name.value);
+                self.fault(file, name.referenced, message, "keep one of them".to_owned());
+            }
+            self.plain(file, setters, "sets a signal with their own token");
+            let setters = self.subjects(file, setters);
+            let max_duration = self.duration(file, max_duration.as_ref(), SIGNAL_DURATION, LONGEST);
+            let (name, description) = (name.value.clone(), description.clone());
+            self.signals.push(DeclaredSignal { name, description, setters, max_duration });
         }
     }
 
@@ -145,84 +226,36 @@ impl<'d> Compiler<'d> {
                     self.fault(*file, host.referenced, message, "a host belongs to one service".to_owned());
                 }
             }
-            let actions = self.actions(*file, &document.spec.actions);
+            let headers = self.headers(*file, &document.spec.headers);
+            let (actions, facts) = self.actions(*file, &document.spec.actions);
+            self.declared.insert(name, Declared { headers, actions: facts });
             let item = ServiceItem {
                 name: name.to_owned(),
                 hosts: document.spec.hosts.iter().map(|host| host.value.clone()).collect(),
                 unmatched: document.spec.unmatched,
+                rollout: self.rollout(*file, document.spec.mode, document.spec.percent.as_ref()),
                 actions,
                 bindings: Vec::new(),
                 rules: Vec::new(),
+                denials: Vec::new(),
             };
             self.services.insert(name, item);
         }
     }
 
-    fn actions(&mut self, file: usize, specs: &'d [ActionSpec]) -> Vec<ActionItem> {
-        let mut seen = BTreeSet::new();
-        let mut items: Vec<ActionItem> = Vec::new();
-        let mut templates: Vec<(&ActionSpec, ActionTemplates)> = Vec::new();
-        for spec in specs {
-            self.unique(&mut seen, "action", file, &spec.name);
-            if canonical_method(spec.method.value.as_bytes()).is_err() {
-                let message = format!("`{}` is not an HTTP method", spec.method.value.escape_debug());
-                self.fault(file, spec.method.referenced, message, "write it in upper case, like `POST`".to_owned());
-            }
-            let resource = spec.resource.as_ref().map(|resource| resource.value.as_str());
-            let reads = matches!(spec.method.value.as_str(), "GET" | "HEAD" | "OPTIONS");
-            let mut item = ActionItem {
-                name: spec.name.value.clone(),
-                method: spec.method.value.clone(),
-                path: spec.path.value.clone(),
-                resource: resource.unwrap_or_default().to_owned(),
-                criticality: spec.criticality.unwrap_or(if reads {
-                    CriticalityWord::Low
-                } else {
-                    CriticalityWord::Standard
-                }),
-                audit: spec.audit,
-            };
-            match ActionTemplates::parse(&spec.path.value, resource) {
-                Ok(parsed) => {
-                    self.overlaps(file, spec, &parsed, &templates);
-                    item.resource = parsed.resource.as_str().to_owned();
-                    templates.push((spec, parsed));
-                }
-                Err(error) => self.refused(file, spec.path.referenced, &error),
-            }
-            // Also after a fault, so that what names this action is not reported too.
-            items.push(item);
+    /// The named service, if it exists; reports it otherwise.
+    fn known_service(&mut self, file: usize, service: &Spanned<String>) -> Option<&ServiceItem> {
+        if !self.services.contains_key(service.value.as_str()) {
+            let known: Vec<_> = self.services.keys().copied().collect();
+            let help = meant(&service.value, &known);
+            self.fault(file, service.referenced, format!("there is no service `{}`", service.value), help);
         }
-        items
-    }
-
-    fn overlaps(
-        &mut self,
-        file: usize,
-        spec: &ActionSpec,
-        parsed: &ActionTemplates,
-        known: &[(&ActionSpec, ActionTemplates)],
-    ) {
-        for (other, templates) in known.iter().filter(|(other, _)| other.method.value == spec.method.value) {
-            if matches!(templates.path.overlap(&parsed.path), Overlap::Same | Overlap::Conflict) {
-                let message = format!(
-                    "the path `{}` overlaps `{}` of the action `{}`",
-                    parsed.path, templates.path, other.name.value
-                );
-                let help = "some call matches both and neither is narrower: change one path or its method";
-                self.fault(file, spec.path.referenced, message, help.to_owned());
-            }
-        }
+        self.services.get(service.value.as_str())
     }
 
     /// The named actions of a service that exist; reports the others.
     fn known_actions(&mut self, file: usize, service: &Spanned<String>, actions: &[Spanned<String>]) -> Vec<String> {
-        let Some(item) = self.services.get(service.value.as_str()) else {
-            let known: Vec<_> = self.services.keys().copied().collect();
-            let help = meant(&service.value, &known);
-            self.fault(file, service.referenced, format!("there is no service `{}`", service.value), help);
-            return Vec::new();
-        };
+        let Some(item) = self.known_service(file, service) else { return Vec::new() };
         let known: Vec<String> = item.actions.iter().map(|action| action.name.clone()).collect();
         let mut found = Vec::new();
         for action in actions {
@@ -237,6 +270,17 @@ impl<'d> Compiler<'d> {
             self.fault(file, service.referenced, "no action is named".to_owned(), "name at least one".to_owned());
         }
         found
+    }
+
+    /// As [`Self::known_actions`], where `*` stands for all.
+    fn action_set(&mut self, file: usize, service: &Spanned<String>, actions: &[Spanned<String>]) -> ActionsItem {
+        match actions {
+            [all] if all.value == "*" => {
+                self.known_service(file, service);
+                ActionsItem::All
+            }
+            named => ActionsItem::Named(self.known_actions(file, service, named)),
+        }
     }
 
     fn subjects(&mut self, file: usize, names: &[Spanned<String>]) -> Vec<SubjectItem> {
@@ -262,112 +306,48 @@ impl<'d> Compiler<'d> {
         found
     }
 
-    fn bindings(&mut self) {
-        let documents = self.documents;
-        let mut roles: BTreeMap<&str, &Placed<RoleSpec>> = BTreeMap::new();
-        let mut seen = BTreeSet::new();
-        for role in &documents.roles {
-            self.unique(&mut seen, "role", role.file, &role.document.metadata.name);
-            for permission in &role.document.spec.permissions {
-                self.known_actions(role.file, &permission.service, &permission.actions);
-            }
-            roles.insert(&role.document.metadata.name.value, role);
-        }
-        let mut seen = BTreeSet::new();
-        for Placed { file, document } in &documents.bindings {
-            let BindingSpec { role, subjects } = &document.spec;
-            self.unique(&mut seen, "binding", *file, &document.metadata.name);
-            let subjects = self.subjects(*file, subjects);
-            let Some(Placed { document: bound, .. }) = roles.get(role.value.as_str()) else {
-                let known: Vec<_> = roles.keys().copied().collect();
-                self.fault(
-                    *file,
-                    role.referenced,
-                    format!("there is no role `{}`", role.value),
-                    meant(&role.value, &known),
-                );
-                continue;
-            };
-            for permission in &bound.spec.permissions {
-                let Some(service) = self.services.get_mut(permission.service.value.as_str()) else {
-                    continue;
-                };
-                service.bindings.push(BindingItem {
-                    name: document.metadata.name.value.clone(),
-                    role: role.value.clone(),
-                    subjects: subjects.clone(),
-                    actions: permission.actions.iter().map(|action| action.value.clone()).collect(),
-                    condition: None,
-                });
-            }
+    /// Reports subjects that need two identities at once, where only a token is shown.
+    fn plain(&mut self, file: usize, names: &[Spanned<String>], who: &str) {
+        for name in names.iter().filter(|name| name.value.contains(" + workload:")) {
+            let message = format!("`{}` needs a workload besides the user, and whoever {who} shows only a token", name.value);
+            self.fault(file, name.referenced, message, "name the user or group alone".to_owned());
         }
     }
 
-    fn rules(&mut self) {
-        let documents = self.documents;
-        let mut seen = BTreeSet::new();
-        for Placed { file, document } in &documents.rules {
-            let name = &document.metadata.name;
-            self.unique(&mut seen, "rule", *file, name);
-            let RuleSpec { service, actions, eligible, reviewers, approvals, .. } = &document.spec;
-            let actions = self.known_actions(*file, service, actions);
-            let (max_duration, default_duration, request_timeout) = self.durations(*file, &document.spec);
-            let count = approvals.as_ref().map_or(1, |approvals| approvals.value);
-            for (who, list) in [("eligible", eligible), ("reviewers", reviewers)] {
-                if list.is_empty() {
-                    let message = format!("the rule `{}` has no {who}, so nobody could ever get a grant", name.value);
-                    self.fault(*file, name.referenced, message, format!("name at least one principal under `{who}`"));
-                }
-            }
-            let (eligible, reviewers) = (self.subjects(*file, eligible), self.subjects(*file, reviewers));
-            let place = approvals.as_ref().map_or(name.referenced, |approvals| approvals.referenced);
-            let all_known = reviewers.iter().all(|reviewer| matches!(reviewer, SubjectItem::User { .. }));
-            if count == 0 {
-                self.fault(
-                    *file,
-                    place,
-                    "a grant needs at least one approval".to_owned(),
-                    "write `approvals: 1` or more; give a role for what needs none".to_owned(),
-                );
-            } else if all_known && !reviewers.is_empty() && u64::from(count) > reviewers.len() as u64 {
-                let message = format!("the rule needs {count} approvals and has {} reviewers", reviewers.len());
-                self.fault(*file, place, message, "add reviewers or ask for fewer approvals".to_owned());
-            }
-            if let Some(item) = self.services.get_mut(service.value.as_str()) {
-                item.rules.push(RuleItem {
-                    name: name.value.clone(),
-                    actions,
-                    eligible,
-                    reviewers,
-                    approvals: count,
-                    max_duration,
-                    default_duration,
-                    request_timeout,
-                    condition: None,
-                });
+    fn rollout(
+        &mut self,
+        file: usize,
+        mode: Option<ModeWord>,
+        percent: Option<&Spanned<u8>>,
+    ) -> Option<RolloutItem> {
+        if let Some(share) = percent {
+            let (place, share) = (share.referenced, share.value);
+            if share > 100 {
+                let message = format!("`{share}` is more than all of a hundred principals");
+                self.fault(file, place, message, "write a share from 0 to 100".to_owned());
+            } else if mode == Some(ModeWord::Shadow) {
+                let message = "a share has no meaning in shadow, where nobody is refused".to_owned();
+                self.fault(file, place, message, "leave `percent` out, or write `mode: enforce`".to_owned());
             }
         }
+        let percent = percent.map(|share| share.value.min(100));
+        (mode.is_some() || percent.is_some())
+            .then(|| RolloutItem { mode: mode.unwrap_or_default(), percent: percent.unwrap_or(100) })
     }
 
-    fn durations(&mut self, file: usize, spec: &RuleSpec) -> (Span, Span, Span) {
-        let mut read = |stated: Option<&Spanned<String>>, default: Span, longest: Span| {
-            let Some(stated) = stated else { return default };
-            let span = match stated.value.parse::<Span>() {
-                Ok(span) => span,
-                Err(error) => {
-                    self.refused(file, stated.referenced, &error);
-                    return default;
-                }
-            };
-            if span < Span::from_secs(1) || span > longest {
-                let message = format!("`{}` is not between 1s and {longest}", stated.value);
-                self.fault(file, stated.referenced, message, None);
+    fn duration(&mut self, file: usize, stated: Option<&Spanned<String>>, default: Span, longest: Span) -> Span {
+        let Some(stated) = stated else { return default };
+        let span = match stated.value.parse::<Span>() {
+            Ok(span) => span,
+            Err(error) => {
+                self.refused(file, stated.referenced, &error);
+                return default;
             }
-            span
         };
-        let max = read(Some(&spec.max_duration), LONGEST_GRANT, LONGEST_GRANT);
-        let default = read(spec.default_duration.as_ref(), max, max);
-        let timeout = read(spec.request_timeout.as_ref(), REQUEST_TIMEOUT, LONGEST_GRANT);
-        (max, default, timeout)
+        if span < Span::from_secs(1) || span > longest {
+            let message = format!("`{}` is not between 1s and {longest}", stated.value);
+            self.fault(file, stated.referenced, message, None);
+        }
+        span
     }
 }

@@ -4,13 +4,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, Location};
 
-use super::{API_VERSION, BindingSpec, DefaultsSpec, Document, PolicyFault, RoleSpec, RuleSpec, ServiceSpec};
+use super::{
+    API_VERSION, BindingSpec, DefaultsSpec, DenyRuleSpec, Document, PolicyFault, RoleSpec, RuleSpec, ServiceSpec,
+};
 
 /// The largest policy file.
 pub const MAX_POLICY_BYTES: usize = 1024 * 1024;
 
 /// The kinds that there are.
-const KINDS: [&str; 5] = ["Defaults", "Service", "Role", "Binding", "Rule"];
+const KINDS: [&str; 6] = ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule"];
 
 /// A policy file: YAML (one or more documents) or JSON (one).
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -32,12 +34,13 @@ pub(super) struct Placed<Spec> {
 /// Everything that was read, kind by kind.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
-    pub(super) files: Vec<String>,
+    pub(super) files: Vec<PolicyFile>,
     pub(super) defaults: Vec<Placed<DefaultsSpec>>,
     pub(super) services: Vec<Placed<ServiceSpec>>,
     pub(super) roles: Vec<Placed<RoleSpec>>,
     pub(super) bindings: Vec<Placed<BindingSpec>>,
     pub(super) rules: Vec<Placed<RuleSpec>>,
+    pub(super) denials: Vec<Placed<DenyRuleSpec>>,
 }
 
 /// Reads files.
@@ -45,8 +48,7 @@ pub struct Documents {
 /// # Errors
 /// Every document that is malformed or has an unknown field or kind.
 pub fn parse(files: &[PolicyFile]) -> Result<Documents, Vec<PolicyFault>> {
-    let mut documents =
-        Documents { files: files.iter().map(|file| file.name.clone()).collect(), ..Documents::default() };
+    let mut documents = Documents { files: files.to_vec(), ..Documents::default() };
     let mut faults = Vec::new();
     for (place, file) in files.iter().enumerate() {
         if file.text.len() > MAX_POLICY_BYTES {
@@ -115,6 +117,7 @@ impl Documents {
             "Role" => self.roles.push(placed(file, text)?),
             "Binding" => self.bindings.push(placed(file, text)?),
             "Rule" => self.rules.push(placed(file, text)?),
+            "DenyRule" => self.denials.push(placed(file, text)?),
             other => {
                 let message = format!("`{other}` is not a kind of policy document");
                 return Err(at(head.kind.referenced, message, Some(meant(other, &KINDS))));

@@ -1,0 +1,148 @@
+//! Conditions of bindings, rules and deny rules: what they may name where they stand, and where in the file a fault is.
+
+use serde_saphyr::{Location, Spanned};
+
+use super::Compiler;
+use super::actions::ActionFacts;
+use crate::engine::condition::Op;
+use crate::wire::condition::ConditionItem;
+use crate::wire::policy::parse::at;
+use crate::wire::policy::{ConditionFault, FactType, PolicyFault, Scope, compile_form};
+use crate::wire::table::ActionsItem;
+
+/// What is only there when a call is.
+const OF_CALLS: [(Op, &str); 19] = [
+    (Op::Method, "request.method"),
+    (Op::Path, "request.path"),
+    (Op::Host, "request.host"),
+    (Op::Param, "request.params"),
+    (Op::Query, "request.query"),
+    (Op::Header, "request.headers"),
+    (Op::FieldText, "request.body"),
+    (Op::FieldNumber, "request.body"),
+    (Op::FieldBool, "request.body"),
+    (Op::SourceAddress, "source.address"),
+    (Op::SourceCountry, "source.country"),
+    (Op::OriginMesh, "origin"),
+    (Op::OriginNamespace, "origin"),
+    (Op::OriginGateway, "origin"),
+    (Op::Workload, "principal.workload"),
+    (Op::Actor, "principal.actor"),
+    (Op::TrustDomain, "peer"),
+    (Op::Namespace, "peer"),
+    (Op::ServiceAccount, "peer"),
+];
+
+impl<'d> Compiler<'d> {
+    /// Compiles a condition on calls of these actions of a service.
+    pub(super) fn condition(
+        &mut self,
+        file: usize,
+        stated: Option<&Spanned<String>>,
+        service: &str,
+        actions: &ActionsItem,
+    ) -> Option<ConditionItem> {
+        let stated = stated?;
+        let scope = self.scope(service, actions);
+        match compile_form(&stated.value, &scope) {
+            Ok(form) => Some(ConditionItem::new(&stated.value, &form)),
+            Err(fault) => {
+                self.condition_fault(file, stated, fault);
+                None
+            }
+        }
+    }
+
+    /// Compiles a condition on asking for these actions, which is judged where there is no call.
+    pub(super) fn asking_condition(
+        &mut self,
+        file: usize,
+        stated: Option<&Spanned<String>>,
+        service: &str,
+        actions: &ActionsItem,
+    ) -> Option<ConditionItem> {
+        let stated = stated?;
+        let item = self.condition(file, Some(stated), service, actions)?;
+        let form = compile_form(&stated.value, &self.scope(service, actions)).ok()?;
+        let of_call = OF_CALLS.iter().find(|(op, _)| form.nodes().iter().any(|node| node.op == *op));
+        if let Some((_, name)) = of_call {
+            let message = format!("`{name}` belongs to a call, and asking is not one");
+            let help = "name it in `grantCondition`, which is judged for each call under the grant".to_owned();
+            let offset = stated.value.find(name).unwrap_or_default();
+            let fault = ConditionFault { offset, length: name.len(), message, help: Some(help) };
+            self.condition_fault(file, stated, fault);
+        }
+        Some(item)
+    }
+
+    /// What all the actions declare.
+    pub(super) fn scope(&self, service: &str, actions: &ActionsItem) -> Scope {
+        let Some(declared) = self.declared.get(service) else { return Scope::default() };
+        let concerned = |facts: &&ActionFacts<'_>| match actions {
+            ActionsItem::All => true,
+            ActionsItem::Named(names) => names.iter().any(|name| name == facts.name),
+        };
+        let of: Vec<&ActionFacts<'_>> = declared.actions.iter().filter(concerned).collect();
+        let common = |list: for<'f> fn(&'f ActionFacts<'_>) -> &'f Vec<String>| -> Vec<String> {
+            let (first, rest) = of.split_first().map_or((None, &of[..0]), |(first, rest)| (Some(first), rest));
+            let in_all = |name: &&String| rest.iter().all(|facts| list(facts).contains(name));
+            first.map(|first| list(first).iter().filter(in_all).cloned().collect()).unwrap_or_default()
+        };
+        let fields: Vec<(String, FactType)> = match of.split_first() {
+            Some((first, rest)) => {
+                let in_all = |field: &&(String, FactType)| rest.iter().all(|facts| facts.fields.contains(field));
+                first.fields.iter().filter(in_all).cloned().collect()
+            }
+            None => Vec::new(),
+        };
+        let unread = of.iter().find(|facts| !facts.reads_body);
+        let why = |facts: &&ActionFacts<'_>| {
+            format!("the body of `{}` is not read (its action has no `body`)", facts.name)
+        };
+        Scope {
+            params: common(|facts| &facts.params),
+            query: common(|facts| &facts.query),
+            headers: declared.headers.clone(),
+            claims: self.claims.clone(),
+            fields,
+            signals: self.signals.iter().map(|signal| signal.name.clone()).collect(),
+            no_body: unread.map(why),
+        }
+    }
+
+    fn condition_fault(&mut self, file: usize, stated: &Spanned<String>, fault: ConditionFault) {
+        let ConditionFault { offset, message, help, .. } = fault;
+        let (name, text) = match self.documents.files.get(file) {
+            Some(file) => (file.name.clone(), file.text.as_str()),
+            None => (String::new(), ""),
+        };
+        let (line, column) = place(text, stated.referenced, &stated.value, offset);
+        self.faults.push(PolicyFault { file: name, line, column, ..at(stated.referenced, message, help) });
+    }
+}
+
+/// Line and column of a byte of a scalar, which may be quoted, or a block of several lines.
+fn place(text: &str, scalar: Location, source: &str, offset: usize) -> (u64, u64) {
+    let begin = (scalar.line(), scalar.column());
+    let before = source.get(..offset).unwrap_or_default();
+    let (row, before) = match before.rsplit_once('\n') {
+        Some((lines, last)) => (lines.split('\n').count(), last),
+        None => (0, before),
+    };
+    let Some(wanted) = source.lines().nth(row) else { return begin };
+    let first = usize::try_from(begin.0).unwrap_or(usize::MAX).saturating_sub(1);
+    // The line of the scalar itself, or the first one below it that reads the same.
+    let lines = text.lines().enumerate().skip(first).take(source.lines().count().saturating_add(1));
+    let mut seen = 0_usize;
+    for (number, line) in lines {
+        let Some(at) = line.find(wanted) else { continue };
+        if seen == row || source.lines().take(row).all(|line| line != wanted) {
+            let letters = |text: &str| u64::try_from(text.chars().count()).unwrap_or(u64::MAX);
+            let indent = letters(line.get(..at).unwrap_or_default());
+            let number = u64::try_from(number).unwrap_or(u64::MAX).saturating_add(1);
+            return (number, indent.saturating_add(letters(before)).saturating_add(1));
+        }
+        seen = seen.saturating_add(1);
+    }
+    begin
+}

@@ -1,0 +1,162 @@
+//! Rules for asking, and deny rules.
+
+use std::collections::BTreeSet;
+
+use serde_saphyr::Spanned;
+
+use super::{Compiler, LONGEST};
+use crate::time::Span;
+use crate::wire::policy::parse::{Placed, meant};
+use crate::wire::policy::{BindSpec, DenyRuleSpec, RuleSpec};
+use crate::wire::table::{ActionsItem, BindItem, DenyItem, RuleItem, SubjectItem};
+
+/// How long a request waits if its rule does not say.
+const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
+
+/// The longest reason of a deny rule.
+const MAX_REASON: usize = 512;
+
+impl<'d> Compiler<'d> {
+    pub(super) fn rules(&mut self) {
+        let documents = self.documents;
+        let mut seen = BTreeSet::new();
+        for Placed { file, document } in &documents.rules {
+            let (file, name, spec) = (*file, &document.metadata.name, &document.spec);
+            self.unique(&mut seen, "rule", file, name);
+            let actions = self.known_actions(file, &spec.service, &spec.actions);
+            let named = ActionsItem::Named(actions.clone());
+            let (eligible, reviewers, approvals) = self.people(file, name, spec);
+            let service = spec.service.value.as_str();
+            let item = RuleItem {
+                name: name.value.clone(),
+                actions,
+                eligible,
+                reviewers,
+                approvals,
+                max_duration: self.duration(file, Some(&spec.max_duration), LONGEST, LONGEST),
+                default_duration: self.default_duration(file, spec),
+                request_timeout: self.duration(file, spec.request_timeout.as_ref(), REQUEST_TIMEOUT, LONGEST),
+                condition: self.asking_condition(file, spec.condition.as_ref(), service, &named),
+                grant_condition: self.condition(file, spec.grant_condition.as_ref(), service, &named),
+                bind: spec.bind.as_ref().and_then(|bind| self.bind(file, name, service, &named, bind)),
+                reveals: self.reveals(file, service, &named, &spec.reveals),
+            };
+            if let Some(there) = self.services.get_mut(service) {
+                there.rules.push(item);
+            }
+        }
+    }
+
+    /// Who may ask, who reviews, and how many of them it takes.
+    fn people(
+        &mut self,
+        file: usize,
+        name: &Spanned<String>,
+        spec: &RuleSpec,
+    ) -> (Vec<SubjectItem>, Vec<SubjectItem>, u32) {
+        let RuleSpec { eligible, reviewers, approvals, .. } = spec;
+        let count = approvals.as_ref().map_or(1, |approvals| approvals.value);
+        for (who, list) in [("eligible", eligible), ("reviewers", reviewers)] {
+            if list.is_empty() {
+                let message = format!("the rule `{}` has no {who}, so nobody could ever get a grant", name.value);
+                self.fault(file, name.referenced, message, format!("name at least one principal under `{who}`"));
+            }
+        }
+        self.plain(file, eligible, "asks");
+        self.plain(file, reviewers, "reviews");
+        let (eligible, reviewers) = (self.subjects(file, eligible), self.subjects(file, reviewers));
+        let place = approvals.as_ref().map_or(name.referenced, |approvals| approvals.referenced);
+        let all_known = reviewers.iter().all(|reviewer| matches!(reviewer, SubjectItem::User { .. }));
+        if count == 0 {
+            let message = "a grant needs at least one approval".to_owned();
+            self.fault(
+                file,
+                place,
+                message,
+                "write `approvals: 1` or more; give a role for what needs none".to_owned(),
+            );
+        } else if all_known && !reviewers.is_empty() && u64::from(count) > reviewers.len() as u64 {
+            let message = format!("the rule needs {count} approvals and has {} reviewers", reviewers.len());
+            self.fault(file, place, message, "add reviewers or ask for fewer approvals".to_owned());
+        }
+        (eligible, reviewers, count)
+    }
+
+    fn default_duration(&mut self, file: usize, spec: &RuleSpec) -> Span {
+        // The maximum's own faults are told where it is read.
+        let max = spec.max_duration.value.parse().unwrap_or(LONGEST).min(LONGEST);
+        self.duration(file, spec.default_duration.as_ref(), max, max)
+    }
+
+    /// What a grant is bound to; reports what the actions or the service do not declare.
+    fn bind(
+        &mut self,
+        file: usize,
+        rule: &Spanned<String>,
+        service: &str,
+        actions: &ActionsItem,
+        spec: &BindSpec,
+    ) -> Option<BindItem> {
+        let BindSpec { exact, fields, headers, query } = spec;
+        let scope = self.scope(service, actions);
+        let declared_fields: Vec<String> = scope.fields.iter().map(|(name, _)| name.clone()).collect();
+        let lists = [
+            ("field", fields, declared_fields, "under `fields`, with `in: request`, of every action of the rule"),
+            ("header", headers, scope.headers, "under `headers` of the service"),
+            ("query parameter", query, scope.query, "under `query` of every action of the rule"),
+        ];
+        let mut bound = Vec::new();
+        for (what, stated, known, place) in lists {
+            for name in stated.iter().filter(|name| !known.contains(&name.value)) {
+                let message = format!("the {what} `{}` is not declared", name.value);
+                let help = match meant(&name.value, &known) {
+                    close if close.ends_with('?') => format!("{close} Or declare it {place}"),
+                    _ => format!("declare it {place}"),
+                };
+                self.fault(file, name.referenced, message, help);
+            }
+            let mut names: Vec<String> = stated.iter().map(|name| name.value.clone()).collect();
+            names.sort();
+            names.dedup();
+            bound.push(names);
+        }
+        let mut bound = bound.into_iter();
+        let mut next = || bound.next().unwrap_or_default();
+        let item = BindItem { exact: *exact, fields: next(), headers: next(), query: next() };
+        if item == BindItem::default() {
+            let message = "the grant is bound to nothing".to_owned();
+            let help = "write `exact: true`, or name fields, headers or query parameters, or leave `bind` out".to_owned();
+            self.fault(file, rule.referenced, message, help);
+            return None;
+        }
+        Some(item)
+    }
+
+    pub(super) fn denials(&mut self) {
+        let documents = self.documents;
+        let mut seen = BTreeSet::new();
+        for Placed { file, document } in &documents.denials {
+            let (file, name) = (*file, &document.metadata.name);
+            let DenyRuleSpec { service, actions, subjects, except, condition, reason, .. } = &document.spec;
+            self.unique(&mut seen, "deny rule", file, name);
+            let actions = self.action_set(file, service, actions);
+            let printable = !reason.value.trim().is_empty() && !reason.value.chars().any(char::is_control);
+            if !printable || reason.value.len() > MAX_REASON {
+                let message = "the reason is empty, too long, or has line breaks or control characters".to_owned();
+                let help = format!("write one line of at most {MAX_REASON} bytes for the refused caller");
+                self.fault(file, reason.referenced, message, help);
+            }
+            let item = DenyItem {
+                name: name.value.clone(),
+                subjects: self.subjects(file, subjects),
+                except: self.subjects(file, except),
+                condition: self.condition(file, condition.as_ref(), &service.value, &actions),
+                actions,
+                reason: reason.value.clone(),
+            };
+            if let Some(there) = self.services.get_mut(service.value.as_str()) {
+                there.denials.push(item);
+            }
+        }
+    }
+}
