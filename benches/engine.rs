@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use grantmesh_shared::engine::{Call, Condition, Decision, Grant, GrantHolder, Now, Principal, Table, User, decide};
+use grantmesh_shared::engine::{Call, Context, Decision, Grant, GrantHolder, Now, Principal, Table, User, decide};
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
@@ -37,7 +37,9 @@ fn table(grants: u64) -> Table {
             rule: "refund-by-support".into(),
             starts_at: Timestamp::from_millis(0),
             expires_at: Timestamp::from_millis(1_000),
-            condition: Condition::Always,
+            conditions: Vec::new(),
+            bound: None,
+            reveals: Vec::new(),
         });
     }
     table
@@ -47,7 +49,7 @@ fn table(grants: u64) -> Table {
 fn allow(table: &Table, subject: &str, path: &str) {
     let principal = Principal::user(ISSUER, subject, &["support", "everyone"]);
     let call = Call::new("payments", b"POST", path.as_bytes(), principal).expect("the path is canonical");
-    assert!(matches!(decide(black_box(table), &call, NOW), Decision::Allow(_)));
+    assert!(matches!(decide(black_box(table), &call, &Context::EMPTY, NOW), Decision::Allow(_)));
 }
 
 fn decisions(criterion: &mut Criterion) {
@@ -70,7 +72,7 @@ fn decisions(criterion: &mut Criterion) {
                 let principal = Principal::user(ISSUER, "someone", &["everyone", "support"]);
                 let call =
                     Call::new("payments", b"GET", b"/v1/accounts/acc-7", principal).expect("the path is canonical");
-                assert!(matches!(decide(black_box(&table), &call, NOW), Decision::Allow(_)));
+                assert!(matches!(decide(black_box(&table), &call, &Context::EMPTY, NOW), Decision::Allow(_)));
             });
         });
     }

@@ -18,7 +18,7 @@ mod signal;
 mod text;
 
 pub use actor::Actor;
-pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord};
+pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
 pub use policy::{PolicyVersion, ServiceName};
 pub use request::{AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord};

@@ -4,7 +4,8 @@
 mod request;
 
 use grantmesh_shared::engine::{
-    Ambiguity, Audit, Basis, Call, Criticality, Decision, Matched, Permit, Principal, Reason, Refusal, decide,
+    Ambiguity, Audit, Basis, Call, ConditionError, Context, Criticality, Decision, Matched, Permit, Principal, Reason,
+    Refusal, Rollout, Service, Table, prepare,
 };
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
@@ -13,6 +14,7 @@ use grantmesh_shared::wire::sync::Position;
 
 use crate::clock::Mono;
 use crate::config::Config;
+use crate::facts::{self, FactsError, Sources};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::reply::{Reply, Telling};
@@ -43,11 +45,26 @@ pub enum Outcome<'a> {
     Allow {
         /// Whose call it was.
         service: &'a str,
+        /// Conditions that could not be judged on the way.
+        errors: Vec<ConditionError<'a>>,
         /// What to record, if this is recorded.
         event: Option<Box<DecisionEvent>>,
     },
     /// It would be refused, but its caller has heard of a later state than is known here.
     Wait(Position),
+    /// It would be refused, and goes on: the service or action is in shadow for this principal.
+    Shadow {
+        /// Whose call it was.
+        service: &'a str,
+        /// `Ask` or `Deny`.
+        word: DecisionWord,
+        /// The first reason's code.
+        reason: &'static str,
+        /// Conditions that could not be judged on the way.
+        errors: Vec<ConditionError<'a>>,
+        /// What to record.
+        event: Box<DecisionEvent>,
+    },
     /// It is answered here.
     Refuse {
         /// Whose call it was: a service of the configuration or, if it is none's, nothing.
@@ -56,6 +73,8 @@ pub enum Outcome<'a> {
         word: DecisionWord,
         /// The first reason's code.
         reason: &'static str,
+        /// Conditions that could not be judged on the way.
+        errors: Vec<ConditionError<'a>>,
         /// What to record.
         event: Box<DecisionEvent>,
         /// The answer.
@@ -94,7 +113,37 @@ impl OwnReason {
 enum Cause<'t> {
     Own(OwnReason, Option<Matched<'t>>),
     Ambiguous(Ambiguity),
+    /// A fact that conditions name could be read in two ways.
+    Facts(&'static str, String),
     Engine(DecisionWord, Refusal<'t>),
+}
+
+impl Cause<'_> {
+    /// How strictly it is carried out, where `service` is called.
+    fn rollout(&self, service: Option<&Service>) -> Rollout {
+        let own = |service: Option<&Service>| service.map(Service::rollout).unwrap_or_default();
+        match self {
+            Self::Engine(_, refusal) => refusal.rollout(),
+            Self::Own(_, Some(matched)) => matched.action.rollout.unwrap_or_else(|| own(Some(matched.service))),
+            Self::Own(OwnReason::NotReady | OwnReason::UnknownHost, None) => Rollout::default(),
+            Self::Own(_, None) | Self::Ambiguous(_) | Self::Facts(..) => own(service),
+        }
+    }
+}
+
+impl From<FactsError<'_>> for Cause<'_> {
+    fn from(error: FactsError<'_>) -> Self {
+        match error {
+            FactsError::Identity(error) => Self::Own(OwnReason::BadIdentity(error), None),
+            other => Self::Facts(other.code(), other.to_string()),
+        }
+    }
+}
+
+/// A call that goes on.
+struct Passed<'t> {
+    permit: Permit<'t>,
+    recorded: bool,
 }
 
 /// Decides one call. `id` is drawn only where something is recorded or answered.
@@ -113,15 +162,45 @@ pub fn run<'a>(
     if knowledge.config.cors_preflight && request.is_preflight() && request.ambiguity.is_none() {
         return Outcome::Preflight;
     }
-    match flow.judge(&mut request) {
-        Ok((permit, recorded)) => Outcome::Allow {
+    let mut drawn = Drawn { draw: Some(id), id: None };
+    match flow.judge(&mut request, headers, &mut drawn) {
+        Ok(Passed { permit, recorded }) => Outcome::Allow {
             service: service.unwrap_or_default(),
-            event: recorded.then(|| flow.allowed(&request, &permit, id())),
+            event: recorded.then(|| flow.allowed(&request, &permit, drawn.take())),
+            errors: permit.errors().to_vec(),
         },
         Err(cause) => match flow.worth_waiting(&request, &cause) {
             Some(position) => Outcome::Wait(position),
-            None => flow.refused(&request, cause, id()),
+            None => flow.refused(&request, cause, drawn.take()),
         },
+    }
+}
+
+/// The decision's id, drawn at most once and only where it is needed.
+struct Drawn<Draw> {
+    draw: Option<Draw>,
+    id: Option<DecisionId>,
+}
+
+impl<Draw: FnOnce() -> DecisionId> Drawn<Draw> {
+    fn peek(&mut self) -> Option<&DecisionId> {
+        if let Some(draw) = self.draw.take() {
+            self.id = Some(draw());
+        }
+        self.id.as_ref()
+    }
+
+    fn take(mut self) -> DecisionId {
+        self.peek();
+        // Drawn by now; the other arm is never reached.
+        self.id.unwrap_or_else(|| DecisionId::new(0, [0; 10]))
+    }
+
+    /// A number that is as good as random and that no caller chooses.
+    fn number(&mut self) -> u64 {
+        let text = self.peek().map_or("", DecisionId::as_str);
+        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+            >> 16
     }
 }
 
@@ -143,15 +222,19 @@ struct Flow<'a, 'c> {
 }
 
 impl<'a> Flow<'a, '_> {
-    fn judge(&self, request: &mut Request<'_>) -> Result<(Permit<'a>, bool), Cause<'a>> {
-        let Knowledge { sync, mono, .. } = self.knowledge;
+    fn judge(
+        &self,
+        request: &mut Request<'_>,
+        headers: &Headers<'_>,
+        drawn: &mut Drawn<impl FnOnce() -> DecisionId>,
+    ) -> Result<Passed<'a>, Cause<'a>> {
+        let Knowledge { sync, mono, config, .. } = self.knowledge;
         if let Some(ambiguity) = request.ambiguity {
             return Err(Cause::Ambiguous(ambiguity));
         }
         let own = |reason| Cause::Own(reason, None);
         let identity = self.identity.as_ref().map_err(|error| own(OwnReason::BadIdentity(*error)))?;
-        let principal = Principal { user: identity.user, groups: &identity.groups, workload: identity.workload };
-        let call = Call::new(self.service.unwrap_or_default(), request.method, request.target, principal)
+        let call = Call::new(self.service.unwrap_or_default(), request.method, request.target, principal(identity))
             .map_err(Cause::Ambiguous)?;
         // Canonical by now, so what stands before the query is the path.
         request.path = std::str::from_utf8(request.target_without_query()).ok();
@@ -161,12 +244,23 @@ impl<'a> Flow<'a, '_> {
         if self.service.is_none() {
             return Err(own(OwnReason::UnknownHost));
         }
-        let decision = decide(table, &call, now);
+        let prepared = prepare(table, &call);
+        let decision = match prepared.needs().filter(|needs| !needs.is_nothing()) {
+            None => prepared.decide(&Context::EMPTY, now),
+            Some(needs) => {
+                let query = call.path().query();
+                let sources = Sources { config, headers, identity, query, host: request.host() };
+                facts::gather(sources, needs, |context| prepared.decide(context, now))?
+            }
+        };
         let matched = match &decision {
             Decision::Allow(permit) => permit.matched(),
             Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched.as_ref(),
         };
-        let criticality = matched.map_or(Criticality::Standard, |matched| matched.action.criticality);
+        let criticality = matched
+            .map(|matched| matched.action.criticality)
+            .or(prepared.criticality())
+            .unwrap_or(Criticality::Standard);
         let is_ambiguous = matches!(
             &decision,
             Decision::Deny(refusal) if matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)])
@@ -181,13 +275,19 @@ impl<'a> Flow<'a, '_> {
         };
         let recorded = match permit.basis() {
             Basis::Grant(_) => true,
-            Basis::Role(_) => permit.matched().is_none_or(|matched| matched.action.audit == Audit::All),
+            Basis::Role(_) => match permit.matched().map(|matched| matched.action.audit) {
+                None | Some(Audit::All) => true,
+                Some(Audit::Sampled(share)) => share.takes(drawn.number()),
+                Some(Audit::Counted) => false,
+            },
             Basis::Unmatched => false,
         };
+        // A condition that errs is recorded with its rule, whatever else is.
+        let recorded = recorded || !permit.errors().is_empty();
         if recorded && !self.knowledge.records_have_room && criticality != Criticality::Low {
             return Err(Cause::Own(OwnReason::RecordsBacklog, permit.matched().cloned()));
         }
-        Ok((permit, recorded))
+        Ok(Passed { permit, recorded })
     }
 
     /// The point that the caller has heard of, if it is not reached here and reaching it could change the outcome.
@@ -195,7 +295,8 @@ impl<'a> Flow<'a, '_> {
         let Knowledge { sync, may_wait, .. } = self.knowledge;
         let depends_on_the_table = match cause {
             Cause::Own(OwnReason::NotReady | OwnReason::Stale(_) | OwnReason::UnknownHost, _) => true,
-            Cause::Own(OwnReason::RecordsBacklog | OwnReason::BadIdentity(_), _) | Cause::Ambiguous(_) => false,
+            Cause::Own(OwnReason::RecordsBacklog | OwnReason::BadIdentity(_), _) => false,
+            Cause::Ambiguous(_) | Cause::Facts(..) => false,
             Cause::Engine(_, refusal) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),
         };
         let heard_of = request.heard_of().filter(|_| may_wait && depends_on_the_table)?;
@@ -209,21 +310,34 @@ impl<'a> Flow<'a, '_> {
             Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
             Basis::Unmatched => {}
         }
+        event.condition_errors = errors_text(permit.errors());
         event
     }
 
-    fn refused(&self, request: &Request<'_>, cause: Cause<'_>, id: DecisionId) -> Outcome<'a> {
+    /// Whether a refusal is carried out for whoever calls.
+    fn enforces(&self, cause: &Cause<'_>) -> bool {
+        let name = self.service.unwrap_or_default();
+        let rollout = cause.rollout(self.knowledge.sync.table().and_then(|table: &Table| table.service(name)));
+        let nobody = Principal::default();
+        rollout.enforces(name, &self.identity.as_ref().map_or(nobody, principal))
+    }
+
+    fn refused(&self, request: &Request<'_>, cause: Cause<'a>, id: DecisionId) -> Outcome<'a> {
         let engine_reason =
             |reason: &Reason| ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() };
+        let enforced = self.enforces(&cause);
+        let mut errors = Vec::new();
         let (status, code, title, word, first, reasons, matched, rules) = match cause {
             Cause::Own(reason, matched) => {
                 let reasons = vec![ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() }];
                 (403, reason.code(), "call refused", DecisionWord::Deny, reason.code(), reasons, matched, Vec::new())
             }
-            Cause::Ambiguous(ambiguity) => ambiguous(ambiguity),
+            Cause::Ambiguous(ambiguity) => ambiguous(ambiguity.code(), Reason::Ambiguous(ambiguity).to_string()),
+            Cause::Facts(code, detail) => ambiguous(code, detail),
             Cause::Engine(word, refusal) => match refusal.reasons.as_slice() {
-                [Reason::Ambiguous(ambiguity)] => ambiguous(*ambiguity),
+                [reason @ Reason::Ambiguous(_)] => ambiguous(reason.code(), reason.to_string()),
                 reasons => {
+                    errors = refusal.errors;
                     let first = reasons.first().map_or("denied", Reason::code);
                     let (code, title) = match word {
                         DecisionWord::Ask => ("approval_required", "approval required"),
@@ -237,6 +351,11 @@ impl<'a> Flow<'a, '_> {
         };
         let mut event = self.event(request, matched.as_ref(), word, id);
         event.reasons = reasons.iter().map(|reason| reason.code.clone()).collect();
+        event.condition_errors = errors_text(&errors);
+        if !enforced {
+            event.shadow = true;
+            return Outcome::Shadow { service: self.service.unwrap_or_default(), word, reason: first, errors, event };
+        }
         let matched = matched.as_ref().map(|matched| (&*matched.action.name, matched.resource.as_str()));
         let telling = Telling {
             status,
@@ -252,7 +371,7 @@ impl<'a> Flow<'a, '_> {
             grpc: request.grpc,
         };
         let reply = telling.reply();
-        Outcome::Refuse { service: self.service, word, reason: first, event, reply }
+        Outcome::Refuse { service: self.service, word, reason: first, errors, event, reply }
     }
 
     fn event(
@@ -280,6 +399,8 @@ impl<'a> Flow<'a, '_> {
             workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
             grant: None,
             binding: None,
+            shadow: false,
+            condition_errors: Vec::new(),
             reasons: Vec::new(),
             request_id: request.request_id(),
             position: self.knowledge.sync.position(),
@@ -290,10 +411,21 @@ impl<'a> Flow<'a, '_> {
 type RefusalParts<'t> =
     (u16, &'static str, &'static str, DecisionWord, &'static str, Vec<ProblemReason>, Option<Matched<'t>>, Vec<String>);
 
-fn ambiguous<'t>(ambiguity: Ambiguity) -> RefusalParts<'t> {
-    let reasons =
-        vec![ProblemReason { code: ambiguity.code().to_owned(), detail: Reason::Ambiguous(ambiguity).to_string() }];
-    (400, "ambiguous_call", "ambiguous call", DecisionWord::Deny, ambiguity.code(), reasons, None, Vec::new())
+fn ambiguous<'t>(code: &'static str, detail: String) -> RefusalParts<'t> {
+    let reasons = vec![ProblemReason { code: code.to_owned(), detail }];
+    (400, "ambiguous_call", "ambiguous call", DecisionWord::Deny, code, reasons, None, Vec::new())
+}
+
+fn principal<'i>(identity: &'i Identity<'_>) -> Principal<'i> {
+    Principal { user: identity.user, groups: &identity.groups, workload: identity.workload }
+}
+
+/// The most condition errors that a record names.
+const MAX_ERRORS: usize = 8;
+
+fn errors_text(errors: &[ConditionError<'_>]) -> Vec<String> {
+    let text = |error: &ConditionError<'_>| format!("{}: {}", request::shortened(error.by, 128), error.error.code());
+    errors.iter().take(MAX_ERRORS).map(text).collect()
 }
 
 #[cfg(test)]

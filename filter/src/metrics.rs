@@ -2,6 +2,7 @@
 //! no host call per request, ids are looked up once, and nothing is ever incremented by zero.
 //! Names are few: they come from this file, from fixed codes and from the configured services, never from callers.
 
+use grantmesh_shared::engine::ConditionError;
 use grantmesh_shared::wire::records::DecisionWord;
 
 /// A counter, beside those of decisions (`grantmesh.decisions.WORD` and `grantmesh.decisions.WORD.SERVICE`).
@@ -9,6 +10,10 @@ use grantmesh_shared::wire::records::DecisionWord;
 pub enum Metric {
     /// `grantmesh.reasons.CODE`: the first reason of each refusal.
     Reason(&'static str),
+    /// `grantmesh.shadowed.CODE`: the first reason of each refusal that was let through in shadow.
+    Shadowed(&'static str),
+    /// `grantmesh.condition_errors.CODE`.
+    ConditionError(&'static str),
     /// `grantmesh.preflights`.
     Preflights,
     /// `grantmesh.sync.answers`.
@@ -35,6 +40,8 @@ impl Metric {
     pub fn name(self) -> String {
         let (group, word) = match self {
             Self::Reason(code) => ("reasons.", code),
+            Self::Shadowed(code) => ("shadowed.", code),
+            Self::ConditionError(code) => ("condition_errors.", code),
             Self::Preflights => ("", "preflights"),
             Self::SyncAnswers => ("sync.", "answers"),
             Self::SyncFailure(code) => ("sync.failures.", code),
@@ -95,6 +102,13 @@ impl Counters {
         let mut new = Decided { service: service.into(), allow: 0, ask: 0, deny: 0 };
         *new.sum(word) = 1;
         self.services.push(new);
+    }
+
+    /// Notes conditions that could not be judged.
+    pub fn condition_errors(&mut self, errors: &[ConditionError<'_>]) {
+        for ConditionError { error, .. } in errors {
+            self.add(Metric::ConditionError(error.code()), 1);
+        }
     }
 
     /// Takes every sum that is not zero, with its name.

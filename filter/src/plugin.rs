@@ -173,8 +173,9 @@ impl Plugin {
                 self.counters.add(Metric::Preflights, 1);
                 Verdict::Pass
             }
-            Outcome::Allow { service, event } => {
+            Outcome::Allow { service, errors, event } => {
                 self.counters.decided(service, DecisionWord::Allow);
+                self.counters.condition_errors(&errors);
                 if let Some(event) = event {
                     self.record(event, mono);
                 }
@@ -188,8 +189,16 @@ impl Plugin {
                 }
                 self.decide(Turn::Only, config, headers, identity, mono)
             }
-            Outcome::Refuse { service, word, reason, event, reply } => {
+            Outcome::Shadow { service, word, reason, errors, event } => {
+                self.counters.decided(service, word);
+                self.counters.condition_errors(&errors);
+                self.counters.add(Metric::Shadowed(reason), 1);
+                self.record(event, mono);
+                Verdict::Pass
+            }
+            Outcome::Refuse { service, word, reason, errors, event, reply } => {
                 self.counters.decided(service.unwrap_or("unknown"), word);
+                self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Reason(reason), 1);
                 self.record(event, mono);
                 Verdict::Answer(reply)

@@ -23,9 +23,7 @@ mod signal;
 mod table;
 mod template;
 
-pub use action::{
-    Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector,
-};
+pub use action::{Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector};
 pub use bind::{Bind, BoundCall, Digest, Unbound};
 pub use call::Call;
 pub use canonical::{Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path};

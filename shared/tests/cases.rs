@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use grantmesh_shared::engine::{
-    Ambiguity, Basis, Call, Decision, Grant, GrantHolder, Now, Principal, Table, User, decide,
+    Ambiguity, Basis, Call, Context, Decision, Grant, GrantHolder, Now, Principal, Table, User, decide,
 };
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
@@ -77,7 +77,7 @@ fn decided(table: &Table, service: &str, method: &str, path: &str, caller: &Call
         Ok(call) => call,
         Err(ambiguity) => return format!("ambiguous: {}", Ambiguity::code(ambiguity)),
     };
-    match decide(table, &call, now) {
+    match decide(table, &call, &Context::EMPTY, now) {
         Decision::Allow(permit) => match permit.basis() {
             Basis::Role(binding) => format!("allow: role {}", binding.name),
             Basis::Grant(grant) => format!("allow: grant {}", grant.id),
@@ -105,7 +105,9 @@ fn grant(id: &str, caller: &str, action: &str, resource: &str) -> Grant {
         rule: "refund-by-support".into(),
         starts_at: "2026-03-01T00:00:00Z".parse().unwrap(),
         expires_at: "2026-03-02T00:00:00Z".parse().unwrap(),
-        condition: grantmesh_shared::engine::Condition::Always,
+        conditions: Vec::new(),
+        bound: None,
+        reveals: Vec::new(),
     }
 }
 

@@ -2,8 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
 
 use grantmesh_shared::engine::{
-    Action, ActionTemplates, Audit, Basis, Binding, Call, Condition, Criticality, Decision, Grant, GrantHolder, Lock,
-    LockTarget, Now, Principal, Rule, Service, ServiceParts, Subject, Table, Unmatched, User, decide,
+    Action, ActionSet, ActionTemplates, Audit, Basis, Binding, Call, Condition, Context, Criticality, Decision, Grant,
+    GrantHolder, Lock, LockTarget, Now, Principal, Rollout, Rule, Service, ServiceParts, Subject, Table, Unmatched,
+    User, decide,
 };
 use grantmesh_shared::id::{GrantId, LockId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -55,8 +56,13 @@ fn action(place: usize) -> Action {
         name: name.into(),
         method: method.into(),
         templates: ActionTemplates::parse(path, Some(resource)).unwrap(),
+        selectors: Vec::new(),
         criticality: Criticality::Standard,
         audit: Audit::All,
+        rollout: None,
+        query: Vec::new(),
+        body: None,
+        fields: Vec::new(),
     }
 }
 
@@ -66,9 +72,11 @@ impl World {
             name: "svc".into(),
             hosts: Vec::new(),
             unmatched: self.unmatched,
+            rollout: Rollout::default(),
             actions: (0..ACTIONS.len()).map(action).collect(),
             bindings: self.bindings.clone(),
             rules: self.rules.clone(),
+            denials: Vec::new(),
         };
         let mut table = Table::default();
         table.put_service(Service::new(parts).unwrap());
@@ -108,8 +116,9 @@ fn model(world: &World, (method, path): (&str, &str), principal: &Principal<'_>,
     }
     let has = |actions: &[Box<str>]| actions.contains(&action.name);
     let names = |subjects: &[Subject]| subjects.iter().any(|subject| subject.names(principal));
-    let by_role =
-        |binding: &Binding| has(&binding.actions) && names(&binding.subjects) && binding.condition == Condition::Always;
+    let by_role = |binding: &Binding| {
+        binding.actions.has(&action.name) && names(&binding.subjects) && binding.condition == Condition::Always
+    };
     if world.bindings.iter().any(by_role) {
         return "allow role".to_owned();
     }
@@ -175,7 +184,8 @@ fn binding() -> impl Strategy<Value = Binding> {
         name: "b".into(),
         role: "r".into(),
         subjects,
-        actions,
+        actions: ActionSet::Named(actions),
+        reveals: Vec::new(),
         condition,
     })
 }
@@ -191,6 +201,9 @@ fn rule() -> impl Strategy<Value = Rule> {
         default_duration: Span::from_secs(1),
         request_timeout: Span::from_secs(1),
         condition,
+        grant_condition: Condition::Always,
+        bind: None,
+        reveals: Vec::new(),
     })
 }
 
@@ -216,7 +229,9 @@ fn grant() -> impl Strategy<Value = Grant> {
             rule: "rule".into(),
             starts_at,
             expires_at: starts_at.plus(Span::from_millis(length)),
-            condition: Condition::Always,
+            conditions: Vec::new(),
+            bound: None,
+            reveals: Vec::new(),
         },
     )
 }
@@ -270,7 +285,7 @@ fn decided(world: &World, call: (&str, &str), caller: &Caller, now: Now) -> Stri
     let principal = Principal { user: caller.user, groups: &caller.groups, workload: caller.workload };
     let table = world.table();
     let found = Call::new("svc", call.0.as_bytes(), call.1.as_bytes(), principal).unwrap();
-    word(&decide(&table, &found, now))
+    word(&decide(&table, &found, &Context::EMPTY, now))
 }
 
 proptest! {
@@ -318,7 +333,7 @@ proptest! {
         }
         let principal = Principal { user: caller.user, groups: &caller.groups, workload: caller.workload };
         let found = Call::new("svc", call.0.as_bytes(), call.1.as_bytes(), principal).unwrap();
-        prop_assert_eq!(word(&decide(&table, &found, now)), decided(&world, call, &caller, now));
+        prop_assert_eq!(word(&decide(&table, &found, &Context::EMPTY, now)), decided(&world, call, &caller, now));
         prop_assert_eq!(table.grant_count(), world.grants.iter().map(|grant| &grant.id).collect::<std::collections::BTreeSet<_>>().len());
     }
 }

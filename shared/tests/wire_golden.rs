@@ -53,6 +53,9 @@ fn grant() -> Item {
         rule: "refund-by-support".to_owned(),
         starts_at: AT,
         expires_at: Timestamp::from_millis(AT.millis() + 900_000),
+        conditions: Vec::new(),
+        bound: None,
+        reveals: Vec::new(),
     })
     .into_item()
     .unwrap()
@@ -147,6 +150,8 @@ fn records() {
         workload: None,
         grant: Some("grant_00000000000000000000000002".parse().unwrap()),
         binding: None,
+        shadow: false,
+        condition_errors: Vec::new(),
         reasons: Vec::new(),
         request_id: Some("9b2f".to_owned()),
         position: Some(POSITION),

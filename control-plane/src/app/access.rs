@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use grantmesh_shared::engine::{Service, User};
+use grantmesh_shared::engine::{self, Service, Table, User};
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::wire::table::{EngineItem, Item};
 use serde_json::value::RawValue;
@@ -43,7 +43,11 @@ impl App {
         for (name, hash) in tx.policy_services(&policy).await? {
             services.push(self.service(tx, &name, hash).await?);
         }
-        Ok(Rulebook { policy: Some(policy), services })
+        let mut signals = Table::default();
+        for signal in tx.signals().await? {
+            signals.put_signal(engine::Signal { name: signal.name.into(), expires_at: signal.expires_at });
+        }
+        Ok(Rulebook { policy: Some(policy), services, signals: Arc::new(signals) })
     }
 
     /// One service under an earlier policy.

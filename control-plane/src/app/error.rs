@@ -258,6 +258,7 @@ impl AppError {
                 Invalid::Ask(AskRefused::DurationOverMaximum { .. })
                 | Invalid::Signal(SignalRefused::OverMaximum { .. })
                 | Invalid::DurationWidened(_) => "duration_over_maximum",
+                Invalid::Ask(AskRefused::CallNotShown { .. }) => "call_not_shown",
                 Invalid::Ask(AskRefused::DurationTooShort { .. })
                 | Invalid::Signal(SignalRefused::TooShort(_))
                 | Invalid::Lock(LockRefused::TooShort(_)) => "duration_too_short",

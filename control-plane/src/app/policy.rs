@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use grantmesh_shared::engine::Subject;
 use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::policy::{Policy, PolicyFault, PolicyFile, compile, parse};
+use grantmesh_shared::wire::policy::{DeclaredSignal, Policy, PolicyFault, PolicyFile, compile, parse};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::Body;
 use serde::Serialize;
@@ -11,7 +12,7 @@ use serde::Serialize;
 use super::{App, AppError, Conflict, Invalid, signals};
 use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
 use crate::domain::{Actor, PolicyVersion, SignalDeclaration, Text};
-use crate::store::{PolicyTexts, WriteTx};
+use crate::store::{PolicyTexts, StoreError, WriteTx};
 
 /// A policy to apply.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ impl App {
         let message = Text::optional(message.as_deref(), "message").map_err(Invalid::Text)?;
         let (files, compiled) = compiled(files).await?;
         let compiled = compiled.map_err(Invalid::Policy)?;
-        let declared = declared_signals(&compiled);
+        let declared = declared_signals(&compiled)?;
         let services = texts(compiled)?;
         let mut tx = self.write().await?;
         let previous = tx.current_policy().await?;
@@ -117,9 +118,22 @@ async fn compiled(files: Vec<PolicyFile>) -> Result<(Vec<PolicyFile>, Result<Pol
     Ok(tokio::task::spawn_blocking(compile).await?)
 }
 
-/// The signals that a policy lets people set: none, as long as its documents have no form for them.
-fn declared_signals(_policy: &Policy) -> Vec<SignalDeclaration> {
-    Vec::new()
+/// The signals that a policy lets people set.
+fn declared_signals(policy: &Policy) -> Result<Vec<SignalDeclaration>, AppError> {
+    let declaration = |signal: &DeclaredSignal| {
+        let DeclaredSignal { name, description, setters, max_duration } = signal;
+        let setters = setters.iter().cloned().map(Subject::try_from).collect::<Result<_, _>>();
+        // The compiler made them from subjects.
+        let setters = setters.map_err(|error| StoreError::Impossible {
+            table: "policy_signals",
+            column: "setters",
+            row: name.clone(),
+            why: error.to_string(),
+        })?;
+        let (name, description) = (name.clone(), description.clone());
+        Ok(SignalDeclaration { name, description, setters, max_duration: *max_duration })
+    };
+    policy.signals.iter().map(declaration).collect()
 }
 
 /// Name and exact item body of each service.

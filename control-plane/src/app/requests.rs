@@ -80,7 +80,7 @@ impl App {
             return Ok(Filed { request, repeated: true });
         }
         let book = self.rulebook(&mut tx).await?;
-        let asked = book.ask(actor, &new.target, new.rule.as_deref()).map_err(Invalid::NotEligible)?;
+        let asked = book.ask(actor, &new.target, new.rule.as_deref(), tx.now()).map_err(Invalid::NotEligible)?;
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let approvals_needed = asked.rule.approvals.max(1);
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
@@ -102,8 +102,8 @@ impl App {
     /// `NotFound` if no rule lets the actor ask.
     pub async fn prefill(&self, actor: &Actor, target: &AskTarget) -> Result<Prefill, AppError> {
         let book = self.rulebook(&mut self.read().await?).await?;
-        let asked =
-            book.ask(actor, target, None).map_err(|_| AppError::not_found("way to ask for", &target.to_string()))?;
+        let unknown = |_| AppError::not_found("way to ask for", &target.to_string());
+        let asked = book.ask(actor, target, None, self.inner.settings.clock.now()).map_err(unknown)?;
         Ok(Prefill {
             service: asked.service.name().to_owned(),
             action: asked.action.to_owned(),

@@ -1,6 +1,8 @@
 //! Who acts: a person whose token was verified at the edge.
 
-use grantmesh_shared::engine::{Principal, Subject, User};
+use grantmesh_shared::engine::{Context, FactValue, Principal, Subject, User};
+use grantmesh_shared::time::Timestamp;
+use serde_json::Value;
 
 /// A verified user with the groups of the token that came with this action.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,13 +11,46 @@ pub struct Actor {
     pub user: User,
     /// The groups of the token, at most a few hundred.
     pub groups: Vec<String>,
+    /// All claims of the token, for rules whose condition names some. Never kept: what is read again from a request has none.
+    pub claims: serde_json::Map<String, Value>,
 }
 
 impl Actor {
     /// A user with groups.
     #[must_use]
     pub fn new(issuer: &str, subject: &str, groups: Vec<String>) -> Self {
-        Self { user: User { issuer: issuer.into(), subject: subject.into() }, groups }
+        let user = User { issuer: issuer.into(), subject: subject.into() };
+        Self { user, groups, claims: serde_json::Map::new() }
+    }
+
+    /// The same with the claims of the token.
+    #[must_use]
+    pub fn with_claims(self, claims: serde_json::Map<String, Value>) -> Self {
+        Self { claims, ..self }
+    }
+
+    /// Lends the claims of these names, and when the user last proved who they are, as the engine's facts.
+    pub fn as_context<R>(&self, names: &[Box<str>], with: impl FnOnce(&Context<'_>) -> R) -> R {
+        let texts = |name: &Box<str>| {
+            let list = self.claims.get(&**name).and_then(Value::as_array);
+            list.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>()
+        };
+        let lists: Vec<Vec<&str>> = names.iter().map(texts).collect();
+        let mut claims: Vec<(&str, FactValue<'_>)> = Vec::new();
+        for (name, list) in names.iter().zip(&lists) {
+            let Some(value) = self.claims.get(&**name) else { continue };
+            let fact = match value {
+                Value::String(text) => FactValue::Text(text),
+                Value::Bool(truth) => FactValue::Bool(*truth),
+                Value::Number(number) => number.to_string().parse().map_or(FactValue::Other, FactValue::Number),
+                Value::Array(all) if all.len() == list.len() => FactValue::Texts(list),
+                Value::Array(_) | Value::Object(_) | Value::Null => FactValue::Other,
+            };
+            claims.push((name, fact));
+        }
+        let auth_time =
+            self.claims.get("auth_time").and_then(Value::as_i64).and_then(|seconds| seconds.checked_mul(1_000));
+        with(&Context { claims: &claims, auth_time: auth_time.map(Timestamp::from_millis), ..Context::EMPTY })
     }
 
     /// Lends the actor as the engine's principal.

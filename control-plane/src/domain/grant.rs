@@ -5,7 +5,9 @@ use std::fmt;
 use grantmesh_shared::engine::User;
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
-use grantmesh_shared::wire::table::{Body, GrantItem, HolderItem, UserItem};
+use grantmesh_shared::wire::condition::ConditionItem;
+use grantmesh_shared::wire::table::{Body, BoundItem, GrantItem, HolderItem, UserItem};
+use serde::{Deserialize, Serialize};
 
 use super::text::Text;
 
@@ -115,6 +117,21 @@ pub struct AlreadyEnded {
     pub state: GrantStateWord,
 }
 
+/// What a grant holds beyond holder, action, resource and time. Fixed when it is made, kept as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Terms {
+    /// What the context must be at each call: all of them must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionItem>,
+    /// Masked response fields that it reveals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reveals: Vec<String>,
+    /// The call that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<BoundItem>,
+}
+
 /// A grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
@@ -136,6 +153,8 @@ pub struct Grant {
     pub starts_at: Timestamp,
     /// First moment at which it no longer allows.
     pub expires_at: Timestamp,
+    /// What it holds beyond that.
+    pub terms: Terms,
     /// The revision of its last change: what filters must have applied to know of it.
     pub revision: u64,
     /// Whether it is in force.
@@ -192,6 +211,9 @@ impl Grant {
             rule: self.rule.clone(),
             starts_at: self.starts_at,
             expires_at: self.expires_at,
+            conditions: self.terms.conditions.clone(),
+            bound: self.terms.bound.clone(),
+            reveals: self.terms.reveals.clone(),
         })
     }
 }

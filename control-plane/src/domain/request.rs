@@ -95,6 +95,14 @@ pub enum AskRefused {
         /// The rule.
         rule: String,
     },
+    /// The rule binds grants to one call, and none was shown.
+    #[error(
+        "the rule `{rule}` binds a grant to one call, and the request shows none\nfile it from the challenge of the refused call"
+    )]
+    CallNotShown {
+        /// The rule.
+        rule: String,
+    },
     /// Under a second.
     #[error("`{asked}` is shorter than a second\nask for at least `1s`")]
     DurationTooShort {
@@ -143,6 +151,9 @@ impl Ask {
         now: Timestamp,
     ) -> Result<Self, AskRefused> {
         let Asked { service, action, resource, rule } = asked;
+        if rule.bind.is_some() {
+            return Err(AskRefused::CallNotShown { rule: rule.name.to_string() });
+        }
         let resource = Text::new(&resource, "resource").map_err(AskRefused::Resource)?;
         if resource.as_str().len() > MAX_RESOURCE_BYTES {
             return Err(AskRefused::ResourceTooLong);
@@ -207,7 +218,7 @@ impl Ask {
     /// The requester as they were when they asked.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor { user: self.requester.clone(), groups: self.requester_groups.clone() }
+        Actor::new(&self.requester.issuer, &self.requester.subject, self.requester_groups.clone())
     }
 }
 

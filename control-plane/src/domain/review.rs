@@ -5,10 +5,11 @@ use std::fmt;
 use grantmesh_shared::engine::{Rule, User};
 use grantmesh_shared::id::{GrantId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::condition::ConditionItem;
 use grantmesh_shared::wire::signature::Sha256Hash;
 
 use super::actor::Actor;
-use super::grant::{Grant, GrantState};
+use super::grant::{Grant, GrantState, Terms};
 use super::request::{AlreadyDecided, Request, RequestState};
 use super::text::{Text, TextError};
 
@@ -90,6 +91,30 @@ impl RulesAtReview<'_> {
     fn name_reviewer(&self, actor: &Actor) -> bool {
         let among = |rule: Option<&Rule>| rule.is_some_and(|rule| actor.is_among(&rule.reviewers));
         among(self.then) && among(self.now)
+    }
+
+    /// Whether the requester may still ask. The condition on asking was judged when they did, with their token at hand;
+    /// one that was written since then cannot be judged any more, and what cannot be judged does not allow.
+    fn still_let_ask(&self, requester: &Actor) -> bool {
+        let Some(now) = self.now else { return false };
+        let eligible = requester.as_principal(|principal| now.is_eligible(principal));
+        let bound_alike = now.bind.is_none() || self.then.is_some_and(|then| then.bind == now.bind);
+        let judged = now.condition.is_always() || self.then.is_some_and(|then| then.condition == now.condition);
+        eligible && judged && bound_alike
+    }
+
+    /// What the grant holds beyond action and resource: the stricter of both rules in every part.
+    fn terms(&self) -> Terms {
+        let both = || [self.then, self.now].into_iter().flatten();
+        let mut conditions: Vec<ConditionItem> = Vec::new();
+        for condition in both().filter_map(|rule| ConditionItem::of(&rule.grant_condition)) {
+            if !conditions.contains(&condition) {
+                conditions.push(condition);
+            }
+        }
+        let reveals = self.now.into_iter().flat_map(|rule| &rule.reveals);
+        let reveals = reveals.filter(|name| both().all(|rule| rule.reveals.contains(name)));
+        Terms { conditions, reveals: reveals.map(ToString::to_string).collect(), bound: None }
     }
 
     fn approvals(&self, stated: u32) -> u32 {
@@ -179,8 +204,7 @@ impl Request {
             request.state = RequestState::Denied { at: now };
             return Ok(Outcome { request, review, grant: None });
         }
-        let may_ask = |rule: &Rule| request.ask.actor().as_principal(|principal| rule.may_ask(principal));
-        if !rules.now.is_some_and(may_ask) {
+        if !rules.still_let_ask(&request.ask.actor()) {
             return Err(ReviewRefused::RequesterNotEligible);
         }
         request.approvals_needed = rules.approvals(request.approvals_needed);
@@ -222,7 +246,8 @@ impl Request {
     /// Approvals by people who may review under both rules, each person once (a second review was never taken).
     fn approvals(&self, rules: RulesAtReview<'_>) -> u32 {
         let counted = self.reviews.iter().filter(|review| {
-            let reviewer = Actor { user: review.reviewer.clone(), groups: review.reviewer_groups.clone() };
+            let (issuer, subject) = (&*review.reviewer.issuer, &*review.reviewer.subject);
+            let reviewer = Actor::new(issuer, subject, review.reviewer_groups.clone());
             review.verdict == Verdict::Approve && rules.name_reviewer(&reviewer)
         });
         u32::try_from(counted.count()).unwrap_or(u32::MAX)
@@ -242,6 +267,7 @@ impl Request {
             rule: self.ask.rule.clone(),
             starts_at: now,
             expires_at: now.plus(duration),
+            terms: rules.terms(),
             revision,
             state: GrantState::Active,
         }

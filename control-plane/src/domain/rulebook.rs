@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use grantmesh_shared::engine::{Ambiguity, Routed, Rule, Service, canonical_method, canonical_path};
+use grantmesh_shared::engine::{
+    Ambiguity, Now, Routed, Rule, Service, Table, canonical_method, canonical_path, rules_to_ask,
+};
 use grantmesh_shared::id::PolicyId;
+use grantmesh_shared::time::Timestamp;
 
 use super::actor::Actor;
 use super::request::AskTarget;
@@ -15,6 +18,8 @@ pub struct Rulebook {
     pub policy: Option<PolicyId>,
     /// Its services.
     pub services: Vec<Arc<Service>>,
+    /// A table with nothing but the signals that are set.
+    pub signals: Arc<Table>,
 }
 
 /// What an actor may ask for.
@@ -37,6 +42,14 @@ pub enum NotEligible {
     #[error("no rule lets you ask for `{what}`\nask the owner of the service who is eligible")]
     NoRule {
         /// What was asked for.
+        what: String,
+    },
+    /// Several actions have this method and path; the body of a call tells which is meant.
+    #[error(
+        "what `{what}` is depends on the body of the call\nask for one of the actions by its name, with the resource"
+    )]
+    Several {
+        /// The method and path.
         what: String,
     },
     /// The method or path can be read in two ways, so no call like it is ever let through.
@@ -71,7 +84,13 @@ impl Rulebook {
     ///
     /// # Errors
     /// If there is no such rule.
-    pub fn ask<'b>(&'b self, actor: &Actor, target: &AskTarget, rule: Option<&str>) -> Result<Asked<'b>, NotEligible> {
+    pub fn ask<'b>(
+        &'b self,
+        actor: &Actor,
+        target: &AskTarget,
+        rule: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Asked<'b>, NotEligible> {
         let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string()) };
         let service = self.service(target.service()).ok_or_else(no_rule)?;
         let (action, resource) = match target {
@@ -82,13 +101,23 @@ impl Rulebook {
                 let ambiguous = |source| NotEligible::Ambiguous { what: shortened(&target.to_string()), source };
                 let method = canonical_method(method.as_bytes()).map_err(ambiguous)?;
                 let path = canonical_path(path.as_bytes()).map_err(ambiguous)?;
-                let Routed::Action(action) = service.route(method, &path) else {
+                let Routed::Action(actions) = service.route(method, &path) else {
                     return Err(no_rule());
                 };
-                (action, action.templates.resource_of(path.as_str()).ok_or_else(no_rule)?)
+                let [action] = actions.as_slice() else {
+                    return Err(NotEligible::Several { what: shortened(&target.to_string()) });
+                };
+                (*action, action.templates.resource_of(path.as_str()).ok_or_else(no_rule)?)
             }
         };
-        let found = actor.as_principal(|principal| service.rules_to_ask(&action.name, principal));
+        let named = service.rules().iter().filter_map(|rule| rule.condition.needs()).flat_map(|needs| &needs.claims);
+        let claims: Vec<Box<str>> = named.cloned().collect();
+        let found = actor.as_principal(|principal| {
+            actor.as_context(&claims, |context| {
+                let ask = (&*action.name, resource.as_str());
+                rules_to_ask(&self.signals, service, ask, principal, (context, Now::exactly(now)))
+            })
+        });
         let rule = found.into_iter().find(|known| rule.is_none_or(|rule| *known.name == *rule)).ok_or_else(no_rule)?;
         Ok(Asked { service, action: &action.name, resource, rule })
     }

@@ -48,7 +48,7 @@ impl FromRequestParts<Arc<Api>> for CurrentUser {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let claims = api.users.verify(bearer(parts)?, api.now()).await?;
-        Ok(Self(Actor::new(&claims.issuer, &claims.subject, claims.groups)))
+        Ok(Self(Actor::new(&claims.issuer, &claims.subject, claims.groups).with_claims(claims.others)))
     }
 }
 

@@ -203,6 +203,12 @@ pub struct GrantView {
     pub starts_at: String,
     /// From when on it no longer allows.
     pub expires_at: String,
+    /// What the context of each call must be, in CEL: all of them must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<String>,
+    /// Masked response fields that it reveals.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reveals: Vec<String>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
@@ -225,8 +231,8 @@ impl GrantView {
     #[must_use]
     pub fn of(app: &App, grant: &Grant) -> Self {
         let position = app.position_of(grant);
-        let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, revision: _, state } =
-            grant;
+        let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, .. } = grant;
+        let Grant { terms, state, .. } = grant;
         let (ended_by, reason) = match state {
             GrantState::Revoked { by, reason, .. } => (Some(by.into()), Some(reason.as_str().to_owned())),
             GrantState::Released { .. } => (Some(holder.into()), None),
@@ -243,6 +249,8 @@ impl GrantView {
             rule: rule.clone(),
             starts_at: starts_at.to_string(),
             expires_at: expires_at.to_string(),
+            conditions: terms.conditions.iter().map(|condition| condition.source.clone()).collect(),
+            reveals: terms.reveals.clone(),
             ended_at: state.ended_at().map(|at| at.to_string()),
             ended_by,
             reason,

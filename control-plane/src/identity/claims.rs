@@ -88,6 +88,8 @@ pub struct UserClaims {
     pub groups: Vec<String>,
     /// `exp`.
     pub expires_at: Timestamp,
+    /// All others, for rules whose condition names some.
+    pub others: serde_json::Map<String, Value>,
 }
 
 /// Claims before their types are checked; a repeated claim is refused by the reader.
@@ -101,6 +103,8 @@ pub(super) struct RawClaims {
     nbf: Option<Value>,
     groups: Option<Value>,
     pub(super) services: Option<Value>,
+    #[serde(flatten)]
+    others: serde_json::Map<String, Value>,
 }
 
 /// Reads a token's header, of which only `alg` and `kid` are used, to find the key.
@@ -201,7 +205,7 @@ pub(super) fn user(raw: RawClaims, issuer: &str, audience: &str, now: Timestamp)
             strings(&groups, MAX_GROUPS).ok_or(TokenError::ClaimForm("groups", "a list of at most 256 strings"))?
         }
     };
-    Ok(UserClaims { issuer: issuer.to_owned(), subject, groups, expires_at })
+    Ok(UserClaims { issuer: issuer.to_owned(), subject, groups, expires_at, others: raw.others })
 }
 
 /// A list of non-empty strings.

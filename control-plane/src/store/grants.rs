@@ -17,7 +17,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, state, request, holder_issuer, holder_subject, service, action, resource, rule, starts_at, expires_at, ",
-            "revision, ended_at, ended_by_issuer, ended_by_subject, reason FROM grants",
+            "terms, revision, ended_at, ended_by_issuer, ended_by_subject, reason FROM grants",
             $rest
         )
     };
@@ -37,6 +37,7 @@ impl TryFrom<Row> for Grant {
             rule: row.text("rule")?,
             starts_at: row.time("starts_at")?,
             expires_at: row.time("expires_at")?,
+            terms: row.json("terms")?,
             revision: row.unsigned("revision")?,
             state: state(&row)?,
         })
@@ -90,8 +91,10 @@ impl WriteTx {
     /// Keeps a new grant and gives it to filters.
     pub(crate) async fn insert_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         self.change();
+        let terms = serde_json::to_string(&grant.terms).map_err(AuditError::Json)?;
         let sql = "INSERT INTO grants (id, state, request, holder_issuer, holder_subject, service, action, resource, rule, \
-                   starts_at, expires_at, revision) VALUES ($1, 'active', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+                   starts_at, expires_at, revision, terms) \
+                   VALUES ($1, 'active', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
         let values = args![
             grant.id.as_str(),
             grant.request.as_str(),
@@ -104,6 +107,7 @@ impl WriteTx {
             grant.starts_at,
             grant.expires_at,
             grant.revision,
+            terms,
         ];
         self.execute(sql, values).await?;
         let item = grant.body().into_item().map_err(AuditError::Json)?;

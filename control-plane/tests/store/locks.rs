@@ -1,7 +1,7 @@
 //! Locks: made and removed by operators, ended by the clock, given to filters.
 
 use grantmesh_control_plane::domain::{LockState, LockStateWord, NewLock};
-use grantmesh_shared::engine::{Call, Decision, Now, Principal, Reason, Table, decide};
+use grantmesh_shared::engine::{Call, Context, Decision, Now, Principal, Reason, Table, decide};
 use grantmesh_shared::wire::table::{EngineItem, Item};
 use serde_json::value::RawValue;
 
@@ -48,7 +48,7 @@ async fn decided(world: &World, method: &str, path: &str) -> String {
         item.parse().unwrap().put_into(&mut table);
     }
     let call = Call::new("payments", method.as_bytes(), path.as_bytes(), Principal::user(ISSUER, "ann", &["support"]));
-    match decide(&table, &call.unwrap(), Now::exactly(world.now())) {
+    match decide(&table, &call.unwrap(), &Context::EMPTY, Now::exactly(world.now())) {
         Decision::Allow(_) => "allowed".to_owned(),
         Decision::Ask(refusal) | Decision::Deny(refusal) => match &refusal.reasons[0] {
             Reason::Locked { id, text } => format!("locked {id} {text}"),

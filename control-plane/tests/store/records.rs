@@ -54,6 +54,8 @@ impl Stream {
                 workload: None,
                 grant: None,
                 binding: None,
+                shadow: false,
+                condition_errors: Vec::new(),
                 reasons: vec!["unmatched".to_owned()],
                 request_id: None,
                 position: None,

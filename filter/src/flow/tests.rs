@@ -4,11 +4,12 @@ use ed25519_dalek::{Signer, SigningKey};
 use grantmesh_shared::id::{GrantId, RequestId, VmId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::TableHash;
+use grantmesh_shared::wire::condition::ConditionItem;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::VmIdentity;
 use grantmesh_shared::wire::table::{
-    ActionItem, AuditWord, BindingItem, Body, CriticalityWord, GrantItem, HolderItem, Item, RuleItem, ServiceItem,
-    SubjectItem, UnmatchedWord, UserItem,
+    ActionItem, ActionsItem, AuditItem, BindingItem, Body, CriticalityWord, DenyItem, GrantItem, HolderItem, Item,
+    ModeWord, RolloutItem, RuleItem, ServiceItem, SubjectItem, UnmatchedWord, UserItem,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -25,9 +26,27 @@ fn group(name: &str) -> Vec<SubjectItem> {
     vec![SubjectItem::Group { issuer: ISSUER.to_owned(), name: name.to_owned() }]
 }
 
-fn action(name: &str, method: &str, path: &str, criticality: CriticalityWord, audit: AuditWord) -> ActionItem {
+fn action(name: &str, method: &str, path: &str, criticality: CriticalityWord, audit: AuditItem) -> ActionItem {
     let resource = "account/{account}".to_owned();
-    ActionItem { name: name.to_owned(), method: method.to_owned(), path: path.to_owned(), resource, criticality, audit }
+    ActionItem {
+        name: name.to_owned(),
+        method: method.to_owned(),
+        path: path.to_owned(),
+        selectors: Vec::new(),
+        resource,
+        criticality,
+        audit,
+        rollout: None,
+        query: Vec::new(),
+        body: None,
+        fields: Vec::new(),
+    }
+}
+
+/// `request.headers["x-ticket"] == "INC-1"`, compiled.
+fn ticket() -> ConditionItem {
+    let form = json!({ "nodes": ["header 0", "text 1", "eq 0 1"], "texts": ["x-ticket", "INC-1"] });
+    ConditionItem { v: 1, source: "request.headers[\"x-ticket\"] == \"INC-1\"".to_owned(), form }
 }
 
 fn service(name: &str, host: &str) -> Body {
@@ -35,25 +54,44 @@ fn service(name: &str, host: &str) -> Body {
         name: name.to_owned(),
         hosts: vec![host.to_owned()],
         unmatched: UnmatchedWord::Deny,
+        rollout: None,
         actions: vec![
             action(
                 "refund.create",
                 "POST",
                 "/v1/accounts/{account}/refunds",
                 CriticalityWord::Critical,
-                AuditWord::All,
+                AuditItem::All,
             ),
-            action("account.read", "GET", "/v1/accounts/{account}", CriticalityWord::Low, AuditWord::Counted),
-            action("account.close", "DELETE", "/v1/accounts/{account}", CriticalityWord::Standard, AuditWord::All),
-            action("account.history", "GET", "/v1/accounts/{account}/history", CriticalityWord::Low, AuditWord::All),
+            action("account.read", "GET", "/v1/accounts/{account}", CriticalityWord::Low, AuditItem::Counted),
+            action("account.close", "DELETE", "/v1/accounts/{account}", CriticalityWord::Standard, AuditItem::All),
+            action("account.history", "GET", "/v1/accounts/{account}/history", CriticalityWord::Low, AuditItem::All),
+            action("note.add", "POST", "/v1/accounts/{account}/notes", CriticalityWord::Standard, AuditItem::All),
+            ActionItem {
+                rollout: Some(RolloutItem { mode: ModeWord::Shadow, percent: 100 }),
+                ..action("note.drop", "DELETE", "/v1/notes/{account}", CriticalityWord::Standard, AuditItem::All)
+            },
         ],
-        bindings: vec![BindingItem {
-            name: "support".to_owned(),
-            role: "support".to_owned(),
-            subjects: group("support"),
-            actions: ["account.read", "account.close", "account.history"].map(str::to_owned).to_vec(),
-            condition: None,
-        }],
+        bindings: vec![
+            BindingItem {
+                name: "support".to_owned(),
+                role: "support".to_owned(),
+                subjects: group("support"),
+                actions: ActionsItem::Named(
+                    ["account.read", "account.close", "account.history"].map(str::to_owned).to_vec(),
+                ),
+                reveals: Vec::new(),
+                condition: None,
+            },
+            BindingItem {
+                name: "with-ticket".to_owned(),
+                role: "notes".to_owned(),
+                subjects: group("support"),
+                actions: ActionsItem::Named(vec!["note.add".to_owned()]),
+                reveals: Vec::new(),
+                condition: Some(ticket()),
+            },
+        ],
         rules: vec![RuleItem {
             name: "refunds".to_owned(),
             actions: vec!["refund.create".to_owned()],
@@ -64,6 +102,17 @@ fn service(name: &str, host: &str) -> Body {
             default_duration: Span::from_secs(900),
             request_timeout: Span::from_secs(3_600),
             condition: None,
+            grant_condition: None,
+            bind: None,
+            reveals: Vec::new(),
+        }],
+        denials: vec![DenyItem {
+            name: "no-contractors".to_owned(),
+            actions: ActionsItem::All,
+            subjects: group("contractors"),
+            except: Vec::new(),
+            condition: None,
+            reason: "ask an employee".to_owned(),
         }],
     })
 }
@@ -90,6 +139,9 @@ fn world(services: &[&str]) -> (Config, Sync) {
         rule: "refunds".to_owned(),
         starts_at: Timestamp::from_millis(1_000_000),
         expires_at: Timestamp::from_millis(1_003_000),
+        conditions: Vec::new(),
+        bound: None,
+        reveals: Vec::new(),
     });
     let bodies = [service("payments", "pay.example"), service("ledger", "Ledger.example"), grant];
     // In the key order that `json!` below will give them, since exactly these bytes are hashed.
@@ -160,11 +212,14 @@ impl Case {
         let id = || DecisionId::new(5, [5; 10]);
         match run(knowledge, &Headers::parse(&map).unwrap(), &self.identity, id) {
             Outcome::Preflight => Ran { word: "preflight", service: None, reason: "", event: None, reply: None },
-            Outcome::Allow { service, event } => {
+            Outcome::Allow { service, event, .. } => {
                 Ran { word: "allow", service: Some(service.to_owned()), reason: "", event, reply: None }
             }
             Outcome::Wait(_) => Ran { word: "wait", service: None, reason: "", event: None, reply: None },
-            Outcome::Refuse { service, word, reason, event, reply } => Ran {
+            Outcome::Shadow { service, reason, event, .. } => {
+                Ran { word: "shadow", service: Some(service.to_owned()), reason, event: Some(event), reply: None }
+            }
+            Outcome::Refuse { service, word, reason, event, reply, .. } => Ran {
                 word: word.as_str(),
                 service: service.map(str::to_owned),
                 reason,
@@ -201,6 +256,44 @@ struct Ran {
 }
 
 const REFUND: &str = "/v1/accounts/acc-1/refunds";
+
+#[test]
+fn a_condition_reads_the_header_that_it_names() {
+    let note = "/v1/accounts/acc-1/notes";
+    case("POST", note).with("x-ticket", "INC-1").is("allow", "");
+    case("POST", note).with("x-ticket", "INC-2").is("deny", "no_role");
+    // Missing: the condition cannot be judged, and that is recorded with its binding.
+    let refused = case("POST", note).is("deny", "no_role").event.unwrap();
+    assert_eq!(refused.condition_errors, ["with-ticket: missing"]);
+    assert!(refused.reasons.contains(&"condition_errs".to_owned()), "{:?}", refused.reasons);
+    case("POST", note).with("x-ticket", "INC-1").with("x-ticket", "INC-1").is("deny", "two_values");
+    case("POST", note).with("x-ticket", "\u{1}").is("deny", "malformed_header");
+}
+
+#[test]
+fn shadow_lets_through_and_records_what_would_have_been() {
+    let event = case("DELETE", "/v1/notes/acc-1").is("shadow", "no_role").event.unwrap();
+    assert!(event.shadow && event.decision == DecisionWord::Deny);
+    assert_eq!(event.action.as_deref(), Some("note.drop"));
+    // Only that action is in shadow: what leads to none is the service's matter.
+    case("DELETE", "/v1/notes/acc-1/").is("deny", "trailing_slash");
+}
+
+#[test]
+fn a_deny_rule_is_above_roles_and_grants() {
+    let contractor = || person("ann", &["support", "contractors"]);
+    let mut reading = case("GET", "/v1/accounts/acc-1");
+    reading.identity = contractor();
+    reading.is("deny", "deny_rule");
+    let mut granted = case("POST", REFUND);
+    granted.identity = contractor();
+    let ran = granted.is("deny", "deny_rule");
+    let body = String::from_utf8(ran.reply.unwrap().body).unwrap();
+    assert!(body.contains("ask an employee"), "{body}");
+    let mut unmatched = case("GET", "/nowhere");
+    unmatched.identity = contractor();
+    unmatched.is("deny", "deny_rule");
+}
 
 #[test]
 fn roles_and_grants_let_through_and_are_recorded_as_told() {

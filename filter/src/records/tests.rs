@@ -25,6 +25,8 @@ fn event(number: usize, path: &str) -> Box<DecisionEvent> {
         workload: None,
         grant: None,
         binding: None,
+        shadow: false,
+        condition_errors: Vec::new(),
         reasons: vec![],
         request_id: None,
         position: None,

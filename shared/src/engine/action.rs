@@ -109,7 +109,8 @@ impl Rollout {
 /// A hash that is the same on every machine (FNV-1a). For shares of principals only: nothing depends on its strength.
 fn fold_hash(parts: [&str; 3]) -> u64 {
     let bytes = parts.iter().flat_map(|part| part.bytes().chain([0xff]));
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash =
+        bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     // The low bits of FNV are weak for what is taken modulo a hundred.
     hash ^ (hash >> 32)
 }

@@ -136,7 +136,8 @@ mod tests {
     use crate::engine::Principal;
 
     fn digest(target: &str, groups: &[&str], headers: &[(&str, &str)], amount: FactValue<'_>) -> Option<Digest> {
-        let bind = Bind { exact: true, fields: vec!["amount".into()], headers: vec!["x-ticket".into()], query: Vec::new() };
+        let bind =
+            Bind { exact: true, fields: vec!["amount".into()], headers: vec!["x-ticket".into()], query: Vec::new() };
         let principal = Principal::user("https://id.example", "ann", groups);
         let call = Call::new("payments", b"POST", target.as_bytes(), principal).unwrap();
         let fields = [("amount", amount)];

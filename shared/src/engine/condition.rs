@@ -205,6 +205,16 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Whether nothing is read.
+    #[must_use]
+    pub const fn is_nothing(&self) -> bool {
+        let Self { headers, query, claims, fields, signals, host, time, address, country, actor, auth_time, origin } =
+            self;
+        let lists = headers.is_empty() && query.is_empty() && claims.is_empty() && fields.is_empty();
+        let facts = *host || *time || *address || *country || *actor || *auth_time || *origin;
+        lists && signals.is_empty() && !facts
+    }
+
     /// Whether the body must be read.
     #[must_use]
     pub const fn body(&self) -> bool {

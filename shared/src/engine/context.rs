@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
+use super::action::Criticality;
 use super::canonical::CanonicalPath;
 use super::condition::Decimal;
-use super::action::Criticality;
 use super::decide::Now;
 use super::principal::Principal;
 use super::table::Table;

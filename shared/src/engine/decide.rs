@@ -262,12 +262,9 @@ impl<'t> Prepared<'t, '_> {
         let Some(place) = place else {
             let Judging { errors, .. } = judging;
             return match service.unmatched() {
-                Unmatched::Allow => Decision::Allow(Permit {
-                    matched: None,
-                    basis: Basis::Unmatched,
-                    errors,
-                    masked: Vec::new(),
-                }),
+                Unmatched::Allow => {
+                    Decision::Allow(Permit { matched: None, basis: Basis::Unmatched, errors, masked: Vec::new() })
+                }
                 Unmatched::Deny => deny(Some(service), None, Reason::Unmatched { service: service.name().to_owned() }),
             };
         };
@@ -399,9 +396,11 @@ impl<'t> Judging<'t, '_> {
         if self.now.earliest < grant.starts_at {
             return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
         }
-        let verdict = self.judge(grant.id.as_str(), &grant.condition);
-        if !verdict.allows() {
-            return refuse::condition_reason(grant.id.as_str(), verdict);
+        for condition in &grant.conditions {
+            let verdict = self.judge(grant.id.as_str(), condition);
+            if !verdict.allows() {
+                return refuse::condition_reason(grant.id.as_str(), verdict);
+            }
         }
         let (bind, digest) = grant.bound.as_ref()?;
         let action = self.action.map_or("", |action| &action.name);

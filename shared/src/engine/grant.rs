@@ -27,8 +27,8 @@ pub struct Grant {
     pub starts_at: Timestamp,
     /// First moment at which it no longer allows.
     pub expires_at: Timestamp,
-    /// What the context must be at each call.
-    pub condition: Condition,
+    /// What the context must be at each call: all of them must hold.
+    pub conditions: Vec<Condition>,
     /// What of a call it is bound to, with the digest that the call must have; nothing if any call of the action on the
     /// resource will do.
     pub bound: Option<(Bind, Digest)>,

@@ -295,9 +295,12 @@ mod tests {
     #[test]
     fn both_identities_must_fit() {
         let both = Subject::parse("group:support + workload:spiffe://mesh/a", "https://id.example").unwrap();
-        let principal = |groups, workload| Principal { workload, ..Principal::user("https://id.example", "ann", groups) };
+        let principal =
+            |groups, workload| Principal { workload, ..Principal::user("https://id.example", "ann", groups) };
         assert!(both.names(&principal(&["support"], Some("spiffe://mesh/a"))));
-        for (groups, workload) in [(&["support"], None), (&["support"], Some("spiffe://mesh/b")), (&["x"], Some("spiffe://mesh/a"))] {
+        for (groups, workload) in
+            [(&["support"], None), (&["support"], Some("spiffe://mesh/b")), (&["x"], Some("spiffe://mesh/a"))]
+        {
             assert!(!both.names(&principal(groups, workload)), "{groups:?} {workload:?}");
         }
         assert!(!both.names(&Principal { user: None, groups: &["support"], workload: Some("spiffe://mesh/a") }));

@@ -117,18 +117,28 @@ impl ConditionItem {
         let form = serde_json::to_value(FormItem::from(form)).unwrap_or_default();
         Self { v: CONDITION_VERSION, source: source.to_owned(), form }
     }
+
+    /// The item of a condition; nothing where none was stated. One that this build does not understand stays so.
+    #[must_use]
+    pub fn of(condition: &Condition) -> Option<Self> {
+        match condition {
+            Condition::Always => None,
+            Condition::When(form) => Some(Self::new(form.source(), form)),
+            Condition::Unsupported => Some(Self { v: 0, source: String::new(), form: serde_json::Value::Null }),
+        }
+    }
 }
 
 impl TryFrom<ConditionItem> for Condition {
     type Error = ConditionItemError;
 
     fn try_from(item: ConditionItem) -> Result<Self, ConditionItemError> {
-        let ConditionItem { v, source: _, form } = item;
+        let ConditionItem { v, source, form } = item;
         if v != CONDITION_VERSION {
             return Ok(Self::Unsupported);
         }
         let form = FormItem::deserialize(form).map_err(|error| ConditionItemError::Json(error.to_string()))?;
-        Ok(Self::When(Arc::new(form.try_into()?)))
+        Ok(Self::When(Arc::new(Form::try_from(form)?.with_source(&source))))
     }
 }
 

@@ -141,6 +141,12 @@ pub struct DecisionEvent {
     /// The binding that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<String>,
+    /// Whether the service or action is in shadow for this principal: a refusal was let through.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shadow: bool,
+    /// Conditions that could not be judged, as `NAME: CODE`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub condition_errors: Vec<String>,
     /// Codes of the reasons of a refusal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,

@@ -87,6 +87,7 @@ pub struct Form {
     needs: Needs,
     cost: u32,
     timed: bool,
+    source: Box<str>,
 }
 
 /// Why nodes and constants are not a form.
@@ -206,7 +207,19 @@ impl Form {
         }
         let cost = root.cost;
         levels(&nodes, &checked)?;
-        Ok(Self { nodes: nodes.into(), pool, needs, cost, timed })
+        Ok(Self { nodes: nodes.into(), pool, needs, cost, timed, source: Box::default() })
+    }
+
+    /// The same with the text that it was compiled from, for people.
+    #[must_use]
+    pub fn with_source(self, source: &str) -> Self {
+        Self { source: source.into(), ..self }
+    }
+
+    /// The text that it was compiled from, as far as it is known.
+    #[must_use]
+    pub const fn source(&self) -> &str {
+        &self.source
     }
 
     /// The nodes; the last one is the root.

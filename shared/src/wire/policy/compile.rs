@@ -309,17 +309,13 @@ impl<'d> Compiler<'d> {
     /// Reports subjects that need two identities at once, where only a token is shown.
     fn plain(&mut self, file: usize, names: &[Spanned<String>], who: &str) {
         for name in names.iter().filter(|name| name.value.contains(" + workload:")) {
-            let message = format!("`{}` needs a workload besides the user, and whoever {who} shows only a token", name.value);
+            let message =
+                format!("`{}` needs a workload besides the user, and whoever {who} shows only a token", name.value);
             self.fault(file, name.referenced, message, "name the user or group alone".to_owned());
         }
     }
 
-    fn rollout(
-        &mut self,
-        file: usize,
-        mode: Option<ModeWord>,
-        percent: Option<&Spanned<u8>>,
-    ) -> Option<RolloutItem> {
+    fn rollout(&mut self, file: usize, mode: Option<ModeWord>, percent: Option<&Spanned<u8>>) -> Option<RolloutItem> {
         if let Some(share) = percent {
             let (place, share) = (share.referenced, share.value);
             if share > 100 {

@@ -31,9 +31,9 @@ pub struct GrantItem {
     pub starts_at: Timestamp,
     /// First moment at which it no longer allows.
     pub expires_at: Timestamp,
-    /// What the context must be at each call.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub condition: Option<ConditionItem>,
+    /// What the context must be at each call: all of them must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ConditionItem>,
     /// What it is bound to, beyond action and resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<BoundItem>,
@@ -135,7 +135,7 @@ impl TryFrom<GrantItem> for Grant {
 
     fn try_from(item: GrantItem) -> Result<Self, ItemError> {
         let GrantItem { id, request, holder, service, action, resource, rule, starts_at, expires_at, .. } = item;
-        let GrantItem { condition, bound, reveals, .. } = item;
+        let GrantItem { conditions, bound, reveals, .. } = item;
         let user = holder.user.map(|user| User { issuer: user.issuer.into(), subject: user.subject.into() });
         let workload = holder.workload.as_deref().map(str::parse::<Workload>).transpose()?;
         let holder = match (user, workload) {
@@ -157,7 +157,7 @@ impl TryFrom<GrantItem> for Grant {
             rule: rule.into(),
             starts_at,
             expires_at,
-            condition: condition.map(Condition::try_from).transpose()?.unwrap_or_default(),
+            conditions: conditions.into_iter().map(Condition::try_from).collect::<Result<_, _>>()?,
             bound: bound.map(|BoundItem { bind, digest }| (bind.into(), Digest(digest.0))),
             reveals: reveals.into_iter().map(String::into_boxed_str).collect(),
         })

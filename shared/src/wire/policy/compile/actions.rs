@@ -7,9 +7,7 @@ use serde_saphyr::Spanned;
 use super::Compiler;
 use crate::engine::{ActionTemplates, Overlap, PathTemplate, canonical_method};
 use crate::wire::policy::{ActionSpec, BodySpec, FactType, FieldSpec, FieldWord};
-use crate::wire::table::{
-    ActionItem, AuditItem, BodyWord, CriticalityWord, FieldItem, PlaceWord, SelectorItem,
-};
+use crate::wire::table::{ActionItem, AuditItem, BodyWord, CriticalityWord, FieldItem, PlaceWord, SelectorItem};
 
 /// The longest JSON pointer and the longest text that may stand there.
 const MAX_SELECT: usize = 256;
@@ -141,7 +139,10 @@ impl<'d> Compiler<'d> {
                     !text.is_empty()
                         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || more.contains(&byte))
                 };
-                let fine = grpc.value.split_once('/').is_some_and(|(service, method)| word(service, b".") && word(method, b""));
+                let fine = grpc
+                    .value
+                    .split_once('/')
+                    .is_some_and(|(service, method)| word(service, b".") && word(method, b""));
                 if !fine {
                     let message = format!("`{}` is not a gRPC method", grpc.value.escape_debug());
                     let help = "write `package.Service/Method`, as in the .proto file".to_owned();
@@ -188,7 +189,12 @@ impl<'d> Compiler<'d> {
         }
         if let Some((place, _)) = selectors.first().filter(|_| spec.grpc.is_some()) {
             let message = "the body of a gRPC call is no JSON".to_owned();
-            self.fault(file, *place, message, "leave the selector out: a gRPC method is an action of its own".to_owned());
+            self.fault(
+                file,
+                *place,
+                message,
+                "leave the selector out: a gRPC method is an action of its own".to_owned(),
+            );
         }
         selectors.into_iter().map(|(_, selector)| selector).collect()
     }
@@ -203,7 +209,8 @@ impl<'d> Compiler<'d> {
             && !text.chars().any(char::is_control);
         if !fine {
             let message = format!("`{}` is not a JSON pointer", text.escape_debug());
-            let help = "write it as RFC 6901 does, like `/order/amount`, with `~1` for a slash in a name and `~0` for a tilde";
+            let help =
+                "write it as RFC 6901 does, like `/order/amount`, with `~1` for a slash in a name and `~0` for a tilde";
             self.fault(file, pointer.referenced, message, help.to_owned());
         }
     }
@@ -225,15 +232,19 @@ impl<'d> Compiler<'d> {
                 self.fault(file, name.referenced, message, "only what comes back is masked: `in: response`".to_owned());
             }
             if *place == PlaceWord::Response && (kind.is_some() || !*mask) {
-                let message = format!("the field `{}` of the response is there to be masked, and has no type", name.value);
+                let message =
+                    format!("the field `{}` of the response is there to be masked, and has no type", name.value);
                 self.fault(file, name.referenced, message, "write `mask: true` and no `type`".to_owned());
             }
             if *place == PlaceWord::Request {
-                types.push((name.value.clone(), match kind.unwrap_or_default() {
-                    FieldWord::String => FactType::Text,
-                    FieldWord::Number => FactType::Number,
-                    FieldWord::Bool => FactType::Bool,
-                }));
+                types.push((
+                    name.value.clone(),
+                    match kind.unwrap_or_default() {
+                        FieldWord::String => FactType::Text,
+                        FieldWord::Number => FactType::Number,
+                        FieldWord::Bool => FactType::Bool,
+                    },
+                ));
             }
             let pointer = pointer.as_ref().map_or_else(|| format!("/{}", name.value), |pointer| pointer.value.clone());
             item.fields.push(FieldItem { name: name.value.clone(), place: *place, pointer, mask: *mask });
@@ -245,7 +256,8 @@ impl<'d> Compiler<'d> {
     fn body(&mut self, file: usize, spec: &ActionSpec, item: &ActionItem) {
         let uses_body = !item.selectors.is_empty() || item.fields.iter().any(|field| field.place == PlaceWord::Request);
         if uses_body && item.body.is_none() && spec.grpc.is_none() {
-            let message = format!("the action `{}` uses the request's body, and it is not said how that is read", item.name);
+            let message =
+                format!("the action `{}` uses the request's body, and it is not said how that is read", item.name);
             let help = "write `body: strict` (the proxy must be set up for it) or `body: head-first` (the service may see the \
                         call's head before it is decided)";
             self.fault(file, spec.name.referenced, message, help.to_owned());
@@ -269,19 +281,24 @@ impl<'d> Compiler<'d> {
         audit.value
     }
 
-    fn overlaps(&mut self, file: usize, spec: &ActionSpec, item: &ActionItem, path: &PathTemplate, known: &[Known<'_>]) {
+    fn overlaps(
+        &mut self,
+        file: usize,
+        spec: &ActionSpec,
+        item: &ActionItem,
+        path: &PathTemplate,
+        known: &[Known<'_>],
+    ) {
         let place = spec.path.as_ref().or(spec.grpc.as_ref()).unwrap_or(&spec.name).referenced;
         for other in known.iter().filter(|other| other.method == item.method) {
             match other.path.overlap(path) {
                 Overlap::Conflict => {
-                    let message =
-                        format!("the path `{path}` overlaps `{}` of the action `{}`", other.path, other.name);
+                    let message = format!("the path `{path}` overlaps `{}` of the action `{}`", other.path, other.name);
                     let help = "some call matches both and neither is narrower: change one path or its method";
                     self.fault(file, place, message, help.to_owned());
                 }
                 Overlap::Same if !told_apart(&other.selectors, &item.selectors) => {
-                    let message =
-                        format!("the path `{path}` overlaps `{}` of the action `{}`", other.path, other.name);
+                    let message = format!("the path `{path}` overlaps `{}` of the action `{}`", other.path, other.name);
                     let help = "some call matches both: change one path or its method, or tell the actions apart by texts in the \
                                 body (`select`, `jsonRpc`, `mcpTool`)";
                     self.fault(file, place, message, help.to_owned());
@@ -294,7 +311,8 @@ impl<'d> Compiler<'d> {
 
 /// As the engine sees it: no body fits both, or one of them asks for all that the other does and more.
 fn told_apart(one: &[SelectorItem], other: &[SelectorItem]) -> bool {
-    let differs = one.iter().any(|mine| other.iter().any(|theirs| theirs.pointer == mine.pointer && theirs.value != mine.value));
+    let differs =
+        one.iter().any(|mine| other.iter().any(|theirs| theirs.pointer == mine.pointer && theirs.value != mine.value));
     let covers = |wide: &[SelectorItem], narrow: &[SelectorItem]| {
         narrow.len() > wide.len() && wide.iter().all(|selector| narrow.contains(selector))
     };

@@ -96,9 +96,8 @@ impl<'d> Compiler<'d> {
             None => Vec::new(),
         };
         let unread = of.iter().find(|facts| !facts.reads_body);
-        let why = |facts: &&ActionFacts<'_>| {
-            format!("the body of `{}` is not read (its action has no `body`)", facts.name)
-        };
+        let why =
+            |facts: &&ActionFacts<'_>| format!("the body of `{}` is not read (its action has no `body`)", facts.name);
         Scope {
             params: common(|facts| &facts.params),
             query: common(|facts| &facts.query),

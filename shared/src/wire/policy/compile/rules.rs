@@ -125,7 +125,8 @@ impl<'d> Compiler<'d> {
         let item = BindItem { exact: *exact, fields: next(), headers: next(), query: next() };
         if item == BindItem::default() {
             let message = "the grant is bound to nothing".to_owned();
-            let help = "write `exact: true`, or name fields, headers or query parameters, or leave `bind` out".to_owned();
+            let help =
+                "write `exact: true`, or name fields, headers or query parameters, or leave `bind` out".to_owned();
             self.fault(file, rule.referenced, message, help);
             return None;
         }
