@@ -31,11 +31,11 @@ impl Actor {
 
     /// Lends the claims of these names, and when the user last proved who they are, as the engine's facts.
     pub fn as_context<R>(&self, names: &[Box<str>], with: impl FnOnce(&Context<'_>) -> R) -> R {
-        let texts = |name: &Box<str>| {
-            let list = self.claims.get(&**name).and_then(Value::as_array);
+        let texts = |name: &str| {
+            let list = self.claims.get(name).and_then(Value::as_array);
             list.into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>()
         };
-        let lists: Vec<Vec<&str>> = names.iter().map(texts).collect();
+        let lists: Vec<Vec<&str>> = names.iter().map(|name| texts(name)).collect();
         let mut claims: Vec<(&str, FactValue<'_>)> = Vec::new();
         for (name, list) in names.iter().zip(&lists) {
             let Some(value) = self.claims.get(&**name) else { continue };

@@ -129,7 +129,7 @@ pub struct Terms {
     pub reveals: Vec<String>,
     /// The call that it is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bound: Option<BoundItem>,
+    pub bound: Option<Box<BoundItem>>,
 }
 
 /// A grant.

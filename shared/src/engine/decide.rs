@@ -402,7 +402,7 @@ impl<'t> Judging<'t, '_> {
                 return refuse::condition_reason(grant.id.as_str(), verdict);
             }
         }
-        let (bind, digest) = grant.bound.as_ref()?;
+        let (bind, digest) = grant.bound.as_deref()?;
         let action = self.action.map_or("", |action| &action.name);
         let bound = BoundCall { call: self.call, context: self.context, action, resource: self.resource };
         match bind.digest(bound) {

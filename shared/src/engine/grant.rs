@@ -31,7 +31,7 @@ pub struct Grant {
     pub conditions: Vec<Condition>,
     /// What of a call it is bound to, with the digest that the call must have; nothing if any call of the action on the
     /// resource will do.
-    pub bound: Option<(Bind, Digest)>,
+    pub bound: Option<Box<(Bind, Digest)>>,
     /// Masked response fields that it reveals.
     pub reveals: Vec<Box<str>>,
 }

@@ -389,8 +389,8 @@ impl Indexing<'_> {
             return Ok(());
         };
         let unknown = |action: &str| ServiceError::UnknownAction { by: by.to_owned(), action: action.to_owned() };
-        let place = |name: &Box<str>| self.places.get(&**name).copied().ok_or_else(|| unknown(name));
-        for place in names.iter().map(place).collect::<Result<BTreeSet<_>, _>>()? {
+        let place = |name: &str| self.places.get(name).copied().ok_or_else(|| unknown(name));
+        for place in names.iter().map(|name| place(name)).collect::<Result<BTreeSet<_>, _>>()? {
             if let Some(slot) = self.by_action.get_mut(place) {
                 fill(slot);
             }

@@ -36,7 +36,7 @@ pub struct GrantItem {
     pub conditions: Vec<ConditionItem>,
     /// What it is bound to, beyond action and resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bound: Option<BoundItem>,
+    pub bound: Option<Box<BoundItem>>,
     /// Masked response fields that it reveals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reveals: Vec<String>,
@@ -158,7 +158,7 @@ impl TryFrom<GrantItem> for Grant {
             starts_at,
             expires_at,
             conditions: conditions.into_iter().map(Condition::try_from).collect::<Result<_, _>>()?,
-            bound: bound.map(|BoundItem { bind, digest }| (bind.into(), Digest(digest.0))),
+            bound: bound.map(|bound| Box::new((bound.bind.into(), Digest(bound.digest.0)))),
             reveals: reveals.into_iter().map(String::into_boxed_str).collect(),
         })
     }

@@ -84,9 +84,9 @@ impl<'d> Compiler<'d> {
         };
         let of: Vec<&ActionFacts<'_>> = declared.actions.iter().filter(concerned).collect();
         let common = |list: for<'f> fn(&'f ActionFacts<'_>) -> &'f Vec<String>| -> Vec<String> {
-            let (first, rest) = of.split_first().map_or((None, &of[..0]), |(first, rest)| (Some(first), rest));
+            let Some((first, rest)) = of.split_first() else { return Vec::new() };
             let in_all = |name: &&String| rest.iter().all(|facts| list(facts).contains(name));
-            first.map(|first| list(first).iter().filter(in_all).cloned().collect()).unwrap_or_default()
+            list(first).iter().filter(in_all).cloned().collect()
         };
         let fields: Vec<(String, FactType)> = match of.split_first() {
             Some((first, rest)) => {
