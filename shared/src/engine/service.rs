@@ -1,5 +1,5 @@
 //! A service with its actions, and for each action who has it by role, who may ask for it and who never may, indexed so that
-//! cost does not grow with their number. Built from a policy's item, read by [`super::decide`].
+//! cost does not grow with their number. Built from a policy's item, read by [`super::decide()`].
 
 mod select;
 
