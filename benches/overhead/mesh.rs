@@ -222,7 +222,7 @@ fn identity() -> Value {
 fn wasm(name: &str, file: &str, configuration: &str) -> Value {
     let vm = json!({ "vm_id": name, "runtime": "envoy.wasm.runtime.v8", "code": { "local": { "filename": file } } });
     let text = typed("google.protobuf.StringValue", json!({ "value": configuration }));
-    let plugin = json!({ "name": name, "vm_config": vm, "configuration": text, "failure_policy": "FAIL_CLOSED" });
+    let plugin = json!({ "name": name, "vm_config": vm, "configuration": text, "failure_policy": "FAIL_RELOAD" });
     let config = typed("envoy.extensions.filters.http.wasm.v3.Wasm", json!({ "config": plugin }));
     json!({ "name": name, "typed_config": config })
 }

@@ -4,6 +4,7 @@
 mod arrival;
 mod audit;
 mod client;
+mod doctor;
 mod grants;
 mod local;
 mod locks;
@@ -74,6 +75,8 @@ enum Command {
     Audit(AuditCommand),
     /// List the filters that follow the control plane
     Fleet(FleetArgs),
+    /// Check the configuration of a proxy with the filter in it
+    Doctor(doctor::DoctorArgs),
 }
 
 /// How the server is reached, and as whom.
@@ -382,6 +385,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Audit(AuditCommand::Tail(args)) => audit::tail(args, out).await,
         Command::Audit(AuditCommand::Verify(args)) => audit::verify(args, out).await,
         Command::Fleet(args) => grants::fleet(args, out).await,
+        Command::Doctor(args) => doctor::run(&args, out),
     }
 }
 

@@ -38,12 +38,27 @@ pub struct Config {
     pub waypoint: bool,
     /// Whether CORS preflights pass without a decision.
     pub cors_preflight: bool,
+    /// What the services behind this proxy do with a call that asks to be taken for one of another method.
+    pub method_override: MethodOverride,
     /// Which proxy in front says where a call comes from; without one, no condition knows.
     pub source: Option<Source>,
     /// The header, in lower case, in which a trusted proxy in front says the caller's country.
     pub country_header: Option<String>,
     /// Where this proxy stands.
     pub origin: Origin,
+}
+
+/// What becomes of calls that carry, or could carry, another method than their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodOverride {
+    /// Override headers and parameters are refused, and posted forms as well, because their fields are not read here.
+    #[default]
+    Refuse,
+    /// Posted forms pass: no service behind this proxy takes a method from a form's fields.
+    AllowForms,
+    /// Everything passes: no service behind this proxy takes a method from anywhere but the request line.
+    Ignored,
 }
 
 /// A header in which trusted proxies in front note addresses, one after another.
@@ -105,6 +120,8 @@ struct Text {
     waypoint: bool,
     #[serde(default)]
     cors_preflight: bool,
+    #[serde(default)]
+    method_override: MethodOverride,
     #[serde(default)]
     source: Option<SourceText>,
     #[serde(default)]
@@ -201,6 +218,7 @@ impl Config {
             identity_key: text.identity.provider_metadata,
             waypoint: text.waypoint,
             cors_preflight: text.cors_preflight,
+            method_override: text.method_override,
             source: text.source.map(checked_source).transpose()?,
             country_header: text.country.map(|country| checked_header("country.header", country.header)).transpose()?,
             origin: checked_origin(text.origin)?,
@@ -310,6 +328,7 @@ mod tests {
         assert_eq!(config.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.only_service(), Some("payments"));
         assert!(!config.waypoint && !config.cors_preflight);
+        assert_eq!(config.method_override, MethodOverride::Refuse);
         assert_eq!((config.source, config.country_header, config.origin), (None, None, Origin::default()));
     }
 
@@ -339,6 +358,8 @@ mod tests {
         let unknown = with("servces", json!([])).unwrap_err().to_string();
         assert!(unknown.contains("servces"), "{unknown}");
         assert!(matches!(with("waypoint", json!("yes")), Err(ConfigError::Unreadable(_))));
+        assert!(matches!(with("method_override", json!("allow")), Err(ConfigError::Unreadable(_))));
+        assert_eq!(with("method_override", json!("ignored")).unwrap().method_override, MethodOverride::Ignored);
         for (field, value) in [
             ("services", json!([])),
             ("services", json!(["a", "a"])),

@@ -12,6 +12,7 @@ use grantmesh_shared::engine::{BodyFacts, Context, FactValue, Needs, Origin};
 use crate::config::Config;
 use crate::headers::Headers;
 use crate::identity::{ClaimValue, Identity, IdentityError};
+pub(crate) use query::mentions;
 use source::SourceError;
 
 /// Why the facts of a call cannot be had.

@@ -5,7 +5,7 @@ mod request;
 
 use grantmesh_shared::engine::{
     Ambiguity, Audit, Basis, Call, ConditionError, Context, Criticality, Decision, Matched, Permit, Principal, Reason,
-    Refusal, Rollout, Service, Table, prepare,
+    Refusal, Rollout, Service, Table, canonical_path, prepare,
 };
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
@@ -153,13 +153,14 @@ pub fn run<'a>(
     identity: &Result<Identity<'_>, IdentityError>,
     id: impl FnOnce() -> DecisionId,
 ) -> Outcome<'a> {
-    let mut request = Request::read(headers);
+    let mut request = Request::read(headers, knowledge.config.method_override);
     let service = match knowledge.config.only_service() {
         Some(only) => Some(only),
         None => service_by_host(knowledge, &request),
     };
     let flow = Flow { knowledge, service, identity };
-    if knowledge.config.cors_preflight && request.is_preflight() && request.ambiguity.is_none() {
+    let passes = knowledge.config.cors_preflight && request.is_preflight() && request.ambiguity.is_none();
+    if passes && canonical_path(request.target).is_ok() {
         return Outcome::Preflight;
     }
     let mut drawn = Drawn { draw: Some(id), id: None };
@@ -430,3 +431,5 @@ fn errors_text(errors: &[ConditionError<'_>]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

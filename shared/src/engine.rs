@@ -26,7 +26,9 @@ mod template;
 pub use action::{Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector};
 pub use bind::{Bind, BoundCall, Digest, Unbound};
 pub use call::Call;
-pub use canonical::{Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_method, canonical_path};
+pub use canonical::{
+    Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_grpc_path, canonical_method, canonical_path,
+};
 pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, FormError, Fuel, Needs, Verdict};
 pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
 pub use decide::{

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod admission;
+mod ambiguous;
 mod approval;
 mod audit;
 mod challenge;
@@ -12,6 +13,9 @@ mod heard;
 mod hostile;
 mod life;
 mod locks;
+mod noise;
 mod outage;
+mod parsers;
+mod reload;
 mod speed;
 mod swap;

@@ -50,6 +50,8 @@ pub struct EnvoySetup {
     pub delivery: Delivery,
     /// The size of all request headers that Envoy itself accepts.
     pub max_request_headers_kb: u32,
+    /// What is different in the configuration; it also gets the story's folder.
+    pub change: fn(&mut Value, &Path),
 }
 
 /// A running Envoy with two workers.
@@ -227,9 +229,13 @@ fn render(parts: &Parts, folder: &Path, setup: &EnvoySetup) -> Result<(Value, Va
     }
     let mut config: Value =
         serde_saphyr::from_str(&rendered).context("deploy/envoy/envoy.yaml, rendered, is not YAML")?;
+    // The folder of an Envoy lies in the one of its story.
+    (setup.change)(&mut config, folder.parent().unwrap_or(folder));
     let manager =
         config.pointer_mut(HTTP_FILTERS.trim_end_matches("/http_filters")).context("no connection manager")?;
     manager["max_request_headers_kb"] = json!(setup.max_request_headers_kb);
+    // Raw callers read until Envoy closes. By itself it gives them a second to close first.
+    manager["delayed_close_timeout"] = json!("0s");
     let filters = config.pointer_mut(HTTP_FILTERS).and_then(Value::as_array_mut).context("no HTTP filters")?;
     let entry = filters.iter_mut().find(|entry| entry["name"] == "grantmesh").context("no filter named `grantmesh`")?;
     let filter = entry.clone();

@@ -13,16 +13,21 @@
 //! is dropped, and tells the end of its log if that happens because the story failed.
 
 mod api;
+pub mod backends;
 mod cable;
 mod control_plane;
+mod dice;
 mod envoy;
 pub mod fleet;
 mod json;
 mod latency;
+mod log;
 mod mesh;
+pub mod noise;
 mod parts;
 mod people;
 mod play;
+pub mod poison;
 mod postgres;
 mod process;
 pub mod raw;
@@ -33,6 +38,7 @@ mod wait;
 pub use api::{Api, Reply};
 pub use cable::{Cable, Weather};
 pub use control_plane::{CliOutput, ControlPlane};
+pub use dice::{Dice, proof_size};
 pub use envoy::{Delivery, Envoy, EnvoySetup};
 pub use json::{member, text};
 pub use latency::Latencies;

@@ -47,11 +47,22 @@ pub struct Setup {
     pub envoy: bool,
     /// The size of all request headers that Envoy accepts.
     pub max_request_headers_kb: u32,
+    /// The file of the policy.
+    pub policy: &'static str,
+    /// What is different in Envoy's configuration; it also gets the story's folder.
+    pub change: fn(&mut Value, &Path),
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { database: Database::Sqlite, delivery: Delivery::Static, envoy: true, max_request_headers_kb: 60 }
+        Self {
+            database: Database::Sqlite,
+            delivery: Delivery::Static,
+            envoy: true,
+            max_request_headers_kb: 60,
+            policy: PAYMENTS,
+            change: |_, _| (),
+        }
     }
 }
 
@@ -100,7 +111,7 @@ impl Mesh {
 
     async fn begin(&mut self) -> Result<()> {
         self.control_plane
-            .cli(&OLAF, &["policy", "apply", PAYMENTS, "--message", "the first policy"])
+            .cli(&OLAF, &["policy", "apply", self.setup.policy, "--message", "the first policy"])
             .await?
             .success()?;
         if self.setup.envoy {
@@ -127,6 +138,7 @@ impl Mesh {
             credential: self.control_plane.filter_credential("payments-1").await?,
             delivery: self.setup.delivery,
             max_request_headers_kb: self.setup.max_request_headers_kb,
+            change: self.setup.change,
         };
         self.envoy = Some(Envoy::start(&self.parts, &self.folder.path().join("envoy"), &setup).await?);
         Ok(())
@@ -144,6 +156,12 @@ impl Mesh {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The real parts.
+    #[must_use]
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The control plane's and command line's program.

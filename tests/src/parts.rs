@@ -42,7 +42,8 @@ impl Parts {
     }
 }
 
-fn part(variable: &str) -> Result<PathBuf> {
+/// A part by the variable that names it.
+pub(crate) fn part(variable: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from).with_context(|| {
         format!("`{variable}` is not set\nrun `cargo dev e2e`, which builds and finds what this needs")
     })?;

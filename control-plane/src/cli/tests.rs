@@ -28,6 +28,7 @@ fn arguments_are_read_or_refused() {
         "token ann --data-dir d --group g --claim department=sales --claim level=3 --claim act={\"sub\":\"bot\"}",
         "policy check a.yaml b",
         "audit verify --database sqlite:x",
+        "doctor --envoy-config a.yaml b.json --single-use-route once --json",
         "serve --dev --data-dir d --operator user:a --operator group:b",
         "serve --dev=false --data-dir d",
     ];
@@ -51,6 +52,8 @@ fn arguments_are_read_or_refused() {
         "token ann --data-dir d --claim sub=bob",
         "token ann --data-dir d --claim department",
         "policy check",
+        "doctor",
+        "doctor --envoy-config",
         "credential --name n --data-dir d",
     ];
     for line in refused {

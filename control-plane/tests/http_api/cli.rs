@@ -188,3 +188,28 @@ async fn policy_faults_are_shown_where_they_are() {
     let empty = tempfile::tempdir().unwrap();
     assert_eq!(grantmesh(&["policy", "check", empty.path().to_str().unwrap()], &[]).await.code, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_fails_open_is_refused_by_the_doctor() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plugin.yaml");
+    let manifest = |strategy: &str| {
+        format!(
+            "kind: WasmPlugin\nmetadata: {{ name: grantmesh }}\nspec:\n  failStrategy: {strategy}\n  pluginConfig: \
+             {{ services: [s], keys: [\"{}\"], credential: s3cret, public_url: 'https://g' }}\n",
+            "00".repeat(32)
+        )
+    };
+    let path = file.to_str().unwrap();
+    std::fs::write(&file, manifest("FAIL_CLOSE")).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    assert!(grantmesh(&["doctor", "--envoy-config", path], &[]).await.fine().starts_with("ok: "));
+    std::fs::write(&file, manifest("FAIL_OPEN")).unwrap();
+    let said = grantmesh(&["doctor", "--envoy-config", path], &[]).await;
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("fail_open") && said.out.contains("help: ") && said.err.contains("1 fault"), "{said:?}");
+    let said = grantmesh(&["doctor", "--json", "--envoy-config", path], &[]).await;
+    assert!(said.code == 1 && said.out.contains("\"severity\": \"fault\"") && !said.out.contains("s3cret"), "{said:?}");
+    let missing = grantmesh(&["doctor", "--envoy-config", "none.yaml"], &[]).await;
+    assert!(missing.code == 1 && missing.err.contains("`none.yaml` cannot be read"), "{missing:?}");
+}

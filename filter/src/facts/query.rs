@@ -38,14 +38,25 @@ pub(super) fn named<'n, 'q>(
     Ok(found)
 }
 
+/// Every parameter of these names that some reader could find in a query, in whatever spelling.
+pub(crate) fn mentions<'n, 'q>(query: &'q [u8], names: &'n [&'n str]) -> impl Iterator<Item = &'n str> + use<'n, 'q> {
+    query.split(|byte| matches!(byte, b'&' | b';')).filter_map(|part| {
+        let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
+        meant(name, names)
+    })
+}
+
 /// The named parameter that some reader could take this for: also in another spelling, or as the first of several
-/// (`name[]`, `name[0]`, `name.x`).
-fn meant<'n>(name: &[u8], names: &'n [Box<str>]) -> Option<&'n str> {
+/// (`name[]`, `name[0]`). PHP makes `_` of dots and blanks.
+fn meant<'n, N: AsRef<str>>(name: &[u8], names: &'n [N]) -> Option<&'n str> {
     let decoded = percent_decoded(name);
     let name = decoded.as_deref().unwrap_or(name);
     let name = name.trim_ascii();
     let stem = name.split(|byte| *byte == b'[').next().unwrap_or_default();
-    names.iter().map(|named| &**named).find(|named| stem.eq_ignore_ascii_case(named.as_bytes()))
+    let folded = |byte: &u8| if matches!(byte, b'.' | b' ' | b'+') { b'_' } else { byte.to_ascii_lowercase() };
+    let same =
+        |named: &str| stem.len() == named.len() && stem.iter().map(folded).eq(named.as_bytes().iter().map(folded));
+    names.iter().map(AsRef::as_ref).find(|named| same(named))
 }
 
 /// A value in its one reading; `+` has two.
@@ -122,5 +133,19 @@ mod tests {
         ] {
             assert!(matches!(read(query), Err(FactsError::Parameter(_))), "{query}");
         }
+    }
+
+    #[test]
+    fn a_parameter_is_found_in_every_spelling() {
+        let found = |query: &str| mentions(query.as_bytes(), &["_method"]).count();
+        for query in
+            ["_method=PUT", "a=b&_METHOD", "a;_method=x", "%5Fmethod=x", ".method=x", "+method=x", "_method[]=x"]
+        {
+            assert_eq!(found(query), 1, "{query}");
+        }
+        for query in ["", "method=x", "a=_method", "x_method=1", "__method=1"] {
+            assert_eq!(found(query), 0, "{query}");
+        }
+        assert_eq!(found("_method=a&_method=b"), 2);
     }
 }

@@ -1,12 +1,33 @@
 //! What one pass over the headers finds: the few that a decision needs, and whatever makes the call ambiguous.
 
-use grantmesh_shared::engine::Ambiguity;
+use grantmesh_shared::engine::{Ambiguity, canonical_grpc_path};
 use grantmesh_shared::wire::sync::{Position, REVISION_HEADER};
 
+use crate::config::MethodOverride;
+use crate::facts;
 use crate::headers::Headers;
 
 /// The most bytes of headers that are looked at.
-const MAX_HEADER_BYTES: usize = 256 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 256 * 1024;
+
+/// The most headers that are looked at.
+pub(super) const MAX_HEADERS: usize = 512;
+
+/// Headers that frameworks take for the method of the call.
+const METHOD_HEADERS: [&str; 3] = ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Query parameters that frameworks take for the method of the call.
+const METHOD_PARAMETERS: [&str; 5] =
+    ["_method", "_httpmethod", "x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Headers that frameworks take for the path of the call.
+const PATH_HEADERS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
+
+/// Where a bearer token may stand in a query; `jwt_authn` looks there unless it is told not to.
+const TOKEN_PARAMETERS: [&str; 1] = ["access_token"];
+
+/// Media types of forms.
+const FORMS: [&str; 2] = ["application/x-www-form-urlencoded", "multipart/form-data"];
 
 /// The request as `flow` needs it, borrowed from the header map.
 #[derive(Debug, Default)]
@@ -26,14 +47,18 @@ pub(super) struct Request<'h> {
 }
 
 impl<'h> Request<'h> {
-    pub(super) fn read(headers: &Headers<'h>) -> Self {
+    pub(super) fn read(headers: &Headers<'h>, method_override: MethodOverride) -> Self {
         let mut request = Self::default();
         if headers.size() > MAX_HEADER_BYTES {
             request.refuse(Ambiguity::Malformed("headers"));
             return request;
         }
         let mut seen = Seen::default();
-        for (name, value) in headers.iter() {
+        for (place, (name, value)) in headers.iter().enumerate() {
+            if place >= MAX_HEADERS {
+                request.refuse(Ambiguity::Malformed("headers"));
+                break;
+            }
             match name {
                 b":method" => request.once(&mut seen.method, ":method", |request| request.method = value),
                 b":path" => request.once(&mut seen.path, ":path", |request| request.target = value),
@@ -44,18 +69,53 @@ impl<'h> Request<'h> {
                         request.refuse(Ambiguity::TwoValues("authorization"));
                     }
                 }
-                b"x-http-method-override" | b"x-http-method" | b"x-method-override" => {
-                    request.refuse(Ambiguity::MethodOverride);
+                b"content-type" => {
+                    request.grpc |= is_grpc(value);
+                    seen.form |= is_form(value);
                 }
-                b"content-type" => request.grpc = is_grpc(value),
                 b"x-request-id" => request.request_id = Some(value),
                 _ if name == REVISION_HEADER.as_bytes() => request.revision = Some(value),
                 b"origin" => request.origin = true,
                 b"access-control-request-method" => request.preflight_method = true,
+                [b'x', b'-' | b'_', ..] => request.take_override(name, method_override),
                 _ => {}
             }
         }
+        request.check_query(seen.authorization, method_override);
+        if seen.form && request.method == b"POST" && method_override == MethodOverride::Refuse {
+            request.refuse(Ambiguity::MethodForm);
+        }
+        if request.grpc {
+            let path = canonical_grpc_path(request.target);
+            if path.is_err() || request.method != b"POST" {
+                request.refuse(Ambiguity::GrpcPath);
+            }
+        }
         request
+    }
+
+    /// A header that could be another spelling of the method or the path.
+    fn take_override(&mut self, name: &[u8], method_override: MethodOverride) {
+        if let Some(header) = spelled(name, &PATH_HEADERS) {
+            self.refuse(Ambiguity::PathOverride(header));
+        }
+        if method_override != MethodOverride::Ignored && spelled(name, &METHOD_HEADERS).is_some() {
+            self.refuse(Ambiguity::MethodOverride);
+        }
+    }
+
+    /// What in the query would change who calls or how.
+    fn check_query(&mut self, authorized: bool, method_override: MethodOverride) {
+        let Some(query) = self.target.splitn(2, |byte| *byte == b'?').nth(1) else { return };
+        if method_override != MethodOverride::Ignored
+            && let Some(parameter) = facts::mentions(query, &METHOD_PARAMETERS).next()
+        {
+            self.refuse(Ambiguity::MethodParameter(parameter));
+        }
+        let tokens = facts::mentions(query, &TOKEN_PARAMETERS).count();
+        if tokens.saturating_add(usize::from(authorized)) > 1 {
+            self.refuse(Ambiguity::TwoValues("authorization"));
+        }
     }
 
     fn refuse(&mut self, ambiguity: Ambiguity) {
@@ -74,8 +134,11 @@ impl<'h> Request<'h> {
         if self.authority.is_some_and(|known| !known.eq_ignore_ascii_case(value)) {
             self.refuse(Ambiguity::TwoValues("host"));
         }
-        let strange = |byte: &u8| !byte.is_ascii_graphic() || matches!(byte, b',' | b'/' | b'@' | b'\\' | b'?' | b'#');
-        if value.iter().any(strange) {
+        if value.contains(&b',') {
+            // Two that the proxy joined.
+            self.refuse(Ambiguity::TwoValues("host"));
+        }
+        if !is_authority(value) {
             self.refuse(Ambiguity::Malformed("host"));
         }
         self.authority = Some(value);
@@ -115,6 +178,49 @@ struct Seen {
     method: bool,
     path: bool,
     authorization: bool,
+    form: bool,
+}
+
+/// The known header that this is a spelling of: servers that hand headers on as variables make one of `-` and `_`.
+fn spelled(name: &[u8], known: &[&'static str]) -> Option<&'static str> {
+    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    let same = |header: &str| header.len() == name.len() && name.iter().map(plain).eq(header.bytes());
+    known.iter().copied().find(|header| same(header))
+}
+
+/// A host that every server reads alike: a name or address in plain letters with at most one plain port. Letter case
+/// and port stay as they are and make no difference; a dot at the end, which to some servers is another host, is refused.
+fn is_authority(value: &[u8]) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    let (host, port) = match value.strip_prefix(b"[") {
+        Some(rest) => {
+            let Some(end) = rest.iter().position(|byte| *byte == b']') else { return false };
+            let (address, rest) = rest.split_at_checked(end).unwrap_or_default();
+            let plain = address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
+            (plain && !address.is_empty(), rest.get(1..).unwrap_or_default())
+        }
+        None => {
+            let end = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
+            let (name, rest) = value.split_at_checked(end).unwrap_or_default();
+            let fine = name.iter().all(plain) && name.split(|byte| *byte == b'.').all(|label| !label.is_empty());
+            (fine, rest)
+        }
+    };
+    let is_port = match port.strip_prefix(b":") {
+        Some(digits) => {
+            (1..=5).contains(&digits.len())
+                && digits.iter().all(u8::is_ascii_digit)
+                && digits.first() != Some(&b'0')
+                && std::str::from_utf8(digits).is_ok_and(|digits| digits.parse::<u16>().is_ok())
+        }
+        None => port.is_empty(),
+    };
+    host && is_port
+}
+
+fn is_form(content_type: &[u8]) -> bool {
+    let head = content_type.split(|byte| matches!(byte, b';' | b',' | b' ' | b'\t')).next().unwrap_or_default();
+    FORMS.iter().any(|form| head.eq_ignore_ascii_case(form.as_bytes()))
 }
 
 /// Whether a value is two that the proxy joined: neither of these schemes has a comma in one.
@@ -170,11 +276,55 @@ mod tests {
             ("10.0.0.1", "10.0.0.1"),
             ("[::1]:80", "[::1]"),
             ("[::1]", "[::1]"),
-            ("a:", "a"),
-            ("", ""),
         ] {
             let request = Request { authority: Some(authority.as_bytes()), ..Request::default() };
             assert_eq!(request.host(), Some(host.as_bytes()), "{authority}");
+        }
+    }
+
+    #[test]
+    fn an_authority_has_one_reading() {
+        for authority in ["a", "A.example:443", "a_b.c-d:65535", "10.0.0.1:80", "[::1]", "[fe80::1.2.3.4]:80"] {
+            assert!(is_authority(authority.as_bytes()), "{authority}");
+        }
+        for authority in [
+            "",
+            ":80",
+            "a:",
+            "a:0",
+            "a:080",
+            "a:65536",
+            "a:http",
+            "a:80:80",
+            "a.",
+            "a.example.:80",
+            ".a",
+            "a..b",
+            "a,b",
+            "u@a",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a\\b",
+            "a b",
+            "a%2eb",
+            "[]",
+            "[::1",
+            "[::1]x",
+            "[::1%eth0]",
+            "é",
+        ] {
+            assert!(!is_authority(authority.as_bytes()), "{authority}");
+        }
+    }
+
+    #[test]
+    fn forms_are_told_from_other_bodies() {
+        for value in ["application/x-www-form-urlencoded", "Multipart/Form-Data; boundary=x", "multipart/form-data"] {
+            assert!(is_form(value.as_bytes()), "{value}");
+        }
+        for value in ["application/json", "", "text/plain; a=multipart/form-data", "multipart/mixed"] {
+            assert!(!is_form(value.as_bytes()), "{value}");
         }
     }
 

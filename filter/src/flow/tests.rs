@@ -65,6 +65,10 @@ fn service(name: &str, host: &str) -> Body {
             ),
             action("account.read", "GET", "/v1/accounts/{account}", CriticalityWord::Low, AuditItem::Counted),
             action("account.close", "DELETE", "/v1/accounts/{account}", CriticalityWord::Standard, AuditItem::All),
+            ActionItem {
+                resource: "refunds".to_owned(),
+                ..action("refund.rpc", "POST", "/pay.Refunds/Create", CriticalityWord::Critical, AuditItem::All)
+            },
             action("account.history", "GET", "/v1/accounts/{account}/history", CriticalityWord::Low, AuditItem::All),
             action("note.add", "POST", "/v1/accounts/{account}/notes", CriticalityWord::Standard, AuditItem::All),
             ActionItem {
@@ -94,7 +98,7 @@ fn service(name: &str, host: &str) -> Body {
         ],
         rules: vec![RuleItem {
             name: "refunds".to_owned(),
-            actions: vec!["refund.create".to_owned()],
+            actions: vec!["refund.create".to_owned(), "refund.rpc".to_owned()],
             eligible: group("support"),
             reviewers: group("leads"),
             approvals: 1,
@@ -170,22 +174,24 @@ fn person(subject: &'static str, groups: &[&'static str]) -> Result<Identity<'st
     Ok(Identity { user: Some((ISSUER, subject)), groups: groups.to_vec(), ..Identity::default() })
 }
 
-struct Case {
+pub(super) struct Case {
     services: Vec<&'static str>,
     millis: u64,
     may_wait: bool,
     room: bool,
+    method_override: &'static str,
     identity: Result<Identity<'static>, IdentityError>,
-    headers: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-fn case(method: &str, path: &str) -> Case {
+pub(super) fn case(method: &str, path: &str) -> Case {
     let header = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
     Case {
         services: vec!["payments"],
         millis: 100,
         may_wait: true,
         room: true,
+        method_override: "refuse",
         identity: person("ann", &["support"]),
         headers: vec![header(":method", method), header(":path", path), header(":authority", "pay.example:8080")],
     }
@@ -197,8 +203,9 @@ impl Case {
         self
     }
 
-    fn run(self) -> Ran {
-        let (config, sync) = world(&self.services);
+    pub(super) fn run(self) -> Ran {
+        let (mut config, sync) = world(&self.services);
+        config.method_override = serde_json::from_value(json!(self.method_override)).unwrap();
         let pairs: Vec<(&[u8], &[u8])> =
             self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
         let map = serialise(&pairs);
@@ -247,12 +254,12 @@ impl Case {
     }
 }
 
-struct Ran {
+pub(super) struct Ran {
     word: &'static str,
     service: Option<String>,
-    reason: &'static str,
-    event: Option<Box<DecisionEvent>>,
-    reply: Option<Reply>,
+    pub(super) reason: &'static str,
+    pub(super) event: Option<Box<DecisionEvent>>,
+    pub(super) reply: Option<Reply>,
 }
 
 const REFUND: &str = "/v1/accounts/acc-1/refunds";
@@ -318,8 +325,10 @@ fn refusals_say_why_and_how_to_ask() {
     Case { identity: person("eve", &[]), ..case("POST", REFUND) }.is("deny", "no_role");
     Case { identity: Ok(Identity::default()), ..case("POST", REFUND) }.is("deny", "no_principal");
     case("GET", "/nowhere").is("deny", "unmatched");
-    let grpc = case("POST", "/v1/accounts/acc-2/refunds").with("content-type", "application/grpc").run().reply.unwrap();
+    let grpc = case("POST", "/pay.Refunds/Create").with("content-type", "application/grpc").run().reply.unwrap();
     assert!(grpc.body.starts_with(b"approval required: ") && grpc.grpc_status == 7);
+    let grpc = case("POST", "/v1/accounts/acc-2/refunds").with("content-type", "application/grpc").run().reply.unwrap();
+    assert!(grpc.body.starts_with(b"ambiguous call: ") && grpc.grpc_status == 3);
 }
 
 #[test]
@@ -340,14 +349,19 @@ fn what_can_be_read_in_two_ways_is_refused() {
     refund().with("x-method-override", "GET").is("deny", "method_override");
     refund().with("host", "other.example").is("deny", "two_values");
     refund().with("host", "pay.example").is("deny", "two_values");
+    refund().with("host", "pay.example:8080,other.example").is("deny", "two_values");
     refund().with("host", "PAY.example:8080").is("allow", "");
     refund().with("authorization", "Bearer a").with("authorization", "Bearer a").is("deny", "two_values");
     refund().with("authorization", "Bearer a,Bearer b").is("deny", "two_values");
     refund().with("authorization", "Digest a=b, c=d").is("allow", "");
     refund().with(":path", "/x").is("deny", "two_values");
     refund().with("x-bytes", b"\xff\xfe\0").is("allow", "");
+    refund().with("x-long", vec![b'a'; 200_000]).is("allow", "");
     refund().with("x-long", vec![b'a'; 300_000]).is("deny", "malformed_header");
-    for host in ["a,b", "a b", "user@a", "a/b", "\u{e9}", "a\0"] {
+    let many = |count: usize| (3..count).fold(refund(), |case, _| case.with("x-many", "1"));
+    many(512).is("allow", "");
+    many(513).is("deny", "malformed_header");
+    for host in ["a b", "user@a", "a/b", "\u{e9}", "a\0"] {
         let mut case = refund();
         case.headers[2].1 = host.as_bytes().to_vec();
         case.is("deny", "malformed_header");
@@ -365,6 +379,19 @@ fn what_can_be_read_in_two_ways_is_refused() {
     }
     let event = case("P\u{d6}ST", "/a\u{0}b?c=d").run().event.unwrap();
     assert_eq!((event.method.as_str(), event.path.as_str()), ("P\\xc3\\x96ST", "/a\\x00b"));
+}
+
+#[test]
+fn method_overrides_pass_where_the_configuration_says_that_nobody_honours_them() {
+    let form = || case("POST", REFUND).with("content-type", "application/x-www-form-urlencoded");
+    let parameter = || case("POST", "/v1/accounts/acc-1/refunds?_method=PUT");
+    let with = |case: Case, method_override| Case { method_override, ..case };
+    with(form(), "allow_forms").is("allow", "");
+    with(parameter(), "allow_forms").is("deny", "method_override");
+    with(form(), "ignored").is("allow", "");
+    with(parameter(), "ignored").is("allow", "");
+    with(form().with("x-http-method-override", "PUT"), "ignored").is("allow", "");
+    with(form().with("x-original-url", "/"), "ignored").is("deny", "path_override");
 }
 
 #[test]
@@ -447,6 +474,9 @@ fn preflights_pass_only_as_preflights() {
         || case("OPTIONS", REFUND).with("origin", "https://a").with("access-control-request-method", "POST");
     preflight().is("preflight", "");
     preflight().with("x-http-method-override", "POST").is("deny", "method_override");
+    let mut twice = preflight();
+    twice.headers[1].1 = b"/v1//accounts".to_vec();
+    twice.is("deny", "empty_segment");
     case("OPTIONS", REFUND).with("origin", "https://a").is("deny", "unmatched");
 }
 

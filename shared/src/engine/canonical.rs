@@ -37,18 +37,38 @@ pub enum Ambiguity {
     /// An escape of a character that changes the meaning for a parser that decodes early, or that has a second spelling.
     #[error("the path has the percent escape %{0:02x}, which parsers read differently")]
     Escape(u8),
+    /// An escape with a lower-case digit, which has a second spelling.
+    #[error("the path has a percent escape with a lower-case digit: its digits `A` to `F` are to be capitals")]
+    EscapeCase,
     /// Escapes that do not spell UTF-8.
     #[error("the path has percent escapes that are not UTF-8")]
     NotUtf8,
     /// A trailing slash more than the action's path has.
     #[error("the path has a trailing slash that the action's path has not")]
     TrailingSlash,
+    /// A path that leads elsewhere for a server that does not tell capitals from small letters.
+    #[error("the path leads to an action only if letter case does not matter")]
+    LetterCase,
     /// Two values of a header that says who or where (host, authorization).
     #[error("the call has more than one value of `{0}`")]
     TwoValues(&'static str),
     /// A header that asks to treat the call as another method.
     #[error("the call has a method override header")]
     MethodOverride,
+    /// A query parameter that asks to treat the call as another method.
+    #[error("the call has the method override parameter `{0}`")]
+    MethodParameter(&'static str),
+    /// A posted form, whose fields can ask to treat the call as another method and which nobody reads before it is served.
+    #[error(
+        "the call posts a form, in which some frameworks look for another method: send JSON, or have `method_override` set in the filter's configuration"
+    )]
+    MethodForm,
+    /// A header that asks to treat the call as one of another path.
+    #[error("the call has the header `{0}`, from which some frameworks take the path")]
+    PathOverride(&'static str),
+    /// A gRPC call that is not exactly `POST /package.Service/Method`.
+    #[error("the path of the gRPC call is not `/package.Service/Method`")]
+    GrpcPath,
     /// A header name or value is not what HTTP allows.
     #[error("the call has a malformed `{0}`")]
     Malformed(&'static str),
@@ -68,10 +88,14 @@ impl Ambiguity {
             Self::Byte(_) => "ambiguous_byte",
             Self::BrokenEscape => "broken_escape",
             Self::Escape(_) => "ambiguous_escape",
+            Self::EscapeCase => "escape_case",
             Self::NotUtf8 => "escape_not_utf8",
             Self::TrailingSlash => "trailing_slash",
+            Self::LetterCase => "letter_case",
             Self::TwoValues(_) => "two_values",
-            Self::MethodOverride => "method_override",
+            Self::MethodOverride | Self::MethodParameter(_) | Self::MethodForm => "method_override",
+            Self::PathOverride(_) => "path_override",
+            Self::GrpcPath => "grpc_path",
             Self::Malformed(_) => "malformed_header",
         }
     }
@@ -138,6 +162,23 @@ pub fn canonical_path(target: &[u8]) -> Result<CanonicalPath<'_>, Ambiguity> {
     Ok(CanonicalPath { path, query })
 }
 
+/// Checks the target of a gRPC call: `/package.Service/Method` without a query, as the protocol spells it. Servers differ
+/// about everything else: some take what stands behind the last slash for the method, some drop the query.
+///
+/// # Errors
+/// If it has another form.
+pub fn canonical_grpc_path(target: &[u8]) -> Result<(), Ambiguity> {
+    let is_name = |name: &[u8]| {
+        !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+    };
+    let mut parts = target.split(|byte| *byte == b'/');
+    let fine = parts.next() == Some(&b""[..])
+        && parts.next().is_some_and(is_name)
+        && parts.next().is_some_and(|method| is_name(method) && !method.contains(&b'.'))
+        && parts.next().is_none();
+    if fine { Ok(()) } else { Err(Ambiguity::GrpcPath) }
+}
+
 fn check_segments(path: &str) -> Result<(), Ambiguity> {
     let mut segments = path.split('/').skip(1).peekable();
     let mut count = 0_usize;
@@ -148,6 +189,10 @@ fn check_segments(path: &str) -> Result<(), Ambiguity> {
         }
         if matches!(segment, "." | "..") {
             return Err(Ambiguity::DotSegment);
+        }
+        // Some routers trim the segments that they match.
+        if segment.starts_with("%20") || segment.ends_with("%20") {
+            return Err(Ambiguity::Escape(b' '));
         }
         if segment.is_empty() && segments.peek().is_some() {
             return Err(Ambiguity::EmptySegment);
@@ -196,10 +241,14 @@ fn check_bytes(path: &[u8]) -> Result<(), Ambiguity> {
         if byte != b'%' {
             return Err(Ambiguity::Byte(byte));
         }
-        let escaped = hex(bytes.next()).zip(hex(bytes.next())).ok_or(Ambiguity::BrokenEscape)?;
+        let (high, low) = (bytes.next(), bytes.next());
+        let escaped = hex(high).zip(hex(low)).ok_or(Ambiguity::BrokenEscape)?;
         let decoded = (escaped.0 << 4) | escaped.1;
         if !is_escapable(decoded) {
             return Err(Ambiguity::Escape(decoded));
+        }
+        if [high, low].into_iter().flatten().any(|digit| digit.is_ascii_lowercase()) {
+            return Err(Ambiguity::EscapeCase);
         }
         if decoded < 0x80 {
             utf8.boundary()?;
@@ -283,16 +332,40 @@ mod tests {
             (b"/a//", A::EmptySegment),
             (b"/a/./b", A::DotSegment),
             (b"/a/..", A::DotSegment),
-            (b"/%c3", A::NotUtf8),
-            (b"/%c3a%a9", A::NotUtf8),
-            (b"/%ff", A::NotUtf8),
-            (b"/%c0%af", A::NotUtf8),
+            (b"/%C3", A::NotUtf8),
+            (b"/%C3a%A9", A::NotUtf8),
+            (b"/%FF", A::NotUtf8),
+            (b"/%C0%AF", A::NotUtf8),
+            (b"/caf%c3%a9", A::EscapeCase),
+            (b"/a%20/b", A::Escape(b' ')),
+            (b"/%20a", A::Escape(b' ')),
         ];
         for (path, why) in cases {
             assert_eq!(canonical_path(path), Err(*why), "{}", path.escape_ascii());
         }
         assert_eq!(canonical_path(&[b"/".to_vec(), b"a".repeat(MAX_PATH_BYTES)].concat()), Err(A::TooLong));
         assert_eq!(canonical_path(&b"/a".repeat(65)), Err(A::TooManySegments));
+    }
+
+    #[test]
+    fn grpc_paths_have_one_form() {
+        for path in ["/pay.v1.Refunds/Create", "/Health/Check"] {
+            assert_eq!(canonical_grpc_path(path.as_bytes()), Ok(()), "{path}");
+        }
+        for path in [
+            "pay.Refunds/Create",
+            "/pay.Refunds",
+            "/pay.Refunds/",
+            "/pay.Refunds/Create/",
+            "//Create",
+            "/v1/pay.Refunds/Create",
+            "/pay.Refunds/Create?x=1",
+            "/pay.Refunds/x.Create",
+            "/pay.Refunds/Cr%65ate",
+            "",
+        ] {
+            assert_eq!(canonical_grpc_path(path.as_bytes()), Err(Ambiguity::GrpcPath), "{path}");
+        }
     }
 
     #[test]

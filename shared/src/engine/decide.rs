@@ -148,7 +148,8 @@ pub struct Prepared<'t, 'c> {
 #[derive(Debug, Clone, Copy)]
 enum Place<'t> {
     Nowhere,
-    TrailingSlash(&'t Service),
+    /// To some servers another path is the same, for this reason.
+    Ambiguous(&'t Service, Ambiguity),
     Unmatched(&'t Service),
     Group(&'t Service, &'t Group),
 }
@@ -161,7 +162,8 @@ pub fn prepare<'t, 'c>(table: &'t Table, call: &'c Call<'c>) -> Prepared<'t, 'c>
         Some(service) => match service.group(call.method, &call.path) {
             Routed::Action(group) => Place::Group(service, group),
             Routed::Unmatched => Place::Unmatched(service),
-            Routed::TrailingSlash => Place::TrailingSlash(service),
+            Routed::TrailingSlash => Place::Ambiguous(service, Ambiguity::TrailingSlash),
+            Routed::LetterCase => Place::Ambiguous(service, Ambiguity::LetterCase),
         },
     };
     Prepared { table, call, place }
@@ -180,7 +182,7 @@ impl<'t> Prepared<'t, '_> {
         match self.place {
             Place::Group(_, group) => Some(group.needs()),
             Place::Unmatched(service) => Some(service.unmatched_needs()),
-            Place::Nowhere | Place::TrailingSlash(_) => None,
+            Place::Nowhere | Place::Ambiguous(..) => None,
         }
     }
 
@@ -206,9 +208,7 @@ impl<'t> Prepared<'t, '_> {
     pub fn decide(&self, context: &Context<'_>, now: Now) -> Decision<'t> {
         let (service, selected) = match self.place {
             Place::Nowhere => return deny(None, None, Reason::UnknownService(self.call.service.to_owned())),
-            Place::TrailingSlash(service) => {
-                return deny(Some(service), None, Reason::Ambiguous(Ambiguity::TrailingSlash));
-            }
+            Place::Ambiguous(service, ambiguity) => return deny(Some(service), None, Reason::Ambiguous(ambiguity)),
             Place::Unmatched(service) => (service, Selected::Unmatched),
             Place::Group(service, group) => (service, service.select(group, context.body)),
         };

@@ -226,6 +226,7 @@ impl Service {
             }
             Routed::Unmatched => Routed::Unmatched,
             Routed::TrailingSlash => Routed::TrailingSlash,
+            Routed::LetterCase => Routed::LetterCase,
         }
     }
 
@@ -234,6 +235,7 @@ impl Service {
             Routed::Action(at) => self.groups.get(at).map_or(Routed::Unmatched, Routed::Action),
             Routed::Unmatched => Routed::Unmatched,
             Routed::TrailingSlash => Routed::TrailingSlash,
+            Routed::LetterCase => Routed::LetterCase,
         }
     }
 

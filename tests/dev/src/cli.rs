@@ -11,6 +11,7 @@ pub(crate) enum Task {
     Test,
     Check,
     E2e,
+    Prove,
     Bless,
     Wasm,
     Envoy,
@@ -27,8 +28,18 @@ pub(crate) enum Invocation {
     Run { task: Task, help: bool, rest: Vec<String> },
 }
 
-const TASKS: [Task; 9] =
-    [Task::Demo, Task::Test, Task::Check, Task::E2e, Task::Bless, Task::Wasm, Task::Envoy, Task::Bench, Task::Clean];
+const TASKS: [Task; 10] = [
+    Task::Demo,
+    Task::Test,
+    Task::Check,
+    Task::E2e,
+    Task::Prove,
+    Task::Bless,
+    Task::Wasm,
+    Task::Envoy,
+    Task::Bench,
+    Task::Clean,
+];
 
 /// Reads the arguments that follow `cargo dev`.
 pub(crate) fn parse(arguments: &[String]) -> Result<Invocation, Failure> {
@@ -72,7 +83,8 @@ pub(crate) fn overview() -> String {
     text.push_str(
         "Environment:\n  \
          ENVOY_PATH               an Envoy to use instead of the fetched one\n  \
-         GRANTMESH_POSTGRES_BIN   the folder that holds `initdb` and `postgres`",
+         GRANTMESH_POSTGRES_BIN   the folder that holds `initdb` and `postgres`\n  \
+         GRANTMESH_NODE, GRANTMESH_PYTHON, GRANTMESH_NGINX   programs of back ends for tests",
     );
     text
 }
@@ -85,6 +97,7 @@ impl Task {
             Self::Test => "test",
             Self::Check => "check",
             Self::E2e => "e2e",
+            Self::Prove => "prove",
             Self::Bless => "bless",
             Self::Wasm => "wasm",
             Self::Envoy => "envoy",
@@ -99,6 +112,7 @@ impl Task {
             Self::Test => "all tests of the workspace",
             Self::Check => "formatting, lints, dependencies, documentation, tidiness",
             Self::E2e => "only the end-to-end stories",
+            Self::Prove => "the proofs in full size: what the tests do a little of, some hundred times as often",
             Self::Bless => "rewrite the golden files and snapshots",
             Self::Wasm => "build the filter for Envoy and print its path",
             Self::Envoy => "find or install Envoy and print its path",
@@ -118,7 +132,7 @@ impl Task {
             ),
             Self::Test => (
                 "[arguments for the runner]",
-                "Needs Envoy, PostgreSQL's server programs and the filter's module, and gets them.\n\
+                "Needs Envoy, PostgreSQL's server programs, Node, Python, nginx and the filter's module, and gets them.\n\
                  Runs the documentation's examples and then everything else with cargo-nextest (`cargo test` where it\n\
                  cannot be had). With arguments the examples are left out:\n\n  \
                  cargo dev test canonical\n  cargo dev test -p grantmesh-shared\n  cargo dev test --no-capture -E 'test(decide)'",
@@ -131,6 +145,12 @@ impl Task {
             Self::E2e => (
                 "[filter or arguments for the runner]",
                 "The tests of grantmesh-tests alone, with the same set-up as `cargo dev test`.\n\n  cargo dev e2e revoke",
+            ),
+            Self::Prove => (
+                "[filter or arguments for the runner]",
+                "Every test whose name begins with `proof`, with the variable GRANTMESH_PROVE set: `proof_size(few, all)` of\n\
+                 grantmesh-tests then says `all`. Takes minutes each. A new proof needs nothing but the name and that function.\n\n  \
+                 cargo dev prove\n  cargo dev prove parsers::",
             ),
             Self::Bless => (
                 "[arguments for the runner]",
@@ -160,7 +180,7 @@ impl Task {
         let known: &[&str] = match self {
             Self::Check | Self::Wasm | Self::Envoy => &[],
             Self::Clean => &["--tools"],
-            Self::Demo | Self::Test | Self::E2e | Self::Bless | Self::Bench => return Ok(()),
+            Self::Demo | Self::Test | Self::E2e | Self::Prove | Self::Bless | Self::Bench => return Ok(()),
         };
         match rest.iter().find(|argument| !known.contains(&argument.as_str())) {
             Some(unknown) if !help => {

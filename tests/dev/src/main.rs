@@ -52,6 +52,7 @@ fn perform(invocation: &Invocation) -> Result<ExitCode, Failure> {
         Task::Demo => demo::run(&workspace, rest)?,
         Task::Test => suite::test(&workspace, rest)?,
         Task::E2e => suite::e2e(&workspace, rest)?,
+        Task::Prove => suite::prove(&workspace, rest)?,
         Task::Bless => suite::bless(&workspace, rest)?,
         Task::Check => check::run(&workspace)?,
         Task::Bench => bench::run(&workspace, rest)?,

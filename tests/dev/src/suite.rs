@@ -37,6 +37,14 @@ const STORIES: Suite = Suite {
     variables: &[("INSTA_UPDATE", "no")],
 };
 
+/// The tests whose name begins with `proof`, in full size; `proof_size` of grantmesh-tests reads the variable.
+const PROOFS: Suite = Suite {
+    packages: &["--workspace"],
+    targets: &["--tests"],
+    profile: "proofs",
+    variables: &[("INSTA_UPDATE", "no"), ("GRANTMESH_PROVE", "1")],
+};
+
 /// Without the stories, which compare with nothing on disk.
 const WRITERS: Suite = Suite {
     packages: &["--workspace"],
@@ -60,6 +68,11 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[String]) -> Result<(), Fa
 /// `cargo dev e2e`. Returns only if it fails before the runner starts.
 pub(crate) fn e2e(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     run(workspace, &STORIES, arguments, || Ok(()))
+}
+
+/// `cargo dev prove`. Returns only if it fails before the runner starts.
+pub(crate) fn prove(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
+    run(workspace, &PROOFS, arguments, || Ok(()))
 }
 
 /// `cargo dev bless`. Returns only if it fails before the runner starts.
@@ -90,7 +103,9 @@ fn run(
             tests
         }
     };
-    tests.arg("--locked").args(suite.selection(arguments)).args(arguments);
+    // Without nextest there are no profiles: the name says it.
+    let only_proofs = matches!(runner, Runner::CargoTest) && suite.profile == PROOFS.profile && arguments.is_empty();
+    tests.arg("--locked").args(suite.selection(arguments)).args(arguments).args(only_proofs.then_some("proof"));
     tests.envs(suite.variables.iter().copied());
     Err(process::become_it(parts.tell(&mut tests)))
 }
@@ -114,6 +129,7 @@ impl Parts {
     pub(crate) fn all(workspace: &Workspace) -> Result<Self, Failure> {
         let mut parts = Self::without_database(workspace)?;
         parts.variables.push(("GRANTMESH_POSTGRES_BIN", setup::postgres(workspace)?));
+        parts.variables.extend(setup::backends(workspace)?);
         Ok(parts)
     }
 

@@ -22,22 +22,27 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
             "{what}: this machine has no apt-get, and `{list}` are names of Debian's packages"
         )));
     }
+    step(&format!("{what}: apt-get install {list}"), || {
+        update()?;
+        apt_get(&[&["install", "-y", "--no-install-recommends"], packages].concat())
+    })
+    .map_err(|failure| failure.help(format!("as root: {advice}")))
+}
+
+/// Fetches the lists of packages.
+pub(crate) fn update() -> Result<(), Failure> {
+    apt_get(&["update"])
+}
+
+fn apt_get(arguments: &[&str]) -> Result<(), Failure> {
     let before: &[&str] = if is_root() {
         &[]
     } else if process::works(command("sudo").args(["-n", "true"])) {
         &["sudo", "-n"]
     } else {
-        return Err(
-            Failure::new(format!("{what}: installing `{list}` takes root")).help(format!("sudo sh -c '{advice}'"))
-        );
+        return Err(Failure::new(format!("`apt-get {}` takes root", arguments.join(" "))));
     };
-    let run = |arguments: &[&str]| {
-        let words = [before, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"], arguments].concat();
-        let (program, rest) = words.split_first().ok_or_else(|| Failure::new("nothing to run"))?;
-        process::capture(command(program).args(rest)).map_err(|failure| failure.help(advice.clone()))
-    };
-    step(&format!("{what}: apt-get install {list}"), || {
-        run(&["update"])?;
-        run(&[&["install", "-y", "--no-install-recommends"], packages].concat()).map(drop)
-    })
+    let words = [before, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"], arguments].concat();
+    let (program, rest) = words.split_first().ok_or_else(|| Failure::new("nothing to run"))?;
+    process::capture(command(program).args(rest)).map(drop)
 }

@@ -3,7 +3,7 @@
 //! The caller holds the lock of the tools. An installed package leaves a stamp with its version, so that a repeated
 //! run looks at one file and starts nothing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::process::{self, command};
 use crate::report::{Failure, step};
@@ -21,6 +21,23 @@ pub(super) fn folder(workspace: &Workspace) -> PathBuf {
     workspace.tools().join("venv")
 }
 
+/// The interpreter of the virtual environment.
+pub(super) fn interpreter(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let python = folder(workspace).join("bin/python");
+    if !process::works(command(&python).arg("--version")) {
+        let _lock = workspace.lock_tools()?;
+        prepare(&folder(workspace))?;
+    }
+    Ok(python)
+}
+
+fn prepare(venv: &Path) -> Result<(), Failure> {
+    if process::works(command(venv.join("bin/python")).args(["-m", "pip", "--version"])) {
+        return Ok(());
+    }
+    step("making a Python environment in .tools/venv", || create(venv))
+}
+
 /// Installs the package unless it is there.
 pub(super) fn install(workspace: &Workspace, package: &Package) -> Result<(), Failure> {
     let venv = folder(workspace);
@@ -28,9 +45,7 @@ pub(super) fn install(workspace: &Workspace, package: &Package) -> Result<(), Fa
     if stamp.is_file() {
         return Ok(());
     }
-    if !process::works(command(venv.join("bin/python")).args(["-m", "pip", "--version"])) {
-        step("making a Python environment in .tools/venv", || create(&venv))?;
-    }
+    prepare(&venv)?;
     let pinned = format!("{}=={}", package.name, package.version);
     step(&format!("installing {pinned} into .tools/venv"), || {
         let mut pip = command(venv.join("bin/python"));
@@ -40,7 +55,7 @@ pub(super) fn install(workspace: &Workspace, package: &Package) -> Result<(), Fa
     workspace.write(&stamp, b"")
 }
 
-fn create(venv: &PathBuf) -> Result<(), Failure> {
+fn create(venv: &Path) -> Result<(), Failure> {
     let attempt = |python: &str| process::capture(command(python).args(["-m", "venv", "--clear"]).arg(venv)).map(drop);
     if attempt("python3").is_ok() {
         return Ok(());

@@ -1,0 +1,69 @@
+//! The servers that tests put behind Envoy because their parsers differ: Node, Python and nginx.
+//!
+//! What is on the machine is used. nginx is unpacked from Debian's package into `.tools/` and not installed, because the
+//! installed package would start a server.
+
+use std::path::{Path, PathBuf};
+
+use crate::process::{self, command};
+use crate::report::{Failure, step};
+use crate::setup::{apt, python, runs};
+use crate::workspace::Workspace;
+
+/// The variables that tests find them by, with their programs.
+pub(crate) fn backends(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
+    Ok(vec![
+        ("GRANTMESH_NODE", given("GRANTMESH_NODE").map_or_else(node, Ok)?),
+        ("GRANTMESH_PYTHON", given("GRANTMESH_PYTHON").map_or_else(|| python::interpreter(workspace), Ok)?),
+        ("GRANTMESH_NGINX", given("GRANTMESH_NGINX").map_or_else(|| nginx(workspace), Ok)?),
+    ])
+}
+
+fn given(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from)
+}
+
+fn node() -> Result<PathBuf, Failure> {
+    let find = || process::on_path("node").filter(|path| runs(path));
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    apt::install("Node, for the tests with several back ends", &["nodejs"])?;
+    find().ok_or_else(|| {
+        Failure::new("Debian's package nodejs brought no `node`")
+            .help("install Node, or set GRANTMESH_NODE to its program")
+    })
+}
+
+fn nginx(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let works = |path: &Path| path.is_file() && process::works(command(path).arg("-v"));
+    let usual = [process::on_path("nginx"), Some(PathBuf::from("/usr/sbin/nginx"))];
+    if let Some(found) = usual.into_iter().flatten().find(|path| works(path)) {
+        return Ok(found);
+    }
+    let _lock = workspace.lock_tools()?;
+    let folder = workspace.tools().join("nginx");
+    let unpacked = folder.join("usr/sbin/nginx");
+    if works(&unpacked) {
+        return Ok(unpacked);
+    }
+    step("nginx: unpacking Debian's package into .tools/nginx", || unpack(&folder))
+        .and_then(
+            |()| if works(&unpacked) { Ok(unpacked) } else { Err(Failure::new("Debian's nginx does not run here")) },
+        )
+        .map_err(|failure| failure.help("install nginx, or set GRANTMESH_NGINX to its program"))
+}
+
+fn unpack(folder: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    // The lists may be old or missing; without the rights to fetch them the download says so.
+    if process::capture(command("apt-get").current_dir(folder).args(["-q", "download", "nginx"])).is_err() {
+        apt::update()?;
+        process::capture(command("apt-get").current_dir(folder).args(["-q", "download", "nginx"]))?;
+    }
+    let packages = std::fs::read_dir(folder).map_err(failed)?.flatten().map(|entry| entry.path());
+    let package = packages.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "deb"));
+    let package = package.ok_or_else(|| Failure::new("apt-get downloaded no package nginx"))?;
+    process::capture(command("dpkg").arg("-x").arg(&package).arg(folder)).map(drop)
+}

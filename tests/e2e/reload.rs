@@ -1,0 +1,105 @@
+//! Lost: a VM of the filter dies under a call. Nothing passes because of it, and the proxy starts another one, which knows nothing
+//! until it has asked.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use grantmesh_tests::poison::{DEADLY_HEADERS, poisoned};
+use grantmesh_tests::{ALICE, BOB, MALLORY, Mesh, PATIENCE, Person, Served, Setup, play, raw, until};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+const READ: &str = "/v1/accounts/acc-42";
+
+/// Loads the module from the story's folder.
+fn load_from_folder(config: &mut Value, folder: &Path) {
+    let filter =
+        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/1/typed_config/config";
+    if let Some(filter) = config.pointer_mut(filter) {
+        filter["vm_config"]["code"]["local"]["filename"] = json!(folder.join("poisoned.wasm"));
+    }
+}
+
+/// A call that no VM survives.
+fn deadly(token: &str, path: &str) -> Vec<u8> {
+    let mut call = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nauthorization: Bearer {token}\r\n");
+    for at in 0..=DEADLY_HEADERS {
+        call.push_str(&format!("x-{at}: 1\r\n"));
+    }
+    call.push_str("\r\n");
+    call.into_bytes()
+}
+
+#[test]
+fn a_lost_vm_lets_nothing_through_and_is_replaced() {
+    let setup = Setup { envoy: false, change: load_from_folder, ..Setup::default() };
+    play(setup, async |mesh| {
+        let module = poisoned(&std::fs::read(&mesh.parts().filter)?)?;
+        std::fs::write(mesh.folder().join("poisoned.wasm"), module)?;
+        mesh.start_envoy().await?;
+        mesh.until_all_follow().await?;
+        let grant = mesh.grant("acc-42", "10m").await?;
+        mesh.until_refund_is("acc-42", 200).await?;
+        // What ends while no VM is there to hear of it has ended for the next one.
+        let mut reloads = 0;
+        let mallory = format!("Bearer {}", mesh.control_plane.token(&MALLORY).await?);
+        let mut waiting = Vec::new();
+        for round in 0..2 {
+            // Calls that wait in the proxy for a state that never comes: their VM is gone before they are answered.
+            for _ in 0..8 {
+                let mut stream = TcpStream::connect(mesh.envoy()?.address()).await?;
+                let call = format!(
+                    "GET {READ} HTTP/1.1\r\nhost: a\r\nauthorization: {mallory}\r\nx-grantmesh-revision: 99999999999999.0\r\n\r\n"
+                );
+                stream.write_all(call.as_bytes()).await?;
+                waiting.push(stream);
+            }
+            kill_every_worker(mesh).await?;
+            if round == 1 {
+                mesh.revoke(&grant, None).await?;
+            }
+            let served = mesh.upstream.count();
+            let mut refused = 0;
+            until("the filter is there again on every worker", PATIENCE, async || {
+                for _ in 0..16 {
+                    assert_ne!(status(mesh, &MALLORY).await?, 200, "nobody let her in");
+                    if status(mesh, &BOB).await? != 200 {
+                        refused += 1;
+                        return Ok(None);
+                    }
+                }
+                Ok(Some(()))
+            })
+            .await?;
+            println!("round {round}: {refused} calls refused until the filter was back");
+            assert!(mesh.upstream.served().iter().skip(served).all(|call| call.method == "GET"));
+            let counted = mesh.envoy()?.stat("^wasm.grantmesh.vm_reload_success").await?;
+            assert!(counted > reloads, "{:?}", mesh.envoy()?.stats("^wasm").await?);
+            reloads = counted;
+            let expected = if round == 0 { 200 } else { 403 };
+            mesh.until_refund_is("acc-42", expected).await?;
+        }
+        let bears = |call: &Served| call.headers.get("authorization").is_some_and(|token| token == &*mallory);
+        assert!(!mesh.upstream.served().iter().any(bears), "a call that waited was let through when its VM died");
+        Ok(())
+    });
+}
+
+/// Kills VMs until each of the two workers has lost one: the deadly call itself must never be served.
+async fn kill_every_worker(mesh: &mut Mesh) -> Result<()> {
+    let (token, address) = (mesh.control_plane.token(&ALICE).await?, mesh.envoy()?.address());
+    let served = mesh.upstream.count();
+    for _ in 0..24 {
+        let reply = raw::exchange(address, &deadly(&token, READ)).await?;
+        let status = reply.status().with_context(|| format!("no answer: {}", reply.text()))?;
+        assert!(status == 403 || (500..600).contains(&status), "{}", reply.text());
+    }
+    assert_eq!(mesh.upstream.count(), served, "a call under which the filter died was let through");
+    Ok(())
+}
+
+async fn status(mesh: &mut Mesh, person: &Person) -> Result<u16> {
+    Ok(mesh.call(person, Method::GET, READ).await?.status)
+}
