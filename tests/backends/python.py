@@ -38,7 +38,9 @@ class Handler(BaseHTTPRequestHandler):
         method = "GET" if self.command == "HEAD" else self.command
         if method == "POST":
             fields = parse_qs(url.query)
-            fields.update(parse_qs(body.decode("latin-1")))
+            # A body of no known type is taken for a form, as Rack does.
+            if variables.get("HTTP_CONTENT_TYPE", "application/x-www-form-urlencoded").startswith("application/x-www-form"):
+                fields.update(parse_qs(body.decode("latin-1")))
             method = variables.get("HTTP_X_HTTP_METHOD_OVERRIDE") or fields.get("_method", [method])[0]
         for verb, pattern, action in ROUTES:
             match = verb == method.upper() and re.fullmatch(pattern, path)
