@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod epoch;
 mod error;
 mod fleet;
 mod grants;

@@ -41,6 +41,8 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Make the control plane's keys, where they are missing, and print the public ones
     Keygen(KeygenArgs),
+    /// Go on from a database that was restored from a backup
+    NewEpoch(NewEpochArgs),
     /// Print a token of the development issuer
     Token(TokenArgs),
     /// Print a credential for filters
@@ -121,6 +123,18 @@ struct KeygenArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+struct NewEpochArgs {
+    /// Why; the audit log keeps it
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// The database: `sqlite:PATH` or `postgres://…` [default: DIR/grantmesh.db]
+    #[arg(long, env = "GRANTMESH_DATABASE", value_name = "URL", hide_env_values = true)]
+    database: Option<String>,
+    #[command(flatten)]
+    data: DataDirArgs,
 }
 
 #[derive(Debug, Args)]
@@ -367,6 +381,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve::serve(*args, out).await,
         Command::Keygen(args) => local::keygen(&args, out),
+        Command::NewEpoch(args) => local::new_epoch(&args, out).await,
         Command::Token(args) => local::token(&args, out),
         Command::Credential(args) => local::credential(&args, out),
         Command::Request(args) => requests::file(args, out).await,

@@ -17,6 +17,7 @@ pub mod domain;
 pub mod http;
 pub mod identity;
 pub mod keys;
+pub mod mark;
 pub mod push;
 pub mod store;
 pub mod tasks;

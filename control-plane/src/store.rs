@@ -6,6 +6,7 @@
 //!      └► Store::write ─► WriteTx  (holds the head; log + revision + rows in one commit) ─► changed()
 //! ```
 
+mod epochs;
 mod error;
 mod grants;
 mod head;
@@ -56,7 +57,6 @@ pub(crate) struct Store {
 #[derive(Debug)]
 struct Inner {
     pools: Pools,
-    epoch: u64,
     tombstone_revisions: u64,
     signal: watch::Sender<Head>,
     /// The frontier after the last commit of this process; right as long as no other replica has committed since.
@@ -83,8 +83,8 @@ impl Store {
             Pools::Postgres(pool) => Some(wake::listen(pool.clone(), signal.clone())),
             Pools::Sqlite { .. } => None,
         };
-        let (epoch, frontier) = (head.position.epoch, Mutex::default());
-        let store = Self { inner: Arc::new(Inner { pools, epoch, tombstone_revisions, signal, frontier, listener }) };
+        let frontier = Mutex::default();
+        let store = Self { inner: Arc::new(Inner { pools, tombstone_revisions, signal, frontier, listener }) };
         store.begin_log(clock).await?;
         Ok(store)
     }
@@ -129,9 +129,9 @@ impl Store {
         wake::publish(&self.inner.signal, head);
     }
 
-    /// The epoch of this database's history.
+    /// The epoch of this database's history, as far as this process has heard.
     pub(crate) fn epoch(&self) -> u64 {
-        self.inner.epoch
+        self.inner.signal.borrow().position.epoch
     }
 
     /// Closes all connections.

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::app::{App, AppError};
+use crate::mark::Mark;
 use crate::push::Push;
 
 /// The longest that the task of deadlines sleeps; a deadline that was made without a wake is late by this at most.
@@ -21,16 +22,49 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(20);
 /// How long after a failure the next try is.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// How far the database has come is noted at most this often.
+const MARK_PERIOD: Duration = Duration::from_millis(200);
+
 /// How often old rows are forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
 /// The running tasks; they end when the sender of `stop` says so.
 #[must_use]
-pub fn start(app: &App, push: &Arc<Push>, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+pub fn start(app: &App, push: &Arc<Push>, mark: Mark, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(until_stopped(stop.clone(), deadlines(app.clone())));
     tasks.spawn(until_stopped(stop.clone(), housekeeping(app.clone(), Arc::clone(push))));
+    tasks.spawn(marking(app.clone(), mark, stop.clone()));
     tasks
+}
+
+/// Notes outside of the database how far it has come, soon after every commit and at the end.
+async fn marking(app: App, mark: Mark, mut stop: watch::Receiver<bool>) {
+    let mut changed = app.changed();
+    let mut period = interval(MARK_PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        let head = *changed.borrow_and_update();
+        let writing = mark.clone();
+        let written = tokio::task::spawn_blocking(move || writing.reach(&head)).await;
+        if let Ok(Err(error)) = &written {
+            tracing::warn!(
+                error = error as &dyn std::error::Error,
+                "how far the database has come could not be noted; it is tried again with the next change"
+            );
+        }
+        let stopped = *stop.borrow();
+        if stopped && changed.has_changed().is_ok_and(|changed| !changed) {
+            return;
+        }
+        tokio::select! {
+            // What was committed last is noted before the end.
+            _ = stop.wait_for(|stopped| *stopped), if !stopped => {}
+            Ok(()) = changed.changed() => {}
+            else => return,
+        }
+    }
 }
 
 async fn until_stopped(mut stop: watch::Receiver<bool>, task: impl Future<Output = ()>) {

@@ -101,25 +101,34 @@ pub struct ServerClock {
     upper: Option<Sample>,
     /// The control plane's time, beside the moment the answer came: it was answered before.
     lower: Option<Sample>,
+    /// The monotonic clock may have stood still since: the control plane's time may be later than the upper bound says.
+    doubted: bool,
 }
 
 impl ServerClock {
     /// Takes in the time of an answer to a question that was answered at once; it always replaces what was known.
     pub fn observe(&mut self, server: Timestamp, sent: Mono, received: Mono) {
         self.upper = Some(Sample { server, at: sent });
+        self.doubted = false;
         self.observe_lower(server, sent, received);
+    }
+
+    /// The machine may have slept: what was observed so far says nothing about how late it is now.
+    pub const fn doubt(&mut self) {
+        self.doubted = true;
     }
 
     /// Takes in the time of an answer that may have been held: its upper bound counts only if it is the tighter one,
     /// or if it shows that the control plane's clock was set.
     pub fn observe_held(&mut self, server: Timestamp, sent: Mono, received: Mono) {
         let new = Sample { server, at: sent };
-        let keep = self.upper.is_some_and(|old| {
+        let keep = self.upper.filter(|_| !self.doubted).is_some_and(|old| {
             let bound = old.latest(received);
             bound <= new.latest(received) && bound >= server
         });
         if !keep {
             self.upper = Some(new);
+            self.doubted = false;
         }
         self.observe_lower(server, sent, received);
     }

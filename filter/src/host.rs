@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::headers;
+use crate::pulse::Wall;
 
 /// Why the proxy did not do what it was asked to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +63,7 @@ pub(crate) enum MetricKind {
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
+const CAS_MISMATCH: u32 = 8;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -92,6 +94,14 @@ unsafe extern "C" {
         timeout: u32,
         token: *mut u32,
     ) -> u32;
+    fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, version: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
@@ -103,6 +113,9 @@ unsafe extern "C" {
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
 }
+
+/// WASI's name of the clock that people set.
+const REALTIME: u32 = 0;
 
 /// WASI's name of the clock that is never set.
 const MONOTONIC: u32 = 1;
@@ -125,12 +138,21 @@ fn taken(call: &'static str, ask: impl FnOnce(*mut *mut u8, *mut usize) -> u32) 
     }
 }
 
-/// The proxy's monotonic time.
-pub(crate) fn monotonic() -> Result<Mono> {
+fn clock(clock: u32) -> Result<u64> {
     let mut nanos = 0_u64;
     // SAFETY: the pointer is to a live local.
-    let status = unsafe { clock_time_get(MONOTONIC, 1, &raw mut nanos) };
-    done("clock_time_get", status).map(|()| Mono::from_nanos(nanos))
+    let status = unsafe { clock_time_get(clock, 1, &raw mut nanos) };
+    done("clock_time_get", status).map(|()| nanos)
+}
+
+/// The proxy's monotonic time.
+pub(crate) fn monotonic() -> Result<Mono> {
+    clock(MONOTONIC).map(Mono::from_nanos)
+}
+
+/// The machine's wall clock; for `pulse` alone.
+pub(crate) fn wall() -> Result<Wall> {
+    clock(REALTIME).map(Wall::from_nanos)
 }
 
 /// Writes to the proxy's log. If even that fails there is nobody left to tell.
@@ -194,6 +216,23 @@ pub(crate) fn send_local_response(
         )
     };
     done("send_local_response", status)
+}
+
+/// What all VMs of the proxy share under a key, and its version; nothing if there is nothing.
+pub(crate) fn shared_data(key: &str) -> Result<(Option<Vec<u8>>, u32)> {
+    let mut version = 0_u32;
+    let data = taken("get_shared_data", |data, size| {
+        // SAFETY: `key` is live, and the pointers are to live locals.
+        unsafe { proxy_get_shared_data(key.as_ptr(), key.len(), data, size, &raw mut version) }
+    })?;
+    Ok((data, version))
+}
+
+/// Shares something in place of the version that was read; `false` if somebody else was quicker.
+pub(crate) fn set_shared_data(key: &str, data: &[u8], version: u32) -> Result<bool> {
+    // SAFETY: every pointer goes with its length and outlives the call.
+    let status = unsafe { proxy_set_shared_data(key.as_ptr(), key.len(), data.as_ptr(), data.len(), version) };
+    if status == CAS_MISMATCH { Ok(false) } else { done("set_shared_data", status).map(|()| true) }
 }
 
 /// Makes the calls of the proxy that follow concern another context, until the present callback ends. Refused if that

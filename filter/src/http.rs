@@ -77,7 +77,9 @@ fn decided(root: Option<&Root>, turn: Turn) -> Result<Verdict, Blind> {
     let (config, shared) = root.and_then(Root::configured).ok_or(Blind::NotConfigured)?;
     let mut slot = shared.plugin.try_borrow_mut().map_err(|_| Blind::NotReady)?;
     let plugin = slot.as_mut().ok_or(Blind::NotReady)?;
+    let wall = host::wall()?;
     let mono = host::monotonic()?;
+    plugin.look(wall, mono);
     let map = host::header_map(host::Map::Request)?;
     let headers = Headers::parse(&map).map_err(|_| Blind::Unreadable)?;
     let metadata = host::property(METADATA)?;

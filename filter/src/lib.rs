@@ -24,11 +24,13 @@
 pub mod clock;
 pub mod config;
 pub mod facts;
+pub mod fence;
 pub mod flow;
 pub mod headers;
 pub mod identity;
 pub mod metrics;
 pub mod plugin;
+pub mod pulse;
 pub mod question;
 pub mod random;
 pub mod records;

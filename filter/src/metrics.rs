@@ -28,6 +28,8 @@ pub enum Metric {
     RecordsDropped,
     /// `grantmesh.records.failures`.
     RecordsFailures,
+    /// `grantmesh.sleeps`: how often the machine may have slept.
+    Sleeps,
     /// `grantmesh.waits.WORD`: calls that waited, and what came of it.
     Waits(&'static str),
     /// `grantmesh.host_errors`.
@@ -49,6 +51,7 @@ impl Metric {
             Self::RecordsAcknowledged => ("records.", "acknowledged"),
             Self::RecordsDropped => ("records.", "dropped"),
             Self::RecordsFailures => ("records.", "failures"),
+            Self::Sleeps => ("", "sleeps"),
             Self::Waits(word) => ("waits.", word),
             Self::HostErrors => ("", "host_errors"),
         };

@@ -15,6 +15,7 @@ use crate::flow::{self, Knowledge, Outcome};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::metrics::{Counters, Metric};
+use crate::pulse::{Pulse, Wall};
 use crate::question::{Answer, Question, Topic};
 use crate::random::Random;
 use crate::records::Records;
@@ -31,6 +32,7 @@ pub struct Plugin {
     sync: Sync,
     records: Records,
     waiting: Waiting,
+    pulse: Pulse,
     counters: Counters,
     random: Random,
     /// Which root context asks: the one with the newest configuration.
@@ -73,6 +75,7 @@ impl Plugin {
             sync: Sync::new(filter, config.keys.clone()),
             records: Records::default(),
             waiting: Waiting::default(),
+            pulse: Pulse::default(),
             counters: Counters::default(),
             random,
             asker: 0,
@@ -83,6 +86,30 @@ impl Plugin {
     #[must_use]
     pub const fn sync(&self) -> &Sync {
         &self.sync
+    }
+
+    /// What is known, to be taken in from or kept outside of this VM.
+    pub const fn sync_mut(&mut self) -> &mut Sync {
+        &mut self.sync
+    }
+
+    /// Notes a tick; see [`Pulse::tick`].
+    pub fn tick(&mut self, before: Mono, wall: Wall, after: Mono) {
+        let slept = self.pulse.tick(before, wall, after);
+        self.doubt_if(slept);
+    }
+
+    /// Notes the moment of a call, before it is decided; see [`Pulse::call`].
+    pub fn look(&mut self, wall: Wall, mono: Mono) {
+        let slept = self.pulse.call(wall, mono);
+        self.doubt_if(slept);
+    }
+
+    fn doubt_if(&mut self, slept: bool) {
+        if slept {
+            self.sync.doubt();
+            self.counters.add(Metric::Sleeps, 1);
+        }
     }
 
     /// The stream of records.

@@ -78,6 +78,12 @@ impl PinnedKey {
         let key = VerifyingKey::from_bytes(bytes).ok()?;
         (!key.is_weak()).then(|| Self { id: KeyId::of(bytes), key })
     }
+
+    /// Its name in signatures.
+    #[must_use]
+    pub const fn id(&self) -> KeyId {
+        self.id
+    }
 }
 
 /// The body of an answer that a pinned key signed and that is not a refusal.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::Mono;
 use crate::config::{Config, ConfigError};
+use crate::fence::Places;
 use crate::headers::Headers;
 use crate::host::{self, Level, MetricKind};
 use crate::plugin::Plugin;
@@ -44,11 +45,19 @@ pub(crate) struct Root {
     shared: OnceCell<Rc<Shared>>,
     /// Under way; at most one of each topic.
     callouts: RefCell<Vec<(u32, Topic)>>,
+    /// Where in the shared data this plugin's state is kept.
+    places: RefCell<Option<Places>>,
 }
 
 impl Root {
     pub(crate) const fn new(id: u32) -> Self {
-        Self { id, config: RefCell::new(None), shared: OnceCell::new(), callouts: RefCell::new(Vec::new()) }
+        Self {
+            id,
+            config: RefCell::new(None),
+            shared: OnceCell::new(),
+            callouts: RefCell::new(Vec::new()),
+            places: RefCell::new(None),
+        }
     }
 
     /// The proxy's number of this context.
@@ -103,6 +112,7 @@ impl Root {
                 None => seats.leave(self.id),
             }
         }
+        self.places.replace(config.as_ref().map(|config| Places::of(&config.services, &config.keys)));
         self.config.replace(config);
         true
     }
@@ -159,6 +169,11 @@ impl Root {
             None => slot.insert(new_plugin(&config, mono)?),
         };
         plugin.ask_through(self.id, &config);
+        let wall = host::wall().map_err(|error| error.to_string())?;
+        plugin.tick(mono, wall, host::monotonic().map_err(|error| error.to_string())?);
+        if let Some(places) = &*self.places.borrow() {
+            share(places, plugin).map_err(|error| error.to_string())?;
+        }
         self.send_due(&config, plugin, mono);
         hand_over(&shared, plugin, mono);
         Ok(())
@@ -237,6 +252,25 @@ impl Root {
             _ => {}
         }
     }
+}
+
+/// Takes in what other VMs of this proxy have shared, and shares what is newer here. Another VM that is quicker is no
+/// trouble: what it wrote is read with the next tick.
+fn share(places: &Places, plugin: &mut Plugin) -> Result<(), host::HostError> {
+    let sync = plugin.sync_mut();
+    let (kept, version) = host::shared_data(&places.point)?;
+    sync.read_point(&kept.unwrap_or_default());
+    if let Some(point) = sync.point_to_keep() {
+        let _quicker = host::set_shared_data(&places.point, point, version)?;
+    }
+    if sync.wants_kept_table() {
+        sync.begin_with(&host::shared_data(&places.table)?.0.unwrap_or_default());
+    }
+    if let Some(table) = sync.take_table_to_keep() {
+        let (_, version) = host::shared_data(&places.table)?;
+        let _quicker = host::set_shared_data(&places.table, &table, version)?;
+    }
+    Ok(())
 }
 
 fn new_plugin(config: &Config, mono: Mono) -> Result<Plugin, String> {

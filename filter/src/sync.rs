@@ -14,6 +14,7 @@ use grantmesh_shared::wire::sync::{
 use grantmesh_shared::wire::table::ItemError;
 
 use crate::clock::{Mono, ServerClock};
+use crate::fence::{Fence, MAX_TABLE_BYTES, sealed, unsealed};
 use crate::question::{Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 use apply::{Contents, Pages};
@@ -52,7 +53,11 @@ pub enum SyncError {
     #[error("the answer repeats another question's nonce")]
     Nonce,
     /// The answer would take the filter back.
-    #[error("the answer is at epoch {} revision {}, before what is applied here", .0.epoch, .0.revision)]
+    #[error(
+        "the answer is at epoch {} revision {}, before what is known here\nif the control plane's database was restored, begin a new epoch with `grantmesh new-epoch`",
+        .0.epoch,
+        .0.revision
+    )]
     Rollback(Position),
     /// A page that was not asked for, or a change that does not fit the question.
     #[error("the answer does not fit its question")]
@@ -117,6 +122,10 @@ struct Flight {
     lost: Mono,
     /// For a poll: whether it said what is applied.
     incremental: bool,
+    /// What was applied then.
+    applied: Option<Applied>,
+    /// The furthest point that this proxy had heard of then: the answer is not before it.
+    floor: Option<Position>,
 }
 
 /// The state machine.
@@ -131,6 +140,11 @@ pub struct Sync {
     /// When the last question was sent whose answer showed that the table was current.
     confirmed: Option<Mono>,
     pages: Option<Pages>,
+    fence: Fence,
+    /// The last whole table as it was signed, to be kept for other VMs.
+    to_keep: Option<Vec<u8>>,
+    /// Whether a table that other VMs kept was asked for.
+    asked_for_kept: bool,
     wants_snapshot: bool,
     poll: Option<Flight>,
     heartbeat: Option<Flight>,
@@ -155,6 +169,9 @@ impl Sync {
             freshness: Freshness::default(),
             confirmed: None,
             pages: None,
+            fence: Fence::default(),
+            to_keep: None,
+            asked_for_kept: false,
             wants_snapshot: false,
             poll: None,
             heartbeat: None,
@@ -179,6 +196,63 @@ impl Sync {
         self.heartbeat = None;
         self.next_poll = Mono::default();
         self.next_heartbeat = Mono::default();
+    }
+
+    /// The machine may have slept for any time: nothing counts as fresh until a question that is asked from now on is
+    /// answered, and questions under way are forgotten.
+    pub fn doubt(&mut self) {
+        self.confirmed = None;
+        self.clock.doubt();
+        self.pages = None;
+        self.poll = None;
+        self.heartbeat = None;
+        self.next_poll = Mono::default();
+        self.next_heartbeat = Mono::default();
+    }
+
+    /// Takes in what is kept outside of this VM about the furthest point.
+    pub fn read_point(&mut self, kept: &[u8]) {
+        self.fence.read(kept, &self.keys);
+    }
+
+    /// What belongs there in its place.
+    #[must_use]
+    pub fn point_to_keep(&self) -> Option<&[u8]> {
+        self.fence.to_keep()
+    }
+
+    /// The last whole table as it was signed, if it is new; told once.
+    pub fn take_table_to_keep(&mut self) -> Option<Vec<u8>> {
+        self.to_keep.take()
+    }
+
+    /// Whether a table that is kept outside of this VM would help; told once, before the first question.
+    pub const fn wants_kept_table(&mut self) -> bool {
+        !std::mem::replace(&mut self.asked_for_kept, true) && self.position.is_none()
+    }
+
+    /// Begins with a table that is kept outside of this VM, if there is none yet and a pinned key signed it. It counts for
+    /// nothing until an answer to a question of this VM confirms it. Tells whether it was taken.
+    pub fn begin_with(&mut self, kept: &[u8]) -> bool {
+        if self.position.is_some() || kept.len() > MAX_TABLE_BYTES {
+            return false;
+        }
+        let answer = unsealed(kept, &self.keys).and_then(|body| parse::<SyncAnswer>(body).ok());
+        let Some(answer) = answer.filter(|answer| answer.v == PROTOCOL_VERSION) else {
+            return false;
+        };
+        let Change::Snapshot { index: 0, last: true, puts } = answer.change else {
+            return false;
+        };
+        let mut pages = Pages::new(answer.position, answer.table_hash, Mono::default());
+        let whole = pages.add(0, answer.position, answer.table_hash, &puts).and_then(|()| pages.finish());
+        // One that is behind what is known is as good as any: the first answer brings what is missing.
+        if let Ok(contents) = whole {
+            self.contents = contents;
+            self.position = Some(answer.position);
+            return true;
+        }
+        false
     }
 
     /// Who asks.
@@ -281,9 +355,8 @@ impl Sync {
                     self.next_poll = mono;
                 }
                 // The poll under way is held by somebody who has not heard of the change, or was lost on its way.
-                let urgent = self.hurried.is_some_and(|hurried| flight.sent >= hurried && mono < hurried.plus(HURRY));
                 let overtaken = self.poll.as_ref().is_some_and(|poll| poll.sent.plus(HURRY) < flight.sent);
-                if urgent && overtaken && progress == Ok(Progress::Behind) {
+                if overtaken && progress == Ok(Progress::Behind) {
                     self.poll = None;
                     self.next_poll = mono;
                 }
@@ -335,6 +408,8 @@ impl Sync {
             sent: mono,
             lost: mono.plus(POLL_TIMEOUT).plus(LOST_AFTER),
             incremental: applied.is_some(),
+            applied,
+            floor: self.fence.floor(),
         });
         question(Topic::Sync, SYNC_PATH, &request, POLL_TIMEOUT)
     }
@@ -355,8 +430,14 @@ impl Sync {
             nonce: nonce.clone(),
             applied: self.applied(),
         };
-        self.heartbeat =
-            Some(Flight { nonce, sent: mono, lost: mono.plus(timeout).plus(LOST_AFTER), incremental: true });
+        self.heartbeat = Some(Flight {
+            nonce,
+            sent: mono,
+            lost: mono.plus(timeout).plus(LOST_AFTER),
+            incremental: true,
+            applied: request.applied,
+            floor: self.fence.floor(),
+        });
         // A little early at random, so that the workers of a fleet that started together drift apart.
         let spread = random.between(interval.wrapping_mul(9).wrapping_div(10), interval);
         self.next_heartbeat = mono.plus(Span::from_millis(spread));
@@ -400,21 +481,24 @@ impl Sync {
 
     fn read_sync(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
+        let signature = answer.signature.unwrap_or_default();
         let answer: SyncAnswer = parse(body)?;
         check(answer.v, &answer.nonce, flight)?;
-        if self.position.is_some_and(|applied| answer.position < applied) {
+        if self.position.max(flight.floor).is_some_and(|known| answer.position < known) {
             return Err(SyncError::Rollback(answer.position));
         }
+        // A history that was begun anew has no step from another one: it begins with everything.
+        let same_epoch = flight.applied.is_some_and(|applied| applied.position.epoch == answer.position.epoch);
         let (progress, as_of) = match answer.change {
             Change::Unchanged => {
-                if !flight.incremental {
+                if !flight.incremental || !same_epoch {
                     return Err(SyncError::Unexpected);
                 }
                 self.contents.check_hash(answer.table_hash)?;
                 (Progress::Unchanged, flight.sent)
             }
             Change::Delta { puts, removes } => {
-                if !flight.incremental {
+                if !flight.incremental || !same_epoch {
                     return Err(SyncError::Unexpected);
                 }
                 self.contents.apply(&puts, &removes, answer.table_hash)?;
@@ -430,6 +514,8 @@ impl Sync {
                 let as_of = pages.begun();
                 if last {
                     self.contents = pages.finish()?;
+                    let kept = (index == 0).then(|| sealed(signature, body));
+                    self.to_keep = kept.filter(|kept| kept.len() <= MAX_TABLE_BYTES);
                     (Progress::Snapshot, as_of)
                 } else {
                     self.pages = Some(pages);
@@ -451,16 +537,28 @@ impl Sync {
 
     fn read_heartbeat(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
+        let signature = answer.signature.unwrap_or_default();
         let answer: HeartbeatAnswer = parse(body)?;
         check(answer.v, &answer.nonce, flight)?;
         let applied = self.position.ok_or(SyncError::Unexpected)?;
-        if answer.position.epoch < applied.epoch {
+        let epoch = |position: Position| position.epoch;
+        if self.position.max(flight.floor).map(epoch) > Some(answer.position.epoch) {
             return Err(SyncError::Rollback(answer.position));
         }
+        self.fence.heard(answer.position, signature, body);
         self.clock.observe(answer.server_time, flight.sent, mono);
         self.set_freshness(answer.freshness, mono);
         if applied < answer.position || self.wants_snapshot {
             return Ok(Progress::Behind);
+        }
+        // What was applied when this was asked is what the control plane compares: something may have come since.
+        let asked = flight.applied.filter(|asked| answer.position <= asked.position);
+        if asked.is_some_and(|asked| asked.table_hash != answer.table_hash) {
+            self.wants_snapshot = true;
+            self.confirmed = None;
+            self.poll = None;
+            self.next_poll = mono;
+            return Err(SyncError::TableHash);
         }
         self.confirm(flight.sent);
         Ok(Progress::Current)

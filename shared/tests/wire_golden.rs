@@ -117,6 +117,7 @@ fn sync() {
         kind: Default::default(),
         nonce: NONCE.to_owned(),
         position: POSITION,
+        table_hash: TableHash::default(),
         server_time: AT,
         freshness: Freshness::default(),
     };

@@ -2,6 +2,7 @@
 
 mod messages;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -170,7 +171,7 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
                 }
                 Weather::Lossy if common.number.is_multiple_of(3) => {
                     to_near.write_all(bytes.get(..count / 2).unwrap_or_default()).await?;
-                    return Ok(());
+                    return Err(io::ErrorKind::ConnectionReset.into());
                 }
                 Weather::Lossy => to_near.write_all(bytes).await?,
                 changed @ (Weather::Replayed | Weather::Swapped) => {
@@ -192,7 +193,7 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
     // Errors are what a broken connection looks like; leaving closes both sides.
     let mut watched = common.weather.clone();
     tokio::select! {
-        (_, _) = async { tokio::join!(there, back) } => {}
+        _ = async { tokio::try_join!(there, back) } => {}
         _ = watched.wait_for(|weather| *weather == Weather::Cut || lost.load(Ordering::Relaxed) && *weather != Weather::HalfOpen) => {}
     }
 }

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::{Json, Router};
+use grantmesh_shared::time::Timestamp;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -20,6 +22,8 @@ pub struct Served {
     pub target: String,
     /// The headers.
     pub headers: HeaderMap,
+    /// When it arrived, by this machine's clock.
+    pub at: Timestamp,
 }
 
 /// The service. Ends when it is dropped.
@@ -73,10 +77,12 @@ impl Drop for Upstream {
 }
 
 async fn serve(State(served): State<Arc<Mutex<Vec<Served>>>>, request: Request) -> Json<Value> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let at = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     let (head, _) = request.into_parts();
     let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
     let answer = json!({ "served": format!("{} {target}", head.method) });
-    let call = Served { method: head.method.to_string(), target, headers: head.headers };
+    let call = Served { method: head.method.to_string(), target, headers: head.headers, at };
     served.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     Json(answer)
 }

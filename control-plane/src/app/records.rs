@@ -30,12 +30,23 @@ impl App {
         let records = parsed(&batch.records)?;
         let vm = &batch.filter.vm;
         let mut tx = self.write().await?;
-        let begin = || Stream { node: filter.node.clone(), next_seq: 0, last_hash: Sha256Hash::default() };
+        let begin = || Stream { node: filter.node.clone(), next_seq: 0, last_hash: Sha256Hash::default(), epoch: 0 };
         let mut stream = tx.stream(vm).await?.unwrap_or_else(begin);
         if stream.node != filter.node {
             return Err(RecordsRefused::NotYours { vm: vm.to_string() }.into());
         }
         let from = stream.next_seq;
+        let epoch = tx.before().position.epoch;
+        let ahead = records.first().map(|(record, _)| record).filter(|first| first.seq > from);
+        if let Some(first) = ahead
+            && stream.epoch < epoch
+            && tx.was_begun_anew(epoch).await?
+        {
+            // The log was restored from a backup: what it had acknowledged since is lost, and it says so itself.
+            tx.log(&lost_entry(&batch.filter, from, first.seq))?;
+            (stream.next_seq, stream.last_hash) = (first.seq, first.prev);
+        }
+        stream.epoch = epoch;
         for (record, raw) in &records {
             if continues(&mut stream, record, raw)? {
                 tx.log(&record_entry(&batch.filter, record, raw))?;
@@ -82,6 +93,21 @@ fn continues(stream: &mut Stream, record: &Record, raw: &RawValue) -> Result<boo
     stream.next_seq = next_seq.saturating_add(1);
     stream.last_hash = hash;
     Ok(true)
+}
+
+#[derive(Serialize)]
+struct LostData<'a> {
+    node: &'a str,
+    from_seq: u64,
+    to_seq: u64,
+    why: &'static str,
+}
+
+/// Records that were acknowledged, and went with the database that was replaced.
+fn lost_entry(filter: &VmIdentity, from_seq: u64, to_seq: u64) -> Entry<LostData<'_>> {
+    let ids = EntryIds { vm: Some(filter.vm.clone()), ..EntryIds::default() };
+    let data = LostData { node: &filter.node, from_seq, to_seq, why: "the database was restored" };
+    Entry { kind: EntryKind::DecisionsLost, actor: ActorField::System, ids, data }
 }
 
 #[derive(Serialize)]

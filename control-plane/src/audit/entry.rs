@@ -49,6 +49,8 @@ pub enum EntryKind {
     SignalExpired,
     /// A signal ended because the policy no longer declares it.
     SignalUndeclared,
+    /// A history was begun anew, from a restored database.
+    EpochBegun,
     /// A filter decided a call.
     Decision,
     /// A filter could not keep decisions.
@@ -82,6 +84,7 @@ impl EntryKind {
             Self::SignalCleared => "signal.cleared",
             Self::SignalExpired => "signal.expired",
             Self::SignalUndeclared => "signal.undeclared",
+            Self::EpochBegun => "epoch.begun",
             Self::Decision => "decision",
             Self::DecisionsLost => "decisions.lost",
             Self::FilterJoined => "filter.joined",

@@ -3,11 +3,14 @@
 use serde_json::{Map, Value, json};
 
 use super::output::Output;
-use super::{CredentialArgs, Failure, KeygenArgs, TokenArgs};
+use super::{CredentialArgs, Failure, KeygenArgs, NewEpochArgs, TokenArgs};
+use crate::app::{App, Settings};
 use crate::audit::LogKey;
 use crate::clock::{Clock as _, SystemClock};
+use crate::domain::Text;
 use crate::identity::{DEV_CLAIMS, FilterCredentials, mint_dev_token_with};
 use crate::keys::{DEV_ISSUER_KEY, DevIssuerKey, Ed25519Key, Keys, SIGNING_KEY};
+use crate::mark::Mark;
 
 pub(super) fn keygen(args: &KeygenArgs, out: &mut Output) -> Result<(), Failure> {
     let keys = Keys::create(&args.data.data_dir, true)?;
@@ -18,6 +21,23 @@ pub(super) fn keygen(args: &KeygenArgs, out: &mut Output) -> Result<(), Failure>
     }
     out.line(format_args!("filter key (for `keys` of the filter's configuration)\n  {}", keys.signing.pin()));
     out.line(format_args!("log key (for `grantmesh audit verify --log-key`)\n  {}", log.vkey()));
+    Ok(())
+}
+
+pub(super) async fn new_epoch(args: &NewEpochArgs, out: &mut Output) -> Result<(), Failure> {
+    let folder = &args.data.data_dir;
+    let keys = Keys::load(folder)?;
+    let mark = Mark::of(folder);
+    let database = args.database.clone().unwrap_or_else(|| format!("sqlite:{}", folder.join("grantmesh.db").display()));
+    let app = App::open(Settings::new(database, LogKey::from_seed(keys.log.seed())?)).await?;
+    let head = app.begin_epoch(&Text::new(&args.reason, "reason")?, mark.epoch()?).await?;
+    app.close().await;
+    mark.reach(&head)?;
+    let position = head.position;
+    out.line(format_args!(
+        "epoch {} begins at revision {}: filters take everything anew",
+        position.epoch, position.revision
+    ));
     Ok(())
 }
 

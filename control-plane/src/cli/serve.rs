@@ -17,6 +17,7 @@ use crate::config::{IssuerSettings, LogFormat, ServeArgs, ServeSettings};
 use crate::http::{self, Api};
 use crate::identity::{FilterCredentials, KeySet, KeySource, UserTokens};
 use crate::keys::{DEV_ISSUER_KEY, DevIssuerKey, Keys, make_folder};
+use crate::mark::Mark;
 use crate::push::Push;
 use crate::tasks;
 
@@ -36,11 +37,13 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
         ..Settings::new(settings.database.clone(), LogKey::from_seed(keys.log.seed())?)
     })
     .await?;
+    let mark = Mark::of(&settings.data_dir);
+    mark.check(&app.head().await?)?;
     let filters = FilterCredentials::new(&keys.signing);
     let push = Push::start(app.clone(), Arc::new(keys.signing), settings.freshness).await?;
     let following = tokio::spawn(Arc::clone(&push).run());
     let (stopped, stop) = watch::channel(false);
-    let mut tasks = tasks::start(&app, &push, &stop);
+    let mut tasks = tasks::start(&app, &push, mark, &stop);
 
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = http::listen(settings.listen, settings.listen_file.as_deref()).await?;

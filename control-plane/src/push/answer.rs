@@ -114,13 +114,19 @@ impl Push {
     ) -> Result<SignedAnswer, PushError> {
         self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
         self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
-        let (position, server_time) = (self.read_table().changed(&Scope::of(&asked.filter.services)), self.now());
+        let scope = Scope::of(&asked.filter.services);
+        let (position, table_hash) = {
+            let table = self.read_table();
+            (table.changed(&scope), table.hash(&scope))
+        };
+        let server_time = self.now();
         self.fleet.answered(&asked.filter.vm, server_time);
         self.sign(&HeartbeatAnswer {
             v: PROTOCOL_VERSION,
             kind: HeartbeatKind::Heartbeat,
             nonce: asked.nonce.clone(),
             position,
+            table_hash,
             server_time,
             freshness: self.freshness,
         })

@@ -73,7 +73,7 @@ impl Tx {
 
     /// Moves the head on, from exactly where it was.
     pub(super) async fn move_head(&mut self, from: &Head, to: &Head) -> Result<(), StoreError> {
-        let sql = "UPDATE head SET revision = $1, log_size = $2, log_root = $3, delta_floor = $4 \
+        let sql = "UPDATE head SET revision = $1, log_size = $2, log_root = $3, delta_floor = $4, epoch = $8 \
                    WHERE one = 1 AND epoch = $5 AND revision = $6 AND log_size = $7";
         let values = args![
             to.position.revision,
@@ -83,6 +83,7 @@ impl Tx {
             from.position.epoch,
             from.position.revision,
             from.log_size,
+            to.position.epoch,
         ];
         self.execute_one("head", "1", sql, values).await
     }

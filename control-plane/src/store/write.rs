@@ -21,6 +21,8 @@ pub(crate) struct WriteTx {
     hashes: Vec<StoredHash>,
     /// Something that filters or people can see was changed.
     changed: bool,
+    /// The epoch that begins with this transaction, if one does.
+    epoch: Option<u64>,
     now: Timestamp,
 }
 
@@ -40,7 +42,7 @@ impl DerefMut for WriteTx {
 
 impl WriteTx {
     pub(super) fn new(tx: Tx, store: Store, before: Head, frontier: Frontier, now: Timestamp) -> Self {
-        Self { tx, store, before, frontier, entries: Vec::new(), hashes: Vec::new(), changed: false, now }
+        Self { tx, store, before, frontier, entries: Vec::new(), hashes: Vec::new(), changed: false, epoch: None, now }
     }
 
     /// The time of this transaction, read while it held the head.
@@ -61,6 +63,12 @@ impl WriteTx {
     /// Marks that state is changed: the revision is taken, and an entry must follow.
     pub(super) const fn change(&mut self) {
         self.changed = true;
+    }
+
+    /// Lets an epoch begin with this transaction.
+    pub(super) const fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = Some(epoch);
+        self.change();
     }
 
     /// Appends an entry to the log.
@@ -87,6 +95,7 @@ impl WriteTx {
         head.log_root = self.frontier.root()?;
         if self.changed {
             head.position.revision = self.revision();
+            head.position.epoch = self.epoch.unwrap_or(head.position.epoch);
             head.delta_floor = self.tx.prune_tombstones(&head, self.store.tombstone_revisions()).await?;
         }
         self.tx.insert_log(std::mem::take(&mut self.entries), std::mem::take(&mut self.hashes)).await?;

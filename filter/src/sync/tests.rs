@@ -82,7 +82,7 @@ impl Server {
     fn heartbeat(&self, question: &Question) -> Value {
         json!({
             "v": 1, "kind": "heartbeat", "nonce": Self::nonce(question), "position": self.position(),
-            "server_time": self.now,
+            "table_hash": hash_of(self.items.values()), "server_time": self.now,
             "freshness": {"critical_ms": 5_000, "standard_ms": 30_000, "low_ms": 300_000},
         })
     }
@@ -374,6 +374,20 @@ fn a_heartbeat_behind_news_confirms_nothing() {
 }
 
 #[test]
+fn a_poll_that_is_stuck_is_given_up_when_a_heartbeat_tells_of_news() {
+    let mut server = Server::new();
+    let mut filter = Filter::ready(&server);
+    let stuck = filter.poll(10);
+    let heartbeat = filter.the(Topic::Heartbeat, 2_600);
+    server.put(2);
+    assert_eq!(filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 2_610), Ok(Progress::Behind));
+    let again = filter.poll(2_610);
+    assert_ne!(again.body, stuck.body);
+    filter.tell(&server, Topic::Sync, &server.snapshot(&again), 2_620).unwrap();
+    assert_eq!(filter.fresh(2_620), [true; 3]);
+}
+
+#[test]
 fn heartbeats_come_twice_within_the_tightest_bound() {
     let server = Server::new();
     let mut filter = Filter::ready(&server);
@@ -435,6 +449,129 @@ fn a_new_service_is_not_fresh_before_its_snapshot() {
     assert_eq!(applied(&poll), Value::Null);
     filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 30).unwrap();
     assert_eq!(filter.fresh(30), [true; 3]);
+}
+
+#[test]
+fn after_a_sleep_only_a_question_asked_since_confirms() {
+    let server = Server::new();
+    let mut filter = Filter::ready(&server);
+    let asked = filter.due(10);
+    filter.sync.doubt();
+    assert_eq!(filter.fresh(11), [false; 3]);
+    for question in &asked {
+        let answer = match question.topic {
+            Topic::Heartbeat => server.heartbeat(question),
+            _ => server.sync(question, json!("unchanged")),
+        };
+        assert_eq!(filter.tell(&server, question.topic, &answer, 12), Err(SyncError::Unexpected));
+    }
+    assert_eq!(filter.fresh(12), [false; 3]);
+    let heartbeat = filter.the(Topic::Heartbeat, 13);
+    filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 14).unwrap();
+    assert_eq!(filter.fresh(14), [true; 3]);
+}
+
+#[test]
+fn after_a_sleep_that_the_clock_did_not_see_no_old_bound_of_the_time_counts() {
+    let mut server = Server::new();
+    let mut filter = Filter::ready(&server);
+    assert!(filter.sync.latest(at(20)).unwrap() < Timestamp::from_millis(1_000_100));
+    // 50 ms of sleep that the monotonic clock does not know of, then a poll that is answered at once.
+    server.now += 20 + 50;
+    filter.sync.doubt();
+    let poll = filter.poll(20);
+    filter.tell(&server, Topic::Sync, &server.sync(&poll, json!("unchanged")), 21).unwrap();
+    assert!(filter.sync.latest(at(21)).unwrap() >= Timestamp::from_millis(server.now), "late by nothing");
+}
+
+#[test]
+fn a_restored_history_is_taken_only_under_a_new_epoch_and_only_whole() {
+    let mut server = Server::new();
+    server.put(2);
+    let restored = Server { items: server.items.clone(), ..Server::new() };
+    server.put(3);
+    let mut filter = Filter::ready(&server);
+    // The same epoch, an earlier revision: never.
+    let [poll, heartbeat] = filter.due(10).try_into().unwrap();
+    let error = filter.tell(&server, Topic::Sync, &restored.snapshot(&poll), 20).unwrap_err();
+    assert_eq!(error, SyncError::Rollback(Position { epoch: 1, revision: restored.revision }));
+    filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 20).unwrap();
+    // A new epoch: not as a step.
+    let restored = Server { epoch: 2, ..restored };
+    let poll = filter.poll(40_000);
+    let step = restored.sync(&poll, json!({"delta": {"puts": [], "removes": []}}));
+    assert_eq!(filter.tell(&server, Topic::Sync, &step, 40_001), Err(SyncError::Unexpected));
+    let poll = filter.poll(80_000);
+    filter.tell(&server, Topic::Sync, &restored.snapshot(&poll), 80_001).unwrap();
+    assert_eq!(filter.sync.position(), Some(Position { epoch: 2, revision: restored.revision }));
+    // And there is no way back, whatever its revision.
+    let poll = filter.poll(80_002);
+    let error = filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 80_003).unwrap_err();
+    assert_eq!(error.code(), "rollback");
+}
+
+#[test]
+fn what_another_vm_has_heard_of_holds_for_a_new_one() {
+    let mut server = Server::new();
+    let old = server.revision;
+    server.put(2);
+    let mut veteran = Filter::ready(&server);
+    let heartbeat = veteran.the(Topic::Heartbeat, 20);
+    veteran.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 21).unwrap();
+    let kept = veteran.sync.point_to_keep().unwrap().to_vec();
+
+    let mut young = Filter::new(&server);
+    young.sync.read_point(&kept);
+    let poll = young.poll(0);
+    let mut restored = Server::new();
+    restored.revision = old;
+    assert_eq!(young.tell(&server, Topic::Sync, &restored.snapshot(&poll), 10).unwrap_err().code(), "rollback");
+    assert!(young.sync.table().is_none());
+    let poll = young.poll(40_000);
+    young.tell(&server, Topic::Sync, &server.snapshot(&poll), 40_001).unwrap();
+}
+
+#[test]
+fn a_kept_table_is_taken_if_it_was_signed_and_counts_for_nothing_until_it_is_confirmed() {
+    let mut server = Server::new();
+    let mut veteran = Filter::ready(&server);
+    let kept = veteran.sync.take_table_to_keep().unwrap();
+    assert_eq!(veteran.sync.take_table_to_keep(), None, "told once");
+
+    let mut forged = kept.clone();
+    *forged.last_mut().unwrap() = b' ';
+    for bad in [forged, kept[1..].to_vec(), b"x\n{}".to_vec(), Vec::new()] {
+        let mut young = Filter::new(&server);
+        assert!(!young.sync.begin_with(&bad));
+        assert!(young.sync.table().is_none());
+    }
+    let mut young = Filter::new(&server);
+    assert!(young.sync.begin_with(&kept) && !young.sync.begin_with(&kept));
+    assert_eq!((young.sync.item_count(), young.fresh(0)), (1, [false; 3]));
+    // Something happened since: the heartbeat confirms nothing, the poll brings the step.
+    let new = server.put(2);
+    let [poll, heartbeat] = young.due(10).try_into().unwrap();
+    assert_eq!(young.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 11), Ok(Progress::Behind));
+    assert_eq!(young.fresh(12), [false; 3]);
+    let step = server.sync(&poll, json!({"delta": {"puts": [new], "removes": []}}));
+    assert_eq!(young.tell(&server, Topic::Sync, &step, 13), Ok(Progress::Delta));
+    assert_eq!((young.sync.item_count(), young.fresh(13)), (2, [true; 3]));
+}
+
+#[test]
+fn a_signed_table_of_other_services_is_found_out() {
+    let server = Server::new();
+    let mut other = Server::new();
+    other.put(9);
+    let kept = Filter::ready(&other).sync.take_table_to_keep().unwrap();
+    let mut filter = Filter::new(&server);
+    assert!(filter.sync.begin_with(&kept), "the key has signed it");
+    let heartbeat = filter.the(Topic::Heartbeat, 10);
+    let mut answer = server.heartbeat(&heartbeat);
+    answer["position"]["revision"] = json!(other.revision);
+    assert_eq!(filter.tell(&server, Topic::Heartbeat, &answer, 11), Err(SyncError::TableHash));
+    assert_eq!(filter.fresh(11), [false; 3]);
+    assert_eq!(applied(&filter.poll(12)), Value::Null, "everything is asked for");
 }
 
 /// What a network and a control plane may do with a question.

@@ -230,6 +230,8 @@ pub struct HeartbeatAnswer {
     pub nonce: String,
     /// The point of the last change of anything that the filter loads.
     pub position: Position,
+    /// The hash of everything that the filter loads, which its table must have since then.
+    pub table_hash: TableHash,
     /// The control plane's time when it answered.
     pub server_time: Timestamp,
     /// The freshness bounds from now on.
