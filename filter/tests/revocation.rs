@@ -4,6 +4,8 @@
 //!
 //! `GRANTMESH_PROVE=N` plays N runs instead of a few.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 
 use ed25519_dalek::{Signer as _, SigningKey};
