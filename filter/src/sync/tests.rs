@@ -377,7 +377,8 @@ fn a_heartbeat_behind_news_confirms_nothing() {
 fn a_poll_that_is_stuck_is_given_up_when_a_heartbeat_tells_of_news() {
     let mut server = Server::new();
     let mut filter = Filter::ready(&server);
-    let stuck = filter.poll(10);
+    let [stuck, first] = filter.due(10).try_into().unwrap();
+    filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&first), 11).unwrap();
     let heartbeat = filter.the(Topic::Heartbeat, 2_600);
     server.put(2);
     assert_eq!(filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 2_610), Ok(Progress::Behind));
