@@ -112,12 +112,12 @@ mod tests {
 
     proptest! {
         /// A sleep is noticed by the first tick or call after it, whatever the clocks do meanwhile; ticks that come up to
-        /// two seconds late, and workers that are held up between two reads of a clock, are none.
+        /// 1.7 s late, and workers that are held up between two reads of a clock, are none.
         #[test]
         fn every_sleep_is_noticed_and_nothing_else(
             runs_asleep: bool,
             begun in 0..u64::MAX / 4,
-            steps in proptest::collection::vec((0_u64..2_000, 0_u64..300, 0_u64..300, prop_oneof![4 => Just(0_u64), 1 => 20_u64..10_000_000], any::<bool>()), 1..60),
+            steps in proptest::collection::vec((0_u64..1_700, 0_u64..300, 0_u64..300, prop_oneof![4 => Just(0_u64), 1 => 20_u64..10_000_000], any::<bool>()), 1..60),
         ) {
             let mut machine = Machine { mono: 5_000 * MS, wall: begun, runs_asleep };
             let mut pulse = Pulse::default();
@@ -137,9 +137,9 @@ mod tests {
                     prop_assert_eq!(told, slept > 0, "late {} slept {}", late, slept);
                 }
                 if by_call {
-                    // A tick is never far from a call.
-                    prop_assert!(slept > 0 || !machine.tick(&mut pulse, (0, 0)) || late + one >= 2_000);
-                    machine.tick(&mut pulse, (0, 0));
+                    // A call is told of it once, and the tick after it is a regular one.
+                    let again = machine.tick(&mut pulse, (0, 0));
+                    prop_assert!(!again || slept > 0);
                 }
             }
         }
