@@ -57,7 +57,7 @@ impl Bench {
     /// If something does not start.
     pub(crate) async fn start(parts: &Parts, grants: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let control_plane = ControlPlane::start(parts, &folder.path().join("control-plane"), None).await?;
+        let control_plane = ControlPlane::start(parts, &folder.path().join("control-plane"), None, &[]).await?;
         fill(&control_plane, grants).await?;
         let upstream = Upstream::start().await?;
         let (key, _) = control_plane.public_keys().await?;
@@ -172,7 +172,9 @@ impl Bench {
 /// Applies the example policy and gets `count` grants through the API; the last one is for the call that is measured.
 async fn fill(control_plane: &ControlPlane, count: usize) -> Result<()> {
     let operator = control_plane.api(&OLAF).await?;
-    let policy = json!({ "files": [{ "name": "policy.yaml", "text": POLICY }] });
+    // A critical call would wait for its record, and the network would be measured.
+    let standard = POLICY.replace("criticality: critical", "criticality: standard");
+    let policy = json!({ "files": [{ "name": "policy.yaml", "text": standard }] });
     operator.post("/v1/policy", &policy).await?.expect(201)?;
     let (requester, reviewer) = (control_plane.api(&ALICE).await?, control_plane.api(&LEA).await?);
     for number in 0..count {

@@ -30,14 +30,15 @@ use crate::clock::{NewId, new_id};
 use crate::domain::Grant;
 use crate::store::{Select, Store, Tx, Visible, WriteTx};
 
-pub use crate::store::{Head, StoredItem, StoredVm};
+pub use crate::domain::RecordsRefused;
+pub use crate::store::{Head, StoredItem, StoredVm, StreamSums, VmSeen};
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
-pub use error::{AppError, Conflict, Forbidden, Invalid, RecordsRefused};
+pub use error::{AppError, Conflict, Forbidden, Invalid};
 pub use grants::{Ended, GrantFilter};
 pub use locks::LockChanged;
 pub use policy::{NewPolicy, compile_policy};
 pub use push::Items;
-pub use records::FilterIdentity;
+pub use records::{Appended, FilterIdentity};
 pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
 pub use reviews::Reviewed;
 pub use settings::{Limits, Settings};

@@ -15,6 +15,7 @@ mod request;
 mod review;
 mod rulebook;
 mod signal;
+mod stream;
 mod text;
 
 pub use actor::Actor;
@@ -25,4 +26,5 @@ pub use request::{AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Reques
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
 pub use rulebook::{Asked, NotEligible, Rulebook};
 pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
+pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};

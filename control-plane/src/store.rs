@@ -38,13 +38,13 @@ use open::{Mode, Pools};
 pub use error::StoreError;
 pub use head::Head;
 pub use items::StoredItem;
-pub use vms::StoredVm;
+pub use streams::StreamSums;
+pub use vms::{StoredVm, VmSeen};
 
 pub(crate) use idempotency::StoredKey;
 pub(crate) use log::{StoredEntry, StoredHash};
 pub(crate) use policies::PolicyTexts;
 pub(crate) use select::{Select, Visible};
-pub(crate) use streams::Stream;
 pub(crate) use tx::Tx;
 pub(crate) use write::WriteTx;
 

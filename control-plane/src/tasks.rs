@@ -24,6 +24,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// How far the database has come is noted at most this often.
 const MARK_PERIOD: Duration = Duration::from_millis(200);
+/// How often it is looked for what went with filters that are gone.
+const LOSSES: Duration = Duration::from_secs(5);
 
 /// How often old rows are forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
@@ -33,6 +35,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 pub fn start(app: &App, push: &Arc<Push>, mark: Mark, stop: &watch::Receiver<bool>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(until_stopped(stop.clone(), deadlines(app.clone())));
+    tasks.spawn(until_stopped(stop.clone(), losses(app.clone(), Arc::clone(push))));
     tasks.spawn(until_stopped(stop.clone(), housekeeping(app.clone(), Arc::clone(push))));
     tasks.spawn(marking(app.clone(), mark, stop.clone()));
     tasks
@@ -104,6 +107,26 @@ async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
     let next = app.next_deadline().await?;
     let sleep = next.map_or(LONGEST_SLEEP, |at| at.since(app.settings().clock.now()).duration());
     Ok(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
+}
+
+/// Tells what went with filters that are gone.
+async fn losses(app: App, push: Arc<Push>) {
+    let mut period = interval(LOSSES);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        let before = push.fleet().silent_before(app.settings().clock.now());
+        match app.declare_losses(before).await {
+            Ok(0) => {}
+            Ok(vms) => {
+                tracing::warn!(vms, "filter VMs are gone, and decision records with them; the log says how many")
+            }
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "what went with filters could not be told; it is tried again"
+            ),
+        }
+    }
 }
 
 async fn housekeeping(app: App, push: Arc<Push>) {

@@ -40,6 +40,8 @@ pub struct Config {
     pub cors_preflight: bool,
     /// What the services behind this proxy do with a call that asks to be taken for one of another method.
     pub method_override: MethodOverride,
+    /// Whether each decision is left for access logs, as the filter state `wasm.grantmesh_decision`.
+    pub access_log: bool,
     /// Which proxy in front says where a call comes from; without one, no condition knows.
     pub source: Option<Source>,
     /// The header, in lower case, in which a trusted proxy in front says the caller's country.
@@ -122,6 +124,7 @@ struct Text {
     cors_preflight: bool,
     #[serde(default)]
     method_override: MethodOverride,
+    access_log: bool,
     #[serde(default)]
     source: Option<SourceText>,
     #[serde(default)]
@@ -219,6 +222,7 @@ impl Config {
             waypoint: text.waypoint,
             cors_preflight: text.cors_preflight,
             method_override: text.method_override,
+            access_log: text.access_log,
             source: text.source.map(checked_source).transpose()?,
             country_header: text.country.map(|country| checked_header("country.header", country.header)).transpose()?,
             origin: checked_origin(text.origin)?,
@@ -327,7 +331,7 @@ mod tests {
         assert_eq!(config.identity_key, "jwt_payload");
         assert_eq!(config.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.only_service(), Some("payments"));
-        assert!(!config.waypoint && !config.cors_preflight);
+        assert!(!config.waypoint && !config.cors_preflight && !config.access_log);
         assert_eq!(config.method_override, MethodOverride::Refuse);
         assert_eq!((config.source, config.country_header, config.origin), (None, None, Origin::default()));
     }

@@ -28,12 +28,23 @@ pub struct Knowledge<'a> {
     pub config: &'a Config,
     /// The table, the control plane's time, and how fresh they are.
     pub sync: &'a Sync,
-    /// Whether one more record can be kept.
-    pub records_have_room: bool,
+    /// Whether one more record can be kept, and whether one has been waited for in vain.
+    pub records: RecordsState,
     /// Whether the call may wait for what is not known yet.
     pub may_wait: bool,
     /// Now.
     pub mono: Mono,
+}
+
+/// Whether a call that is recorded can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordsState {
+    /// One more record can be kept.
+    Room,
+    /// None can.
+    Full,
+    /// The control plane did not acknowledge the record that was written ahead of this call.
+    Unacknowledged,
 }
 
 /// What becomes of a call.
@@ -47,8 +58,12 @@ pub enum Outcome<'a> {
         service: &'a str,
         /// Conditions that could not be judged on the way.
         errors: Vec<ConditionError<'a>>,
+        /// Of what criticality the action is, if it is one.
+        criticality: Option<Criticality>,
         /// What to record, if this is recorded.
         event: Option<Box<DecisionEvent>>,
+        /// Whether it goes on only when the control plane has that record.
+        ahead: bool,
     },
     /// It would be refused, but its caller has heard of a later state than is known here.
     Wait(Position),
@@ -56,6 +71,8 @@ pub enum Outcome<'a> {
     Shadow {
         /// Whose call it was.
         service: &'a str,
+        /// Of what criticality the action is, if it is one.
+        criticality: Option<Criticality>,
         /// `Ask` or `Deny`.
         word: DecisionWord,
         /// The first reason's code.
@@ -69,6 +86,8 @@ pub enum Outcome<'a> {
     Refuse {
         /// Whose call it was: a service of the configuration or, if it is none's, nothing.
         service: Option<&'a str>,
+        /// Of what criticality the action is, if the call matched one.
+        criticality: Option<Criticality>,
         /// `Ask` or `Deny`.
         word: DecisionWord,
         /// The first reason's code.
@@ -91,6 +110,10 @@ enum OwnReason {
     Stale(Criticality),
     #[error("decision records cannot be delivered and no more can be kept")]
     RecordsBacklog,
+    #[error(
+        "a critical call goes on only when the control plane has its record, and it did not acknowledge it in time"
+    )]
+    RecordUnacknowledged,
     #[error(transparent)]
     BadIdentity(IdentityError),
     #[error("no service is served under this authority")]
@@ -103,6 +126,7 @@ impl OwnReason {
             Self::NotReady => "not_ready",
             Self::Stale(_) => "stale",
             Self::RecordsBacklog => "records_backlog",
+            Self::RecordUnacknowledged => "record_unacknowledged",
             Self::BadIdentity(_) => "bad_identity",
             Self::UnknownHost => "unknown_host",
         }
@@ -167,7 +191,9 @@ pub fn run<'a>(
     match flow.judge(&mut request, headers, &mut drawn) {
         Ok(Passed { permit, recorded }) => Outcome::Allow {
             service: service.unwrap_or_default(),
+            criticality: permit.matched().map(|matched| matched.action.criticality),
             event: recorded.then(|| flow.allowed(&request, &permit, drawn.take())),
+            ahead: recorded && criticality(&permit) == Criticality::Critical,
             errors: permit.errors().to_vec(),
         },
         Err(cause) => match flow.worth_waiting(&request, &cause) {
@@ -175,6 +201,10 @@ pub fn run<'a>(
             None => flow.refused(&request, cause, drawn.take()),
         },
     }
+}
+
+fn criticality(permit: &Permit<'_>) -> Criticality {
+    permit.matched().map_or(Criticality::Standard, |matched| matched.action.criticality)
 }
 
 /// The decision's id, drawn at most once and only where it is needed.
@@ -285,8 +315,13 @@ impl<'a> Flow<'a, '_> {
         };
         // A condition that errs is recorded with its rule, whatever else is.
         let recorded = recorded || !permit.errors().is_empty();
-        if recorded && !self.knowledge.records_have_room && criticality != Criticality::Low {
-            return Err(Cause::Own(OwnReason::RecordsBacklog, permit.matched().cloned()));
+        let reason = match (self.knowledge.records, criticality) {
+            (RecordsState::Full, Criticality::Standard | Criticality::Critical) => Some(OwnReason::RecordsBacklog),
+            (RecordsState::Unacknowledged, Criticality::Critical) => Some(OwnReason::RecordUnacknowledged),
+            _ => None,
+        };
+        if let Some(reason) = reason.filter(|_| recorded) {
+            return Err(Cause::Own(reason, permit.matched().cloned()));
         }
         Ok(Passed { permit, recorded })
     }
@@ -296,8 +331,9 @@ impl<'a> Flow<'a, '_> {
         let Knowledge { sync, may_wait, .. } = self.knowledge;
         let depends_on_the_table = match cause {
             Cause::Own(OwnReason::NotReady | OwnReason::Stale(_) | OwnReason::UnknownHost, _) => true,
-            Cause::Own(OwnReason::RecordsBacklog | OwnReason::BadIdentity(_), _) => false,
-            Cause::Ambiguous(_) | Cause::Facts(..) => false,
+            Cause::Own(OwnReason::RecordsBacklog | OwnReason::RecordUnacknowledged | OwnReason::BadIdentity(_), _)
+            | Cause::Ambiguous(_)
+            | Cause::Facts(..) => false,
             Cause::Engine(_, refusal) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),
         };
         let heard_of = request.heard_of().filter(|_| may_wait && depends_on_the_table)?;
@@ -353,9 +389,11 @@ impl<'a> Flow<'a, '_> {
         let mut event = self.event(request, matched.as_ref(), word, id);
         event.reasons = reasons.iter().map(|reason| reason.code.clone()).collect();
         event.condition_errors = errors_text(&errors);
+        let criticality = matched.as_ref().map(|matched| matched.action.criticality);
         if !enforced {
             event.shadow = true;
-            return Outcome::Shadow { service: self.service.unwrap_or_default(), word, reason: first, errors, event };
+            let service = self.service.unwrap_or_default();
+            return Outcome::Shadow { service, criticality, word, reason: first, errors, event };
         }
         let matched = matched.as_ref().map(|matched| (&*matched.action.name, matched.resource.as_str()));
         let telling = Telling {
@@ -372,7 +410,7 @@ impl<'a> Flow<'a, '_> {
             grpc: request.grpc,
         };
         let reply = telling.reply();
-        Outcome::Refuse { service: self.service, word, reason: first, errors, event, reply }
+        Outcome::Refuse { service: self.service, criticality, word, reason: first, errors, event, reply }
     }
 
     fn event(
@@ -387,6 +425,8 @@ impl<'a> Flow<'a, '_> {
         Box::new(DecisionEvent {
             id,
             decision,
+            count: 1,
+            instead_of: None,
             service: self.service.unwrap_or_default().to_owned(),
             action: matched.map(|matched| request::shortened(&matched.action.name, 256)),
             resource: matched.map(|matched| request::shortened(&matched.resource, 1_024)),

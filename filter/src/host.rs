@@ -7,6 +7,7 @@
     reason = "the proxy's interface is raw functions over pointers; nothing outside this module touches them"
 )]
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::clock::Mono;
@@ -40,6 +41,7 @@ pub(crate) enum Buffer {
 /// How loud a message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
+    Debug = 1,
     Info = 2,
     Warn = 3,
     Error = 4,
@@ -54,11 +56,12 @@ pub(crate) enum Action {
     Pause = 1,
 }
 
-/// A counter only grows; a gauge is set.
+/// A counter only grows; a gauge is set; a histogram takes in values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MetricKind {
     Counter = 0,
     Gauge = 1,
+    Histogram = 2,
 }
 
 const OK: u32 = 0;
@@ -67,6 +70,8 @@ const CAS_MISMATCH: u32 = 8;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
+    fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, size: usize) -> u32;
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
@@ -155,8 +160,31 @@ pub(crate) fn wall() -> Result<Wall> {
     clock(REALTIME).map(Wall::from_nanos)
 }
 
+thread_local! {
+    /// What is quieter than this is not written.
+    static LOG_LEVEL: Cell<u32> = const { Cell::new(Level::Info as u32) };
+}
+
+/// Takes over the proxy's log level, which somebody may have changed. Called by every tick, so that asking whether
+/// something is logged costs a call nothing.
+pub(crate) fn follow_log_level() {
+    let mut level = 0_u32;
+    // SAFETY: the pointer is to a live local.
+    if unsafe { proxy_get_log_level(&raw mut level) } == OK {
+        LOG_LEVEL.set(level);
+    }
+}
+
+/// Whether a message of this level is written: to be asked before it is put together.
+pub(crate) fn logs(level: Level) -> bool {
+    level as u32 >= LOG_LEVEL.get()
+}
+
 /// Writes to the proxy's log. If even that fails there is nobody left to tell.
 pub(crate) fn log(level: Level, message: &str) {
+    if !logs(level) {
+        return;
+    }
     // SAFETY: pointer and length are of one live string.
     let _status = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
@@ -191,6 +219,12 @@ pub(crate) fn property(path: &str) -> Result<Option<Vec<u8>>> {
         // SAFETY: `path` is live, and both pointers are to live locals of `taken`.
         unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }
     })
+}
+
+/// Sets a value in the filter state of the current call; the proxy knows it as `wasm.NAME`.
+pub(crate) fn set_filter_state(name: &str, value: &str) -> Result<()> {
+    // SAFETY: every pointer goes with its length and outlives the call.
+    done("set_property", unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 /// Answers the call of the current context here.
@@ -287,7 +321,7 @@ pub(crate) fn increment_metric(id: u32, by: u64) -> Result<()> {
     }
 }
 
-/// Sets a gauge.
+/// Sets a gauge, or gives a value to a histogram.
 pub(crate) fn record_metric(id: u32, value: u64) -> Result<()> {
     // SAFETY: no pointers.
     done("record_metric", unsafe { proxy_record_metric(id, value) })

@@ -8,7 +8,7 @@ use crate::identity::Identity;
 use crate::plugin::{Turn, Verdict};
 use crate::reply::Reply;
 use crate::root::Root;
-use crate::waiting::Caller;
+use crate::waiting::{Caller, Woken};
 
 /// The URI of the peer's certificate, as the listener's TLS saw it.
 const TLS_PEER: &str = "connection\0uri_san_peer_certificate";
@@ -18,6 +18,9 @@ const WAYPOINT_PEER: &str = "filter_state\0io.istio.peer_principal";
 
 /// Dynamic metadata, where `jwt_authn` leaves the verified claims.
 const METADATA: &str = "metadata";
+
+/// Where a decision is left for access logs.
+const ACCESS_LOG: &str = "grantmesh_decision";
 
 /// How long a call took: there once it has ended, a little before its context goes.
 const DURATION: &str = "request\0duration";
@@ -65,8 +68,9 @@ pub(crate) fn is_there(caller: Caller) -> bool {
 }
 
 /// Decides a call that has waited, and lets it go on or answers it. It must be there.
-pub(crate) fn resume(root: Option<&Root>, caller: Caller) {
-    if decide(root, Turn::Again) == Action::Continue
+pub(crate) fn resume(root: Option<&Root>, woken: Woken) {
+    let caller = woken.caller;
+    if decide(root, Turn::Again(woken)) == Action::Continue
         && let Err(error) = host::continue_request()
     {
         host::log(Level::Error, &format!("the call {} cannot go on: {error}", caller.context));
@@ -85,7 +89,26 @@ fn decided(root: Option<&Root>, turn: Turn) -> Result<Verdict, Blind> {
     let metadata = host::property(METADATA)?;
     let peer = host::property(if config.waypoint { WAYPOINT_PEER } else { TLS_PEER })?;
     let identity = Identity::read(metadata.as_deref(), &config.identity_key, peer.as_deref());
-    Ok(plugin.decide(turn, &config, &headers, &identity, mono))
+    let verdict = plugin.decide(turn, &config, &headers, &identity, mono);
+    if config.access_log && verdict != Verdict::Wait {
+        host::set_filter_state(ACCESS_LOG, verdict.word())?;
+    }
+    if host::logs(Level::Debug) {
+        host::log(Level::Debug, &told(&headers, &verdict));
+    }
+    if plugin.is_sampled() {
+        shared.note_duration(mono);
+    }
+    Ok(verdict)
+}
+
+/// A line about a decision, for people who look for a fault.
+fn told(headers: &Headers<'_>, verdict: &Verdict) -> String {
+    let text =
+        |name: &[u8]| headers.single(name).unwrap_or_default().escape_ascii().take(256).map(char::from).collect();
+    let (method, path): (String, String) = (text(b":method"), text(b":path"));
+    // Queries may carry what does not belong in a log.
+    format!("{method} {}: {}", path.split('?').next().unwrap_or_default(), verdict.word())
 }
 
 fn answer(reply: &Reply) {

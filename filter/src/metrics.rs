@@ -1,33 +1,42 @@
 //! What is counted, in memory: the request path only adds here, and the tick hands sums to the proxy. So counting costs
-//! no host call per request, ids are looked up once, and nothing is ever incremented by zero.
-//! Names are few: they come from this file, from fixed codes and from the configured services, never from callers.
+//! no host call and no allocation per request, names are written and looked up once, and nothing is ever incremented by
+//! zero. Names are few: they come from this file, from fixed codes and from the configured services, never from callers.
+//!
+//! Tags are written into names as Istio's are, `NAME=.=VALUE;.;`, in front of the last word: the proxy's `stats_tags` take
+//! them out again (`deploy/envoy/envoy.yaml` has the expressions), and Prometheus reads
+//! `grantmesh_decisions_total{outcome="allow",...}`.
 
-use grantmesh_shared::engine::ConditionError;
+use grantmesh_shared::engine::{ConditionError, Criticality};
 use grantmesh_shared::wire::records::DecisionWord;
 
-/// A counter, beside those of decisions (`grantmesh.decisions.WORD` and `grantmesh.decisions.WORD.SERVICE`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+use crate::question::Topic;
+
+/// The most services that are told apart; the rest are counted as `other`.
+const MAX_SERVICES: usize = 256;
+
+/// A counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
-    /// `grantmesh.reasons.CODE`: the first reason of each refusal.
-    Reason(&'static str),
-    /// `grantmesh.shadowed.CODE`: the first reason of each refusal that was let through in shadow.
+    /// `grantmesh.decisions.{service,outcome,criticality,mode}total`.
+    Decisions(Decided),
+    /// `grantmesh.refusals.{reason}total`: the first reason of each refusal.
+    Refusals(&'static str),
+    /// `grantmesh.shadowed.{reason}total`: the first reason of each refusal that was let through in shadow.
     Shadowed(&'static str),
-    /// `grantmesh.condition_errors.CODE`.
+    /// `grantmesh.condition_errors.{error}total`: conditions that could not be judged.
     ConditionError(&'static str),
     /// `grantmesh.preflights`.
     Preflights,
-    /// `grantmesh.sync.answers`.
-    SyncAnswers,
-    /// `grantmesh.sync.failures.CODE`.
-    SyncFailure(&'static str),
+    /// `grantmesh.callouts.{topic,result}total`: questions to the control plane, by what came of them.
+    Callouts(Topic, &'static str),
     /// `grantmesh.records.made`.
     RecordsMade,
     /// `grantmesh.records.acknowledged`.
     RecordsAcknowledged,
+    /// `grantmesh.records.folded`: refusals that are counted in the record of others like them.
+    RecordsFolded,
     /// `grantmesh.records.dropped`.
     RecordsDropped,
-    /// `grantmesh.records.failures`.
-    RecordsFailures,
     /// `grantmesh.sleeps`: how often the machine may have slept.
     Sleeps,
     /// `grantmesh.waits.WORD`: calls that waited, and what came of it.
@@ -36,53 +45,22 @@ pub enum Metric {
     HostErrors,
 }
 
-impl Metric {
-    /// The name in the proxy's statistics.
-    #[must_use]
-    pub fn name(self) -> String {
-        let (group, word) = match self {
-            Self::Reason(code) => ("reasons.", code),
-            Self::Shadowed(code) => ("shadowed.", code),
-            Self::ConditionError(code) => ("condition_errors.", code),
-            Self::Preflights => ("", "preflights"),
-            Self::SyncAnswers => ("sync.", "answers"),
-            Self::SyncFailure(code) => ("sync.failures.", code),
-            Self::RecordsMade => ("records.", "made"),
-            Self::RecordsAcknowledged => ("records.", "acknowledged"),
-            Self::RecordsDropped => ("records.", "dropped"),
-            Self::RecordsFailures => ("records.", "failures"),
-            Self::Sleeps => ("", "sleeps"),
-            Self::Waits(word) => ("waits.", word),
-            Self::HostErrors => ("", "host_errors"),
-        };
-        format!("grantmesh.{group}{word}")
-    }
+/// What is counted of a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Decided {
+    /// The place of the service in [`Counters`].
+    service: usize,
+    outcome: &'static str,
+    criticality: &'static str,
+    mode: &'static str,
 }
 
 /// Sums since the last hand-over. Kept in lists that are looked through: there are few, and a call touches one or two.
 #[derive(Debug, Default)]
 pub struct Counters {
     sums: Vec<(Metric, u64)>,
-    services: Vec<Decided>,
-}
-
-/// The decisions for calls of one service.
-#[derive(Debug)]
-struct Decided {
-    service: Box<str>,
-    allow: u64,
-    ask: u64,
-    deny: u64,
-}
-
-impl Decided {
-    const fn sum(&mut self, word: DecisionWord) -> &mut u64 {
-        match word {
-            DecisionWord::Allow => &mut self.allow,
-            DecisionWord::Ask => &mut self.ask,
-            DecisionWord::Deny => &mut self.deny,
-        }
-    }
+    /// In the order in which they were met.
+    services: Vec<Box<str>>,
 }
 
 impl Counters {
@@ -94,17 +72,19 @@ impl Counters {
         }
     }
 
-    /// Adds one decision of a service of the configuration.
-    pub fn decided(&mut self, service: &str, word: DecisionWord) {
-        // Names must not be allocated for every call.
-        if let Some(known) = self.services.iter_mut().find(|known| *known.service == *service) {
-            let sum = known.sum(word);
-            *sum = sum.saturating_add(1);
-            return;
-        }
-        let mut new = Decided { service: service.into(), allow: 0, ask: 0, deny: 0 };
-        *new.sum(word) = 1;
-        self.services.push(new);
+    /// Adds one decision of a service of the configuration; of an action of this criticality, where it matched one.
+    pub fn decided(&mut self, service: &str, word: DecisionWord, criticality: Option<Criticality>, mode: &'static str) {
+        // A scan: services are few, and their names must not be allocated for every call.
+        let service = match self.services.iter().position(|known| **known == *service) {
+            Some(place) => place,
+            None if self.services.len() >= MAX_SERVICES => MAX_SERVICES,
+            None => {
+                self.services.push(service.into());
+                self.services.len().saturating_sub(1)
+            }
+        };
+        let criticality = criticality.map_or("none", Criticality::as_str);
+        self.add(Metric::Decisions(Decided { service, outcome: word.as_str(), criticality, mode }), 1);
     }
 
     /// Notes conditions that could not be judged.
@@ -114,25 +94,58 @@ impl Counters {
         }
     }
 
-    /// Takes every sum that is not zero, with its name.
-    pub fn take(&mut self) -> Vec<(String, u64)> {
-        let mut taken = Vec::new();
-        for word in [DecisionWord::Allow, DecisionWord::Ask, DecisionWord::Deny] {
-            let name = format!("grantmesh.decisions.{}", word.as_str());
-            let mut total = 0_u64;
-            for decided in &mut self.services {
-                let sum = std::mem::take(decided.sum(word));
-                total = total.saturating_add(sum);
-                taken.push((format!("{name}.{}", decided.service), sum));
-            }
-            taken.push((name, total));
-        }
-        for (metric, sum) in &mut self.sums {
-            taken.push((metric.name(), std::mem::take(sum)));
-        }
-        taken.retain(|(_, sum)| *sum != 0);
-        taken
+    /// Takes every sum that is not zero.
+    pub fn take(&mut self) -> Vec<(Metric, u64)> {
+        let sums = self.sums.iter_mut().filter(|(_, sum)| *sum != 0);
+        sums.map(|(metric, sum)| (*metric, std::mem::take(sum))).collect()
     }
+
+    /// A counter's name in the proxy's statistics.
+    #[must_use]
+    pub fn name(&self, metric: Metric) -> String {
+        let (group, tags, word): (_, &[(&str, &str)], _) = match metric {
+            Metric::Decisions(Decided { service, outcome, criticality, mode }) => {
+                let service = self.services.get(service).map_or("other", |name| name);
+                return name(
+                    "decisions",
+                    &[("service", service), ("outcome", outcome), ("criticality", criticality), ("mode", mode)],
+                    "total",
+                );
+            }
+            Metric::Refusals(code) => return name("refusals", &[("reason", code)], "total"),
+            Metric::Shadowed(code) => return name("shadowed", &[("reason", code)], "total"),
+            Metric::ConditionError(code) => return name("condition_errors", &[("error", code)], "total"),
+            Metric::Callouts(topic, result) => {
+                return name("callouts", &[("topic", topic.as_str()), ("result", result)], "total");
+            }
+            Metric::Preflights => ("", &[], "preflights"),
+            Metric::RecordsMade => ("records", &[], "made"),
+            Metric::RecordsAcknowledged => ("records", &[], "acknowledged"),
+            Metric::RecordsFolded => ("records", &[], "folded"),
+            Metric::RecordsDropped => ("records", &[], "dropped"),
+            Metric::Sleeps => ("", &[], "sleeps"),
+            Metric::Waits(word) => ("waits", &[], word),
+            Metric::HostErrors => ("", &[], "host_errors"),
+        };
+        name(group, tags, word)
+    }
+}
+
+fn name(group: &str, tags: &[(&str, &str)], word: &str) -> String {
+    let mut name = "grantmesh.".to_owned();
+    if !group.is_empty() {
+        name.push_str(group);
+        name.push('.');
+    }
+    for (tag, value) in tags {
+        name.push_str(tag);
+        name.push_str("=.=");
+        // What separates tags cannot be in one.
+        name.extend(value.chars().map(|letter| if letter == ';' { '_' } else { letter }));
+        name.push_str(";.;");
+    }
+    name.push_str(word);
+    name
 }
 
 #[cfg(test)]
@@ -142,21 +155,26 @@ mod tests {
     #[test]
     fn sums_are_handed_over_once_and_never_as_zero() {
         let mut counters = Counters::default();
-        counters.decided("payments", DecisionWord::Allow);
-        counters.decided("payments", DecisionWord::Allow);
-        counters.decided("ledger", DecisionWord::Ask);
-        counters.add(Metric::SyncFailure("nonce"), 3);
+        counters.decided("payments", DecisionWord::Allow, Some(Criticality::Critical), "enforce");
+        counters.decided("payments", DecisionWord::Allow, Some(Criticality::Critical), "enforce");
+        counters.decided("led;.;ger", DecisionWord::Ask, None, "enforce");
+        counters.add(Metric::Callouts(Topic::Sync, "nonce"), 3);
         counters.add(Metric::RecordsMade, 0);
-        let mut taken = counters.take();
-        taken.sort();
+        let taken = counters.take();
+        let mut named: Vec<_> = taken.iter().map(|(metric, sum)| (counters.name(*metric), *sum)).collect();
+        named.sort();
         let expected = [
-            ("grantmesh.decisions.allow", 2),
-            ("grantmesh.decisions.allow.payments", 2),
-            ("grantmesh.decisions.ask", 1),
-            ("grantmesh.decisions.ask.ledger", 1),
-            ("grantmesh.sync.failures.nonce", 3),
+            ("grantmesh.callouts.topic=.=sync;.;result=.=nonce;.;total", 3),
+            (
+                "grantmesh.decisions.service=.=led_._ger;.;outcome=.=ask;.;criticality=.=none;.;mode=.=enforce;.;total",
+                1,
+            ),
+            (
+                "grantmesh.decisions.service=.=payments;.;outcome=.=allow;.;criticality=.=critical;.;mode=.=enforce;.;total",
+                2,
+            ),
         ];
-        assert_eq!(taken, expected.map(|(name, sum)| (name.to_owned(), sum)));
+        assert_eq!(named, expected.map(|(name, sum)| (name.to_owned(), sum)));
         assert_eq!(counters.take(), Vec::new());
     }
 }

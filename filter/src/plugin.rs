@@ -11,20 +11,29 @@ use grantmesh_shared::wire::sync::VmIdentity;
 
 use crate::clock::Mono;
 use crate::config::Config;
-use crate::flow::{self, Knowledge, Outcome};
+use crate::flow::{self, Knowledge, Outcome, RecordsState};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::metrics::{Counters, Metric};
 use crate::pulse::{Pulse, Wall};
 use crate::question::{Answer, Question, Topic};
 use crate::random::Random;
-use crate::records::Records;
+use crate::records::{Pushed, Records};
 use crate::reply::Reply;
 use crate::sync::{Progress, Sync};
-use crate::waiting::{Caller, Cause, Waiter, Waiting, Woken};
+use crate::waiting::{Ahead, Caller, Cause, Waiter, Waiting, Woken};
 
 /// How long a call waits for a state that its caller has heard of.
 const WAIT_FOR_REVISION: Span = Span::from_millis(500);
+
+/// How long a critical call waits for the acknowledgement of its record.
+const WAIT_FOR_RECORD: Span = Span::from_millis(2_000);
+
+/// The mode in which calls are decided.
+const ENFORCE: &str = "enforce";
+
+/// Decisions that are only recorded.
+const SHADOW: &str = "shadow";
 
 /// The plugin of one VM.
 #[derive(Debug)]
@@ -37,17 +46,29 @@ pub struct Plugin {
     random: Random,
     /// Which root context asks: the one with the newest configuration.
     asker: u32,
+    /// Decisions since the last one that was measured.
+    unmeasured: u32,
 }
 
 /// Which time a call is decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
     /// The first; it may wait.
     First(Caller),
     /// The first, where nothing can wait.
     Only,
-    /// After it has waited; it does not wait again.
-    Again,
+    /// After it has waited. It does not wait for the same again.
+    Again(Woken),
+}
+
+impl Turn {
+    const fn caller(&self) -> Option<Caller> {
+        match self {
+            Self::First(caller) => Some(*caller),
+            Self::Only => None,
+            Self::Again(woken) => Some(woken.caller),
+        }
+    }
 }
 
 /// What becomes of a call.
@@ -60,6 +81,21 @@ pub enum Verdict {
     /// It waits, and is decided again when [`Plugin::woken`] tells.
     Wait,
 }
+
+impl Verdict {
+    /// The word for logs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Pass => "allow",
+            Self::Wait => "wait",
+            Self::Answer(reply) => reply.word.as_str(),
+        }
+    }
+}
+
+/// Of so many decisions one is measured.
+const SAMPLED: u32 = 8;
 
 /// A gauge's name and value.
 pub type Gauge = (&'static str, u64);
@@ -79,6 +115,7 @@ impl Plugin {
             counters: Counters::default(),
             random,
             asker: 0,
+            unmeasured: 0,
         }
     }
 
@@ -140,6 +177,7 @@ impl Plugin {
 
     /// The questions that are due.
     pub fn due(&mut self, mono: Mono) -> Vec<Question> {
+        self.sync.report(self.records.state(mono));
         let mut questions = self.sync.due(mono, &mut self.random);
         let sync = &self.sync;
         let batch = self.records.due(sync.filter(), mono, &mut self.random, |at| sync.latest(at));
@@ -156,22 +194,23 @@ impl Plugin {
             let taken = self.records.answered(answer, self.sync.keys(), mono, &mut self.random);
             return match taken {
                 Ok(count) => {
+                    self.counters.add(Metric::Callouts(topic, "ok"), 1);
                     self.counters.add(Metric::RecordsAcknowledged, count);
                     Ok(None)
                 }
                 Err(error) => {
-                    self.counters.add(Metric::RecordsFailures, 1);
+                    self.counters.add(Metric::Callouts(topic, error.code()), 1);
                     Err(error.to_string())
                 }
             };
         }
         match self.sync.answered(topic, answer, mono, &mut self.random) {
             Ok(progress) => {
-                self.counters.add(Metric::SyncAnswers, 1);
+                self.counters.add(Metric::Callouts(topic, "ok"), 1);
                 Ok(Some(progress))
             }
             Err(error) => {
-                self.counters.add(Metric::SyncFailure(error.code()), 1);
+                self.counters.add(Metric::Callouts(topic, error.code()), 1);
                 Err(error.to_string())
             }
         }
@@ -187,8 +226,18 @@ impl Plugin {
         mono: Mono,
     ) -> Verdict {
         let may_wait = matches!(turn, Turn::First(_));
-        let records_have_room = self.records.has_room();
-        let knowledge = Knowledge { config, sync: &self.sync, records_have_room, may_wait, mono };
+        let caller = turn.caller();
+        let (written, late) = match turn {
+            Turn::Again(Woken { cause: Cause::Record(ahead), late, .. }) => (Some(ahead), late),
+            _ => (None, false),
+        };
+        let records = match (late, self.records.has_room()) {
+            (true, _) => RecordsState::Unacknowledged,
+            // The room is taken already.
+            (false, false) if written.is_none() => RecordsState::Full,
+            _ => RecordsState::Room,
+        };
+        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, mono };
         let (random, sync) = (&mut self.random, &self.sync);
         let id = || {
             // Only for sorting; before the control plane's time is known, the proxy's uptime must do.
@@ -200,48 +249,98 @@ impl Plugin {
                 self.counters.add(Metric::Preflights, 1);
                 Verdict::Pass
             }
-            Outcome::Allow { service, errors, event } => {
-                self.counters.decided(service, DecisionWord::Allow);
+            Outcome::Allow { event: Some(event), ahead: true, .. } if written.is_none() => {
+                let Some(woken) = self.write_ahead(event, caller, identity, mono) else {
+                    return Verdict::Wait;
+                };
+                self.decide(Turn::Again(woken), config, headers, identity, mono)
+            }
+            Outcome::Allow { service, criticality, errors, event, .. } => {
+                self.counters.decided(service, DecisionWord::Allow, criticality, ENFORCE);
                 self.counters.condition_errors(&errors);
-                if let Some(event) = event {
+                // While it waited, another grant may have come to be the one that allows it.
+                let new = event.filter(|event| written.as_ref().is_none_or(|ahead| ahead.grant != event.grant));
+                if let Some(mut event) = new {
+                    event.instead_of = written.map(|ahead| ahead.id);
                     self.record(event, mono);
                 }
                 Verdict::Pass
             }
             Outcome::Wait(position) => {
                 let cause = Cause::Revision(position);
-                if self.park(turn, cause, identity, mono.plus(WAIT_FOR_REVISION)) {
+                if self.park(caller, cause, identity, mono.plus(WAIT_FOR_REVISION)) {
                     self.sync.hurry(mono);
                     return Verdict::Wait;
                 }
                 self.decide(Turn::Only, config, headers, identity, mono)
             }
-            Outcome::Shadow { service, word, reason, errors, event } => {
-                self.counters.decided(service, word);
+            Outcome::Shadow { service, criticality, word, reason, errors, mut event } => {
+                event.instead_of = written.map(|ahead| ahead.id);
+                self.counters.decided(service, word, criticality, SHADOW);
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Shadowed(reason), 1);
                 self.record(event, mono);
                 Verdict::Pass
             }
-            Outcome::Refuse { service, word, reason, errors, event, reply } => {
-                self.counters.decided(service.unwrap_or("unknown"), word);
+            Outcome::Refuse { service, criticality, word, reason, errors, mut event, reply } => {
+                event.instead_of = written.map(|ahead| ahead.id);
+                self.counters.decided(service.unwrap_or("unknown"), word, criticality, ENFORCE);
                 self.counters.condition_errors(&errors);
-                self.counters.add(Metric::Reason(reason), 1);
+                self.counters.add(Metric::Refusals(reason), 1);
                 self.record(event, mono);
                 Verdict::Answer(reply)
             }
         }
     }
 
+    /// Records a call before it goes on, and lets it wait for the acknowledgement. Gives what it is to be decided with at
+    /// once where it cannot wait.
+    fn write_ahead(
+        &mut self,
+        event: Box<DecisionEvent>,
+        caller: Option<Caller>,
+        identity: &Result<Identity<'_>, IdentityError>,
+        mono: Mono,
+    ) -> Option<Woken> {
+        let (id, grant) = (event.id.clone(), event.grant.clone());
+        self.counters.add(Metric::RecordsMade, 1);
+        let seq = self.records.push_ahead(event, mono);
+        let cause = Cause::Record(Ahead { seq, id, grant });
+        let parked = self.park(caller, cause.clone(), identity, mono.plus(WAIT_FOR_RECORD));
+        (!parked).then(|| Woken { caller: caller.unwrap_or_default(), cause, late: true })
+    }
+
+    /// Whether a call waits for a record that is not under way yet.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        self.records.is_urgent()
+    }
+
+    /// Whether the decision that was just made is one of those whose duration is measured.
+    pub const fn is_sampled(&mut self) -> bool {
+        self.unmeasured = self.unmeasured.wrapping_add(1);
+        let sampled = self.unmeasured >= SAMPLED;
+        if sampled {
+            self.unmeasured = 0;
+        }
+        sampled
+    }
+
+    /// The root context that asks.
+    #[must_use]
+    pub const fn asker(&self) -> u32 {
+        self.asker
+    }
+
     /// Lets a call wait, if it may and there is room.
     fn park(
         &mut self,
-        turn: Turn,
+        caller: Option<Caller>,
         cause: Cause,
         identity: &Result<Identity<'_>, IdentityError>,
         deadline: Mono,
     ) -> bool {
-        let Turn::First(caller) = turn else {
+        let Some(caller) = caller else {
             return false;
         };
         let principal = identity.as_ref().map(Identity::principal).unwrap_or_default();
@@ -262,9 +361,10 @@ impl Plugin {
         if self.waiting.is_empty() {
             return Vec::new();
         }
-        let position = self.sync.position();
+        let (position, records) = (self.sync.position(), &self.records);
         let woken = self.waiting.take_due(mono, |cause| match cause {
             Cause::Revision(wanted) => position >= Some(*wanted),
+            Cause::Record(ahead) => records.is_acknowledged(ahead.seq),
         });
         for woken in &woken {
             self.counters.add(Metric::Waits(if woken.late { "late" } else { "settled" }), 1);
@@ -280,21 +380,31 @@ impl Plugin {
     }
 
     fn record(&mut self, event: Box<DecisionEvent>, mono: Mono) {
-        let kept = self.records.push(event, mono);
-        self.counters.add(if kept { Metric::RecordsMade } else { Metric::RecordsDropped }, 1);
+        self.counters.add(Metric::RecordsMade, 1);
+        match self.records.push(event, mono) {
+            Pushed::Kept => {}
+            Pushed::Folded => self.counters.add(Metric::RecordsFolded, 1),
+            Pushed::Dropped => self.counters.add(Metric::RecordsDropped, 1),
+        }
     }
 
     /// The gauges as they stand.
     #[must_use]
-    pub fn gauges(&self, mono: Mono) -> [Gauge; 5] {
+    pub fn gauges(&self, mono: Mono) -> Vec<Gauge> {
         let position = self.sync.position();
         let count = |items: usize| u64::try_from(items).unwrap_or(u64::MAX);
-        [
+        let stream = self.records.state(mono);
+        let mut gauges = vec![
+            ("grantmesh.waiting", count(self.waiting.len())),
+            ("grantmesh.records.lag_ms", stream.lag_ms),
             ("grantmesh.ready", u64::from(self.sync.is_fresh(Criticality::Critical, mono))),
             ("grantmesh.table.items", count(self.sync.item_count())),
             ("grantmesh.table.epoch", position.map_or(0, |position| position.epoch)),
             ("grantmesh.table.revision", position.map_or(0, |position| position.revision)),
             ("grantmesh.records.kept", count(self.records.kept())),
-        ]
+        ];
+        // A table that was never confirmed has no age.
+        gauges.extend(self.sync.age(mono).map(|age| ("grantmesh.table.age_ms", age.millis())));
+        gauges
     }
 }

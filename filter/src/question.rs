@@ -16,6 +16,18 @@ pub enum Topic {
     Records,
 }
 
+impl Topic {
+    /// The word in logs and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sync => "sync",
+            Self::Heartbeat => "heartbeat",
+            Self::Records => "records",
+        }
+    }
+}
+
 /// A question to be sent: `POST path` with `body`, JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -62,6 +74,19 @@ pub enum AnswerError {
         /// The beginning of the body.
         text: String,
     },
+}
+
+impl AnswerError {
+    /// A short stable word for metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::UnknownKey(_) => "unknown_key",
+            Self::Signature => "signature",
+            Self::Refused { .. } => "refused",
+        }
+    }
 }
 
 /// A public key of a control plane that is believed.

@@ -1,21 +1,36 @@
 //! The stream of decision records: numbered without holes, each naming the hash of the one before, sent in batches and
 //! kept, byte for byte, until the control plane has them. The request path only pushes; `plugin` seals and sends.
-//! A record that cannot be kept is counted and the stream says so itself.
+//! A record that cannot be kept is counted and the stream says so itself: what was made is what was sent, what waits and
+//! what was counted, exactly, and every question about the stream says how much was made.
+//!
+//! No flood of refusals keeps anybody else from being admitted: refusals alike are folded (`folds`), and the last part of
+//! the queue is for calls that are let through.
+
+mod folds;
 
 use std::collections::VecDeque;
 
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
-use grantmesh_shared::wire::records::{DecisionEvent, Event, MAX_BATCH, MAX_RECORD_BYTES, RECORDS_PATH, RecordsAnswer};
+use grantmesh_shared::wire::records::{
+    DecisionEvent, DecisionWord, Event, MAX_BATCH, MAX_RECORD_BYTES, RECORDS_PATH, RecordsAnswer, StreamState,
+};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
 
 use crate::clock::Mono;
 use crate::question::{Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
+use folds::Folds;
 
 /// The most records that are kept while the control plane does not take them.
 pub const MAX_KEPT: usize = 10_000;
+
+/// The most of them before refusals are only counted: they must not take the last place of a call that is let through.
+const MAX_KEPT_FOR_REFUSALS: usize = MAX_KEPT / 4 * 3;
+
+/// After a failure, a record that a call waits for is tried this soon.
+const SOON: Span = Span::from_millis(50);
 
 /// So many waiting records are sent without waiting for the time to come.
 const FLUSH_AT: usize = 200;
@@ -59,6 +74,19 @@ pub enum RecordsError {
     },
 }
 
+impl RecordsError {
+    /// A short stable word for metrics.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Answer(error) => error.code(),
+            Self::Malformed(_) => "malformed",
+            Self::Nonce => "nonce",
+            Self::Seq { .. } => "seq",
+        }
+    }
+}
+
 /// Something to be recorded, as the request path leaves it.
 #[derive(Debug)]
 enum Waiting {
@@ -66,10 +94,20 @@ enum Waiting {
     Gap(Mono, u64),
 }
 
+impl Waiting {
+    const fn came(&self) -> Mono {
+        let (Self::Decision(mono, _) | Self::Gap(mono, _)) = self;
+        *mono
+    }
+}
+
 /// A record in its final bytes.
 #[derive(Debug)]
 struct Sealed {
     seq: u64,
+    came: Mono,
+    /// How many decisions it accounts for.
+    decisions: u64,
     json: Box<[u8]>,
 }
 
@@ -79,14 +117,31 @@ struct Flight {
     lost: Mono,
 }
 
+/// What became of a decision that was to be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// It has a record of its own.
+    Kept,
+    /// It is counted in the record of refusals like it.
+    Folded,
+    /// There was no room; it is counted in a gap.
+    Dropped,
+}
+
 /// One VM's stream.
 #[derive(Debug, Default)]
 pub struct Records {
     waiting: VecDeque<Waiting>,
     sealed: VecDeque<Sealed>,
+    folds: Folds,
     next_seq: u64,
     prev: Sha256Hash,
+    made: u64,
+    /// How many of those made are acknowledged, as records or as counted.
+    settled: u64,
     dropped: u64,
+    /// Whether a call waits for a record that is not sealed yet.
+    urgent: bool,
     flight: Option<Flight>,
     /// When the oldest waiting record came.
     since: Option<Mono>,
@@ -95,7 +150,7 @@ pub struct Records {
 }
 
 impl Records {
-    /// Whether one more record can be kept.
+    /// Whether one more record of a call that is let through can be kept.
     #[must_use]
     pub fn has_room(&self) -> bool {
         self.kept() < MAX_KEPT
@@ -107,21 +162,75 @@ impl Records {
         self.waiting.len().saturating_add(self.sealed.len())
     }
 
-    /// Keeps a decision for sending. Without room it is counted instead; gives back whether it was kept.
-    pub fn push(&mut self, event: Box<DecisionEvent>, mono: Mono) -> bool {
+    /// How the stream stands.
+    #[must_use]
+    pub fn state(&self, mono: Mono) -> StreamState {
+        let (_, folded) = self.folds.waiting();
+        let oldest = [self.sealed.front().map(|sealed| sealed.came), self.waiting.front().map(Waiting::came), folded];
+        let lag = oldest.into_iter().flatten().map(|came| mono.since(came)).max().unwrap_or_default();
+        StreamState {
+            made: self.made,
+            kept: self.made.saturating_sub(self.settled),
+            lag_ms: u64::try_from(lag.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Keeps a decision for sending. Without room it is counted instead.
+    pub fn push(&mut self, event: Box<DecisionEvent>, mono: Mono) -> Pushed {
+        self.made = self.made.saturating_add(1);
+        match self.folds.take(event, mono) {
+            Some(event) => self.keep(event, mono),
+            None => Pushed::Folded,
+        }
+    }
+
+    /// Keeps the decision of a call that is let through only once this record is acknowledged ([`Self::is_acknowledged`]),
+    /// and has it sent at once. Gives its seq. Only to be called while there is room.
+    pub fn push_ahead(&mut self, event: Box<DecisionEvent>, mono: Mono) -> u64 {
         self.note_gap(mono);
-        if !self.has_room() {
-            self.dropped = self.dropped.saturating_add(1);
-            return false;
+        let before = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
+        let seq = self.next_seq.saturating_add(before);
+        self.made = self.made.saturating_add(1);
+        self.waiting.push_back(Waiting::Decision(mono, event));
+        self.since.get_or_insert(mono);
+        self.urgent = true;
+        self.retry = self.retry.map(|retry| retry.min(mono.plus(SOON)));
+        seq
+    }
+
+    /// Whether a call waits for a record that is not sealed yet.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    /// Whether the control plane has everything up to and with this record.
+    #[must_use]
+    pub fn is_acknowledged(&self, seq: u64) -> bool {
+        self.sealed.front().map_or(self.next_seq, |sealed| sealed.seq) > seq
+    }
+
+    fn keep(&mut self, event: Box<DecisionEvent>, mono: Mono) -> Pushed {
+        self.note_gap(mono);
+        let most = if event.decision == DecisionWord::Allow { MAX_KEPT } else { MAX_KEPT_FOR_REFUSALS };
+        if self.kept() >= most {
+            self.dropped = self.dropped.saturating_add(event.count);
+            return Pushed::Dropped;
         }
         self.waiting.push_back(Waiting::Decision(mono, event));
         self.since.get_or_insert(mono);
-        true
+        Pushed::Kept
     }
 
     /// Puts the count of what was dropped where it belongs in the stream, as soon as there is room.
     fn note_gap(&mut self, mono: Mono) {
-        if self.dropped > 0 && self.has_room() {
+        if self.dropped == 0 {
+            return;
+        }
+        // A flood that is dropped must not fill the queue with gaps of one.
+        if let Some(Waiting::Gap(_, dropped)) = self.waiting.back_mut() {
+            *dropped = dropped.saturating_add(std::mem::take(&mut self.dropped));
+        } else if self.has_room() {
             self.waiting.push_back(Waiting::Gap(mono, std::mem::take(&mut self.dropped)));
             self.since.get_or_insert(mono);
         }
@@ -145,9 +254,12 @@ impl Records {
             self.flight = None;
             self.plan_retry(mono, random);
         }
+        for (came, event) in self.folds.take_over(mono) {
+            self.keep(event, came);
+        }
         self.note_gap(mono);
         let waited = self.since.is_some_and(|since| mono >= since.plus(FLUSH_AFTER));
-        let wanted = waited || self.waiting.len() >= FLUSH_AT || !self.sealed.is_empty();
+        let wanted = waited || self.urgent || self.waiting.len() >= FLUSH_AT || !self.sealed.is_empty();
         let held = self.retry.is_some_and(|retry| mono < retry);
         if self.flight.is_some() || held || !wanted {
             return None;
@@ -158,12 +270,12 @@ impl Records {
             return None;
         }
         let nonce = random.nonce();
-        let body = self.body(filter, &nonce, count, bytes)?;
+        let body = self.body(filter, &nonce, mono, count, bytes)?;
         self.flight = Some(Flight { nonce, lost: mono.plus(TIMEOUT).plus(LOST_AFTER) });
         Some(Question { topic: Topic::Records, path: RECORDS_PATH, body, timeout: TIMEOUT })
     }
 
-    /// Takes in the answer to a batch; gives back how many records it acknowledged.
+    /// Takes in the answer to a batch; gives back how many decisions it acknowledged, as records or as counted.
     ///
     /// # Errors
     /// If it was not used; the batch will be sent again.
@@ -202,10 +314,12 @@ impl Records {
         if answer.next_seq < first || answer.next_seq > self.next_seq {
             return Err(RecordsError::Seq { wanted: answer.next_seq, first, last: self.next_seq });
         }
+        let before = self.settled;
         while self.sealed.front().is_some_and(|sealed| sealed.seq < answer.next_seq) {
-            self.sealed.pop_front();
+            let settled = self.sealed.pop_front().map_or(0, |sealed| sealed.decisions);
+            self.settled = self.settled.saturating_add(settled);
         }
-        Ok(answer.next_seq.saturating_sub(first))
+        Ok(self.settled.saturating_sub(before))
     }
 
     fn plan_retry(&mut self, mono: Mono, random: &mut Random) {
@@ -222,28 +336,30 @@ impl Records {
             let Some(waiting) = self.waiting.front() else {
                 break;
             };
-            let (Waiting::Decision(mono, _) | Waiting::Gap(mono, _)) = waiting;
-            let Some(at) = time(*mono) else { return };
+            let came = waiting.came();
+            let Some(at) = time(came) else { return };
             let event = match self.waiting.pop_front() {
                 Some(Waiting::Decision(_, event)) => Event::Decision(event),
                 Some(Waiting::Gap(_, dropped)) => Event::Gap { dropped },
                 None => break,
             };
-            self.seal_event(at, event);
+            self.seal_event(came, at, event);
         }
         if self.waiting.is_empty() {
             self.since = None;
+            self.urgent = false;
         }
     }
 
-    fn seal_event(&mut self, at: Timestamp, event: Event) {
+    fn seal_event(&mut self, came: Mono, at: Timestamp, event: Event) {
         // Texts are cut before they come here, so that a record always fits; if one did not, the stream would say so.
-        let sealed = self.record(at, &event).or_else(|| self.record(at, &Event::Gap { dropped: 1 }));
+        let decisions = event.decisions();
+        let sealed = self.record(at, &event).or_else(|| self.record(at, &Event::Gap { dropped: decisions }));
         let Some(json) = sealed else { return };
         self.prev = Sha256Hash::of(&json);
         let seq = self.next_seq;
         self.next_seq = seq.saturating_add(1);
-        self.sealed.push_back(Sealed { seq, json });
+        self.sealed.push_back(Sealed { seq, came, decisions, json });
     }
 
     /// The bytes of a [`grantmesh_shared::wire::records::Record`], if they are not too many. Its head is written by hand:
@@ -276,10 +392,12 @@ impl Records {
     }
 
     /// A [`grantmesh_shared::wire::records::RecordsRequest`], written around the exact bytes of the records.
-    fn body(&self, filter: &VmIdentity, nonce: &str, count: usize, bytes: usize) -> Option<Vec<u8>> {
+    fn body(&self, filter: &VmIdentity, nonce: &str, mono: Mono, count: usize, bytes: usize) -> Option<Vec<u8>> {
         let filter = serde_json::to_string(filter).ok()?;
+        let stream = serde_json::to_string(&self.state(mono)).ok()?;
         let mut body = Vec::with_capacity(bytes.saturating_add(filter.len()).saturating_add(128));
-        let head = format!(r#"{{"v":{PROTOCOL_VERSION},"filter":{filter},"nonce":"{nonce}","records":["#);
+        let head =
+            format!(r#"{{"v":{PROTOCOL_VERSION},"filter":{filter},"nonce":"{nonce}","stream":{stream},"records":["#);
         body.extend_from_slice(head.as_bytes());
         for (place, sealed) in self.sealed.iter().take(count).enumerate() {
             if place > 0 {

@@ -19,6 +19,8 @@ const PERMISSION_DENIED: i32 = 7;
 /// A complete answer to a refused call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
+    /// `Ask` or `Deny`.
+    pub word: DecisionWord,
     /// The HTTP status.
     pub status: u16,
     /// The status that a gRPC caller gets.
@@ -37,6 +39,7 @@ impl Reply {
         let problem =
             Problem { reasons: vec![ProblemReason { code: code.to_owned(), detail: detail.to_owned() }], ..problem };
         Self {
+            word: DecisionWord::Deny,
             status: 403,
             grpc_status: PERMISSION_DENIED,
             headers: vec![
@@ -100,7 +103,7 @@ impl Telling<'_> {
             serde_json::to_vec(&problem).unwrap_or_default()
         };
         let grpc_status = if self.status == 400 { INVALID_ARGUMENT } else { PERMISSION_DENIED };
-        Reply { status: self.status, grpc_status, headers, body }
+        Reply { word: self.word, status: self.status, grpc_status, headers, body }
     }
 }
 

@@ -3,7 +3,7 @@
 //! It never starts a callout while it is being configured: the proxy's trial VM would repeat it. Called by `vm`.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::fence::Places;
 use crate::headers::Headers;
 use crate::host::{self, Level, MetricKind};
+use crate::metrics::Metric;
 use crate::plugin::Plugin;
 use crate::question::{Answer, Question, Topic};
 use crate::seats::Seats;
@@ -33,9 +34,24 @@ pub(crate) struct Shared {
     /// Nothing until the first tick with a usable configuration.
     pub(crate) plugin: RefCell<Option<Plugin>>,
     seats: RefCell<Seats>,
-    metrics: RefCell<HashMap<String, Option<u32>>>,
+    counters: RefCell<BTreeMap<Metric, Option<u32>>>,
+    gauges: RefCell<BTreeMap<&'static str, Option<u32>>>,
+    /// The histogram of durations; nothing until the first, or if the proxy refuses it.
+    durations: OnceCell<Option<u32>>,
     /// The last thing that went wrong, so that it is logged once and not with every try.
     trouble: RefCell<HashMap<Topic, String>>,
+}
+
+impl Shared {
+    /// Notes how long a decision took that began at `since`, in microseconds.
+    pub(crate) fn note_duration(&self, since: Mono) {
+        let define = || host::define_metric(MetricKind::Histogram, "grantmesh.decision_us").ok();
+        if let (Some(id), Ok(now)) = (*self.durations.get_or_init(define), host::monotonic()) {
+            let micros = u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
+            // Only a figure; the counts of what the proxy refuses come from what it is needed for.
+            host::record_metric(id, micros).unwrap_or_default();
+        }
+    }
 }
 
 /// See the module's head.
@@ -119,6 +135,7 @@ impl Root {
 
     /// Sends what is due, if this is the root context that asks. Gives back root contexts that are long gone.
     pub(crate) fn tick(&self) -> Vec<u32> {
+        host::follow_log_level();
         let turn = host::monotonic().map_err(|error| error.to_string()).and_then(|mono| {
             let turn = self.shared().seats.try_borrow_mut().map(|mut seats| seats.tick(self.id, mono));
             let turn = turn.unwrap_or_default();
@@ -131,6 +148,24 @@ impl Root {
             self.trouble(Topic::Sync, Some(error));
             Vec::new()
         })
+    }
+
+    /// The root context that is to send at once, if a call waits for a record that is not under way yet.
+    pub(crate) fn urgent(&self) -> Option<u32> {
+        let slot = self.shared().plugin.try_borrow().ok()?;
+        slot.as_ref().filter(|plugin| plugin.is_urgent()).map(Plugin::asker)
+    }
+
+    /// Sends what is due in the name of this root context, from a callback of another one.
+    pub(crate) fn send_urgent(&self) {
+        let (Some((config, shared)), Ok(mono)) = (self.configured(), host::monotonic()) else {
+            return;
+        };
+        if let (Ok(mut slot), Ok(())) = (shared.plugin.try_borrow_mut(), host::set_effective_context(self.id))
+            && let Some(plugin) = slot.as_mut()
+        {
+            self.send_due(&config, plugin, mono);
+        }
     }
 
     /// The calls that wait.
@@ -236,11 +271,7 @@ impl Root {
         let Ok(mut known) = self.shared().trouble.try_borrow_mut() else {
             return;
         };
-        let name = match topic {
-            Topic::Sync => "sync",
-            Topic::Heartbeat => "heartbeat",
-            Topic::Records => "records",
-        };
+        let name = topic.as_str();
         match error {
             Some(error) if known.get(&topic) != Some(&error) => {
                 host::log(Level::Warn, &format!("{name}: {error}"));
@@ -297,23 +328,25 @@ fn send(config: &Config, question: &Question) -> Result<u32, host::HostError> {
 
 /// Gives counts and gauges to the proxy.
 fn hand_over(shared: &Shared, plugin: &mut Plugin, mono: Mono) {
-    let Ok(mut ids) = shared.metrics.try_borrow_mut() else {
+    let (Ok(mut counters), Ok(mut gauges)) = (shared.counters.try_borrow_mut(), shared.gauges.try_borrow_mut()) else {
         return;
     };
-    let mut id = |kind, name: String| {
-        // A metric that the proxy refuses is not tried again.
-        *ids.entry(name).or_insert_with_key(|name| host::define_metric(kind, name).ok())
-    };
     let mut refused = 0_u64;
-    for (name, sum) in plugin.counters().take() {
-        let added = id(MetricKind::Counter, name).map(|id| host::increment_metric(id, sum));
-        refused = refused.saturating_add(u64::from(!matches!(added, Some(Ok(())))));
+    let mut note = |done: Option<Result<(), host::HostError>>| {
+        refused = refused.saturating_add(u64::from(!matches!(done, Some(Ok(())))));
+    };
+    for (metric, sum) in plugin.counters().take() {
+        // A metric that the proxy refuses is not tried again.
+        let id = *counters
+            .entry(metric)
+            .or_insert_with(|| host::define_metric(MetricKind::Counter, &plugin.counters().name(metric)).ok());
+        note(id.map(|id| host::increment_metric(id, sum)));
     }
     for (name, value) in plugin.gauges(mono) {
-        let set = id(MetricKind::Gauge, name.to_owned()).map(|id| host::record_metric(id, value));
-        refused = refused.saturating_add(u64::from(!matches!(set, Some(Ok(())))));
+        let id = *gauges.entry(name).or_insert_with(|| host::define_metric(MetricKind::Gauge, name).ok());
+        note(id.map(|id| host::record_metric(id, value)));
     }
     if refused > 0 {
-        plugin.counters().add(crate::metrics::Metric::HostErrors, refused);
+        plugin.counters().add(Metric::HostErrors, refused);
     }
 }

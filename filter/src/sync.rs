@@ -7,6 +7,7 @@ mod apply;
 use grantmesh_shared::engine::{Criticality, Now, Table};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
+use grantmesh_shared::wire::records::StreamState;
 use grantmesh_shared::wire::sync::{
     Applied, Change, Freshness, HEARTBEAT_PATH, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position, SYNC_PATH,
     SyncAnswer, SyncRequest, VmIdentity,
@@ -81,10 +82,7 @@ impl SyncError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::Answer(AnswerError::Unreachable) => "unreachable",
-            Self::Answer(AnswerError::UnknownKey(_)) => "unknown_key",
-            Self::Answer(AnswerError::Signature) => "signature",
-            Self::Answer(AnswerError::Refused { .. }) => "refused",
+            Self::Answer(error) => error.code(),
             Self::Malformed(_) => "malformed",
             Self::Nonce => "nonce",
             Self::Rollback(_) => "rollback",
@@ -154,6 +152,8 @@ pub struct Sync {
     hurried: Option<Mono>,
     /// Failed polls since the last good one.
     failures: u32,
+    /// How the stream of records stands, for the next heartbeat.
+    stream: StreamState,
 }
 
 impl Sync {
@@ -179,6 +179,7 @@ impl Sync {
             next_heartbeat: Mono::default(),
             hurried: None,
             failures: 0,
+            stream: StreamState::default(),
         }
     }
 
@@ -314,6 +315,18 @@ impl Sync {
         self.next_heartbeat = self.next_heartbeat.min(mono);
     }
 
+    /// How old what is known is: nothing before the first confirmation.
+    #[must_use]
+    pub fn age(&self, mono: Mono) -> Option<Span> {
+        let age = mono.since(self.confirmed?).as_millis();
+        Some(Span::from_millis(u64::try_from(age).unwrap_or(u64::MAX)))
+    }
+
+    /// Takes in how the stream of records stands; the next heartbeat tells it.
+    pub const fn report(&mut self, stream: StreamState) {
+        self.stream = stream;
+    }
+
     /// The questions that are due. To be asked after every tick and every answer.
     pub fn due(&mut self, mono: Mono, random: &mut Random) -> Vec<Question> {
         self.expire_lost(mono, random);
@@ -429,6 +442,7 @@ impl Sync {
             filter: self.filter.clone(),
             nonce: nonce.clone(),
             applied: self.applied(),
+            stream: self.stream,
         };
         self.heartbeat = Some(Flight {
             nonce,

@@ -65,8 +65,17 @@ pub(crate) fn on_tick(id: u32) {
 fn wake(asked: &Root) {
     for woken in asked.woken() {
         if http::is_there(woken.caller) {
-            http::resume(root(woken.caller.root).as_deref(), woken.caller);
+            http::resume(root(woken.caller.root).as_deref(), woken);
         }
+    }
+    send_at_once(asked);
+}
+
+/// Sends the record that a call waits for now and not with the next tick. Must be the last thing of a callback: the root
+/// context that asks is made the one that the proxy's calls concern.
+fn send_at_once(of: &Root) {
+    if let Some(asker) = of.urgent().and_then(root) {
+        asker.send_urgent();
     }
 }
 
@@ -81,5 +90,11 @@ pub(crate) fn on_request_headers(context: u32) -> Action {
     let created = CREATED.take();
     // If it were not the youngest, it would be nobody's and refused.
     let root = root(created.root).filter(|_| created.context == context);
-    http::decide(root.as_deref(), Turn::First(created))
+    let action = http::decide(root.as_deref(), Turn::First(created));
+    if action == Action::Pause
+        && let Some(root) = root
+    {
+        send_at_once(&root);
+    }
+    action
 }

@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use grantmesh_shared::id::{DecisionId, GrantId};
 use grantmesh_shared::wire::sync::Position;
 
 use crate::clock::Mono;
@@ -37,6 +38,19 @@ pub struct Caller {
 pub enum Cause {
     /// The table is at this point or after it.
     Revision(Position),
+    /// The control plane has the record that this call is let through.
+    Record(Ahead),
+}
+
+/// The record of a call that was written before the call goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// Its seq in the stream.
+    pub seq: u64,
+    /// The decision that it tells of.
+    pub id: DecisionId,
+    /// The grant that it names.
+    pub grant: Option<GrantId>,
 }
 
 /// A call that waits.
@@ -163,6 +177,7 @@ mod tests {
     fn due(waiting: &mut Waiting, millis: u64, revision: u64) -> Vec<(u32, bool)> {
         let woken = waiting.take_due(Mono::from_millis(millis), |cause| match cause {
             Cause::Revision(wanted) => *wanted <= at(revision),
+            Cause::Record(_) => false,
         });
         woken.into_iter().map(|woken| (woken.caller.context, woken.late)).collect()
     }

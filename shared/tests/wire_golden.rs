@@ -4,7 +4,7 @@
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
 use grantmesh_shared::wire::problem::{Challenge, Problem, ProblemReason};
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record, RecordsRequest};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record, RecordsRequest, StreamState};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::{
     Applied, Change, Freshness, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position, SyncAnswer, SyncRequest,
@@ -111,7 +111,13 @@ fn sync() {
         page: Some(PageRequest { position: POSITION, index: 1 }),
         wait_ms: 25_000,
     };
-    let heartbeat = HeartbeatRequest { v: PROTOCOL_VERSION, filter: filter(), nonce: NONCE.to_owned(), applied: None };
+    let heartbeat = HeartbeatRequest {
+        v: PROTOCOL_VERSION,
+        filter: filter(),
+        nonce: NONCE.to_owned(),
+        applied: None,
+        stream: StreamState { made: 12, kept: 2, lag_ms: 740 },
+    };
     let heartbeat_answer = HeartbeatAnswer {
         v: PROTOCOL_VERSION,
         kind: Default::default(),
@@ -141,6 +147,8 @@ fn records() {
     let decision = DecisionEvent {
         id: "dec_00000000000000000000000005".parse().unwrap(),
         decision: DecisionWord::Allow,
+        count: 1,
+        instead_of: None,
         service: "payments".to_owned(),
         action: Some("refund.create".to_owned()),
         resource: Some("account/acc-42".to_owned()),
@@ -157,16 +165,27 @@ fn records() {
         request_id: Some("9b2f".to_owned()),
         position: Some(POSITION),
     };
+    let folded = DecisionEvent {
+        decision: DecisionWord::Deny,
+        count: 4_000,
+        grant: None,
+        reasons: vec!["record_unacknowledged".to_owned()],
+        instead_of: Some(decision.id.clone()),
+        ..decision.clone()
+    };
     let record = Record { seq: 0, prev: Sha256Hash::default(), at: AT, event: Event::Decision(Box::new(decision)) };
     let gap = Record { seq: 1, prev: Sha256Hash([7; 32]), at: AT, event: Event::Gap { dropped: 3 } };
+    let folded = Record { seq: 2, prev: Sha256Hash([8; 32]), at: AT, event: Event::Decision(Box::new(folded)) };
+    assert_eq!([&record, &gap, &folded].map(|record| record.event.decisions()), [1, 3, 4_000]);
     let raw = [&record, &gap].map(|record| serde_json::value::to_raw_value(record).unwrap());
     let batch = RecordsRequest {
         v: PROTOCOL_VERSION,
         filter: filter(),
         nonce: NONCE.to_owned(),
+        stream: StreamState::default(),
         records: raw.into_iter().collect(),
     };
-    insta::assert_snapshot!([golden(&record), golden(&gap), golden(&batch)].join("\n"));
+    insta::assert_snapshot!([golden(&record), golden(&gap), golden(&folded), golden(&batch)].join("\n"));
     refuses_unknown_fields(&record);
     refuses_unknown_fields(&batch);
 }

@@ -39,7 +39,7 @@ fn a_grant_lets_exactly_its_holder_do_exactly_its_action() {
 
 #[test]
 fn a_call_is_decided_without_a_word_to_the_control_plane() {
-    play(Setup::default(), async |mesh| {
+    play(Setup { standard_refunds: true, ..Setup::default() }, async |mesh| {
         mesh.grant("acc-42", "10m").await?;
         mesh.until_refund_is("acc-42", 200).await?;
         let caller = mesh.caller(&ALICE).await?;

@@ -17,6 +17,7 @@ mod locks;
 mod noise;
 mod outage;
 mod parsers;
+mod records;
 mod reload;
 mod restored;
 mod speed;

@@ -33,6 +33,8 @@ pub enum Weather {
     Trickle(usize),
     /// Every third connection breaks in the middle of an answer.
     Lossy,
+    /// Connections on which decision records are sent break before they arrive; everything else does.
+    NoRecords,
     /// In place of each answer, one of the same kind that was given earlier to another question arrives.
     Replayed,
     /// In place of each answer, the latest of the other kind arrives: poll and heartbeat get each other's.
@@ -139,6 +141,9 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
                 return to_far.shutdown().await;
             };
+            if weather() == Weather::NoRecords && messages::is_about_records(bytes) {
+                return to_far.shutdown().await;
+            }
             if weather() == Weather::HalfOpen {
                 lost.store(true, Ordering::Relaxed);
             } else {
@@ -157,7 +162,7 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
             counter.count(bytes, &common.seen);
             let whole = messages.take(bytes);
             match weather() {
-                Weather::Fine | Weather::Cut => to_near.write_all(bytes).await?,
+                Weather::Fine | Weather::Cut | Weather::NoRecords => to_near.write_all(bytes).await?,
                 Weather::HalfOpen => lost.store(true, Ordering::Relaxed),
                 Weather::Slow(span) => {
                     pause(span).await;

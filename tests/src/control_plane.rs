@@ -23,6 +23,7 @@ pub struct ControlPlane {
     grantmesh: PathBuf,
     folder: PathBuf,
     database: Option<String>,
+    serve: &'static [&'static str],
     /// The port stays the same over restarts; before the first start it is 0.
     address: SocketAddr,
     process: Option<Process>,
@@ -60,16 +61,22 @@ impl CliOutput {
 }
 
 impl ControlPlane {
-    /// Starts one with the development issuer; everything it keeps is below `folder`.
+    /// Starts one with the development issuer and further arguments; everything it keeps is below `folder`.
     ///
     /// # Errors
     /// If it does not start.
-    pub async fn start(parts: &Parts, folder: &Path, database: Option<String>) -> Result<Self> {
+    pub async fn start(
+        parts: &Parts,
+        folder: &Path,
+        database: Option<String>,
+        serve: &'static [&'static str],
+    ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut this = Self {
             grantmesh: parts.grantmesh.clone(),
             folder: folder.to_owned(),
             database,
+            serve,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             process: None,
             tokens: Mutex::default(),
@@ -90,6 +97,7 @@ impl ControlPlane {
         let mut serve = Command::new(&self.grantmesh);
         serve.args(["serve", "--dev", "--operator", "group:platform", "--listen", &self.address.to_string()]);
         serve.arg("--data-dir").arg(&self.folder).arg("--listen-file").arg(&told);
+        serve.args(self.serve);
         if let Some(database) = &self.database {
             serve.args(["--database", database]);
         }

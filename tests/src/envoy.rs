@@ -181,6 +181,26 @@ impl Envoy {
         Ok(self.stats(filter).await?.iter().map(|(_, value)| value).sum())
     }
 
+    /// All statistics as Prometheus reads them.
+    ///
+    /// # Errors
+    /// If Envoy does not answer.
+    pub async fn prometheus(&self) -> Result<String> {
+        let reply = self.admin.get("/stats/prometheus").await?;
+        ensure!(reply.status == 200, "{}", reply.text());
+        Ok(reply.text())
+    }
+
+    /// Changes the level of one of Envoy's loggers.
+    ///
+    /// # Errors
+    /// If Envoy does not do it.
+    pub async fn log_level(&self, logger: &str, level: &str) -> Result<()> {
+        let reply = self.admin.send(reqwest::Method::POST, &format!("/logging?{logger}={level}"), None).await?;
+        ensure!(reply.status == 200, "{}", reply.text());
+        Ok(())
+    }
+
     /// Checks that no VM of the filter was ever lost: none was reloaded, none is missing, the host refused none of the
     /// filter's calls, and no crash was logged.
     ///

@@ -51,6 +51,10 @@ pub struct Setup {
     pub policy: &'static str,
     /// What is different in Envoy's configuration; it also gets the story's folder.
     pub change: fn(&mut Value, &Path),
+    /// Whether refunds are `standard` and not `critical`: then they need no word of the control plane.
+    pub standard_refunds: bool,
+    /// Further arguments of `grantmesh serve`.
+    pub serve: &'static [&'static str],
 }
 
 impl Default for Setup {
@@ -62,6 +66,8 @@ impl Default for Setup {
             max_request_headers_kb: 60,
             policy: PAYMENTS,
             change: |_, _| (),
+            standard_refunds: false,
+            serve: &[],
         }
     }
 }
@@ -96,7 +102,8 @@ impl Mesh {
         };
         let upstream = Upstream::start().await?;
         let database = postgres.as_ref().map(Postgres::url);
-        let control_plane = ControlPlane::start(&parts, &folder.path().join("control-plane"), database).await?;
+        let control_plane =
+            ControlPlane::start(&parts, &folder.path().join("control-plane"), database, setup.serve).await?;
         let cable = Cable::lay(control_plane.address()).await?;
         let mut mesh = Self { envoy: None, cable, control_plane, upstream, parts, setup, _postgres: postgres, folder };
         match mesh.begin().await {
@@ -110,10 +117,14 @@ impl Mesh {
     }
 
     async fn begin(&mut self) -> Result<()> {
-        self.control_plane
-            .cli(&OLAF, &["policy", "apply", self.setup.policy, "--message", "the first policy"])
-            .await?
-            .success()?;
+        let mut policy = PathBuf::from(self.setup.policy);
+        if self.setup.standard_refunds {
+            let text = std::fs::read_to_string(&policy)?.replace("criticality: critical", "criticality: standard");
+            policy = self.folder.path().join("policy.yaml");
+            std::fs::write(&policy, text)?;
+        }
+        let apply = ["policy", "apply", &policy.display().to_string(), "--message", "the first policy"];
+        self.control_plane.cli(&OLAF, &apply).await?.success()?;
         if self.setup.envoy {
             self.start_envoy().await?;
             self.until_all_follow().await?;
@@ -142,6 +153,11 @@ impl Mesh {
         };
         self.envoy = Some(Envoy::start(&self.parts, &self.folder.path().join("envoy"), &setup).await?);
         Ok(())
+    }
+
+    /// Ends Envoy at once: `kill -9`.
+    pub fn kill_envoy(&mut self) {
+        self.envoy = None;
     }
 
     /// The Envoy.

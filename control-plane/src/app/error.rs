@@ -6,8 +6,8 @@ use grantmesh_shared::wire::policy::PolicyFault;
 use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
-    AlreadyDecided, AlreadyEnded, AskRefused, LockEnded, LockRefused, NotEligible, ReviewRefused, SignalRefused,
-    TextError,
+    AlreadyDecided, AlreadyEnded, AskRefused, LockEnded, LockRefused, NotEligible, RecordsRefused, ReviewRefused,
+    SignalRefused, TextError,
 };
 use crate::store::StoreError;
 
@@ -182,49 +182,6 @@ pub enum Invalid {
 
 fn first(faults: &[PolicyFault]) -> String {
     faults.first().map(ToString::to_string).unwrap_or_default()
-}
-
-/// Why a batch of records was refused. Nothing of it was kept.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RecordsRefused {
-    /// Too many at once.
-    #[error("the batch has {count} records\nsend at most {max}")]
-    TooMany {
-        /// How many.
-        count: usize,
-        /// How many are taken.
-        max: usize,
-    },
-    /// Not a record, or too long.
-    #[error("record {index} of the batch is not a record: {text}")]
-    Malformed {
-        /// Its place in the batch.
-        index: usize,
-        /// What is wrong.
-        text: String,
-    },
-    /// A record is missing before this one.
-    #[error("the stream goes on at {next_seq}, not at {got}\nsend the records from {next_seq} on")]
-    Hole {
-        /// The seq that comes next.
-        next_seq: u64,
-        /// The seq that came.
-        got: u64,
-    },
-    /// The record does not name the hash of the one before.
-    #[error(
-        "record {seq} does not name the hash of the record before it\nthe stream forks there; begin a new one with a new VM id"
-    )]
-    WrongPrev {
-        /// Its seq.
-        seq: u64,
-    },
-    /// The stream is another node's.
-    #[error("the stream `{vm}` belongs to another node")]
-    NotYours {
-        /// The stream.
-        vm: String,
-    },
 }
 
 impl AppError {

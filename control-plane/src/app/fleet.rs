@@ -1,14 +1,13 @@
 //! The durable rows of the fleet: which filter VMs there are, so that a restart of the control plane forgets none of them.
 
 use grantmesh_shared::id::VmId;
-use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::sync::VmIdentity;
 
 use serde::Serialize;
 
-use super::{App, AppError, FilterIdentity, Invalid};
+use super::{App, AppError, FilterIdentity, Invalid, records};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::store::StoredVm;
+use crate::store::{StoredVm, VmSeen};
 
 /// The most services and the longest names that a VM may state: an audit entry holds them all.
 const MOST_SERVICES: usize = 64;
@@ -79,9 +78,11 @@ impl App {
         let seen = StoredVm {
             vm: vm.vm.clone(),
             node: name,
+            credential: Some(filter.node.clone()),
             services: vm.services.clone(),
-            first_seen: known.map_or(tx.now(), |known| known.first_seen),
+            first_seen: known.as_ref().map_or(tx.now(), |known| known.first_seen),
             last_seen: tx.now(),
+            made: known.map_or(0, |known| known.made),
         };
         tx.put_vm(&seen).await?;
         if first {
@@ -91,14 +92,15 @@ impl App {
         Ok(seen)
     }
 
-    /// Moves the last-seen times of many VMs at once. No audit entry: it only helps a restart.
+    /// Keeps the last words of many VMs at once. No audit entry: it only helps a restart, and the count of what a VM
+    /// takes with it.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn vms_seen_at(&self, seen: &[(VmId, Timestamp)]) -> Result<(), AppError> {
+    pub async fn vms_seen_at(&self, seen: &[VmSeen]) -> Result<(), AppError> {
         let mut tx = self.write().await?;
-        for (vm, at) in seen {
-            tx.touch_vm(vm, *at).await?;
+        for vm in seen {
+            tx.touch_vm(vm).await?;
         }
         tx.commit().await?;
         Ok(())
@@ -121,6 +123,7 @@ impl App {
         let mut gone = 0;
         for id in vms {
             if let Some(vm) = tx.vm(id).await? {
+                records::declare_loss(&mut tx, id).await?;
                 tx.delete_vm(id).await?;
                 tx.log(&vm_entry(EntryKind::FilterLeft, &vm))?;
                 gone += 1;

@@ -1,14 +1,16 @@
-//! Taking decision records of filters into the audit log.
+//! Taking decision records of filters into the audit log, and telling what went with a filter that is gone.
 
-use grantmesh_shared::wire::records::{Event, MAX_BATCH, MAX_RECORD_BYTES, Record, RecordsRequest};
-use grantmesh_shared::wire::signature::Sha256Hash;
+use grantmesh_shared::id::VmId;
+use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::records::{Event, Record, RecordsRequest};
 use grantmesh_shared::wire::sync::VmIdentity;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{App, AppError, RecordsRefused};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::store::Stream;
+use crate::domain::Stream;
+use crate::store::{StreamSums, WriteTx};
 
 /// A filter as its verified credential names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,84 +21,111 @@ pub struct FilterIdentity {
     pub services: Vec<String>,
 }
 
+/// What became of a batch of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// Everything before it is durably kept.
+    pub next_seq: u64,
+    /// How many records of the batch, at its end, were not kept before.
+    pub new: usize,
+}
+
 impl App {
-    /// Keeps a batch of records, each as an audit entry, and gives the seq that comes next. Records that are kept already
-    /// are acknowledged again.
+    /// Keeps a batch of records, each as an audit entry. Records that are kept already are acknowledged again.
     ///
     /// # Errors
     /// If the batch is not the continuation of the stream, or the stream is another node's; then nothing of it is kept.
-    pub async fn append_records(&self, filter: &FilterIdentity, batch: &RecordsRequest) -> Result<u64, AppError> {
+    pub async fn append_records(&self, filter: &FilterIdentity, batch: &RecordsRequest) -> Result<Appended, AppError> {
         filter.check(&batch.filter)?;
-        let records = parsed(&batch.records)?;
         let vm = &batch.filter.vm;
         let mut tx = self.write().await?;
-        let begin = || Stream { node: filter.node.clone(), next_seq: 0, last_hash: Sha256Hash::default(), epoch: 0 };
-        let mut stream = tx.stream(vm).await?.unwrap_or_else(begin);
+        let mut stream = tx.stream(vm).await?.unwrap_or_else(|| Stream::begin(&filter.node));
         if stream.node != filter.node {
             return Err(RecordsRefused::NotYours { vm: vm.to_string() }.into());
         }
         let from = stream.next_seq;
         let epoch = tx.before().position.epoch;
-        let ahead = records.first().map(|(record, _)| record).filter(|first| first.seq > from);
-        if let Some(first) = ahead
+        if let Some(ahead) = stream.behind(batch)?
             && stream.epoch < epoch
             && tx.was_begun_anew(epoch).await?
         {
             // The log was restored from a backup: what it had acknowledged since is lost, and it says so itself.
-            tx.log(&lost_entry(&batch.filter, from, first.seq))?;
-            (stream.next_seq, stream.last_hash) = (first.seq, first.prev);
+            tx.log(&skipped_entry(&batch.filter, from, ahead.seq))?;
+            stream.skip(ahead);
         }
         stream.epoch = epoch;
-        for (record, raw) in &records {
-            if continues(&mut stream, record, raw)? {
-                tx.log(&record_entry(&batch.filter, record, raw))?;
-            }
+        let intake = stream.take(batch)?;
+        if intake.recovered > 0 {
+            tx.log(&recovered_entry(vm, &stream, intake.recovered))?;
+        }
+        for (record, raw) in &intake.new {
+            tx.log(&record_entry(&batch.filter, record, raw))?;
         }
         if stream.next_seq > from {
             tx.move_stream(vm, from, &stream).await?;
             tx.commit().await?;
         }
-        Ok(stream.next_seq)
+        Ok(Appended { next_seq: stream.next_seq, new: intake.new.len() })
     }
-}
 
-fn parsed(raws: &[Box<RawValue>]) -> Result<Vec<(Record, &RawValue)>, RecordsRefused> {
-    if raws.len() > MAX_BATCH {
-        return Err(RecordsRefused::TooMany { count: raws.len(), max: MAX_BATCH });
-    }
-    let parse = |(index, raw): (usize, &RawValue)| {
-        let malformed = |text: String| RecordsRefused::Malformed { index, text };
-        if raw.get().len() > MAX_RECORD_BYTES {
-            return Err(malformed(format!("it has {} bytes, more than {MAX_RECORD_BYTES}", raw.get().len())));
+    /// Tells in the log what VMs that were last heard of before `before` had to record and never sent, as far as they
+    /// said themselves how much that was. Gives the number of those VMs.
+    ///
+    /// # Errors
+    /// If the store fails; what was told stays told.
+    pub async fn declare_losses(&self, before: Timestamp) -> Result<usize, AppError> {
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        // Looked up without the head first: nearly always there is nothing to tell.
+        while !self.read().await?.silent_vms(before, 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let silent = tx.silent_vms(before, batch).await?;
+            let mut told = 0;
+            for vm in &silent {
+                told += usize::from(declare_loss(&mut tx, vm).await?);
+            }
+            if told == 0 {
+                break;
+            }
+            tx.commit().await?;
+            done += told;
         }
-        serde_json::from_str(raw.get()).map_err(|error| malformed(error.to_string()))
-    };
-    let records = raws.iter().map(|raw| &**raw).enumerate().map(parse).collect::<Result<Vec<Record>, _>>()?;
-    Ok(records.into_iter().zip(raws.iter().map(|raw| &**raw)).collect())
+        Ok(done)
+    }
+
+    /// What became of the decisions of all streams together.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn stream_sums(&self) -> Result<StreamSums, AppError> {
+        Ok(self.read().await?.stream_sums().await?)
+    }
+
+    /// The streams of the VMs that are kept.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn streams(&self) -> Result<Vec<(VmId, Stream)>, AppError> {
+        Ok(self.read().await?.streams_of_vms().await?)
+    }
 }
 
-/// Whether the record is new, and then moves the stream's end behind it. One that is kept already changes nothing.
-fn continues(stream: &mut Stream, record: &Record, raw: &RawValue) -> Result<bool, RecordsRefused> {
-    let hash = Sha256Hash::of(raw.get().as_bytes());
-    let Stream { next_seq, last_hash, .. } = *stream;
-    if record.seq > next_seq {
-        return Err(RecordsRefused::Hole { next_seq, got: record.seq });
+/// Tells what is missing of a VM's decisions; gives whether something was.
+pub(super) async fn declare_loss(tx: &mut WriteTx, id: &VmId) -> Result<bool, AppError> {
+    let Some(vm) = tx.vm(id).await? else { return Ok(false) };
+    let begin = || Stream::begin(vm.credential.as_deref().unwrap_or(&vm.node));
+    let mut stream = tx.stream(id).await?.unwrap_or_else(begin);
+    stream.reported(vm.made);
+    let lost = stream.lose();
+    if lost > 0 {
+        tx.move_stream(id, stream.next_seq, &stream).await?;
+        tx.log(&lost_entry(id, &stream, lost, vm.last_seen))?;
     }
-    if record.seq < next_seq {
-        // Of the kept ones, the last is known by its hash: another one in its place is a fork of the stream.
-        let forks = record.seq.saturating_add(1) == next_seq && hash != last_hash;
-        return if forks { Err(RecordsRefused::WrongPrev { seq: record.seq }) } else { Ok(false) };
-    }
-    if record.prev != last_hash {
-        return Err(RecordsRefused::WrongPrev { seq: record.seq });
-    }
-    stream.next_seq = next_seq.saturating_add(1);
-    stream.last_hash = hash;
-    Ok(true)
+    Ok(lost > 0)
 }
 
 #[derive(Serialize)]
-struct LostData<'a> {
+struct SkippedData<'a> {
     node: &'a str,
     from_seq: u64,
     to_seq: u64,
@@ -104,9 +133,9 @@ struct LostData<'a> {
 }
 
 /// Records that were acknowledged, and went with the database that was replaced.
-fn lost_entry(filter: &VmIdentity, from_seq: u64, to_seq: u64) -> Entry<LostData<'_>> {
+fn skipped_entry(filter: &VmIdentity, from_seq: u64, to_seq: u64) -> Entry<SkippedData<'_>> {
     let ids = EntryIds { vm: Some(filter.vm.clone()), ..EntryIds::default() };
-    let data = LostData { node: &filter.node, from_seq, to_seq, why: "the database was restored" };
+    let data = SkippedData { node: &filter.node, from_seq, to_seq, why: "the database was restored" };
     Entry { kind: EntryKind::DecisionsLost, actor: ActorField::System, ids, data }
 }
 
@@ -125,7 +154,37 @@ fn record_entry<'a>(filter: &'a VmIdentity, record: &Record, raw: &'a RawValue) 
             ids.grant.clone_from(&decision.grant);
             EntryKind::Decision
         }
-        Event::Gap { .. } => EntryKind::DecisionsLost,
+        Event::Gap { .. } => EntryKind::DecisionsDropped,
     };
     Entry { kind, actor: ActorField::Filter, ids, data: RecordData { node: &filter.node, record: raw } }
+}
+
+/// What a stream's decisions add up to after the entry: received, dropped and lost together are those made.
+#[derive(Serialize)]
+struct SumsData<'a> {
+    node: &'a str,
+    count: u64,
+    made: u64,
+    received: u64,
+    dropped: u64,
+    lost: u64,
+    /// What the VM decided after this is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_seen: Option<Timestamp>,
+}
+
+fn sums(stream: &Stream, count: u64, last_seen: Option<Timestamp>) -> SumsData<'_> {
+    let Stream { node, made, received, dropped, lost, .. } = stream;
+    SumsData { node, count, made: *made, received: *received, dropped: *dropped, lost: *lost, last_seen }
+}
+
+fn lost_entry<'s>(vm: &VmId, stream: &'s Stream, count: u64, last_seen: Timestamp) -> Entry<SumsData<'s>> {
+    let ids = EntryIds { vm: Some(vm.clone()), ..EntryIds::default() };
+    let data = sums(stream, count, Some(last_seen));
+    Entry { kind: EntryKind::DecisionsLost, actor: ActorField::System, ids, data }
+}
+
+fn recovered_entry<'s>(vm: &VmId, stream: &'s Stream, count: u64) -> Entry<SumsData<'s>> {
+    let ids = EntryIds { vm: Some(vm.clone()), ..EntryIds::default() };
+    Entry { kind: EntryKind::DecisionsRecovered, actor: ActorField::Filter, ids, data: sums(stream, count, None) }
 }

@@ -54,7 +54,11 @@ pub enum EntryKind {
     /// A filter decided a call.
     Decision,
     /// A filter could not keep decisions.
+    DecisionsDropped,
+    /// Decisions went with a filter VM before they were sent.
     DecisionsLost,
+    /// Decisions that had been told as lost came after all.
+    DecisionsRecovered,
     /// A filter VM made its first contact.
     FilterJoined,
     /// A filter VM was forgotten.
@@ -86,7 +90,9 @@ impl EntryKind {
             Self::SignalUndeclared => "signal.undeclared",
             Self::EpochBegun => "epoch.begun",
             Self::Decision => "decision",
+            Self::DecisionsDropped => "decisions.dropped",
             Self::DecisionsLost => "decisions.lost",
+            Self::DecisionsRecovered => "decisions.recovered",
             Self::FilterJoined => "filter.joined",
             Self::FilterLeft => "filter.left",
         }

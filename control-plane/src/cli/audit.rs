@@ -99,9 +99,12 @@ fn tell(entry: &EntryView, as_json: bool, out: &mut Output) {
         .iter()
         .filter_map(|name| told.get(*name)?.as_str());
     let words: Vec<&str> = words.collect();
+    // What stands for more than one decision says for how many.
+    let count = ["count", "dropped"].iter().find_map(|name| told.get(*name)?.as_u64());
+    let count = count.map(|count| format!(" ×{count}")).unwrap_or_default();
     let (at, actor) = (at.unwrap_or_default(), actor.unwrap_or_default());
     out.line(format_args!(
-        "{:>6}  {at}  {:<18} {actor:<10} {}  {}",
+        "{:>6}  {at}  {:<18} {actor:<10} {}{count}  {}",
         entry.seq,
         line.kind,
         words.join(" "),

@@ -110,7 +110,8 @@ pub(super) fn signals(items: &[SignalView]) -> Table {
 }
 
 pub(super) fn fleet(items: &[FilterView]) -> Table {
-    let mut table = head(&["vm", "node", "state", "services", "applied", "last seen"]);
+    let mut table =
+        head(&["vm", "node", "state", "services", "applied", "last seen", "records", "gaps", "queue", "lag"]);
     for item in items {
         let applied =
             item.applied.map_or_else(|| "nothing yet".to_owned(), |at| format!("{}/{}", at.epoch, at.revision));
@@ -121,6 +122,10 @@ pub(super) fn fleet(items: &[FilterView]) -> Table {
             Cell::new(item.services.join(", ")),
             Cell::new(applied),
             Cell::new(when(&item.last_seen)),
+            Cell::new(format!("{}/{}", item.records.received, item.records.made)),
+            Cell::new(item.records.dropped.saturating_add(item.records.lost)),
+            Cell::new(item.records.queued.map_or_else(String::new, |queued| queued.to_string())),
+            Cell::new(item.records.lag.as_deref().unwrap_or_default()),
         ]);
     }
     table

@@ -18,7 +18,7 @@ use super::Api;
 use super::extract::{CurrentFilter, Json};
 use super::problem::ApiError;
 use super::view::ProblemView;
-use crate::app::{AppError, FilterIdentity, RecordsRefused};
+use crate::app::{AppError, Appended, FilterIdentity, RecordsRefused};
 use crate::push::SignedAnswer;
 
 /// An answer, or a refusal that is signed like one.
@@ -96,9 +96,13 @@ pub(super) async fn records(
 
 async fn keep(api: &Api, filter: &FilterIdentity, batch: &RecordsRequest) -> Result<SignedAnswer, ApiError> {
     api.push.check(filter, batch.v, &batch.nonce, &batch.filter)?;
+    api.push.reported(filter, &batch.filter, batch.stream);
     let next_seq = match api.app.append_records(filter, batch).await {
-        Ok(next_seq) => {
-            batch.records.iter().for_each(|record| api.metrics.decision(word(record.get())));
+        Ok(Appended { next_seq, new }) => {
+            for record in batch.records.iter().rev().take(new) {
+                let (word, count) = counted(record.get());
+                api.metrics.decisions(word, count);
+            }
             next_seq
         }
         // Nothing was kept; the answer says from where on to send, which is what it always says.
@@ -109,8 +113,8 @@ async fn keep(api: &Api, filter: &FilterIdentity, batch: &RecordsRequest) -> Res
     Ok(api.push.sign(&RecordsAnswer { v: PROTOCOL_VERSION, kind: RecordsKind::Records, nonce, next_seq })?)
 }
 
-/// The word under which a record is counted.
-fn word(record: &str) -> &'static str {
+/// The word under which a record is counted, and for how many decisions.
+fn counted(record: &str) -> (&'static str, u64) {
     #[derive(Deserialize)]
     struct Peek {
         event: EventPeek,
@@ -118,7 +122,12 @@ fn word(record: &str) -> &'static str {
     #[derive(Deserialize)]
     struct EventPeek {
         decision: Option<DecisionWord>,
+        count: Option<u64>,
+        dropped: Option<u64>,
     }
-    let peek = serde_json::from_str::<Peek>(record).ok();
-    peek.and_then(|peek| peek.event.decision).map_or("gap", DecisionWord::as_str)
+    match serde_json::from_str::<Peek>(record) {
+        Ok(Peek { event: EventPeek { decision: Some(word), count, .. } }) => (word.as_str(), count.unwrap_or(1)),
+        Ok(Peek { event: EventPeek { dropped, .. } }) => ("dropped", dropped.unwrap_or(1)),
+        Err(_) => ("dropped", 1),
+    }
 }

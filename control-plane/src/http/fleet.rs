@@ -1,5 +1,6 @@
 //! `/v1/fleet`: the filter VMs that follow this control plane.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -30,6 +31,11 @@ pub(super) async fn list(
     if !actor.is_among(&settings.operators) && !actor.is_among(&settings.auditors) {
         return Err(AppError::from(Forbidden::NotAuditor { what: "see the fleet" }).into());
     }
-    let rows = api.push.fleet().rows(api.now());
-    Ok(Json(FleetView { filters: rows.into_iter().map(FilterView::from).collect() }))
+    let streams: HashMap<_, _> = api.app.streams().await?.into_iter().collect();
+    let rows = api.push.fleet().rows(api.now()).into_iter();
+    let filters = rows.map(|row| {
+        let kept = streams.get(&row.vm);
+        FilterView::new(row, kept)
+    });
+    Ok(Json(FleetView { filters: filters.collect() }))
 }

@@ -1,10 +1,15 @@
 //! The numbers of `/metrics`. Labels are routes, statuses and words, never names or ids.
 
+use std::sync::atomic::AtomicU64;
+
+use grantmesh_shared::time::Span;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+
+use crate::app::StreamSums;
 
 /// What `/metrics` calls its own media type.
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -37,6 +42,13 @@ struct Gauges {
     epoch: Gauge,
     revision: Gauge,
     log_size: Gauge,
+    queued: Gauge,
+    lag: Gauge<f64, AtomicU64>,
+    streams: Gauge,
+    made: Gauge,
+    received: Gauge,
+    dropped: Gauge,
+    lost: Gauge,
 }
 
 /// What the gauges show.
@@ -47,6 +59,11 @@ pub(super) struct Readings {
     pub(super) epoch: u64,
     pub(super) revision: u64,
     pub(super) log_size: u64,
+    /// Records that wait in filters, and for how long the oldest has.
+    pub(super) queued: u64,
+    pub(super) lag: Span,
+    /// Nothing if the database cannot be read now; then the gauges stay as they were.
+    pub(super) streams: Option<StreamSums>,
 }
 
 impl Default for Metrics {
@@ -60,6 +77,17 @@ impl Default for Metrics {
         registry.register("epoch", "Epoch of the state that filters follow", gauges.epoch.clone());
         registry.register("revision", "Revision of the state that filters follow", gauges.revision.clone());
         registry.register("audit_log_entries", "Entries of the audit log", gauges.log_size.clone());
+        registry.register("records_queued", "Decision records that wait in filters", gauges.queued.clone());
+        registry.register("records_lag_seconds", "Age of the oldest record that waits in a filter", gauges.lag.clone());
+        registry.register(
+            "record_streams",
+            "Streams of decision records, one per filter VM ever",
+            gauges.streams.clone(),
+        );
+        registry.register("stream_decisions_made", "Decisions that filters had to record", gauges.made.clone());
+        registry.register("stream_decisions_received", "Decisions in the audit log", gauges.received.clone());
+        registry.register("stream_decisions_dropped", "Decisions that filters had no room for", gauges.dropped.clone());
+        registry.register("stream_decisions_lost", "Decisions that went with a filter VM", gauges.lost.clone());
         Self { registry, answered, decisions, gauges }
     }
 }
@@ -72,20 +100,31 @@ impl Metrics {
         self.answered.get_or_create(&Answered { method: method.to_owned(), route: route.to_owned(), status }).inc();
     }
 
-    pub(super) fn decision(&self, decision: &str) {
-        self.decisions.get_or_create(&Decided { decision: decision.to_owned() }).inc();
+    pub(super) fn decisions(&self, decision: &str, count: u64) {
+        self.decisions.get_or_create(&Decided { decision: decision.to_owned() }).inc_by(count);
     }
 
     pub(super) fn text(&self, readings: Readings) -> Result<String, std::fmt::Error> {
-        let Readings { live, held, epoch, revision, log_size } = readings;
+        let Readings { live, held, epoch, revision, log_size, queued, lag, streams } = readings;
         self.gauges.live.set(i64::try_from(live).unwrap_or(i64::MAX));
         let counted = [
             (&self.gauges.held, held),
             (&self.gauges.epoch, epoch),
             (&self.gauges.revision, revision),
             (&self.gauges.log_size, log_size),
+            (&self.gauges.queued, queued),
         ];
-        for (gauge, value) in counted {
+        self.gauges.lag.set(lag.duration().as_secs_f64());
+        let sums = streams.map(|sums| {
+            [
+                (&self.gauges.streams, sums.streams),
+                (&self.gauges.made, sums.made),
+                (&self.gauges.received, sums.received),
+                (&self.gauges.dropped, sums.dropped),
+                (&self.gauges.lost, sums.lost),
+            ]
+        });
+        for (gauge, value) in counted.into_iter().chain(sums.into_iter().flatten()) {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
         let mut text = String::new();

@@ -42,12 +42,17 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, A
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String)))]
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (position, head) = (api.push.position(), *api.app.changed().borrow());
+    let streams = api.app.stream_sums().await.ok();
+    let (queued, lag) = api.push.fleet().queued(api.now());
     let text = api.metrics.text(Readings {
         live: api.push.fleet().live(api.now()),
         held: api.push.held(),
         epoch: position.epoch,
         revision: position.revision,
         log_size: head.log_size,
+        queued,
+        lag,
+        streams,
     });
     match text {
         Ok(text) => ([(CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),

@@ -2,11 +2,12 @@
 //! Made from domain values without `..`, so that a new field cannot be forgotten here unseen.
 
 use grantmesh_shared::engine::User;
+use grantmesh_shared::time::Span;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::{App, Listed};
-use crate::domain::{Grant, GrantState, PolicyVersion, Request, RequestState, Review};
+use crate::domain::{Grant, GrantState, PolicyVersion, Request, RequestState, Review, Stream};
 use crate::push::{Arrival, FilterArrival, FleetRow};
 
 /// A problem document (RFC 9457).
@@ -306,10 +307,41 @@ pub struct FilterView {
     pub last_seen: String,
     /// `live` or `lease_expired`.
     pub state: String,
+    /// Its decision records.
+    pub records: StreamView,
 }
 
-impl From<FleetRow> for FilterView {
-    fn from(FleetRow { vm, node, services, applied, last_seen, live }: FleetRow) -> Self {
+/// What became of the decisions that a filter VM had to record. Those received, dropped and lost are together those made,
+/// once the VM is gone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct StreamView {
+    /// How many there were, by its own word.
+    pub made: u64,
+    /// How many are in the audit log.
+    pub received: u64,
+    /// How many it had no room for, as it told itself.
+    pub dropped: u64,
+    /// How many went with it.
+    pub lost: u64,
+    /// How many waited in it for delivery when it last said so to this replica.
+    pub queued: Option<u64>,
+    /// For how long the oldest of those had waited.
+    pub lag: Option<String>,
+}
+
+impl FilterView {
+    /// Beside what the log has of its stream, if there is one.
+    pub fn new(row: FleetRow, kept: Option<&Stream>) -> Self {
+        let FleetRow { vm, node, services, applied, last_seen, live, stream } = row;
+        let made = [stream.map(|stream| stream.made), kept.map(|kept| kept.made)].into_iter().flatten().max();
+        let records = StreamView {
+            made: made.unwrap_or(0),
+            received: kept.map_or(0, |kept| kept.received),
+            dropped: kept.map_or(0, |kept| kept.dropped),
+            lost: kept.map_or(0, |kept| kept.lost),
+            queued: stream.map(|stream| stream.kept),
+            lag: stream.map(|stream| Span::from_millis(stream.lag_ms).to_string()),
+        };
         Self {
             vm: vm.to_string(),
             node,
@@ -317,6 +349,7 @@ impl From<FleetRow> for FilterView {
             applied: applied.map(PositionView::from),
             last_seen: last_seen.to_string(),
             state: if live { "live" } else { "lease_expired" }.to_owned(),
+            records,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::records::StreamState;
 use grantmesh_shared::wire::signature::{Signature, from_hex};
 use grantmesh_shared::wire::sync::{
     Applied, Change, HeartbeatAnswer, HeartbeatKind, HeartbeatRequest, Position, SyncAnswer, SyncKind, SyncRequest,
@@ -103,6 +104,13 @@ impl Push {
         self.signing.sign_answer(body)
     }
 
+    /// Takes in how a VM says that its stream of records stands; nothing of a VM that is not known under this credential.
+    pub fn reported(&self, filter: &FilterIdentity, vm: &VmIdentity, stream: StreamState) {
+        if self.fleet.knows(vm, &filter.name_of(vm)) {
+            self.fleet.reported(&vm.vm, stream);
+        }
+    }
+
     /// Answers a heartbeat.
     ///
     /// # Errors
@@ -114,6 +122,7 @@ impl Push {
     ) -> Result<SignedAnswer, PushError> {
         self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
         self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
+        self.reported(filter, &asked.filter, asked.stream);
         let scope = Scope::of(&asked.filter.services);
         let (position, table_hash) = {
             let table = self.read_table();

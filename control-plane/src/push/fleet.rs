@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use grantmesh_shared::id::VmId;
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::records::StreamState;
 use grantmesh_shared::wire::sync::{Freshness, Position, VmIdentity};
 use tokio::sync::Notify;
 
-use crate::app::StoredVm;
+use crate::app::{StoredVm, VmSeen};
 use crate::clock::Clock;
+use crate::domain::MOST_DECISIONS;
 
 /// How much longer than its lease a VM is counted, so that it is not shown as live for ever nor forgotten at once.
 const FORGET_AFTER: Span = Span::from_secs(3_600);
@@ -35,6 +37,8 @@ pub struct FleetRow {
     pub last_seen: Timestamp,
     /// Whether it may still act on what it was told.
     pub live: bool,
+    /// How its stream of records stood when it last said so here.
+    pub stream: Option<StreamState>,
 }
 
 /// What became of a change at one VM.
@@ -89,7 +93,15 @@ struct Vm {
     born: Option<Position>,
     /// Nothing it was told can count for longer than a lease after this.
     last_answer: Timestamp,
+    stream: Option<StreamState>,
     unkept: bool,
+}
+
+impl Vm {
+    /// One of which only this is known.
+    const fn new(node: String, services: Vec<String>, last_answer: Timestamp) -> Self {
+        Self { node, services, applied: None, born: None, last_answer, stream: None, unkept: false }
+    }
 }
 
 #[derive(Debug)]
@@ -118,9 +130,7 @@ impl Fleet {
     /// possibly live for a lease from now.
     #[must_use]
     pub fn load(stored: Vec<StoredVm>, freshness: Freshness, now: Timestamp) -> Self {
-        let vms = stored.into_iter().map(|StoredVm { vm, node, services, .. }| {
-            (vm, Vm { node, services, applied: None, born: None, last_answer: now, unkept: false })
-        });
+        let vms = stored.into_iter().map(|StoredVm { vm, node, services, .. }| (vm, Vm::new(node, services, now)));
         let lease = freshness.lease().millis();
         // Filters measure with a clock that may run up to 1 % slow.
         let lease = Span::from_millis(lease.saturating_add(lease.div_ceil(100)));
@@ -139,14 +149,7 @@ impl Fleet {
     /// A VM that was not seen before, or not with these services; it is in the store already.
     /// Gives whether there was none of that id.
     pub(super) fn first_contact(&self, identity: &VmIdentity, node: &str, now: Timestamp) -> bool {
-        let vm = Vm {
-            node: node.to_owned(),
-            services: identity.services.clone(),
-            applied: None,
-            born: None,
-            last_answer: now,
-            unkept: false,
-        };
+        let vm = Vm::new(node.to_owned(), identity.services.clone(), now);
         self.state().vms.insert(identity.vm.clone(), vm).is_none()
     }
 
@@ -160,8 +163,7 @@ impl Fleet {
                 Some(vm) if vm.last_answer >= last_seen => {}
                 Some(vm) => vm.last_answer = met,
                 None => {
-                    let vm = Vm { node, services, applied: None, born: None, last_answer: met, unkept: false };
-                    state.vms.insert(id, vm);
+                    state.vms.insert(id, Vm::new(node, services, met));
                 }
             }
         }
@@ -190,6 +192,16 @@ impl Fleet {
         }
     }
 
+    /// How a VM says that its stream of records stands.
+    pub(super) fn reported(&self, id: &VmId, stream: StreamState) {
+        if let Some(vm) = self.state().vms.get_mut(id) {
+            // Two of its questions may overtake each other; it never counts back.
+            if vm.stream.is_none_or(|known| stream.made >= known.made) {
+                vm.stream = Some(stream);
+            }
+        }
+    }
+
     /// A VM is answered now: its lease begins anew.
     pub(super) fn answered(&self, id: &VmId, now: Timestamp) {
         if let Some(vm) = self.state().vms.get_mut(id) {
@@ -198,12 +210,20 @@ impl Fleet {
         }
     }
 
-    /// The times that are to be kept in the store.
-    pub(super) fn take_unkept(&self) -> Vec<(VmId, Timestamp)> {
+    /// The last words that are to be kept in the store.
+    pub(super) fn take_unkept(&self) -> Vec<VmSeen> {
         let mut state = self.state();
-        let unkept =
-            state.vms.iter_mut().filter_map(|(id, vm)| std::mem::take(&mut vm.unkept).then_some((id, vm.last_answer)));
-        unkept.map(|(id, at)| (id.clone(), at)).collect()
+        let seen = |(id, vm): (&VmId, &mut Vm)| {
+            let made = vm.stream.map_or(0, |stream| stream.made.min(MOST_DECISIONS));
+            std::mem::take(&mut vm.unkept).then(|| VmSeen { vm: id.clone(), at: vm.last_answer, made })
+        };
+        state.vms.iter_mut().filter_map(seen).collect()
+    }
+
+    /// A VM that the store last heard of before this admits nothing any more, whichever replica answered it.
+    #[must_use]
+    pub const fn silent_before(&self, now: Timestamp) -> Timestamp {
+        now.minus(self.lease).minus(super::KEEP_MARGIN)
     }
 
     /// Takes out the VMs that heard nothing for long after their lease; the caller forgets them in the store too.
@@ -228,6 +248,16 @@ impl Fleet {
         self.state().vms.values().filter(|vm| now < self.lease_end(vm)).count()
     }
 
+    /// How many records wait in the VMs that live, and for how long the oldest had when its VM last said so.
+    #[must_use]
+    pub fn queued(&self, now: Timestamp) -> (u64, Span) {
+        let state = self.state();
+        let live = state.vms.values().filter(|vm| now < self.lease_end(vm)).filter_map(|vm| vm.stream);
+        live.fold((0, Span::default()), |(queued, lag), stream| {
+            (queued.saturating_add(stream.kept), lag.max(Span::from_millis(stream.lag_ms)))
+        })
+    }
+
     /// Every VM, by id.
     #[must_use]
     pub fn rows(&self, now: Timestamp) -> Vec<FleetRow> {
@@ -238,6 +268,7 @@ impl Fleet {
             applied: vm.applied,
             last_seen: vm.last_answer,
             live: now < self.lease_end(vm),
+            stream: vm.stream,
         };
         self.state().vms.iter().map(row).collect()
     }

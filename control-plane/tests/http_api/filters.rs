@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grantmesh_shared::id::VmId;
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::TableHash;
-use grantmesh_shared::wire::records::{Event, Record, RecordsAnswer, RecordsRequest};
+use grantmesh_shared::wire::records::{Event, Record, RecordsAnswer, RecordsRequest, StreamState};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::{Applied, Change, HeartbeatAnswer, Position, SyncAnswer};
 use serde_json::value::to_raw_value;
@@ -188,8 +188,10 @@ async fn records_are_kept_once_and_holes_are_told() {
     let send = async |records: &[Record]| {
         let records = records.iter().map(|record| to_raw_value(record).unwrap()).collect();
         let filter = serde_json::from_value(vm(1)).unwrap();
+        let stream = StreamState::default();
         // Written as it is: the bytes of a record are what is hashed.
-        let batch = serde_json::to_string(&RecordsRequest { v: 1, filter, nonce: NONCE.to_owned(), records }).unwrap();
+        let batch =
+            serde_json::to_string(&RecordsRequest { v: 1, filter, nonce: NONCE.to_owned(), stream, records }).unwrap();
         let reply = server.raw("POST", "/filter/v1/records", &server.credential(&["payments"]), batch).await;
         assert!(reply.signed_by(&server.signing));
         reply
@@ -204,7 +206,9 @@ async fn records_are_kept_once_and_holes_are_told() {
     let mut forked = records[2].clone();
     (forked.seq, forked.prev) = (3, Sha256Hash::of(b"other"));
     send(&[forked]).await.problem(409, "records_wrong_prev");
-    assert!(server.get(LEA, "/metrics").await.text().contains("grantmesh_decision_records_total{decision=\"gap\"}"));
+    assert!(
+        server.get(LEA, "/metrics").await.text().contains("grantmesh_decision_records_total{decision=\"dropped\"} 6")
+    );
 }
 
 #[tokio::test]

@@ -86,6 +86,7 @@ scenarios! {
     signals::one_of_many_clears_wins,
     records::a_stream_has_no_holes_and_no_forks,
     records::a_stream_belongs_to_its_node,
+    records::what_goes_with_a_filter_is_told_and_taken_back_when_it_comes_after_all,
     push::tombstones_are_pruned_and_the_floor_rises,
     push::a_restart_forgets_nothing,
     push::filters_are_kept_at_first_contact,

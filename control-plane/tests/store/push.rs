@@ -1,6 +1,6 @@
 //! What filters follow, and what a restart keeps.
 
-use grantmesh_control_plane::app::{FilterIdentity, Limits};
+use grantmesh_control_plane::app::{FilterIdentity, Limits, VmSeen};
 use grantmesh_shared::time::Span;
 
 use crate::db::Db;
@@ -55,7 +55,12 @@ pub(crate) async fn filters_are_kept_at_first_contact(db: Db) {
     assert_eq!((again.first_seen, again.last_seen), (first.first_seen, world.now()));
     app.vm_seen(&identity(), &vm(2)).await.unwrap();
     let later = world.now().plus(Span::from_secs(60));
-    app.vms_seen_at(&[(vm(1).vm, later), (vm(2).vm, first.first_seen)]).await.unwrap();
+    app.vms_seen_at(&[
+        VmSeen { vm: vm(1).vm, at: later, made: 0 },
+        VmSeen { vm: vm(2).vm, at: first.first_seen, made: 0 },
+    ])
+    .await
+    .unwrap();
     let seen: Vec<_> = app.load_vms().await.unwrap().into_iter().map(|vm| vm.last_seen).collect();
     assert_eq!(seen, [later, world.now()]);
     // One credential serves many proxies; another one's VM is never theirs, whatever node it says it is.

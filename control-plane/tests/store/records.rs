@@ -1,10 +1,12 @@
 //! Streams of decision records.
 
-use grantmesh_control_plane::app::{AppError, FilterIdentity, RecordsRefused};
+use grantmesh_control_plane::app::{AppError, Appended, FilterIdentity, RecordsRefused, StreamSums, VmSeen};
 use grantmesh_shared::id::{DecisionId, VmId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::PROTOCOL_VERSION;
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, MAX_BATCH, Record, RecordsRequest};
+use grantmesh_shared::wire::records::{
+    DecisionEvent, DecisionWord, Event, MAX_BATCH, Record, RecordsRequest, StreamState,
+};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
 use serde_json::value::{RawValue, to_raw_value};
@@ -44,6 +46,8 @@ impl Stream {
             self.push(Event::Decision(Box::new(DecisionEvent {
                 id,
                 decision: DecisionWord::Deny,
+                count: 1,
+                instead_of: None,
                 service: "payments".to_owned(),
                 action: None,
                 resource: None,
@@ -65,7 +69,13 @@ impl Stream {
 
     fn batch(&self, part: impl std::slice::SliceIndex<[Box<RawValue>], Output = [Box<RawValue>]>) -> RecordsRequest {
         let records = self.records[part].to_vec();
-        RecordsRequest { v: PROTOCOL_VERSION, filter: self.vm.clone(), nonce: "0".repeat(32), records }
+        RecordsRequest {
+            v: PROTOCOL_VERSION,
+            filter: self.vm.clone(),
+            nonce: "0".repeat(32),
+            stream: StreamState::default(),
+            records,
+        }
     }
 }
 
@@ -83,11 +93,12 @@ pub(crate) async fn a_stream_has_no_holes_and_no_forks(db: Db) {
         other => panic!("this must be refused: {other:?}"),
     };
     assert_eq!(refused(append(stream.batch(1..2)).await), RecordsRefused::Hole { next_seq: 0, got: 1 });
-    assert_eq!(append(stream.batch(0..3)).await.unwrap(), 3);
+    let next = async |batch: RecordsRequest| append(batch).await.unwrap().next_seq;
+    assert_eq!(next(stream.batch(0..3)).await, 3);
     // Sent again, alone and with new ones behind: kept once, acknowledged each time.
-    assert_eq!(append(stream.batch(0..3)).await.unwrap(), 3);
-    assert_eq!(append(stream.batch(1..5)).await.unwrap(), 5);
-    assert_eq!(append(stream.batch(0..0)).await.unwrap(), 5);
+    assert_eq!(append(stream.batch(0..3)).await.unwrap(), Appended { next_seq: 3, new: 0 });
+    assert_eq!(append(stream.batch(1..5)).await.unwrap(), Appended { next_seq: 5, new: 2 });
+    assert_eq!(next(stream.batch(0..0)).await, 5);
     assert_eq!(refused(append(stream.batch(6..8)).await), RecordsRefused::Hole { next_seq: 5, got: 6 });
     // A batch with a wrong end is kept in no part.
     let mut torn = stream.batch(5..8);
@@ -105,7 +116,7 @@ pub(crate) async fn a_stream_has_no_holes_and_no_forks(db: Db) {
     other.decide(1);
     assert_eq!(refused(append(other.batch(4..5)).await), RecordsRefused::WrongPrev { seq: 4 });
     assert_eq!(refused(append(other.batch(5..6)).await), RecordsRefused::WrongPrev { seq: 5 });
-    assert_eq!(append(stream.batch(5..)).await.unwrap(), 9);
+    assert_eq!(next(stream.batch(5..)).await, 9);
     let mut many = stream.batch(0..1);
     many.records = vec![many.records[0].clone(); MAX_BATCH + 1];
     assert!(matches!(refused(append(many).await), RecordsRefused::TooMany { .. }));
@@ -122,7 +133,7 @@ pub(crate) async fn a_stream_has_no_holes_and_no_forks(db: Db) {
             "decision",
             "decision",
             "decision",
-            "decisions.lost",
+            "decisions.dropped",
             "decision",
             "decision"
         ]
@@ -148,5 +159,52 @@ pub(crate) async fn a_stream_belongs_to_its_node(db: Db) {
     stream.vm.services = vec!["payroll".to_owned()];
     assert_eq!(code(world.app.append_records(&identity(), &stream.batch(1..2)).await), "filter_not_covered");
     stream.vm = vm(1);
-    assert_eq!(world.app.append_records(&identity(), &stream.batch(1..2)).await.unwrap(), 2);
+    assert_eq!(world.app.append_records(&identity(), &stream.batch(1..2)).await.unwrap().next_seq, 2);
+}
+
+pub(crate) async fn what_goes_with_a_filter_is_told_and_taken_back_when_it_comes_after_all(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let (mut stream, began) = (Stream::new(1), world.now());
+    for number in [1, 2, 3] {
+        app.vm_seen(&identity(), &vm(number)).await.unwrap();
+    }
+    stream.decide(5);
+    stream.push(Event::Gap { dropped: 3 });
+    let mut first = stream.batch(0..2);
+    first.stream.made = 8;
+    app.append_records(&identity(), &first).await.unwrap();
+    // The first VM says more with its heartbeats, the second never sends anything, the third has nothing to tell.
+    world.advance("10s");
+    let seen = |number: u8, made| VmSeen { vm: vm(number).vm, at: world.now(), made };
+    app.vms_seen_at(&[seen(1, 9), seen(2, 4), seen(3, 0)]).await.unwrap();
+    app.vms_seen_at(&[VmSeen { at: began, ..seen(1, 1) }]).await.unwrap();
+    assert_eq!(app.declare_losses(world.now()).await.unwrap(), 0, "none has been silent so long");
+    world.advance("1s");
+    assert_eq!(app.declare_losses(world.now()).await.unwrap(), 2);
+    assert_eq!(app.declare_losses(world.now()).await.unwrap(), 0, "told once");
+    let lost = async || -> Vec<(String, u64)> {
+        let entries = world.entries().await.into_iter();
+        let told = entries
+            .filter(|entry| ["decisions.lost", "decisions.recovered"].contains(&entry["kind"].as_str().unwrap()));
+        told.map(|entry| (entry["kind"].as_str().unwrap().to_owned(), entry["data"]["count"].as_u64().unwrap()))
+            .collect()
+    };
+    assert_eq!(lost().await, [("decisions.lost".to_owned(), 7), ("decisions.lost".to_owned(), 4)]);
+    let sums = StreamSums { streams: 2, made: 13, received: 2, dropped: 0, lost: 11 };
+    assert_eq!(app.stream_sums().await.unwrap(), sums);
+
+    // It was only cut off: what comes after all is no longer lost, and what comes beyond is made.
+    let mut rest = stream.batch(1..6);
+    rest.stream.made = 9;
+    assert_eq!(app.append_records(&identity(), &rest).await.unwrap(), Appended { next_seq: 6, new: 4 });
+    assert_eq!(lost().await.last().unwrap(), &("decisions.recovered".to_owned(), 6));
+    let sums = StreamSums { streams: 2, made: 13, received: 5, dropped: 3, lost: 5 };
+    assert_eq!(app.stream_sums().await.unwrap(), sums);
+
+    // A VM that is forgotten takes nothing with it untold.
+    app.vms_seen_at(&[seen(3, 2)]).await.unwrap();
+    app.vms_gone(&[vm(3).vm]).await.unwrap();
+    assert_eq!(lost().await.last().unwrap(), &("decisions.lost".to_owned(), 2));
+    assert_eq!(app.streams().await.unwrap().len(), 2, "those of VMs that are kept");
 }

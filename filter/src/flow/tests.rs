@@ -212,7 +212,7 @@ impl Case {
         let knowledge = Knowledge {
             config: &config,
             sync: &sync,
-            records_have_room: self.room,
+            records: if self.room { RecordsState::Room } else { RecordsState::Full },
             may_wait: self.may_wait,
             mono: Mono::from_millis(self.millis),
         };
@@ -411,7 +411,7 @@ fn what_is_not_known_well_enough_refuses() {
     let knowledge = Knowledge {
         config: &config,
         sync: &cold,
-        records_have_room: true,
+        records: RecordsState::Room,
         may_wait: false,
         mono: Mono::from_millis(9),
     };

@@ -9,12 +9,15 @@ use serde_json::json;
 
 use super::*;
 
+/// A call that is let through: refusals alike are folded, these never.
 fn event(number: usize, path: &str) -> Box<DecisionEvent> {
     let mut random = [0; 10];
     random.iter_mut().zip(number.to_le_bytes()).for_each(|(into, byte)| *into = byte);
     Box::new(DecisionEvent {
         id: DecisionId::new(0, random),
-        decision: DecisionWord::Deny,
+        decision: DecisionWord::Allow,
+        count: 1,
+        instead_of: None,
         service: "payments".to_owned(),
         action: None,
         resource: None,
@@ -187,17 +190,17 @@ fn an_answer_is_for_its_question_and_within_what_was_sent() {
 fn what_is_dropped_is_counted_in_its_place() {
     let (mut filter, mut server) = (Filter::new(), Server::new());
     for number in 0..MAX_KEPT {
-        assert!(filter.records.push(event(number, "/"), at(0)));
+        assert_eq!(filter.records.push(event(number, "/"), at(0)), Pushed::Kept);
     }
     assert!(!filter.records.has_room());
     for number in 0..7 {
-        assert!(!filter.records.push(event(number, "/dropped"), at(1)));
+        assert_eq!(filter.records.push(event(number, "/dropped"), at(1)), Pushed::Dropped);
     }
     let batch = filter.due(2_000).unwrap();
     server.keep(&batch);
     let next = server.next;
     filter.acknowledge(&server, &batch, next, 2_001).unwrap();
-    assert!(filter.records.push(event(1, "/after"), at(2_002)));
+    assert_eq!(filter.records.push(event(1, "/after"), at(2_002)), Pushed::Kept);
     let mut millis = 3_000;
     while let Some(batch) = filter.due(millis) {
         server.keep(&batch);
@@ -209,6 +212,93 @@ fn what_is_dropped_is_counted_in_its_place() {
     assert_eq!(server.kept.len(), MAX_KEPT + 2);
     assert_eq!(last[1], &Event::Gap { dropped: 7 });
     assert!(matches!(last[0], Event::Decision(event) if event.path == "/after"));
+}
+
+fn refusal(subject: &str, reason: &str) -> Box<DecisionEvent> {
+    let (subject, reasons) = (Some(subject.to_owned()), vec![reason.to_owned()]);
+    Box::new(DecisionEvent { decision: DecisionWord::Deny, subject, reasons, ..*event(7, "/") })
+}
+
+/// Sends and keeps everything, tick by tick, for ten seconds.
+fn deliver(filter: &mut Filter, server: &mut Server, from: u64) {
+    for millis in (from..from + 10_000).step_by(100) {
+        if let Some(batch) = filter.due(millis) {
+            server.keep(&batch);
+            let next = server.next;
+            filter.acknowledge(server, &batch, next, millis).unwrap();
+        }
+    }
+}
+
+#[test]
+fn refusals_alike_become_one_record_with_their_count() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    for _ in 0..100_000 {
+        filter.records.push(refusal("mallory", "no_role"), at(10));
+    }
+    filter.records.push(refusal("mallory", "locked"), at(11));
+    filter.records.push(refusal("ann", "no_role"), at(11));
+    assert!(filter.records.kept() < 20 && filter.records.has_room());
+    assert_eq!(filter.records.state(at(1_010)), StreamState { made: 100_002, kept: 100_002, lag_ms: 1_000 });
+    deliver(&mut filter, &mut server, 20);
+    let counts = |subject: &str, reason: &str| -> Vec<u64> {
+        let events = server.kept.iter().filter_map(|record| match &record.event {
+            Event::Decision(event) => Some(event),
+            Event::Gap { .. } => None,
+        });
+        let alike = events.filter(|event| event.subject.as_deref() == Some(subject) && event.reasons == [reason]);
+        alike.map(|event| event.count).collect()
+    };
+    assert_eq!(counts("mallory", "no_role"), [[1; 8].as_slice(), &[99_992]].concat(), "some alone, the rest as one");
+    assert_eq!((counts("mallory", "locked"), counts("ann", "no_role")), (vec![1], vec![1]));
+    assert_eq!(filter.records.state(at(20_000)), StreamState { made: 100_002, kept: 0, lag_ms: 0 });
+}
+
+#[test]
+fn no_flood_of_refusals_takes_the_place_of_those_who_are_let_through() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    for number in 0..3 * MAX_KEPT {
+        filter.records.push(refusal(&number.to_string(), "no_role"), at(0));
+    }
+    assert_eq!(filter.records.kept(), MAX_KEPT_FOR_REFUSALS + 1, "and one gap");
+    for number in 0..MAX_KEPT - MAX_KEPT_FOR_REFUSALS - 2 {
+        assert!(filter.records.has_room());
+        assert_eq!(filter.records.push(event(number, "/"), at(1)), Pushed::Kept);
+    }
+    let mut millis = 10;
+    while filter.records.kept() > 0 {
+        deliver(&mut filter, &mut server, millis);
+        millis += 10_000;
+    }
+    let told: u64 = server.kept.iter().map(|record| record.event.decisions()).sum();
+    assert_eq!(told, filter.records.state(at(millis)).made);
+}
+
+#[test]
+fn what_a_call_waits_for_goes_at_once_and_is_acknowledged_by_its_own_seq() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    filter.records.push(event(0, "/"), at(0));
+    assert_eq!(filter.due(1), None);
+    let seq = filter.records.push_ahead(event(1, "/"), at(2));
+    let batch = filter.due(2).expect("not after a second");
+    server.keep(&batch);
+    assert!(!filter.records.is_acknowledged(seq));
+    filter.acknowledge(&server, &batch, 1, 3).unwrap();
+    assert!(!filter.records.is_acknowledged(seq), "only the one before it is durable");
+    let batch = filter.due(3).unwrap();
+    server.keep(&batch);
+    filter.acknowledge(&server, &batch, 2, 4).unwrap();
+    assert!(filter.records.is_acknowledged(seq));
+    assert!(
+        matches!(&server.kept[usize::try_from(seq).unwrap()].event, Event::Decision(told) if told.id == event(1, "/").id)
+    );
+    // After a failure it does not wait as long as others would.
+    filter.records.push(event(2, "/"), at(5));
+    let batch = filter.due(2_000).unwrap();
+    filter.tell(&server, b"", None, 2_001).unwrap_err();
+    let _seq = filter.records.push_ahead(event(3, "/"), at(2_002));
+    assert!(filter.due(2_051).is_none() && filter.due(2_052).is_some());
+    drop(batch);
 }
 
 #[test]

@@ -28,8 +28,24 @@ pub struct RecordsRequest {
     pub filter: VmIdentity,
     /// 32 hexadecimal digits, new for every question.
     pub nonce: String,
+    /// How the stream stands.
+    #[serde(default)]
+    pub stream: StreamState,
     /// The records in order; each is a [`Record`] in exactly the bytes that are hashed.
     pub records: Vec<Box<RawValue>>,
+}
+
+/// How a VM's stream stands, by its own count. In every batch and heartbeat, so that what a VM takes with it when it is
+/// gone is known from its last word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamState {
+    /// How many decisions there have been to record, from the VM's start: sent, waiting, counted as dropped, all of them.
+    pub made: u64,
+    /// How many of them wait or are not acknowledged.
+    pub kept: u64,
+    /// How long the oldest of those has been kept, in milliseconds.
+    pub lag_ms: u64,
 }
 
 /// The answer: everything before `next_seq` is durably kept.
@@ -82,6 +98,26 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// How many decisions a record with this event accounts for.
+    #[must_use]
+    pub const fn decisions(&self) -> u64 {
+        match self {
+            Self::Decision(event) => event.count,
+            Self::Gap { dropped } => *dropped,
+        }
+    }
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
 /// The word of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -114,6 +150,13 @@ pub struct DecisionEvent {
     pub id: DecisionId,
     /// The word.
     pub decision: DecisionWord,
+    /// How many refusals this stands for, if it is more than one: the same caller, action and reasons within a short time.
+    /// Everything else here is of the first of them.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u64,
+    /// The decision that was recorded before the call and that this one replaces: the call was let through only on paper.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<DecisionId>,
     /// The service.
     pub service: String,
     /// The action, where the call matched one.

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::records::StreamState;
 use super::table::Item;
 use super::table_hash::TableHash;
 use crate::id::VmId;
@@ -215,6 +216,9 @@ pub struct HeartbeatRequest {
     pub nonce: String,
     /// What the filter has applied.
     pub applied: Option<Applied>,
+    /// How its stream of records stands.
+    #[serde(default)]
+    pub stream: StreamState,
 }
 
 /// The answer of a heartbeat: the filter's table is current as of the moment it sent the question

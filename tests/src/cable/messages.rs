@@ -37,6 +37,11 @@ impl Counter {
     }
 }
 
+/// Whether a request with decision records begins here.
+pub(super) fn is_about_records(bytes: &[u8]) -> bool {
+    find(bytes, b"POST /filter/v1/records ").is_some()
+}
+
 /// Cuts a stream of HTTP/1.1 answers with `content-length` into answers.
 #[derive(Debug, Default)]
 pub(super) struct Messages {

@@ -88,7 +88,11 @@ async fn an_answer_renews_the_lease() {
     clock.advance(Span::from_millis(10_000));
     assert_eq!(states(&fleet.arrival(Some(SERVICE), at(1), clock.now())), [ArrivalState::Pending]);
     assert_eq!(fleet.live(clock.now()), 1);
-    assert_eq!(fleet.take_unkept(), [(id(0), NOW.plus(Span::from_millis(10_000)))]);
+    let told = |made| StreamState { made, kept: made, lag_ms: 20 };
+    fleet.reported(&id(0), told(7));
+    fleet.reported(&id(0), told(5));
+    assert_eq!(fleet.queued(clock.now()), (7, Span::from_millis(20)));
+    assert_eq!(fleet.take_unkept(), [VmSeen { vm: id(0), at: NOW.plus(Span::from_millis(10_000)), made: 7 }]);
     assert!(fleet.take_unkept().is_empty());
 }
 
@@ -109,9 +113,11 @@ fn vms_of_an_earlier_process_are_live_for_a_lease() {
     let stored = StoredVm {
         vm: id(1),
         node: "node".to_owned(),
+        credential: None,
         services: vec![SERVICE.to_owned()],
         first_seen: seen,
         last_seen: seen,
+        made: 0,
     };
     let fleet = Fleet::load(vec![stored], Freshness::default(), NOW);
     assert_eq!(fleet.live(NOW), 1);
@@ -129,9 +135,11 @@ fn vms_of_other_replicas_are_waited_for() {
     let row = |number: u64, last_seen: Timestamp| StoredVm {
         vm: id(number),
         node: "other".to_owned(),
+        credential: None,
         services: vec![SERVICE.to_owned()],
         first_seen: NOW,
         last_seen,
+        made: 0,
     };
     let margin = Span::from_secs(10);
     fleet.met_elsewhere(vec![row(0, NOW), row(1, NOW)], margin);
