@@ -81,7 +81,8 @@ fn documentation(workspace: &Workspace) -> Result<(), Failure> {
 
 fn tidy(workspace: &Workspace) -> Result<(), Failure> {
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--quiet", "--locked", "-p", "grantmesh-tests", "--test", "tidy"]);
+    // With all packages: from one alone, features would be unified differently and dependencies compiled again.
+    cargo.args(["test", "--quiet", "--locked", "--workspace", "--test", "tidy"]);
     process::stream(&mut cargo)
 }
 
