@@ -124,6 +124,7 @@ struct Text {
     cors_preflight: bool,
     #[serde(default)]
     method_override: MethodOverride,
+    #[serde(default)]
     access_log: bool,
     #[serde(default)]
     source: Option<SourceText>,
