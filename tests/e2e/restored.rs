@@ -57,7 +57,7 @@ async fn restored(mesh: &mut Mesh) -> Result<()> {
     mesh.control_plane.run().await?;
     let envoy = mesh.envoy()?;
     until("the filters refuse to go back", PATIENCE, async || {
-        let refused = envoy.stat("grantmesh.sync.failures.(refused|rollback)").await?;
+        let refused = envoy.stat("grantmesh.callouts.*(refused|rollback)").await?;
         Ok((refused >= 3).then_some(()))
     })
     .await?;
