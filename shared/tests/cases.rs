@@ -147,9 +147,9 @@ fn check_line(table: &mut Table, line: &str) -> Result<bool, String> {
     Ok(false)
 }
 
-#[test]
-fn example_policies_decide_as_their_cases_say() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+/// Checks every policy of a folder against the cases beside it; how many there were.
+fn check_folder(folder: &str) -> usize {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut checked = 0;
     let mut wrong = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -166,7 +166,18 @@ fn example_policies_decide_as_their_cases_say() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(checked > 40, "only {checked} cases were found");
+    checked
+}
+
+#[test]
+fn example_policies_decide_as_their_cases_say() {
+    assert!(check_folder("policies") > 40);
+}
+
+/// One rule of the design after the other, each with the calls that show it.
+#[test]
+fn the_design_holds_case_by_case() {
+    assert!(check_folder("tests/tables") > 400);
 }
 
 #[test]

@@ -68,13 +68,21 @@ pub fn compile(documents: &Documents) -> Result<Policy, Vec<PolicyFault>> {
     compiler.bindings();
     compiler.rules();
     compiler.denials();
-    let Compiler { mut faults, services, signals, .. } = compiler;
+    let Compiler { mut faults, mut services, signals, .. } = compiler;
     if faults.is_empty() {
+        services.values_mut().for_each(in_order);
         return Ok(Policy { services: services.into_values().collect(), signals });
     }
     faults.sort_by(|one, two| (&one.file, one.line, one.column).cmp(&(&two.file, two.line, two.column)));
     faults.dedup();
     Err(faults)
+}
+
+/// Orders what came from several documents by name: where a document stands means nothing, and moving it changes no hash.
+fn in_order(service: &mut ServiceItem) {
+    service.bindings.sort_by(|one, other| one.name.cmp(&other.name));
+    service.rules.sort_by(|one, other| one.name.cmp(&other.name));
+    service.denials.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 struct Compiler<'d> {
