@@ -36,7 +36,7 @@ pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
 pub use error::{AppError, Conflict, Forbidden, Invalid};
 pub use grants::{Ended, GrantFilter};
 pub use locks::LockChanged;
-pub use policy::{NewPolicy, compile_policy};
+pub use policy::{CheckedPolicy, NewPolicy, compile_policy, examine_policy};
 pub use push::Items;
 pub use records::{Appended, FilterIdentity};
 pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};

@@ -285,7 +285,7 @@ struct ReleaseArgs {
 
 #[derive(Debug, Subcommand)]
 enum PolicyCommand {
-    /// Check policy files without a server
+    /// Check policy files without a server: faults, and warnings of what is probably not meant
     Check(PolicyCheckArgs),
     /// Put policy files in force
     Apply(PolicyApplyArgs),
@@ -298,7 +298,10 @@ struct PolicyCheckArgs {
     /// Files, or folders with .yaml, .yml and .json files
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Print the faults as JSON
+    /// Fail on warnings, too: what is allowed and probably not meant
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Print faults and warnings as JSON
     #[arg(long)]
     json: bool,
 }

@@ -43,6 +43,8 @@ pub use rule::{ActionSet, Binding, DenyRule, Rule};
 pub use service::{Service, ServiceError, ServiceParts, Unmatched};
 pub use signal::Signal;
 pub use table::Table;
+#[cfg(feature = "policy")]
+pub(crate) use template::Segment;
 pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};
 
 /// Maps of this engine, hashed with a random key, since what is looked up is written by callers.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use grantmesh_shared::engine::Subject;
 use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::policy::{DeclaredSignal, Policy, PolicyFault, PolicyFile, compile, parse};
+use grantmesh_shared::wire::policy::{DeclaredSignal, Examined, Policy, PolicyFault, PolicyFile, examine, parse};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::Body;
 use serde::Serialize;
@@ -25,18 +25,42 @@ pub struct NewPolicy {
     pub expected: Option<PolicyId>,
 }
 
+/// What there is to say about policy files.
+#[derive(Debug)]
+pub struct CheckedPolicy {
+    /// The policy, or every fault.
+    pub policy: Result<Policy, Vec<PolicyFault>>,
+    /// What is allowed and probably not meant; never a reason to refuse.
+    pub warnings: Vec<PolicyFault>,
+}
+
 /// Reads and checks policy files. Pure; also the CLI's `policy check`.
+pub fn examine_policy(files: &[PolicyFile]) -> CheckedPolicy {
+    if files.is_empty() {
+        let help = Some("name at least one file; a policy without services is a file with a comment".to_owned());
+        let message = "there are no files".to_owned();
+        let fault = PolicyFault { file: String::new(), line: 0, column: 0, message, help };
+        return CheckedPolicy { policy: Err(vec![fault]), warnings: Vec::new() };
+    }
+    match parse(files) {
+        Ok(documents) => {
+            let Examined { policy, warnings } = examine(&documents);
+            CheckedPolicy { policy: policy.and_then(usable), warnings }
+        }
+        Err(faults) => CheckedPolicy { policy: Err(faults), warnings: Vec::new() },
+    }
+}
+
+/// What [`examine_policy`] says, without warnings.
 ///
 /// # Errors
 /// Every fault.
 pub fn compile_policy(files: &[PolicyFile]) -> Result<Policy, Vec<PolicyFault>> {
-    if files.is_empty() {
-        let help = Some("name at least one file; a policy without services is a file with a comment".to_owned());
-        let message = "there are no files".to_owned();
-        return Err(vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help }]);
-    }
-    let policy = compile(&parse(files)?)?;
-    // What the engine itself would refuse must never get to a filter.
+    examine_policy(files).policy
+}
+
+/// What the engine itself would refuse must never get to a filter.
+fn usable(policy: Policy) -> Result<Policy, Vec<PolicyFault>> {
     for service in &policy.services {
         let item = Body::Service(service.clone()).into_item();
         if let Err(text) =
@@ -99,13 +123,12 @@ impl App {
         Ok(policy)
     }
 
-    /// The faults of a policy; none if it could be applied. For everyone: it says nothing about the policy in force.
+    /// Faults and warnings of a policy. For everyone: it says nothing about the policy in force.
     ///
     /// # Errors
     /// If the check could not run.
-    pub async fn check_policy(&self, files: Vec<PolicyFile>) -> Result<Vec<PolicyFault>, AppError> {
-        let (_, compiled) = compiled(files).await?;
-        Ok(compiled.err().unwrap_or_default())
+    pub async fn check_policy(&self, files: Vec<PolicyFile>) -> Result<CheckedPolicy, AppError> {
+        Ok(tokio::task::spawn_blocking(move || examine_policy(&files)).await?)
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::client::Client;
 use super::output::{Output, Tone};
 use super::{Failure, PolicyApplyArgs, PolicyCheckArgs, PolicyShowArgs, tables};
-use crate::app::compile_policy;
+use crate::app::{CheckedPolicy, compile_policy, examine_policy};
 use crate::http::view::PolicyView;
 
 /// Policy files have one of these endings.
@@ -27,6 +27,9 @@ enum FilesError {
     /// The policy has faults; they are told already.
     #[error("the policy has {0} fault(s)")]
     Faults(usize),
+    /// The policy has warnings, and none are wanted; they are told already.
+    #[error("the policy has {0} warning(s), which `--deny-warnings` refuses")]
+    Warnings(usize),
 }
 
 /// The files that some paths name; those of a folder by their names.
@@ -62,13 +65,15 @@ fn is_policy(path: &Path) -> bool {
 /// A fault with the line that it is in.
 struct Shown<'a> {
     fault: &'a PolicyFault,
+    /// What stands before the message.
+    word: &'static str,
     line: Option<&'a str>,
 }
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let PolicyFault { file, line: number, column, message, help } = self.fault;
-        write!(f, "{file}:{number}:{column}: {message}")?;
+        write!(f, "{file}:{number}:{column}: {}{message}", self.word)?;
         if let Some(line) = self.line {
             let margin = number.to_string();
             let before = usize::try_from(column.saturating_sub(1)).unwrap_or(0);
@@ -82,28 +87,38 @@ impl fmt::Display for Shown<'_> {
 }
 
 fn tell(faults: &[PolicyFault], files: &[PolicyFile], out: &mut Output) {
+    tell_as("", faults, files, out);
+}
+
+fn tell_as(word: &'static str, faults: &[PolicyFault], files: &[PolicyFile], out: &mut Output) {
     for fault in faults {
         let text = files.iter().find(|file| file.name == fault.file).map(|file| file.text.as_str());
         let number = usize::try_from(fault.line).ok().and_then(|line| line.checked_sub(1));
         let line = text.zip(number).and_then(|(text, number)| text.lines().nth(number));
-        out.remark(Shown { fault, line });
+        out.remark(Shown { fault, word, line });
     }
 }
 
 pub(super) fn check(args: &PolicyCheckArgs, out: &mut Output) -> Result<(), Failure> {
     let files = files(&args.paths)?;
-    let faults = compile_policy(&files).err().unwrap_or_default();
+    let CheckedPolicy { policy, warnings } = examine_policy(&files);
+    let faults = policy.err().unwrap_or_default();
     if args.json {
-        out.json(&json!({ "faults": faults }))?;
+        out.json(&json!({ "faults": faults, "warnings": warnings }))?;
     } else {
         tell(&faults, &files, out);
+        tell_as("warning: ", &warnings, &files, out);
     }
     if !faults.is_empty() {
         return Err(FilesError::Faults(faults.len()).into());
     }
+    if args.deny_warnings && !warnings.is_empty() {
+        return Err(FilesError::Warnings(warnings.len()).into());
+    }
     if !args.json {
         let word = out.toned(Tone::Good, "ok");
-        out.line(format_args!("{word}: {} file(s)", files.len()));
+        let more = if warnings.is_empty() { String::new() } else { format!(", {} warning(s)", warnings.len()) };
+        out.line(format_args!("{word}: {} file(s){more}", files.len()));
     }
     Ok(())
 }

@@ -13,7 +13,7 @@ use super::Api;
 use super::extract::{CurrentUser, Json};
 use super::problem::ApiError;
 use super::view::{PolicyFileView, PolicyView, ProblemView};
-use crate::app::{AppError, NewPolicy};
+use crate::app::{AppError, CheckedPolicy, NewPolicy};
 
 /// A policy to apply.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -44,6 +44,9 @@ pub(crate) struct FaultsView {
     /// Every fault; none if the policy could be applied.
     #[schema(value_type = Vec<Object>)]
     pub(crate) faults: Vec<PolicyFault>,
+    /// What is allowed and probably not meant.
+    #[schema(value_type = Vec<Object>)]
+    pub(crate) warnings: Vec<PolicyFault>,
 }
 
 fn files(views: Vec<PolicyFileView>) -> Vec<PolicyFile> {
@@ -74,7 +77,7 @@ pub(super) async fn apply(
     Ok((StatusCode::CREATED, Json(applied.into())))
 }
 
-/// Tells the faults of a policy without applying it.
+/// Tells faults and warnings of a policy without applying it.
 #[utoipa::path(post, path = "/v1/policy/check", tag = "policy", security(("token" = [])), request_body = CheckBody,
     responses((status = 200, body = FaultsView), (status = "4XX", body = ProblemView)))]
 pub(super) async fn check(
@@ -82,5 +85,6 @@ pub(super) async fn check(
     _user: CurrentUser,
     Json(CheckBody { files: views }): Json<CheckBody>,
 ) -> Result<Json<FaultsView>, ApiError> {
-    Ok(Json(FaultsView { faults: api.app.check_policy(files(views)).await? }))
+    let CheckedPolicy { policy, warnings } = api.app.check_policy(files(views)).await?;
+    Ok(Json(FaultsView { faults: policy.err().unwrap_or_default(), warnings }))
 }

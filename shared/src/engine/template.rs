@@ -158,9 +158,25 @@ impl PathTemplate {
         matches!(self.segments.last(), Some(Segment::Rest(rest)) if **rest == *name)
     }
 
+    /// Whether this template matches only some of the paths that the other one does.
+    #[must_use]
+    pub fn is_narrower_than(&self, other: &Self) -> bool {
+        self.narrower(other) == Some((true, false))
+    }
+
     /// How the paths that two templates match relate.
     #[must_use]
     pub fn overlap(&self, other: &Self) -> Overlap {
+        match self.narrower(other) {
+            None => Overlap::Disjoint,
+            Some((false, false)) => Overlap::Same,
+            Some((true, true)) => Overlap::Conflict,
+            Some(_) => Overlap::Ordered,
+        }
+    }
+
+    /// Whether this template is the narrower one somewhere, and whether the other one is; nothing if no path matches both.
+    fn narrower(&self, other: &Self) -> Option<(bool, bool)> {
         let (mut ours, mut theirs) = (self.segments.iter(), other.segments.iter());
         let (mut we_are_narrower, mut they_are_narrower) = (false, false);
         loop {
@@ -174,21 +190,17 @@ impl PathTemplate {
                     we_are_narrower = true;
                     break;
                 }
-                (None, Some(_)) | (Some(_), None) => return Overlap::Disjoint,
+                (None, Some(_)) | (Some(_), None) => return None,
                 (Some(Segment::Literal(one)), Some(Segment::Literal(two))) if one == two => {}
                 (Some(Segment::Literal(one)), Some(Segment::Parameter(_))) if !one.is_empty() => we_are_narrower = true,
                 (Some(Segment::Parameter(_)), Some(Segment::Literal(two))) if !two.is_empty() => {
                     they_are_narrower = true
                 }
                 (Some(Segment::Parameter(_)), Some(Segment::Parameter(_))) => {}
-                _ => return Overlap::Disjoint,
+                _ => return None,
             }
         }
-        match (we_are_narrower, they_are_narrower) {
-            (false, false) => Overlap::Same,
-            (true, true) => Overlap::Conflict,
-            _ => Overlap::Ordered,
-        }
+        Some((we_are_narrower, they_are_narrower))
     }
 
     /// The value of one parameter of a path that this template matches.

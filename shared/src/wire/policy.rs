@@ -1,6 +1,7 @@
 //! Policy as people write it: YAML or JSON documents of the kinds `Defaults`, `Service`, `Role`, `Binding`, `Rule` and `DenyRule`.
 //!
-//! [`parse()`] reads files strictly, [`compile()`] checks them together and gives what filters receive.
+//! [`parse()`] reads files strictly, [`compile()`] checks them together and gives what filters receive; [`examine()`] also warns
+//! of what is allowed and probably not meant.
 //! Called by the control plane and the CLI, never by a filter. Every fault is told with file, line and the fix, all at once.
 
 mod compile;
@@ -8,14 +9,16 @@ mod condition;
 mod documents;
 mod parse;
 
-pub use compile::{DeclaredSignal, Policy, compile};
-pub use condition::{ConditionFault, FactType, MAX_SOURCE_BYTES, Scope, compile_condition, compile_form};
+pub use compile::{DeclaredSignal, Examined, Policy, compile, examine};
+pub use condition::{
+    ConditionFault, FactType, Judged, MAX_SOURCE_BYTES, Scope, compile_condition, compile_form, judge_condition,
+};
 pub use documents::*;
-pub use parse::{Documents, MAX_POLICY_BYTES, PolicyFile, parse};
+pub use parse::{Documents, MAX_DOCUMENTS, MAX_FAULTS, MAX_POLICY_BYTES, MAX_TOTAL_BYTES, PolicyFile, parse};
 
 use std::fmt;
 
-/// One fault of a policy.
+/// One fault of a policy, or a warning about it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PolicyFault {
     /// The file, as it was named.

@@ -45,6 +45,29 @@ impl Automaton {
         (&self.classes, &self.next, &self.at_end, self.start)
     }
 
+    /// Whether no text is accepted at all. (Texts that are no UTF-8 count as texts here, so that `true` is certain.)
+    #[must_use]
+    pub fn accepts_nothing(&self) -> bool {
+        let mut seen = vec![false; self.at_end.len()];
+        let mut open = vec![self.start];
+        while let Some(state) = open.pop() {
+            let Some(row) = usize::from(state).checked_sub(2) else {
+                if state == ACCEPT {
+                    return false;
+                }
+                continue;
+            };
+            if seen.get_mut(row).is_none_or(|seen| std::mem::replace(seen, true)) {
+                continue;
+            }
+            if self.at_end.get(row).copied().unwrap_or(false) {
+                return false;
+            }
+            open.extend(self.next.iter().skip(row.saturating_mul(self.width)).take(self.width));
+        }
+        true
+    }
+
     /// Whether it accepts a text.
     #[must_use]
     pub fn accepts(&self, text: &str) -> bool {

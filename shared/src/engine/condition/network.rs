@@ -49,6 +49,12 @@ impl Network {
         let (other, other_width) = bits(plain(address));
         width == other_width && below(own, width, self.prefix) == below(other, width, self.prefix)
     }
+
+    /// Whether every address of the other network is in it.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        self.prefix <= other.prefix && self.contains(other.address)
+    }
 }
 
 impl FromStr for Network {

@@ -3,25 +3,32 @@
 
 mod actions;
 mod conditions;
+mod paths;
+mod people;
 mod roles;
 mod rules;
+mod warnings;
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::{Location, Spanned};
 
-use super::parse::{Documents, Placed, at, meant};
+use super::parse::{Documents, MAX_FAULTS, Placed, at, meant};
 use super::{ClaimSpec, ClaimWord, FactType, PolicyFault, SignalSpec};
 use crate::engine::Subject;
 use crate::time::Span;
 use crate::wire::table::{ActionsItem, ModeWord, RolloutItem, ServiceItem, SubjectItem};
-use actions::Declared;
+use actions::{Declared, MAX_ACTIONS, MAX_NAMES};
 
 /// The longest that a rule may let a grant last, and a signal be set.
 const LONGEST: Span = Span::from_secs(30 * 24 * 3_600);
 
 /// How long a signal may be set for if its declaration does not say.
 const SIGNAL_DURATION: Span = Span::from_secs(24 * 3_600);
+
+/// The most claims, and the most signals, that a policy declares.
+const MAX_DECLARED: usize = 256;
 
 /// A checked policy: every service with all that concerns it, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -54,32 +61,38 @@ pub struct DeclaredSignal {
 /// # Errors
 /// Every fault that there is, in the order of files and lines.
 pub fn compile(documents: &Documents) -> Result<Policy, Vec<PolicyFault>> {
-    let mut compiler = Compiler {
-        documents,
-        faults: Vec::new(),
-        issuer: None,
-        claims: Vec::new(),
-        signals: Vec::new(),
-        declared: BTreeMap::new(),
-        services: BTreeMap::new(),
-    };
-    compiler.defaults();
-    compiler.services();
-    compiler.bindings();
-    compiler.rules();
-    compiler.denials();
-    let Compiler { mut faults, mut services, signals, .. } = compiler;
-    if faults.is_empty() {
-        services.values_mut().for_each(in_order);
-        return Ok(Policy { services: services.into_values().collect(), signals });
+    Compiler::run(documents).finish()
+}
+
+/// What there is to say about documents.
+#[derive(Debug)]
+pub struct Examined {
+    /// The policy, or every fault.
+    pub policy: Result<Policy, Vec<PolicyFault>>,
+    /// What is allowed and probably not meant, in the order of files and lines. Warnings never refuse.
+    pub warnings: Vec<PolicyFault>,
+}
+
+/// Checks documents as [`compile()`] does, and looks for what is probably not meant.
+#[must_use]
+pub fn examine(documents: &Documents) -> Examined {
+    let mut compiler = Compiler::run(documents);
+    // A name that is wrong makes another one unused: what is about the whole is told when the faults are gone.
+    if compiler.faults.is_empty() {
+        compiler.warn();
     }
+    let warnings = in_order(std::mem::take(&mut compiler.warnings));
+    Examined { policy: compiler.finish(), warnings }
+}
+
+fn in_order(mut faults: Vec<PolicyFault>) -> Vec<PolicyFault> {
     faults.sort_by(|one, two| (&one.file, one.line, one.column).cmp(&(&two.file, two.line, two.column)));
     faults.dedup();
-    Err(faults)
+    faults
 }
 
 /// Orders what came from several documents by name: where a document stands means nothing, and moving it changes no hash.
-fn in_order(service: &mut ServiceItem) {
+fn by_name(service: &mut ServiceItem) {
     service.bindings.sort_by(|one, other| one.name.cmp(&other.name));
     service.rules.sort_by(|one, other| one.name.cmp(&other.name));
     service.denials.sort_by(|one, other| one.name.cmp(&other.name));
@@ -88,6 +101,9 @@ fn in_order(service: &mut ServiceItem) {
 struct Compiler<'d> {
     documents: &'d Documents,
     faults: Vec<PolicyFault>,
+    warnings: Vec<PolicyFault>,
+    /// What conditions name, to find what is declared for nothing.
+    named: Named,
     issuer: Option<&'d str>,
     /// Claims that conditions may name.
     claims: Vec<(String, FactType)>,
@@ -97,10 +113,80 @@ struct Compiler<'d> {
     services: BTreeMap<&'d str, ServiceItem>,
 }
 
+/// What conditions and bindings of grants name.
+#[derive(Debug, Default)]
+struct Named {
+    claims: BTreeSet<Box<str>>,
+    signals: BTreeSet<Box<str>>,
+}
+
 impl<'d> Compiler<'d> {
+    fn run(documents: &'d Documents) -> Self {
+        let mut compiler = Compiler {
+            documents,
+            faults: Vec::new(),
+            warnings: Vec::new(),
+            named: Named::default(),
+            issuer: None,
+            claims: Vec::new(),
+            signals: Vec::new(),
+            declared: BTreeMap::new(),
+            services: BTreeMap::new(),
+        };
+        compiler.defaults();
+        compiler.services();
+        compiler.bindings();
+        compiler.rules();
+        compiler.denials();
+        compiler.services.values_mut().for_each(by_name);
+        compiler
+    }
+
+    fn finish(self) -> Result<Policy, Vec<PolicyFault>> {
+        let Self { faults, services, signals, .. } = self;
+        if faults.is_empty() {
+            return Ok(Policy { services: services.into_values().collect(), signals });
+        }
+        Err(in_order(faults))
+    }
+
     fn fault(&mut self, file: usize, location: Location, message: String, help: impl Into<Option<String>>) {
-        let file = self.documents.files.get(file).map(|file| file.name.clone()).unwrap_or_default();
-        self.faults.push(PolicyFault { file, ..at(location, message, help.into()) });
+        let fault = self.documents.placed(file, at(location, message, help.into()));
+        self.tell(fault);
+    }
+
+    /// Keeps a fault; of very many only the first.
+    fn tell(&mut self, fault: PolicyFault) {
+        match self.faults.len().cmp(&MAX_FAULTS) {
+            Ordering::Less => self.faults.push(fault),
+            Ordering::Equal => self.faults.push(PolicyFault {
+                message: format!("there are more than {MAX_FAULTS} faults, and the others are not told"),
+                help: Some("mend these first".to_owned()),
+                ..fault
+            }),
+            Ordering::Greater => {}
+        }
+    }
+
+    /// Whether no more faults are told, so that looking for them ends.
+    fn is_full(&self) -> bool {
+        self.faults.len() > MAX_FAULTS
+    }
+
+    /// Keeps a warning; of very many only the first.
+    fn warning(&mut self, file: usize, location: Location, message: String, help: impl Into<Option<String>>) {
+        if self.warnings.len() < MAX_FAULTS {
+            self.warnings.push(self.documents.placed(file, at(location, message, help.into())));
+        }
+    }
+
+    /// Reports a list that is too long, and gives what may be looked at of it.
+    fn at_most<'l, T>(&mut self, file: usize, place: Location, what: &str, list: &'l [T], most: usize) -> &'l [T] {
+        if list.len() > most {
+            let message = format!("there are {} {what}, more than {most}", list.len());
+            self.fault(file, place, message, "leave out what is not needed, or split it up".to_owned());
+        }
+        list.get(..most).unwrap_or(list)
     }
 
     /// An error of the engine: its first line is the fault, the second the help.
@@ -162,11 +248,15 @@ impl<'d> Compiler<'d> {
                 );
             }
             self.issuer = Some(&issuer.value);
-            self.claims(*file, &document.spec.claims);
+            let place = document.metadata.name.referenced;
+            let claims = self.at_most(*file, place, "claims", &document.spec.claims, MAX_DECLARED);
+            self.claims(*file, claims);
         }
         // After the issuer, whose groups the setters may be.
         for Placed { file, document } in &documents.defaults {
-            self.signals(*file, &document.spec.signals);
+            let place = document.metadata.name.referenced;
+            let signals = self.at_most(*file, place, "signals", &document.spec.signals, MAX_DECLARED);
+            self.signals(*file, signals);
         }
     }
 
@@ -234,9 +324,12 @@ impl<'d> Compiler<'d> {
                     self.fault(*file, host.referenced, message, "a host belongs to one service".to_owned());
                 }
             }
-            let headers = self.headers(*file, &document.spec.headers);
-            let (actions, facts) = self.actions(*file, &document.spec.actions);
-            self.declared.insert(name, Declared { headers, actions: facts });
+            let place = document.metadata.name.referenced;
+            let headers = self.at_most(*file, place, "headers", &document.spec.headers, MAX_NAMES);
+            let headers = self.headers(*file, headers);
+            let specs = self.at_most(*file, place, "actions", &document.spec.actions, MAX_ACTIONS);
+            let (actions, facts) = self.actions(*file, specs);
+            self.declared.insert(name, Declared::new(headers, facts));
             let item = ServiceItem {
                 name: name.to_owned(),
                 hosts: document.spec.hosts.iter().map(|host| host.value.clone()).collect(),
@@ -263,16 +356,26 @@ impl<'d> Compiler<'d> {
 
     /// The named actions of a service that exist; reports the others.
     fn known_actions(&mut self, file: usize, service: &Spanned<String>, actions: &[Spanned<String>]) -> Vec<String> {
-        let Some(item) = self.known_service(file, service) else { return Vec::new() };
-        let known: Vec<String> = item.actions.iter().map(|action| action.name.clone()).collect();
-        let mut found = Vec::new();
-        for action in actions {
-            if !known.contains(&action.value) {
-                let message = format!("the service `{}` has no action `{}`", service.value, action.value);
-                self.fault(file, action.referenced, message, meant(&action.value, &known));
-            } else if !found.contains(&action.value) {
-                found.push(action.value.clone());
+        if self.known_service(file, service).is_none() {
+            return Vec::new();
+        }
+        let (mut found, mut seen, mut unknown) = (Vec::new(), BTreeSet::new(), Vec::new());
+        if let Some(declared) = self.declared.get(service.value.as_str()) {
+            for action in actions {
+                if !declared.has(&action.value) {
+                    unknown.push(action);
+                } else if seen.insert(action.value.as_str()) {
+                    found.push(action.value.clone());
+                }
             }
+        }
+        for action in unknown {
+            if self.is_full() {
+                break;
+            }
+            let known = self.declared.get(service.value.as_str()).map(Declared::names).unwrap_or_default();
+            let message = format!("the service `{}` has no action `{}`", service.value, action.value);
+            self.fault(file, action.referenced, message, meant(&action.value, &known));
         }
         if actions.is_empty() {
             self.fault(file, service.referenced, "no action is named".to_owned(), "name at least one".to_owned());

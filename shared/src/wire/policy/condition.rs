@@ -7,6 +7,7 @@
 mod functions;
 mod lower;
 mod names;
+mod never;
 mod parse;
 mod pattern;
 mod scan;
@@ -15,8 +16,14 @@ mod zones;
 
 pub use scan::MAX_SOURCE_BYTES;
 
-use crate::engine::condition::{Form, FormError, MAX_COST};
+use cel::common::ast::IdedExpr;
+
+use crate::engine::condition::{Form, FormError, MAX_COST, Node, Pool};
 use crate::wire::condition::ConditionItem;
+
+/// How many letters of a part are quoted in a proof, and how many pairs of parts.
+const MAX_QUOTED: usize = 80;
+const MAX_PROOFS: usize = 3;
 
 /// The type of a claim or body field, as the policy declares it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,7 +95,42 @@ pub fn compile_condition(source: &str, scope: &Scope) -> Result<ConditionItem, C
 /// If it is not a condition that this scope allows, with the place in `source`.
 pub fn compile_form(source: &str, scope: &Scope) -> Result<Form, ConditionFault> {
     let parsed = parse::parse(source)?;
-    let (nodes, pool) = lower::lower(&parsed, scope)?;
+    let lower::Written { nodes, pool, .. } = lower::lower(&parsed, scope)?;
+    form(source, nodes, pool)
+}
+
+/// A condition of a policy, compiled and thought about.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// What is evaluated.
+    pub form: Form,
+    /// It is never false: nothing but an error keeps it from holding.
+    pub never_false: bool,
+}
+
+/// Compiles a condition as [`compile_form`] does, and refuses one that can never hold for calls of a service's actions
+/// (all of them if they are not named).
+///
+/// # Errors
+/// If it is not a condition that this scope allows, or two of its parts exclude each other, with the place in `source`.
+pub fn judge_condition(
+    source: &str,
+    scope: &Scope,
+    service: Option<&str>,
+    actions: Option<&[String]>,
+) -> Result<Judged, ConditionFault> {
+    let parsed = parse::parse(source)?;
+    let lower::Written { nodes, pool, origins } = lower::lower(&parsed, scope)?;
+    let form = form(source, nodes, pool)?;
+    let known = never::Known { service, actions };
+    if let Some(clashes) = never::never(&form, known, true) {
+        return Err(impossible(source, &parsed, &origins, &clashes));
+    }
+    let never_false = never::never(&form, known, false).is_some();
+    Ok(Judged { form, never_false })
+}
+
+fn form(source: &str, nodes: Vec<Node>, pool: Pool) -> Result<Form, ConditionFault> {
     Form::new(nodes, pool).map_err(|error| {
         let help = match error {
             FormError::Cost(_) => "use fewer or shorter lists in `all` and `exists`, and fewer patterns",
@@ -102,4 +144,38 @@ pub fn compile_form(source: &str, scope: &Scope) -> Result<Form, ConditionFault>
         };
         ConditionFault::new(0, source.len(), message).with_help(help)
     })
+}
+
+/// The proof that a condition never holds, at the last part that it takes.
+fn impossible(
+    source: &str,
+    parsed: &parse::Parsed,
+    origins: &[(u16, &IdedExpr)],
+    clashes: &[never::Clash],
+) -> ConditionFault {
+    let origin = |at: u16| origins.iter().find(|(place, _)| *place == at).map_or(&parsed.root, |(_, expr)| *expr);
+    let words = |(at, wanted): never::Part| {
+        // As it was written: the parser read some words in another form of the same length.
+        let (start, length) = parsed.place(origin(at));
+        let text = source.get(start..start.saturating_add(length)).unwrap_or_default();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text: String = if text.chars().count() > MAX_QUOTED {
+            text.chars().take(MAX_QUOTED).chain(['…']).collect()
+        } else {
+            text
+        };
+        if wanted { format!("`{text}`") } else { format!("`!({text})`") }
+    };
+    let said = |clash: &never::Clash| match clash.other {
+        Some(other) => format!("{} and {} exclude each other", words(clash.one), words(other)),
+        None => format!("{} is never true", words(clash.one)),
+    };
+    let mut proof: Vec<String> = clashes.iter().take(MAX_PROOFS).map(said).collect();
+    if clashes.len() > MAX_PROOFS {
+        proof.push("so it is with each other way".to_owned());
+    }
+    let last = clashes.first().map_or(0, |clash| clash.other.unwrap_or(clash.one).0);
+    let (offset, length) = parsed.place(origin(last));
+    ConditionFault::new(offset, length, format!("the condition can never hold: {}", proof.join("; ")))
+        .with_help("mend one of these parts, or remove what stands under this condition")
 }

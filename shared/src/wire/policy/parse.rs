@@ -11,6 +11,22 @@ use super::{
 /// The largest policy file.
 pub const MAX_POLICY_BYTES: usize = 1024 * 1024;
 
+/// The most bytes of a whole policy.
+pub const MAX_TOTAL_BYTES: usize = 16 * 1024 * 1024;
+
+/// The most documents of a whole policy.
+pub const MAX_DOCUMENTS: usize = 50_000;
+
+/// So many faults are told; whoever has more mends these first.
+pub const MAX_FAULTS: usize = 1_000;
+
+/// Longer names are not compared with others, and of more names not all are.
+const MAX_COMPARED_NAME: usize = 128;
+const MAX_COMPARED: usize = 1_000;
+
+/// So many names are listed where none is close.
+const MAX_LISTED: usize = 32;
+
 /// The kinds that there are.
 const KINDS: [&str; 6] = ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule"];
 
@@ -24,9 +40,18 @@ pub struct PolicyFile {
     pub text: String,
 }
 
-/// A document with the place of its file.
+/// Where a document stands.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    file: usize,
+    /// Lines of the file before it.
+    before: u64,
+}
+
+/// A document with its place among all documents.
 #[derive(Debug, Clone)]
 pub(super) struct Placed<Spec> {
+    /// Names the [`Piece`], and so the file and line that its locations begin at.
     pub(super) file: usize,
     pub(super) document: Document<Spec>,
 }
@@ -34,7 +59,8 @@ pub(super) struct Placed<Spec> {
 /// Everything that was read, kind by kind.
 #[derive(Debug, Clone, Default)]
 pub struct Documents {
-    pub(super) files: Vec<PolicyFile>,
+    files: Vec<PolicyFile>,
+    pieces: Vec<Piece>,
     pub(super) defaults: Vec<Placed<DefaultsSpec>>,
     pub(super) services: Vec<Placed<ServiceSpec>>,
     pub(super) roles: Vec<Placed<RoleSpec>>,
@@ -50,6 +76,12 @@ pub struct Documents {
 pub fn parse(files: &[PolicyFile]) -> Result<Documents, Vec<PolicyFault>> {
     let mut documents = Documents { files: files.to_vec(), ..Documents::default() };
     let mut faults = Vec::new();
+    let total = files.iter().map(|file| file.text.len()).fold(0, usize::saturating_add);
+    if total > MAX_TOTAL_BYTES {
+        let message = format!("the files have {total} bytes together, more than {MAX_TOTAL_BYTES}");
+        let help = Some("leave out what is no policy".to_owned());
+        return Err(vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help }]);
+    }
     for (place, file) in files.iter().enumerate() {
         if file.text.len() > MAX_POLICY_BYTES {
             let message = format!("the file has {} bytes, more than {MAX_POLICY_BYTES}", file.text.len());
@@ -62,37 +94,50 @@ pub fn parse(files: &[PolicyFile]) -> Result<Documents, Vec<PolicyFault>> {
             });
             continue;
         }
-        for text in split(&file.text) {
-            if let Err(fault) = documents.read(place, &text) {
-                faults.push(PolicyFault { file: file.name.clone(), ..fault });
+        for (before, text) in split(&file.text) {
+            let piece = documents.pieces.len();
+            if faults.len() >= MAX_FAULTS || piece >= MAX_DOCUMENTS {
+                faults.push(PolicyFault {
+                    file: file.name.clone(),
+                    line: before.saturating_add(1),
+                    column: 1,
+                    message: "there are too many faults or documents to read on here".to_owned(),
+                    help: Some(format!("mend the others first; a policy has at most {MAX_DOCUMENTS} documents")),
+                });
+                return Err(faults);
+            }
+            documents.pieces.push(Piece { file: place, before });
+            if let Err(fault) = documents.read(piece, &text) {
+                faults.push(documents.placed(piece, fault));
             }
         }
     }
     if faults.is_empty() { Ok(documents) } else { Err(faults) }
 }
 
-/// Each document of a file, behind as many line breaks as bring its lines to their own numbers.
+/// Each document of a file that says something, and how many lines of the file are before it.
 /// A line that begins with `---` always separates documents, even within a block (YAML 1.2, section 9.1.2).
-fn split(text: &str) -> Vec<String> {
+fn split(text: &str) -> Vec<(u64, String)> {
     let mut documents = Vec::new();
-    let mut current = String::new();
-    for (number, line) in text.lines().enumerate() {
+    let mut current = (0, String::new());
+    let mut says_something = false;
+    for (number, line) in (0_u64..).zip(text.lines()) {
         let separates =
             line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '#']));
         if separates {
-            documents.push(std::mem::replace(&mut current, "\n".repeat(number)));
+            let before = std::mem::replace(&mut current, (number, String::new()));
+            documents.extend(Some(before).filter(|_| says_something));
             // What stands behind the separator on its line belongs to the new document.
-            current.push_str("   ");
-            current.push_str(line.get(3..).unwrap_or_default());
+            current.1.push_str("   ");
+            current.1.push_str(line.get(3..).unwrap_or_default());
         } else {
-            current.push_str(line);
+            current.1.push_str(line);
         }
-        current.push('\n');
+        current.1.push('\n');
+        let own = if separates { line.get(3..).unwrap_or_default() } else { line }.trim();
+        says_something = (says_something && !separates) || !(own.is_empty() || own.starts_with('#'));
     }
-    documents.push(current);
-    let says_something =
-        |text: &String| text.lines().any(|line| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
-    documents.retain(says_something);
+    documents.extend(Some(current).filter(|_| says_something));
     documents
 }
 
@@ -105,6 +150,21 @@ struct Head {
 }
 
 impl Documents {
+    /// A fault of a document at its place in the file.
+    pub(super) fn placed(&self, piece: usize, fault: PolicyFault) -> PolicyFault {
+        let Some(Piece { file, before }) = self.pieces.get(piece).copied() else { return fault };
+        let file = self.files.get(file).map(|file| file.name.clone()).unwrap_or_default();
+        let line = if fault.line == 0 { 0 } else { fault.line.saturating_add(before) };
+        PolicyFault { file, line, ..fault }
+    }
+
+    /// The text of the file that a document stands in, and the lines before the document.
+    pub(super) fn around(&self, piece: usize) -> (&str, u64) {
+        let piece = self.pieces.get(piece);
+        let text = piece.and_then(|piece| self.files.get(piece.file)).map_or("", |file| file.text.as_str());
+        (text, piece.map_or(0, |piece| piece.before))
+    }
+
     fn read(&mut self, file: usize, text: &str) -> Result<(), PolicyFault> {
         let head: Head = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
         if head.api_version.value != API_VERSION {
@@ -136,21 +196,27 @@ pub(super) fn at(location: Location, message: String, help: Option<String>) -> P
     PolicyFault { file: String::new(), line: location.line(), column: location.column(), message, help }
 }
 
-/// `did you mean …` if something is close, else the whole choice.
+/// `did you mean …` if something is close, else the whole choice, or its beginning.
 pub(super) fn meant<Name: AsRef<str>>(wrong: &str, known: &[Name]) -> String {
+    let short = |name: &&str| name.len() <= MAX_COMPARED_NAME;
+    let most = 2.max(wrong.chars().count() / 3);
+    let lower = wrong.to_lowercase();
     let best = known
         .iter()
-        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.as_ref().to_lowercase()), name.as_ref()))
+        .map(AsRef::as_ref)
+        .filter(|name| short(name) && short(&wrong) && name.len().abs_diff(wrong.len()) <= most.saturating_mul(4))
+        .take(MAX_COMPARED)
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .min();
     match best {
-        Some((distance, name)) if distance <= 2.max(wrong.chars().count() / 3) => {
-            format!("did you mean `{name}`?")
+        Some((distance, name)) if distance <= most => format!("did you mean `{name}`?"),
+        _ if known.is_empty() => "there are none here yet".to_owned(),
+        _ => {
+            let shown = known.iter().map(AsRef::as_ref).filter(short).take(MAX_LISTED);
+            let names: Vec<_> = shown.map(|name| format!("`{name}`")).collect();
+            let more = if known.len() > names.len() { ", …" } else { "" };
+            format!("known here: {}{more}", names.join(", "))
         }
-        Some(_) => {
-            let names: Vec<_> = known.iter().map(|name| format!("`{}`", name.as_ref())).collect();
-            format!("known here: {}", names.join(", "))
-        }
-        None => "there are none here yet".to_owned(),
     }
 }
 

@@ -1,16 +1,25 @@
 //! Actions of a service, from what people write to what filters receive, and what they declare for conditions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_saphyr::Spanned;
 
 use super::Compiler;
-use crate::engine::{ActionTemplates, Overlap, PathTemplate, canonical_method};
+use super::paths::Paths;
+use crate::engine::{ActionTemplates, canonical_method};
 use crate::wire::policy::{ActionSpec, BodySpec, FactType, FieldSpec, FieldWord};
-use crate::wire::table::{ActionItem, AuditItem, BodyWord, CriticalityWord, FieldItem, PlaceWord, SelectorItem};
+use crate::wire::table::{
+    ActionItem, ActionsItem, AuditItem, BodyWord, CriticalityWord, FieldItem, PlaceWord, SelectorItem,
+};
 
 /// The longest JSON pointer and the longest text that may stand there.
 const MAX_SELECT: usize = 256;
+
+/// The most actions of a service.
+pub(super) const MAX_ACTIONS: usize = 5_000;
+
+/// The most names of one kind that an action or service declares.
+pub(super) const MAX_NAMES: usize = 64;
 
 /// What the actions of a service declare for conditions and bindings of grants.
 #[derive(Debug, Default)]
@@ -19,6 +28,34 @@ pub(super) struct Declared<'d> {
     pub(super) headers: Vec<String>,
     /// By action.
     pub(super) actions: Vec<ActionFacts<'d>>,
+    places: HashMap<&'d str, usize>,
+}
+
+impl<'d> Declared<'d> {
+    pub(super) fn new(headers: Vec<String>, actions: Vec<ActionFacts<'d>>) -> Self {
+        let places = actions.iter().enumerate().map(|(at, facts)| (facts.name, at)).collect();
+        Self { headers, actions, places }
+    }
+
+    /// Whether there is such an action.
+    pub(super) fn has(&self, action: &str) -> bool {
+        self.places.contains_key(action)
+    }
+
+    /// The names of all actions.
+    pub(super) fn names(&self) -> Vec<&'d str> {
+        self.actions.iter().map(|facts| facts.name).collect()
+    }
+
+    /// What these actions declare.
+    pub(super) fn of<'s>(&'s self, actions: &'s ActionsItem) -> impl Iterator<Item = &'s ActionFacts<'d>> {
+        let (all, named) = match actions {
+            ActionsItem::All => (self.actions.as_slice(), [].as_slice()),
+            ActionsItem::Named(names) => ([].as_slice(), names.as_slice()),
+        };
+        let place = |name: &String| self.places.get(name.as_str()).copied();
+        all.iter().chain(named.iter().filter_map(place).filter_map(|at| self.actions.get(at)))
+    }
 }
 
 /// What one action declares.
@@ -30,14 +67,6 @@ pub(super) struct ActionFacts<'d> {
     pub(super) fields: Vec<(String, FactType)>,
     pub(super) masked: Vec<String>,
     pub(super) reads_body: bool,
-}
-
-/// An action whose templates are read, for comparison with later ones.
-struct Known<'d> {
-    name: &'d str,
-    method: String,
-    path: PathTemplate,
-    selectors: Vec<SelectorItem>,
 }
 
 impl<'d> Compiler<'d> {
@@ -65,9 +94,11 @@ impl<'d> Compiler<'d> {
     pub(super) fn actions(&mut self, file: usize, specs: &'d [ActionSpec]) -> (Vec<ActionItem>, Vec<ActionFacts<'d>>) {
         let mut seen = BTreeSet::new();
         let (mut items, mut facts) = (Vec::new(), Vec::new());
-        let mut known: Vec<Known<'_>> = Vec::new();
+        let mut known = Paths::default();
         for spec in specs {
             self.unique(&mut seen, "action", file, &spec.name);
+            let place = spec.name.referenced;
+            let query = self.at_most(file, place, "query parameters", &spec.query, MAX_NAMES);
             let (method, path) = self.route(file, spec);
             let resource = spec.resource.as_ref().map(|resource| resource.value.as_str());
             let reads = matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS");
@@ -81,7 +112,7 @@ impl<'d> Compiler<'d> {
                 criticality: spec.criticality.unwrap_or(by_method),
                 audit: self.audit(file, spec),
                 rollout: self.rollout(file, spec.mode, spec.percent.as_ref()),
-                query: spec.query.iter().map(|name| name.value.clone()).collect(),
+                query: query.iter().map(|name| name.value.clone()).collect(),
                 body: spec.body.map(|body| match body {
                     BodySpec::Strict => BodyWord::Strict,
                     BodySpec::HeadFirst => BodyWord::HeadFirst,
@@ -93,11 +124,9 @@ impl<'d> Compiler<'d> {
             let mut params = Vec::new();
             match ActionTemplates::parse(&item.path, resource) {
                 Ok(parsed) => {
-                    self.overlaps(file, spec, &item, &parsed.path, &known);
                     item.resource = parsed.resource.as_str().to_owned();
                     params = parsed.path.parameters().map(str::to_owned).collect();
-                    let (method, selectors) = (item.method.clone(), item.selectors.clone());
-                    known.push(Known { name: &spec.name.value, method, path: parsed.path, selectors });
+                    self.overlaps(file, spec, &item, parsed.path, &mut known);
                 }
                 Err(error) => {
                     let place = spec.path.as_ref().or(spec.grpc.as_ref()).unwrap_or(&spec.name).referenced;
@@ -173,7 +202,7 @@ impl<'d> Compiler<'d> {
             selectors.push((tool.referenced, item("/method", "tools/call")));
             selectors.push((tool.referenced, item("/params/name", &tool.value)));
         }
-        for select in &spec.select {
+        for select in self.at_most(file, spec.name.referenced, "selectors", &spec.select, MAX_NAMES) {
             self.pointer(file, &select.pointer);
             selectors.push((select.value.referenced, item(&select.pointer.value, &select.value.value)));
         }
@@ -218,7 +247,8 @@ impl<'d> Compiler<'d> {
     /// Declares the fields in the item, and gives those of the request with their types.
     fn fields(&mut self, file: usize, spec: &ActionSpec, item: &mut ActionItem) -> Vec<(String, FactType)> {
         let mut types = Vec::new();
-        for FieldSpec { name, place, pointer, kind, mask } in &spec.fields {
+        let specs = self.at_most(file, spec.name.referenced, "fields", &spec.fields, MAX_NAMES);
+        for FieldSpec { name, place, pointer, kind, mask } in specs {
             self.name(file, name);
             if item.fields.iter().any(|known| known.name == name.value) {
                 let message = format!("there is another field named `{}`", name.value);
@@ -280,41 +310,4 @@ impl<'d> Compiler<'d> {
         }
         audit.value
     }
-
-    fn overlaps(
-        &mut self,
-        file: usize,
-        spec: &ActionSpec,
-        item: &ActionItem,
-        path: &PathTemplate,
-        known: &[Known<'_>],
-    ) {
-        let place = spec.path.as_ref().or(spec.grpc.as_ref()).unwrap_or(&spec.name).referenced;
-        for other in known.iter().filter(|other| other.method == item.method) {
-            match other.path.overlap(path) {
-                Overlap::Conflict => {
-                    let message = format!("the path `{path}` overlaps `{}` of the action `{}`", other.path, other.name);
-                    let help = "some call matches both and neither is narrower: change one path or its method";
-                    self.fault(file, place, message, help.to_owned());
-                }
-                Overlap::Same if !told_apart(&other.selectors, &item.selectors) => {
-                    let message = format!("the path `{path}` overlaps `{}` of the action `{}`", other.path, other.name);
-                    let help = "some call matches both: change one path or its method, or tell the actions apart by texts in the \
-                                body (`select`, `jsonRpc`, `mcpTool`)";
-                    self.fault(file, place, message, help.to_owned());
-                }
-                Overlap::Same | Overlap::Ordered | Overlap::Disjoint => {}
-            }
-        }
-    }
-}
-
-/// As the engine sees it: no body fits both, or one of them asks for all that the other does and more.
-fn told_apart(one: &[SelectorItem], other: &[SelectorItem]) -> bool {
-    let differs =
-        one.iter().any(|mine| other.iter().any(|theirs| theirs.pointer == mine.pointer && theirs.value != mine.value));
-    let covers = |wide: &[SelectorItem], narrow: &[SelectorItem]| {
-        narrow.len() > wide.len() && wide.iter().all(|selector| narrow.contains(selector))
-    };
-    differs || covers(one, other) || covers(other, one)
 }

@@ -1,13 +1,13 @@
 //! Conditions of bindings, rules and deny rules: what they may name where they stand, and where in the file a fault is.
 
-use serde_saphyr::{Location, Spanned};
+use serde_saphyr::Spanned;
 
 use super::Compiler;
 use super::actions::ActionFacts;
-use crate::engine::condition::Op;
+use crate::engine::condition::{Form, Op};
 use crate::wire::condition::ConditionItem;
 use crate::wire::policy::parse::at;
-use crate::wire::policy::{ConditionFault, FactType, PolicyFault, Scope, compile_form};
+use crate::wire::policy::{ConditionFault, FactType, Judged, PolicyFault, Scope, compile_form, judge_condition};
 use crate::wire::table::ActionsItem;
 
 /// What is only there when a call is.
@@ -42,15 +42,24 @@ impl<'d> Compiler<'d> {
         service: &str,
         actions: &ActionsItem,
     ) -> Option<ConditionItem> {
-        let stated = stated?;
-        let scope = self.scope(service, actions);
-        match compile_form(&stated.value, &scope) {
-            Ok(form) => Some(ConditionItem::new(&stated.value, &form)),
-            Err(fault) => {
-                self.condition_fault(file, stated, fault);
-                None
-            }
-        }
+        let known = match actions {
+            ActionsItem::All => None,
+            ActionsItem::Named(names) => Some(names.as_slice()),
+        };
+        let form = self.judged(file, stated?, &self.scope(service, actions), (Some(service), known))?;
+        Some(ConditionItem::new(&stated?.value, &form))
+    }
+
+    /// As [`Self::condition`], for a binding, whose role may be about several services: their names are left open.
+    pub(super) fn standing_condition(
+        &mut self,
+        file: usize,
+        stated: Option<&Spanned<String>>,
+        service: &str,
+        actions: &ActionsItem,
+    ) -> Option<ConditionItem> {
+        let form = self.judged(file, stated?, &self.scope(service, actions), (None, None))?;
+        Some(ConditionItem::new(&stated?.value, &form))
     }
 
     /// Compiles a condition on asking for these actions, which is judged where there is no call.
@@ -75,14 +84,37 @@ impl<'d> Compiler<'d> {
         Some(item)
     }
 
+    /// Compiles a condition, and notes what it names and whether it says anything.
+    fn judged(
+        &mut self,
+        file: usize,
+        stated: &Spanned<String>,
+        scope: &Scope,
+        (service, actions): (Option<&str>, Option<&[String]>),
+    ) -> Option<Form> {
+        match judge_condition(&stated.value, scope, service, actions) {
+            Ok(Judged { form, never_false }) => {
+                let needs = form.needs();
+                self.named.claims.extend(needs.claims.iter().cloned());
+                self.named.signals.extend(needs.signals.iter().cloned());
+                if never_false {
+                    let message = "the condition can never be false".to_owned();
+                    let help = "leave it out, or use `has(...)` to ask only whether something is there".to_owned();
+                    self.warning(file, stated.referenced, message, help);
+                }
+                Some(form)
+            }
+            Err(fault) => {
+                self.condition_fault(file, stated, fault);
+                None
+            }
+        }
+    }
+
     /// What all the actions declare.
     pub(super) fn scope(&self, service: &str, actions: &ActionsItem) -> Scope {
         let Some(declared) = self.declared.get(service) else { return Scope::default() };
-        let concerned = |facts: &&ActionFacts<'_>| match actions {
-            ActionsItem::All => true,
-            ActionsItem::Named(names) => names.iter().any(|name| name == facts.name),
-        };
-        let of: Vec<&ActionFacts<'_>> = declared.actions.iter().filter(concerned).collect();
+        let of: Vec<&ActionFacts<'_>> = declared.of(actions).collect();
         let common = |list: for<'f> fn(&'f ActionFacts<'_>) -> &'f Vec<String>| -> Vec<String> {
             let Some((first, rest)) = of.split_first() else { return Vec::new() };
             let in_all = |name: &&String| rest.iter().all(|facts| list(facts).contains(name));
@@ -111,18 +143,15 @@ impl<'d> Compiler<'d> {
 
     fn condition_fault(&mut self, file: usize, stated: &Spanned<String>, fault: ConditionFault) {
         let ConditionFault { offset, message, help, .. } = fault;
-        let (name, text) = match self.documents.files.get(file) {
-            Some(file) => (file.name.clone(), file.text.as_str()),
-            None => (String::new(), ""),
-        };
-        let (line, column) = place(text, stated.referenced, &stated.value, offset);
-        self.faults.push(PolicyFault { file: name, line, column, ..at(stated.referenced, message, help) });
+        let fault = self.documents.placed(file, at(stated.referenced, message, help));
+        let (text, _) = self.documents.around(file);
+        let (line, column) = place(text, (fault.line, fault.column), &stated.value, offset);
+        self.tell(PolicyFault { line, column, ..fault });
     }
 }
 
 /// Line and column of a byte of a scalar, which may be quoted, or a block of several lines.
-fn place(text: &str, scalar: Location, source: &str, offset: usize) -> (u64, u64) {
-    let begin = (scalar.line(), scalar.column());
+fn place(text: &str, begin: (u64, u64), source: &str, offset: usize) -> (u64, u64) {
     let before = source.get(..offset).unwrap_or_default();
     let (row, before) = match before.rsplit_once('\n') {
         Some((lines, last)) => (lines.split('\n').count(), last),

@@ -8,7 +8,7 @@ use super::{Compiler, LONGEST};
 use crate::time::Span;
 use crate::wire::policy::parse::{Placed, meant};
 use crate::wire::policy::{BindSpec, DenyRuleSpec, RuleSpec};
-use crate::wire::table::{ActionsItem, BindItem, DenyItem, RuleItem, SubjectItem};
+use crate::wire::table::{ActionsItem, BindItem, DenyItem, RuleItem};
 
 /// How long a request waits if its rule does not say.
 const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
@@ -21,6 +21,9 @@ impl<'d> Compiler<'d> {
         let documents = self.documents;
         let mut seen = BTreeSet::new();
         for Placed { file, document } in &documents.rules {
+            if self.is_full() {
+                return;
+            }
             let (file, name, spec) = (*file, &document.metadata.name, &document.spec);
             self.unique(&mut seen, "rule", file, name);
             let actions = self.known_actions(file, &spec.service, &spec.actions);
@@ -45,41 +48,6 @@ impl<'d> Compiler<'d> {
                 there.rules.push(item);
             }
         }
-    }
-
-    /// Who may ask, who reviews, and how many of them it takes.
-    fn people(
-        &mut self,
-        file: usize,
-        name: &Spanned<String>,
-        spec: &RuleSpec,
-    ) -> (Vec<SubjectItem>, Vec<SubjectItem>, u32) {
-        let RuleSpec { eligible, reviewers, approvals, .. } = spec;
-        let count = approvals.as_ref().map_or(1, |approvals| approvals.value);
-        for (who, list) in [("eligible", eligible), ("reviewers", reviewers)] {
-            if list.is_empty() {
-                let message = format!("the rule `{}` has no {who}, so nobody could ever get a grant", name.value);
-                self.fault(file, name.referenced, message, format!("name at least one principal under `{who}`"));
-            }
-        }
-        self.plain(file, eligible, "asks");
-        self.plain(file, reviewers, "reviews");
-        let (eligible, reviewers) = (self.subjects(file, eligible), self.subjects(file, reviewers));
-        let place = approvals.as_ref().map_or(name.referenced, |approvals| approvals.referenced);
-        let all_known = reviewers.iter().all(|reviewer| matches!(reviewer, SubjectItem::User { .. }));
-        if count == 0 {
-            let message = "a grant needs at least one approval".to_owned();
-            self.fault(
-                file,
-                place,
-                message,
-                "write `approvals: 1` or more; give a role for what needs none".to_owned(),
-            );
-        } else if all_known && !reviewers.is_empty() && u64::from(count) > reviewers.len() as u64 {
-            let message = format!("the rule needs {count} approvals and has {} reviewers", reviewers.len());
-            self.fault(file, place, message, "add reviewers or ask for fewer approvals".to_owned());
-        }
-        (eligible, reviewers, count)
     }
 
     fn default_duration(&mut self, file: usize, spec: &RuleSpec) -> Span {
@@ -137,6 +105,9 @@ impl<'d> Compiler<'d> {
         let documents = self.documents;
         let mut seen = BTreeSet::new();
         for Placed { file, document } in &documents.denials {
+            if self.is_full() {
+                return;
+            }
             let (file, name) = (*file, &document.metadata.name);
             let DenyRuleSpec { service, actions, subjects, except, condition, reason, .. } = &document.spec;
             self.unique(&mut seen, "deny rule", file, name);

@@ -27,17 +27,29 @@ pub(super) struct Lowering<'s> {
     pub(super) pool: Pool,
     /// The elements of the `all` and `exists` around, outermost first.
     elements: Vec<(&'s str, Type)>,
+    /// What was written for some of the nodes, by their places.
+    origins: Vec<(u16, &'s IdedExpr)>,
+}
+
+/// A lowered condition.
+pub(super) struct Written<'s> {
+    pub(super) nodes: Vec<Node>,
+    pub(super) pool: Pool,
+    /// The expressions of all nodes that give true or false, and of others, by their places.
+    pub(super) origins: Vec<(u16, &'s IdedExpr)>,
 }
 
 /// Lowers a condition.
-pub(super) fn lower(parsed: &Parsed, scope: &Scope) -> Result<(Vec<Node>, Pool)> {
-    let mut lowering = Lowering { parsed, scope, nodes: Vec::new(), pool: Pool::default(), elements: Vec::new() };
+pub(super) fn lower<'s>(parsed: &'s Parsed, scope: &'s Scope) -> Result<Written<'s>> {
+    let (nodes, pool) = (Vec::new(), Pool::default());
+    let mut lowering = Lowering { parsed, scope, nodes, pool, elements: Vec::new(), origins: Vec::new() };
     let root = lowering.expr(&parsed.root)?;
     if root.kind != Type::Bool {
         let message = format!("the condition gives {}, not true or false", a(root.kind));
         return Err(parsed.fault(&parsed.root, message).with_help("compare it with something"));
     }
-    Ok((lowering.nodes, lowering.pool))
+    let Lowering { nodes, pool, origins, .. } = lowering;
+    Ok(Written { nodes, pool, origins })
 }
 
 /// The place of a constant, which joins those that are there if it is new.
@@ -73,6 +85,12 @@ impl<'s> Lowering<'s> {
     }
 
     pub(super) fn expr(&mut self, expr: &'s IdedExpr) -> Result<Lowered> {
+        let lowered = self.one(expr)?;
+        self.origins.push((lowered.at, expr));
+        Ok(lowered)
+    }
+
+    fn one(&mut self, expr: &'s IdedExpr) -> Result<Lowered> {
         match &expr.expr {
             Expr::Literal(literal) => self.literal(expr, literal),
             Expr::Ident(_) | Expr::Select(_) => self.named(expr),

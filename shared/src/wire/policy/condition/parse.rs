@@ -1,7 +1,7 @@
 //! From text to a tree, by the `cel` crate's parser; nothing else of that crate is used, and nobody else uses it.
 //! The tree is held to its bounds here, before anything walks it by recursion.
 
-use cel::common::ast::operators::INDEX;
+use cel::common::ast::operators::{IN, INDEX};
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, SourceInfo};
 use cel::parser::PrattParser;
 
@@ -143,7 +143,8 @@ impl Parsed {
                     && behind(stop).get(..point.saturating_sub(stop)).is_some_and(|text| text.ends_with(['e', 'E']));
                 if power { run(point.saturating_add(1), |letter| letter.is_ascii_digit()) } else { point }
             }
-            Expr::Call(call) if !call.func_name.contains('_') || call.func_name == INDEX => self.closed(inner),
+            Expr::Call(call) if call.func_name == INDEX => self.closed(inner),
+            Expr::Call(call) if !call.func_name.contains('_') && call.func_name != IN => self.closed(inner),
             Expr::List(_) | Expr::Map(_) | Expr::Struct(_) => self.closed(inner),
             _ => inner,
         };

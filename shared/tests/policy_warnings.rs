@@ -1,0 +1,133 @@
+//! What `policy check` warns of and what it refuses because it could never happen: every message, with its place.
+
+use grantmesh_shared::wire::policy::{PolicyFile, examine, parse};
+
+const GOOD: &str = include_str!("../policies/payments/policy.yaml");
+
+/// Faults and warnings of a policy.
+fn said(text: &str) -> String {
+    let files = [PolicyFile { name: "p.yaml".to_owned(), text: text.to_owned() }];
+    let (faults, warnings) = match parse(&files) {
+        Ok(documents) => {
+            let examined = examine(&documents);
+            (examined.policy.err().unwrap_or_default(), examined.warnings)
+        }
+        Err(faults) => (faults, Vec::new()),
+    };
+    let faults = faults.iter().map(|fault| format!("fault: {fault}"));
+    let lines: Vec<_> = faults.chain(warnings.iter().map(|warning| format!("warning: {warning}"))).collect();
+    if lines.is_empty() { "nothing".to_owned() } else { lines.join("\n") }
+}
+
+/// The example policy with some texts changed.
+fn changed(changes: &[(&str, &str)]) -> String {
+    let text = changes.iter().fold(GOOD.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replacen(from, to, 1)
+    });
+    let what: Vec<_> = changes.iter().map(|(_, to)| to.escape_debug().to_string()).collect();
+    format!("# {}\n{}", what.join(" | "), said(&text))
+}
+
+/// The example policy with more documents.
+fn with(documents: &str) -> String {
+    format!("# {}\n{}", documents.escape_debug(), said(&format!("{GOOD}{documents}")))
+}
+
+fn document(kind: &str, name: &str, spec: &str) -> String {
+    format!("\n---\napiVersion: grantmesh.dev/v1\nkind: {kind}\nmetadata: {{ name: {name} }}\nspec: {spec}\n")
+}
+
+#[test]
+fn the_example_has_no_warnings() {
+    assert_eq!(said(GOOD), "nothing");
+}
+
+#[test]
+fn what_is_probably_not_meant() {
+    let rule = |name: &str, eligible: &str, actions: &str| {
+        document(
+            "Rule",
+            name,
+            &format!(
+                "{{ service: payments, actions: {actions}, eligible: {eligible}, reviewers: [\"group:leads\"], maxDuration: 1h }}"
+            ),
+        )
+    };
+    let deny = |actions: &str, more: &str| {
+        document("DenyRule", "closed", &format!("{{ service: payments, actions: {actions}, reason: closed{more} }}"))
+    };
+    let action = "\n    - name: refund.create\n";
+    let report = [
+        changed(&[(
+            action,
+            "\n    - { name: accounts.any, method: GET, path: \"/v1/{rest=**}\" }\n    - name: refund.create\n",
+        )]),
+        changed(&[(
+            action,
+            "\n    - { name: account.me, method: GET, path: /v1/accounts/me }\n    - name: refund.create\n",
+        )]),
+        with(&document("Role", "auditor", "{ permissions: [{ service: payments, actions: [refund.list] }] }")),
+        with(&rule("second", "[\"group:support\"]", "[refund.create]")),
+        with(&rule("other", "[\"group:support\", \"group:billing\"]", "[refund.create]")),
+        with(&deny("[account.read, refund.list]", ", subjects: [\"group:support\"]")),
+        with(&deny("[\"*\"]", "")),
+        with(&deny("[\"*\"]", ", except: [\"group:sre\"]")),
+        changed(&[(
+            ".invalid",
+            ".invalid\n  claims: [{ name: level, type: number }]\n  signals: [{ name: incident.open }]",
+        )]),
+        changed(&[(
+            "subjects: [\"group:support\"]",
+            "subjects: [\"group:support\"]\n  condition: size(principal.groups) >= 0",
+        )]),
+        changed(&[("audit: counted", "fields: [{ name: iban, in: response, mask: true }]")]),
+        changed(&[
+            ("eligible: [\"group:support\"]", "eligible: [\"user:ann\", \"group:support\"]"),
+            ("reviewers: [\"group:payments-leads\"]", "reviewers: [\"user:ann\"]"),
+        ]),
+    ];
+    insta::assert_snapshot!(report.join("\n\n"));
+}
+
+#[test]
+fn rules_that_nobody_could_ever_be_approved_under() {
+    let people = |eligible: &str, reviewers: &str, approvals: u32| {
+        changed(&[
+            ("eligible: [\"group:support\"]", &format!("eligible: {eligible}")),
+            ("reviewers: [\"group:payments-leads\"]", &format!("reviewers: {reviewers}")),
+            ("approvals: 1", &format!("approvals: {approvals}")),
+        ])
+    };
+    let report = [
+        people("[\"user:ann\"]", "[\"user:ann\"]", 1),
+        people("[\"user:ann\", \"user:ben\"]", "[\"user:ann\", \"user:ben\"]", 2),
+        people("[\"user:ann\", \"user:ben\"]", "[\"user:ann\", \"user:ben\"]", 1),
+        people("[\"user:ann\"]", "[\"user:ann\", \"user:ben\", \"user:ben\"]", 2),
+        people("[\"user:ann\", \"user:cat\"]", "[\"user:ann\", \"user:ben\"]", 2),
+        people("[\"group:support\"]", "[\"user:ann\", \"user:ben\"]", 2),
+        people("[\"user:ann\"]", "[\"user:ann\", \"group:leads\"]", 5),
+    ];
+    insta::assert_snapshot!(report.join("\n\n"));
+}
+
+#[test]
+fn conditions_that_can_never_hold() {
+    let binding = |condition: &str| {
+        changed(&[(
+            "subjects: [\"group:support\"]",
+            &format!("subjects: [\"group:support\"]\n  condition: {condition}"),
+        )])
+    };
+    let rule = |condition: &str| changed(&[("approvals: 1", &format!("condition: {condition}"))]);
+    let report = [
+        binding("request.method == 'GET' && request.method == 'POST'"),
+        binding("request.time.getHours() >= 25"),
+        binding("|\n    has(principal.user) &&\n      size(principal.groups) > 5\n    && size(principal.groups) < 3"),
+        rule("action == \"refund.list\""),
+        rule(
+            "service == \"payments\" && (criticality == \"none\" || principal.user in [\"a\"] && principal.user == \"b\")",
+        ),
+    ];
+    insta::assert_snapshot!(report.join("\n\n"));
+}
