@@ -69,7 +69,7 @@ enum Command {
     /// Set and clear the facts that the policy's conditions name
     #[command(subcommand)]
     Signal(signals::SignalCommand),
-    /// Check, apply or show the policy
+    /// Check, test, explain, compare, apply or show the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Read or verify the audit log
@@ -287,6 +287,12 @@ struct ReleaseArgs {
 enum PolicyCommand {
     /// Check policy files without a server: faults, and warnings of what is probably not meant
     Check(PolicyCheckArgs),
+    /// Play the cases beside policy files, and tell what of the policy none touches
+    Test(policy::test::TestArgs),
+    /// Tell what differs between two policies, in words and in decisions
+    Diff(policy::diff::DiffArgs),
+    /// Decide one call, with everything that the policy says about its action
+    Explain(policy::explain::ExplainArgs),
     /// Put policy files in force
     Apply(PolicyApplyArgs),
     /// Show the policy in force
@@ -398,6 +404,9 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Lock(command) => locks::run(command, out).await,
         Command::Signal(command) => signals::run(command, out).await,
         Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),
+        Command::Policy(PolicyCommand::Test(args)) => policy::test::run(&args, out),
+        Command::Policy(PolicyCommand::Diff(args)) => policy::diff::run(&args, out),
+        Command::Policy(PolicyCommand::Explain(args)) => policy::explain::run(args, out).await,
         Command::Policy(PolicyCommand::Apply(args)) => policy::apply(args, out).await,
         Command::Policy(PolicyCommand::Show(args)) => policy::show(args, out).await,
         Command::Audit(AuditCommand::Tail(args)) => audit::tail(args, out).await,

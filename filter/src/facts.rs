@@ -1,18 +1,16 @@
 //! The facts of a call that the conditions of its service name, gathered for the engine: only those, and nothing where
 //! no condition names any. What could be read in two ways refuses the call. For `flow`; knows nothing of the host.
 
-mod query;
 mod source;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use grantmesh_shared::engine::{BodyFacts, Context, FactValue, Needs, Origin};
+use grantmesh_shared::engine::{BodyFacts, Context, FactValue, Needs, Origin, QueryError, query_parameters};
 
 use crate::config::Config;
 use crate::headers::Headers;
 use crate::identity::{ClaimValue, Identity, IdentityError};
-pub(crate) use query::mentions;
 use source::SourceError;
 
 /// Why the facts of a call cannot be had.
@@ -24,12 +22,9 @@ pub enum FactsError<'n> {
     /// A header that a condition names is not text.
     #[error("the header `{0}`, which conditions of the policy name, is not plain text")]
     Header(&'n str),
-    /// A query parameter that a condition names comes twice.
-    #[error("the query parameter `{0}`, which conditions of the policy name, comes more than once")]
-    TwoParameters(&'n str),
-    /// A query parameter that a condition names could be read in two ways.
-    #[error("the query parameter `{0}`, which conditions of the policy name, can be read in two ways")]
-    Parameter(&'n str),
+    /// A query parameter that a condition names cannot be read in one way.
+    #[error(transparent)]
+    Query(QueryError<'n>),
     /// The header of the trusted proxy comes twice.
     #[error("the call has more than one header `{0}`, which says where it comes from")]
     TwoSources(String),
@@ -45,8 +40,7 @@ impl FactsError<'_> {
         match self {
             Self::TwoHeaders(_) | Self::TwoSources(_) => "two_values",
             Self::Header(_) => "malformed_header",
-            Self::TwoParameters(_) => "two_parameters",
-            Self::Parameter(_) => "ambiguous_parameter",
+            Self::Query(error) => error.code(),
             Self::Identity(_) => "bad_identity",
         }
     }
@@ -84,7 +78,7 @@ pub fn gather<'n, T>(
 ) -> Result<T, FactsError<'n>> {
     let Sources { config, headers, identity, query, host } = sources;
     let headers_found = named_headers(headers, &needs.headers)?;
-    let query_found = query::named(query.unwrap_or_default(), &needs.query)?;
+    let query_found = query_parameters(query.unwrap_or_default(), &needs.query).map_err(FactsError::Query)?;
     let query_lent: Vec<(&str, &str)> = query_found.iter().map(|(name, value)| (*name, &**value)).collect();
     let asks_token = !needs.claims.is_empty() || needs.actor || needs.auth_time;
     let claims = match identity.claims.filter(|_| asks_token) {

@@ -15,6 +15,7 @@ mod grant;
 mod hash;
 mod lock;
 mod principal;
+mod query;
 mod reason;
 mod route;
 mod rule;
@@ -37,6 +38,7 @@ pub use decide::{
 pub use grant::{Grant, GrantHolder};
 pub use lock::{Lock, LockTarget};
 pub use principal::{Principal, Subject, SubjectError, Through, User, Workload};
+pub use query::{QueryError, query_mentions, query_parameters};
 pub use reason::Reason;
 pub use route::Routed;
 pub use rule::{ActionSet, Binding, DenyRule, Rule};

@@ -1,66 +1,22 @@
-//! Commands about the policy: check files offline, apply them, show what is in force.
+//! Commands about the policy: check and test files offline, apply them, show what is in force.
+
+pub(super) mod diff;
+pub(super) mod explain;
+mod files;
+mod junit;
+pub(super) mod test;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 
-use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
+use grantmesh_shared::wire::policy::{Policy, PolicyFault, PolicyFile, parse};
 use serde_json::json;
 
-use super::client::Client;
+use super::client::{Client, ClientError};
 use super::output::{Output, Tone};
-use super::{Failure, PolicyApplyArgs, PolicyCheckArgs, PolicyShowArgs, tables};
+use super::{ClientArgs, Failure, PolicyApplyArgs, PolicyCheckArgs, PolicyShowArgs, tables};
 use crate::app::{CheckedPolicy, compile_policy, examine_policy};
-use crate::http::view::PolicyView;
-
-/// Policy files have one of these endings.
-const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
-
-/// Why policy files could not be read or used.
-#[derive(Debug, thiserror::Error)]
-enum FilesError {
-    /// A file or folder cannot be read.
-    #[error("`{}` cannot be read", .0.display())]
-    Read(PathBuf, #[source] std::io::Error),
-    /// A folder without policy files.
-    #[error("`{}` has no .yaml, .yml or .json file", .0.display())]
-    Empty(PathBuf),
-    /// The policy has faults; they are told already.
-    #[error("the policy has {0} fault(s)")]
-    Faults(usize),
-    /// The policy has warnings, and none are wanted; they are told already.
-    #[error("the policy has {0} warning(s), which `--deny-warnings` refuses")]
-    Warnings(usize),
-}
-
-/// The files that some paths name; those of a folder by their names.
-fn files(paths: &[PathBuf]) -> Result<Vec<PolicyFile>, FilesError> {
-    let mut found = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            found.push(path.clone());
-            continue;
-        }
-        let failed = |error| FilesError::Read(path.clone(), error);
-        let entries = std::fs::read_dir(path).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
-        let mut inside: Vec<PathBuf> =
-            entries.into_iter().map(|entry| entry.path()).filter(|file| is_policy(file)).collect();
-        if inside.is_empty() {
-            return Err(FilesError::Empty(path.clone()));
-        }
-        inside.sort();
-        found.append(&mut inside);
-    }
-    let read = |path: PathBuf| match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(PolicyFile { name: path.display().to_string(), text }),
-        Err(error) => Err(FilesError::Read(path, error)),
-    };
-    found.into_iter().map(read).collect()
-}
-
-fn is_policy(path: &Path) -> bool {
-    path.is_file()
-        && path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| ENDINGS.contains(&ending))
-}
+use crate::http::view::{PolicyFileView, PolicyView};
+use files::{FilesError, policy_files};
 
 /// A fault with the line that it is in.
 struct Shown<'a> {
@@ -99,8 +55,27 @@ fn tell_as(word: &'static str, faults: &[PolicyFault], files: &[PolicyFile], out
     }
 }
 
+/// The policy of files, and its issuer; its faults are told.
+fn compiled(files: &[PolicyFile], out: &mut Output) -> Result<(Policy, String), FilesError> {
+    let issuer = |files| parse(files).map(|documents| documents.issuer().unwrap_or_default().to_owned());
+    match compile_policy(files).and_then(|policy| Ok((policy, issuer(files)?))) {
+        Ok(compiled) => Ok(compiled),
+        Err(faults) => {
+            tell(&faults, files, out);
+            Err(FilesError::Faults(faults.len()))
+        }
+    }
+}
+
+/// The files of the policy in force.
+async fn in_force(args: &ClientArgs) -> Result<Vec<PolicyFile>, ClientError> {
+    let client = Client::new(args)?;
+    let policy: PolicyView = client.read(&client.get("/v1/policy", &[]).await?)?;
+    Ok(policy.files.into_iter().map(|PolicyFileView { name, text }| PolicyFile { name, text }).collect())
+}
+
 pub(super) fn check(args: &PolicyCheckArgs, out: &mut Output) -> Result<(), Failure> {
-    let files = files(&args.paths)?;
+    let files = policy_files(&args.paths)?;
     let CheckedPolicy { policy, warnings } = examine_policy(&files);
     let faults = policy.err().unwrap_or_default();
     if args.json {
@@ -125,7 +100,7 @@ pub(super) fn check(args: &PolicyCheckArgs, out: &mut Output) -> Result<(), Fail
 
 pub(super) async fn apply(args: PolicyApplyArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let files = files(&args.paths)?;
+    let files = policy_files(&args.paths)?;
     // Faults are told here with their lines; the server checks again.
     if let Err(faults) = compile_policy(&files) {
         tell(&faults, &files, out);

@@ -11,21 +11,21 @@ struct Story {
 }
 
 #[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
     #[track_caller]
-    fn fine(self) -> String {
+    pub(crate) fn fine(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
 }
 
-async fn grantmesh(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
+pub(crate) async fn grantmesh(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_grantmesh"));
     let known = ["GRANTMESH_SERVER", "GRANTMESH_TOKEN", "GRANTMESH_DATA_DIR", "GRANTMESH_LOG_KEY"];
     known.iter().for_each(|name| {

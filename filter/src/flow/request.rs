@@ -1,10 +1,9 @@
 //! What one pass over the headers finds: the few that a decision needs, and whatever makes the call ambiguous.
 
-use grantmesh_shared::engine::{Ambiguity, canonical_grpc_path};
+use grantmesh_shared::engine::{Ambiguity, canonical_grpc_path, query_mentions};
 use grantmesh_shared::wire::sync::{Position, REVISION_HEADER};
 
 use crate::config::MethodOverride;
-use crate::facts;
 use crate::headers::Headers;
 
 /// The most bytes of headers that are looked at.
@@ -108,11 +107,11 @@ impl<'h> Request<'h> {
     fn check_query(&mut self, authorized: bool, method_override: MethodOverride) {
         let Some(query) = self.target.splitn(2, |byte| *byte == b'?').nth(1) else { return };
         if method_override != MethodOverride::Ignored
-            && let Some(parameter) = facts::mentions(query, &METHOD_PARAMETERS).next()
+            && let Some(parameter) = query_mentions(query, &METHOD_PARAMETERS).next()
         {
             self.refuse(Ambiguity::MethodParameter(parameter));
         }
-        let tokens = facts::mentions(query, &TOKEN_PARAMETERS).count();
+        let tokens = query_mentions(query, &TOKEN_PARAMETERS).count();
         if tokens.saturating_add(usize::from(authorized)) > 1 {
             self.refuse(Ambiguity::TwoValues("authorization"));
         }

@@ -195,6 +195,16 @@ impl<'t> Prepared<'t, '_> {
         }
     }
 
+    /// The action that the call is, as far as its body tells; nothing if it is none.
+    #[must_use]
+    pub fn action(&self, body: super::context::BodyFacts<'_>) -> Option<&'t Action> {
+        let Place::Group(service, group) = self.place else { return None };
+        match service.select(group, body) {
+            Selected::Action(place) => service.actions().get(place),
+            _ => None,
+        }
+    }
+
     /// The most critical of the actions that the call may be; nothing if it is none's.
     #[must_use]
     pub fn criticality(&self) -> Option<Criticality> {

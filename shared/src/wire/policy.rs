@@ -4,8 +4,10 @@
 //! of what is allowed and probably not meant.
 //! Called by the control plane and the CLI, never by a filter. Every fault is told with file, line and the fix, all at once.
 
+pub mod cases;
 mod compile;
 mod condition;
+mod diff;
 mod documents;
 mod parse;
 
@@ -13,6 +15,7 @@ pub use compile::{DeclaredSignal, Examined, Policy, compile, examine};
 pub use condition::{
     ConditionFault, FactType, Judged, MAX_SOURCE_BYTES, Scope, compile_condition, compile_form, judge_condition,
 };
+pub use diff::{Difference, diff};
 pub use documents::*;
 pub use parse::{Documents, MAX_DOCUMENTS, MAX_FAULTS, MAX_POLICY_BYTES, MAX_TOTAL_BYTES, PolicyFile, parse};
 

@@ -69,6 +69,14 @@ pub struct Documents {
     pub(super) denials: Vec<Placed<DenyRuleSpec>>,
 }
 
+impl Documents {
+    /// The issuer whose users and groups the policy names; nothing if it names none.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.defaults.last().map(|placed| placed.document.spec.issuer.value.as_str())
+    }
+}
+
 /// Reads files.
 ///
 /// # Errors

@@ -3,13 +3,36 @@
 
 use std::borrow::Cow;
 
-use super::FactsError;
+/// Why the parameters of a query cannot be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum QueryError<'n> {
+    /// A parameter that conditions name comes twice.
+    #[error("the query parameter `{0}`, which conditions of the policy name, comes more than once")]
+    Twice(&'n str),
+    /// A parameter that conditions name could be read in two ways.
+    #[error("the query parameter `{0}`, which conditions of the policy name, can be read in two ways")]
+    Ambiguous(&'n str),
+}
+
+impl QueryError<'_> {
+    /// A short stable word for records and metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Twice(_) => "two_parameters",
+            Self::Ambiguous(_) => "ambiguous_parameter",
+        }
+    }
+}
 
 /// The named parameters that are there.
-pub(super) fn named<'n, 'q>(
+///
+/// # Errors
+/// If one of them could be read in two ways.
+pub fn query_parameters<'n, 'q>(
     query: &'q [u8],
     names: &'n [Box<str>],
-) -> Result<Vec<(&'n str, Cow<'q, str>)>, FactsError<'n>> {
+) -> Result<Vec<(&'n str, Cow<'q, str>)>, QueryError<'n>> {
     let mut found: Vec<(&str, Cow<'q, str>)> = Vec::new();
     if names.is_empty() {
         return Ok(found);
@@ -28,9 +51,9 @@ pub(super) fn named<'n, 'q>(
             };
             let Some(named) = meant(name, names) else { continue };
             let clear = one_reading && name == named.as_bytes();
-            let value = value.filter(|_| clear).and_then(decoded).ok_or(FactsError::Parameter(named))?;
+            let value = value.filter(|_| clear).and_then(decoded).ok_or(QueryError::Ambiguous(named))?;
             if found.iter().any(|(known, _)| *known == named) {
-                return Err(FactsError::TwoParameters(named));
+                return Err(QueryError::Twice(named));
             }
             found.push((named, value));
         }
@@ -39,7 +62,7 @@ pub(super) fn named<'n, 'q>(
 }
 
 /// Every parameter of these names that some reader could find in a query, in whatever spelling.
-pub(crate) fn mentions<'n, 'q>(query: &'q [u8], names: &'n [&'n str]) -> impl Iterator<Item = &'n str> + use<'n, 'q> {
+pub fn query_mentions<'n, 'q>(query: &'q [u8], names: &'n [&'n str]) -> impl Iterator<Item = &'n str> + use<'n, 'q> {
     query.split(|byte| matches!(byte, b'&' | b';')).filter_map(|part| {
         let name = part.split(|byte| *byte == b'=').next().unwrap_or_default();
         meant(name, names)
@@ -95,7 +118,7 @@ mod tests {
     fn one_reading_is_read_and_two_are_refused() {
         let names = ["dryRun".into(), "to".into()];
         let read = |query: &str| {
-            let found = named(query.as_bytes(), &names);
+            let found = query_parameters(query.as_bytes(), &names);
             found.map(|found| found.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "))
         };
         for (query, expected) in [
@@ -111,7 +134,7 @@ mod tests {
             assert_eq!(read(query).as_deref(), Ok(expected), "{query}");
         }
         for query in ["dryRun=1&dryRun=1", "to=a&x=1&to=b"] {
-            assert!(matches!(read(query), Err(FactsError::TwoParameters(_))), "{query}");
+            assert!(matches!(read(query), Err(QueryError::Twice(_))), "{query}");
         }
         for query in [
             "dryRun",
@@ -131,13 +154,13 @@ mod tests {
             "to=%00",
             "to=\u{e9}",
         ] {
-            assert!(matches!(read(query), Err(FactsError::Parameter(_))), "{query}");
+            assert!(matches!(read(query), Err(QueryError::Ambiguous(_))), "{query}");
         }
     }
 
     #[test]
     fn a_parameter_is_found_in_every_spelling() {
-        let found = |query: &str| mentions(query.as_bytes(), &["_method"]).count();
+        let found = |query: &str| query_mentions(query.as_bytes(), &["_method"]).count();
         for query in
             ["_method=PUT", "a=b&_METHOD", "a;_method=x", "%5Fmethod=x", ".method=x", "+method=x", "_method[]=x"]
         {
