@@ -114,6 +114,8 @@ enum OwnReason {
         "a critical call goes on only when the control plane has its record, and it did not acknowledge it in time"
     )]
     RecordUnacknowledged,
+    #[error("the response has fields that you may not see, and this filter cannot mask them")]
+    CannotMask,
     #[error(transparent)]
     BadIdentity(IdentityError),
     #[error("no service is served under this authority")]
@@ -127,6 +129,7 @@ impl OwnReason {
             Self::Stale(_) => "stale",
             Self::RecordsBacklog => "records_backlog",
             Self::RecordUnacknowledged => "record_unacknowledged",
+            Self::CannotMask => "cannot_mask",
             Self::BadIdentity(_) => "bad_identity",
             Self::UnknownHost => "unknown_host",
         }
@@ -320,7 +323,9 @@ impl<'a> Flow<'a, '_> {
             (RecordsState::Unacknowledged, Criticality::Critical) => Some(OwnReason::RecordUnacknowledged),
             _ => None,
         };
-        if let Some(reason) = reason.filter(|_| recorded) {
+        // Nothing here rewrites responses yet: what should be masked must not come through in plain text.
+        let reason = if permit.masked().is_empty() { reason.filter(|_| recorded) } else { Some(OwnReason::CannotMask) };
+        if let Some(reason) = reason {
             return Err(Cause::Own(reason, permit.matched().cloned()));
         }
         Ok(Passed { permit, recorded })
@@ -331,7 +336,13 @@ impl<'a> Flow<'a, '_> {
         let Knowledge { sync, may_wait, .. } = self.knowledge;
         let depends_on_the_table = match cause {
             Cause::Own(OwnReason::NotReady | OwnReason::Stale(_) | OwnReason::UnknownHost, _) => true,
-            Cause::Own(OwnReason::RecordsBacklog | OwnReason::RecordUnacknowledged | OwnReason::BadIdentity(_), _)
+            Cause::Own(
+                OwnReason::RecordsBacklog
+                | OwnReason::RecordUnacknowledged
+                | OwnReason::CannotMask
+                | OwnReason::BadIdentity(_),
+                _,
+            )
             | Cause::Ambiguous(_)
             | Cause::Facts(..) => false,
             Cause::Engine(_, refusal) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),

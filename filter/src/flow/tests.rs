@@ -8,8 +8,8 @@ use grantmesh_shared::wire::condition::ConditionItem;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::VmIdentity;
 use grantmesh_shared::wire::table::{
-    ActionItem, ActionsItem, AuditItem, BindingItem, Body, CriticalityWord, DenyItem, GrantItem, HolderItem, Item,
-    ModeWord, RolloutItem, RuleItem, ServiceItem, SubjectItem, UnmatchedWord, UserItem,
+    ActionItem, ActionsItem, AuditItem, BindingItem, Body, CriticalityWord, DenyItem, FieldItem, GrantItem, HolderItem,
+    Item, ModeWord, PlaceWord, RolloutItem, RuleItem, ServiceItem, SubjectItem, UnmatchedWord, UserItem,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -72,6 +72,15 @@ fn service(name: &str, host: &str) -> Body {
             action("account.history", "GET", "/v1/accounts/{account}/history", CriticalityWord::Low, AuditItem::All),
             action("note.add", "POST", "/v1/accounts/{account}/notes", CriticalityWord::Standard, AuditItem::All),
             ActionItem {
+                fields: vec![FieldItem {
+                    name: "number".to_owned(),
+                    place: PlaceWord::Response,
+                    pointer: "/number".to_owned(),
+                    mask: true,
+                }],
+                ..action("card.read", "GET", "/v1/cards/{account}", CriticalityWord::Low, AuditItem::Counted)
+            },
+            ActionItem {
                 rollout: Some(RolloutItem { mode: ModeWord::Shadow, percent: 100 }),
                 ..action("note.drop", "DELETE", "/v1/notes/{account}", CriticalityWord::Standard, AuditItem::All)
             },
@@ -82,7 +91,7 @@ fn service(name: &str, host: &str) -> Body {
                 role: "support".to_owned(),
                 subjects: group("support"),
                 actions: ActionsItem::Named(
-                    ["account.read", "account.close", "account.history"].map(str::to_owned).to_vec(),
+                    ["account.read", "account.close", "account.history", "card.read"].map(str::to_owned).to_vec(),
                 ),
                 reveals: Vec::new(),
                 condition: None,
@@ -284,6 +293,12 @@ fn shadow_lets_through_and_records_what_would_have_been() {
     assert_eq!(event.action.as_deref(), Some("note.drop"));
     // Only that action is in shadow: what leads to none is the service's matter.
     case("DELETE", "/v1/notes/acc-1/").is("deny", "trailing_slash");
+}
+
+#[test]
+fn what_should_be_masked_is_refused_as_long_as_nothing_masks() {
+    let event = case("GET", "/v1/cards/acc-1").is("deny", "cannot_mask").event.unwrap();
+    assert_eq!(event.action.as_deref(), Some("card.read"));
 }
 
 #[test]
