@@ -19,6 +19,7 @@ mod requests;
 mod reviews;
 mod settings;
 mod signals;
+mod simulate;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
 pub use reviews::Reviewed;
 pub use settings::{Limits, Settings};
 pub use signals::{DeclaredSignal, SignalChanged};
+pub use simulate::{Changed, MOST_SIMULATED, NotJudged, Reviewing, Simulation};
 
 /// The use cases over one store. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -69,7 +69,7 @@ enum Command {
     /// Set and clear the facts that the policy's conditions name
     #[command(subcommand)]
     Signal(signals::SignalCommand),
-    /// Check, test, explain, compare, apply or show the policy
+    /// Check, test, explain, compare, simulate, apply or show the policy
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Read or verify the audit log
@@ -291,6 +291,8 @@ enum PolicyCommand {
     Test(policy::test::TestArgs),
     /// Tell what differs between two policies, in words and in decisions
     Diff(policy::diff::DiffArgs),
+    /// Tell what a policy would have made of the decisions that were recorded
+    Simulate(policy::simulate::SimulateArgs),
     /// Decide one call, with everything that the policy says about its action
     Explain(policy::explain::ExplainArgs),
     /// Put policy files in force
@@ -406,6 +408,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),
         Command::Policy(PolicyCommand::Test(args)) => policy::test::run(&args, out),
         Command::Policy(PolicyCommand::Diff(args)) => policy::diff::run(&args, out),
+        Command::Policy(PolicyCommand::Simulate(args)) => policy::simulate::run(args, out).await,
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain::run(args, out).await,
         Command::Policy(PolicyCommand::Apply(args)) => policy::apply(args, out).await,
         Command::Policy(PolicyCommand::Show(args)) => policy::show(args, out).await,

@@ -119,6 +119,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(signals::list))
         .routes(routes!(policy::read, policy::apply).layer(policy_body()))
         .routes(routes!(policy::check).layer(policy_body()))
+        .routes(routes!(policy::simulate).layer(policy_body()))
         .routes(routes!(audit::entries))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(fleet::list))

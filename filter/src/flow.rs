@@ -448,6 +448,7 @@ impl<'a> Flow<'a, '_> {
             },
             issuer: user.map(|(issuer, _)| issuer.to_owned()),
             subject: user.map(|(_, subject)| subject.to_owned()),
+            groups: identity.filter(|identity| identity.user.is_some()).and_then(|identity| groups(&identity.groups)),
             workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
             grant: None,
             binding: None,
@@ -470,6 +471,16 @@ fn ambiguous<'t>(code: &'static str, detail: String) -> RefusalParts<'t> {
 
 fn principal<'i>(identity: &'i Identity<'_>) -> Principal<'i> {
     Principal { user: identity.user, groups: &identity.groups, workload: identity.workload }
+}
+
+/// The most groups that a record keeps, and the most bytes of them.
+const MAX_GROUPS: (usize, usize) = (64, 1_024);
+
+/// Groups as a record keeps them: all or none, since with a part of them nobody could tell what a policy makes of the call.
+fn groups(groups: &[&str]) -> Option<Vec<String>> {
+    let bytes = groups.iter().fold(0_usize, |sum, group| sum.saturating_add(group.len()));
+    let fits = groups.len() <= MAX_GROUPS.0 && bytes <= MAX_GROUPS.1;
+    fits.then(|| groups.iter().map(|group| (*group).to_owned()).collect())
 }
 
 /// The most condition errors that a record names.

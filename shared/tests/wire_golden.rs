@@ -156,6 +156,7 @@ fn records() {
         path: "/v1/accounts/acc-42/refunds".to_owned(),
         issuer: Some(ISSUER.to_owned()),
         subject: Some("alice".to_owned()),
+        groups: Some(vec!["support".to_owned()]),
         workload: None,
         grant: Some("grant_00000000000000000000000002".parse().unwrap()),
         binding: None,

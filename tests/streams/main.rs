@@ -110,6 +110,7 @@ impl Vm {
             path: "/".to_owned(),
             issuer: None,
             subject: Some(caller.to_string()),
+            groups: None,
             workload: None,
             grant: None,
             binding: None,

@@ -133,7 +133,9 @@ impl App {
 }
 
 /// Compiles away from the threads that answer everyone else.
-async fn compiled(files: Vec<PolicyFile>) -> Result<(Vec<PolicyFile>, Result<Policy, Vec<PolicyFault>>), AppError> {
+pub(super) async fn compiled(
+    files: Vec<PolicyFile>,
+) -> Result<(Vec<PolicyFile>, Result<Policy, Vec<PolicyFault>>), AppError> {
     let compile = move || {
         let compiled = compile_policy(&files);
         (files, compiled)

@@ -4,6 +4,7 @@ pub(super) mod diff;
 pub(super) mod explain;
 mod files;
 mod junit;
+pub(super) mod simulate;
 pub(super) mod test;
 
 use std::fmt;

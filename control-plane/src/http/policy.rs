@@ -1,10 +1,11 @@
-//! `/v1/policy`: read, check and apply the policy.
+//! `/v1/policy`: read, check, simulate and apply the policy.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use grantmesh_shared::id::PolicyId;
+use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,7 +14,7 @@ use super::Api;
 use super::extract::{CurrentUser, Json};
 use super::problem::ApiError;
 use super::view::{PolicyFileView, PolicyView, ProblemView};
-use crate::app::{AppError, CheckedPolicy, NewPolicy};
+use crate::app::{AppError, CheckedPolicy, NewPolicy, Simulation};
 
 /// A policy to apply.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -36,6 +37,17 @@ pub(crate) struct ApplyBody {
 pub(crate) struct CheckBody {
     /// The files.
     pub(crate) files: Vec<PolicyFileView>,
+}
+
+/// A candidate, and the time to judge again under it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SimulateBody {
+    /// All files of the candidate.
+    pub(crate) files: Vec<PolicyFileView>,
+    /// The time before now whose recorded decisions are judged again.
+    #[schema(value_type = String, example = "24h")]
+    pub(crate) since: Span,
 }
 
 /// What is wrong with a policy.
@@ -87,4 +99,15 @@ pub(super) async fn check(
 ) -> Result<Json<FaultsView>, ApiError> {
     let CheckedPolicy { policy, warnings } = api.app.check_policy(files(views)).await?;
     Ok(Json(FaultsView { faults: policy.err().unwrap_or_default(), warnings }))
+}
+
+/// Tells what a policy would have made of recorded decisions, without applying it. Changes nothing.
+#[utoipa::path(post, path = "/v1/policy/simulate", tag = "policy", security(("token" = [])), request_body = SimulateBody,
+    responses((status = 200, body = Simulation), (status = "4XX", body = ProblemView)))]
+pub(super) async fn simulate(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Json(SimulateBody { files: views, since }): Json<SimulateBody>,
+) -> Result<Json<Simulation>, ApiError> {
+    Ok(Json(api.app.simulate_policy(&actor, files(views), since).await?))
 }

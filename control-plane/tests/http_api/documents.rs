@@ -41,6 +41,7 @@ async fn the_description_is_generated_and_served() {
     GET /v1/policy
     POST /v1/policy
     POST /v1/policy/check
+    POST /v1/policy/simulate
     GET /v1/requests
     POST /v1/requests
     GET /v1/requests/new

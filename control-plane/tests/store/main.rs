@@ -26,6 +26,8 @@ mod rules;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]
+mod simulate;
+#[cfg(test)]
 mod world;
 
 macro_rules! scenarios {
@@ -87,6 +89,7 @@ scenarios! {
     records::a_stream_has_no_holes_and_no_forks,
     records::a_stream_belongs_to_its_node,
     records::what_goes_with_a_filter_is_told_and_taken_back_when_it_comes_after_all,
+    simulate::recorded_decisions_are_judged_again,
     push::tombstones_are_pruned_and_the_floor_rises,
     push::a_restart_forgets_nothing,
     push::filters_are_kept_at_first_contact,

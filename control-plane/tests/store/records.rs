@@ -23,18 +23,44 @@ pub(crate) fn vm(number: u8) -> VmIdentity {
     VmIdentity { vm, node: "node-1".to_owned(), services: vec!["payments".to_owned()] }
 }
 
+/// A refused call of nobody.
+pub(crate) fn deny(id: DecisionId) -> DecisionEvent {
+    DecisionEvent {
+        id,
+        decision: DecisionWord::Deny,
+        count: 1,
+        instead_of: None,
+        service: "payments".to_owned(),
+        action: None,
+        resource: None,
+        method: "GET".to_owned(),
+        path: "/".to_owned(),
+        issuer: None,
+        subject: None,
+        groups: None,
+        workload: None,
+        grant: None,
+        binding: None,
+        shadow: false,
+        condition_errors: Vec::new(),
+        reasons: vec!["unmatched".to_owned()],
+        request_id: None,
+        position: None,
+    }
+}
+
 /// A filter's end of a stream.
-struct Stream {
+pub(crate) struct Stream {
     vm: VmIdentity,
     records: Vec<Box<RawValue>>,
 }
 
 impl Stream {
-    fn new(number: u8) -> Self {
+    pub(crate) fn new(number: u8) -> Self {
         Self { vm: vm(number), records: Vec::new() }
     }
 
-    fn push(&mut self, event: Event) {
+    pub(crate) fn push(&mut self, event: Event) {
         let prev = self.records.last().map(|last| Sha256Hash::of(last.get().as_bytes())).unwrap_or_default();
         let record = Record { seq: self.records.len() as u64, prev, at: Timestamp::from_millis(7), event };
         self.records.push(to_raw_value(&record).unwrap());
@@ -43,31 +69,14 @@ impl Stream {
     fn decide(&mut self, count: u8) {
         for number in 0..count {
             let id = DecisionId::new(self.records.len() as u64, [number; 10]);
-            self.push(Event::Decision(Box::new(DecisionEvent {
-                id,
-                decision: DecisionWord::Deny,
-                count: 1,
-                instead_of: None,
-                service: "payments".to_owned(),
-                action: None,
-                resource: None,
-                method: "GET".to_owned(),
-                path: "/".to_owned(),
-                issuer: None,
-                subject: None,
-                workload: None,
-                grant: None,
-                binding: None,
-                shadow: false,
-                condition_errors: Vec::new(),
-                reasons: vec!["unmatched".to_owned()],
-                request_id: None,
-                position: None,
-            })));
+            self.push(Event::Decision(Box::new(deny(id))));
         }
     }
 
-    fn batch(&self, part: impl std::slice::SliceIndex<[Box<RawValue>], Output = [Box<RawValue>]>) -> RecordsRequest {
+    pub(crate) fn batch(
+        &self,
+        part: impl std::slice::SliceIndex<[Box<RawValue>], Output = [Box<RawValue>]>,
+    ) -> RecordsRequest {
         let records = self.records[part].to_vec();
         RecordsRequest {
             v: PROTOCOL_VERSION,

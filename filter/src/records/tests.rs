@@ -25,6 +25,7 @@ fn event(number: usize, path: &str) -> Box<DecisionEvent> {
         path: path.to_owned(),
         issuer: None,
         subject: None,
+        groups: None,
         workload: None,
         grant: None,
         binding: None,

@@ -10,6 +10,7 @@ mod condition;
 mod diff;
 mod documents;
 mod parse;
+mod replay;
 
 pub use compile::{DeclaredSignal, Examined, Policy, compile, examine};
 pub use condition::{
@@ -18,6 +19,7 @@ pub use condition::{
 pub use diff::{Difference, diff};
 pub use documents::*;
 pub use parse::{Documents, MAX_DOCUMENTS, MAX_FAULTS, MAX_POLICY_BYTES, MAX_TOTAL_BYTES, PolicyFile, parse};
+pub use replay::{Replay, Replayed, is_same, reviewers};
 
 use std::fmt;
 

@@ -16,7 +16,7 @@ pub const RECORDS_PATH: &str = "/filter/v1/records";
 pub const MAX_BATCH: usize = 500;
 
 /// The longest record, in bytes of JSON.
-pub const MAX_RECORD_BYTES: usize = 8 * 1024;
+pub const MAX_RECORD_BYTES: usize = 10 * 1024;
 
 /// A batch of records of one VM's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -174,6 +174,9 @@ pub struct DecisionEvent {
     /// The user's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
+    /// The user's groups, by which policies decide; nothing without a user, or if they are too many to be kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<String>>,
     /// The peer's SPIFFE id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<String>,

@@ -132,7 +132,7 @@ fn words(field: &str, value: &Value) -> Vec<String> {
         let source = value.get("source").and_then(Value::as_str).unwrap_or_default();
         return vec![source.trim().to_owned()];
     }
-    match value {
+    match value.get("named").unwrap_or(value) {
         Value::Array(list) => list.iter().map(word).collect(),
         other => vec![word(other)],
     }

@@ -47,6 +47,11 @@ impl Stage {
         Ok(Self { table, issuer: issuer.to_owned(), services, signals })
     }
 
+    /// The table alone.
+    pub(in crate::wire::policy) fn into_table(self) -> Table {
+        self.table
+    }
+
     /// The table.
     #[must_use]
     pub const fn table(&self) -> &Table {

@@ -1,0 +1,101 @@
+//! What a candidate policy would have made of the recorded decisions. Reads the audit log page by page from its end, keeps
+//! only counts, and stops at a stated number of entries. Changes nothing.
+
+mod report;
+
+use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::policy::{PolicyFile, Replay};
+use grantmesh_shared::wire::records::{Event, Record};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::policy::compiled;
+use super::{App, AppError, Invalid};
+use crate::audit::{AuditError, EntryKind};
+use crate::domain::Actor;
+use crate::store::{StoreError, StoredEntry};
+use report::Tally;
+pub use report::{Changed, NotJudged, Reviewing, Simulation};
+
+/// The most entries of the log that one simulation reads.
+pub const MOST_SIMULATED: u64 = 200_000;
+
+/// How many entries are read at once.
+const PAGE: u64 = 1_000;
+
+/// What is read of an entry.
+#[derive(Deserialize)]
+struct Line<'e> {
+    at: Timestamp,
+    #[serde(borrow)]
+    kind: &'e str,
+    #[serde(borrow)]
+    data: &'e RawValue,
+}
+
+/// What is read of a decision's data.
+#[derive(Deserialize)]
+struct Data {
+    record: Record,
+}
+
+impl App {
+    /// Decides the recorded calls of the time before now again under a candidate policy. For operators and auditors.
+    ///
+    /// # Errors
+    /// If the actor is neither, the policy has faults, or the log cannot be read.
+    pub async fn simulate_policy(
+        &self,
+        actor: &Actor,
+        files: Vec<PolicyFile>,
+        since: Span,
+    ) -> Result<Simulation, AppError> {
+        self.must_audit(actor, "simulate a policy")?;
+        let (_, policy) = compiled(files).await?;
+        let policy = policy.map_err(Invalid::Policy)?;
+        // `compiled` has shown that the engine takes every service.
+        let mut replay = Replay::new(&policy).map_err(|error| StoreError::Impossible {
+            table: "policies",
+            column: "files",
+            row: "candidate".to_owned(),
+            why: error.to_string(),
+        })?;
+        let now = self.inner.settings.clock.now();
+        let from = now.minus(since);
+        let mut tally = Tally::default();
+        let mut end = self.read().await?.head().await?.log_size;
+        let (mut read, mut complete) = (0, false);
+        while !complete && read < MOST_SIMULATED {
+            let start = end.saturating_sub(PAGE);
+            // A transaction for each page: the log goes on meanwhile.
+            let limit = u32::try_from(end - start).unwrap_or(u32::MAX);
+            let entries = self.read().await?.log_entries(start, limit).await?;
+            read += end - start;
+            let mut oldest = now;
+            for entry in &entries {
+                oldest = oldest.min(take(&mut replay, &mut tally, entry, from)?);
+            }
+            complete = start == 0 || oldest < from;
+            end = start;
+        }
+        Ok(tally.report((from, now), (read, complete)))
+    }
+}
+
+/// Takes an entry in; gives its time.
+fn take(replay: &mut Replay, tally: &mut Tally, entry: &StoredEntry, from: Timestamp) -> Result<Timestamp, AppError> {
+    let line: Line<'_> = serde_json::from_slice(&entry.bytes).map_err(AuditError::Json)?;
+    if line.kind != EntryKind::Decision.as_str() || line.at < from {
+        return Ok(line.at);
+    }
+    // A record of another version is not understood, and said to be so.
+    match serde_json::from_str::<Data>(line.data.get()) {
+        Ok(Data { record: Record { at, event: Event::Decision(event), .. } }) => {
+            let replayed = replay.judge(&event, at);
+            tally.add(&event, &replayed, at, replay);
+        }
+        Ok(_) => {}
+        Err(_) => tally.unreadable(),
+    }
+    Ok(line.at)
+}
