@@ -316,8 +316,10 @@ impl<'a> Flow<'a, '_> {
             },
             Basis::Unmatched => false,
         };
-        // A condition that errs is recorded with its rule, whatever else is.
-        let recorded = recorded || !permit.errors().is_empty();
+        // A condition that errs is recorded with its rule, whatever else is; and a call whose record was written ahead is one
+        // that is recorded, whatever another draw of the sample would say.
+        let ahead = self.knowledge.records == RecordsState::Unacknowledged;
+        let recorded = recorded || ahead || !permit.errors().is_empty();
         let reason = match (self.knowledge.records, criticality) {
             (RecordsState::Full, Criticality::Standard | Criticality::Critical) => Some(OwnReason::RecordsBacklog),
             (RecordsState::Unacknowledged, Criticality::Critical) => Some(OwnReason::RecordUnacknowledged),

@@ -80,6 +80,7 @@ fn service(name: &str, host: &str) -> Body {
                 }],
                 ..action("card.read", "GET", "/v1/cards/{account}", CriticalityWord::Low, AuditItem::Counted)
             },
+            action("vault.open", "POST", "/v1/vaults/{account}", CriticalityWord::Critical, AuditItem::Sampled(0)),
             ActionItem {
                 rollout: Some(RolloutItem { mode: ModeWord::Shadow, percent: 100 }),
                 ..action("note.drop", "DELETE", "/v1/notes/{account}", CriticalityWord::Standard, AuditItem::All)
@@ -91,7 +92,9 @@ fn service(name: &str, host: &str) -> Body {
                 role: "support".to_owned(),
                 subjects: group("support"),
                 actions: ActionsItem::Named(
-                    ["account.read", "account.close", "account.history", "card.read"].map(str::to_owned).to_vec(),
+                    ["account.read", "account.close", "account.history", "card.read", "vault.open"]
+                        .map(str::to_owned)
+                        .to_vec(),
                 ),
                 reveals: Vec::new(),
                 condition: None,
@@ -188,6 +191,8 @@ pub(super) struct Case {
     millis: u64,
     may_wait: bool,
     room: bool,
+    /// Whether the record that was written ahead was not acknowledged.
+    late: bool,
     method_override: &'static str,
     identity: Result<Identity<'static>, IdentityError>,
     pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
@@ -200,6 +205,7 @@ pub(super) fn case(method: &str, path: &str) -> Case {
         millis: 100,
         may_wait: true,
         room: true,
+        late: false,
         method_override: "refuse",
         identity: person("ann", &["support"]),
         headers: vec![header(":method", method), header(":path", path), header(":authority", "pay.example:8080")],
@@ -221,7 +227,11 @@ impl Case {
         let knowledge = Knowledge {
             config: &config,
             sync: &sync,
-            records: if self.room { RecordsState::Room } else { RecordsState::Full },
+            records: match (self.late, self.room) {
+                (true, _) => RecordsState::Unacknowledged,
+                (false, true) => RecordsState::Room,
+                (false, false) => RecordsState::Full,
+            },
             may_wait: self.may_wait,
             mono: Mono::from_millis(self.millis),
         };
@@ -293,6 +303,13 @@ fn shadow_lets_through_and_records_what_would_have_been() {
     assert_eq!(event.action.as_deref(), Some("note.drop"));
     // Only that action is in shadow: what leads to none is the service's matter.
     case("DELETE", "/v1/notes/acc-1/").is("deny", "trailing_slash");
+}
+
+#[test]
+fn a_record_written_ahead_counts_whatever_a_second_draw_of_the_sample_says() {
+    let open = || case("POST", "/v1/vaults/acc-1");
+    assert_eq!(open().is("allow", "").event, None, "not in the sample");
+    Case { late: true, ..open() }.is("deny", "record_unacknowledged");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::actions::ActionFacts;
 use crate::engine::condition::{Form, Op};
 use crate::wire::condition::ConditionItem;
 use crate::wire::policy::parse::at;
-use crate::wire::policy::{ConditionFault, FactType, Judged, PolicyFault, Scope, compile_form, judge_condition};
+use crate::wire::policy::{ConditionFault, FactType, Judged, PolicyFault, Scope, judge_condition};
 use crate::wire::table::ActionsItem;
 
 /// What is only there when a call is.
@@ -42,12 +42,22 @@ impl<'d> Compiler<'d> {
         service: &str,
         actions: &ActionsItem,
     ) -> Option<ConditionItem> {
+        let form = self.of_calls(file, stated?, service, actions)?;
+        Some(ConditionItem::new(&stated?.value, &form))
+    }
+
+    fn of_calls(
+        &mut self,
+        file: usize,
+        stated: &Spanned<String>,
+        service: &str,
+        actions: &ActionsItem,
+    ) -> Option<Form> {
         let known = match actions {
             ActionsItem::All => None,
             ActionsItem::Named(names) => Some(names.as_slice()),
         };
-        let form = self.judged(file, stated?, &self.scope(service, actions), (Some(service), known))?;
-        Some(ConditionItem::new(&stated?.value, &form))
+        self.judged(file, stated, &self.scope(service, actions), (Some(service), known))
     }
 
     /// As [`Self::condition`], for a binding, whose role may be about several services: their names are left open.
@@ -71,8 +81,7 @@ impl<'d> Compiler<'d> {
         actions: &ActionsItem,
     ) -> Option<ConditionItem> {
         let stated = stated?;
-        let item = self.condition(file, Some(stated), service, actions)?;
-        let form = compile_form(&stated.value, &self.scope(service, actions)).ok()?;
+        let form = self.of_calls(file, stated, service, actions)?;
         let of_call = OF_CALLS.iter().find(|(op, _)| form.nodes().iter().any(|node| node.op == *op));
         if let Some((_, name)) = of_call {
             let message = format!("`{name}` belongs to a call, and asking is not one");
@@ -81,7 +90,7 @@ impl<'d> Compiler<'d> {
             let fault = ConditionFault { offset, length: name.len(), message, help: Some(help) };
             self.condition_fault(file, stated, fault);
         }
-        Some(item)
+        Some(ConditionItem::new(&stated.value, &form))
     }
 
     /// Compiles a condition, and notes what it names and whether it says anything.
