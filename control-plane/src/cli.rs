@@ -287,6 +287,8 @@ struct ReleaseArgs {
 enum PolicyCommand {
     /// Check policy files without a server: faults, and warnings of what is probably not meant
     Check(PolicyCheckArgs),
+    /// Print the JSON Schema of policy documents, for editors
+    Schema,
     /// Play the cases beside policy files, and tell what of the policy none touches
     Test(policy::test::TestArgs),
     /// Tell what differs between two policies, in words and in decisions
@@ -406,6 +408,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Lock(command) => locks::run(command, out).await,
         Command::Signal(command) => signals::run(command, out).await,
         Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),
+        Command::Policy(PolicyCommand::Schema) => policy::schema(out),
         Command::Policy(PolicyCommand::Test(args)) => policy::test::run(&args, out),
         Command::Policy(PolicyCommand::Diff(args)) => policy::diff::run(&args, out),
         Command::Policy(PolicyCommand::Simulate(args)) => policy::simulate::run(args, out).await,

@@ -40,6 +40,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, routing::get};
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::policy::schema;
 use jsonwebtoken::jwk::JwkSet;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -75,6 +76,8 @@ pub struct Api {
     metrics: Metrics,
     /// The API's description, written once.
     document: String,
+    /// The schema of policy documents, written once.
+    policy_schema: String,
 }
 
 impl Api {
@@ -89,7 +92,9 @@ impl Api {
         dev_jwks: Option<JwkSet>,
     ) -> Arc<Self> {
         let document = openapi().to_json().unwrap_or_default();
-        Arc::new(Self { app, push, users, filters, public_url, dev_jwks, metrics: Metrics::default(), document })
+        let policy_schema = schema().to_string();
+        let metrics = Metrics::default();
+        Arc::new(Self { app, push, users, filters, public_url, dev_jwks, metrics, document, policy_schema })
     }
 
     fn now(&self) -> Timestamp {
@@ -120,6 +125,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(policy::read, policy::apply).layer(policy_body()))
         .routes(routes!(policy::check).layer(policy_body()))
         .routes(routes!(policy::simulate).layer(policy_body()))
+        .routes(routes!(policy::schema))
         .routes(routes!(audit::entries))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(fleet::list))

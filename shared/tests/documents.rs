@@ -1,7 +1,8 @@
-//! A policy is what its documents say: not where they stand, nor in which file or form, and it comes off the wire as it went on.
-#![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
+//! A policy is what its documents say: not where they stand, nor in which file or form, it comes off the wire as it went on, and
+//! what is printed of it is the same policy.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a fault ends the test")]
 
-use grantmesh_shared::wire::policy::{Policy, PolicyFile, compile, parse};
+use grantmesh_shared::wire::policy::{Documents, Policy, PolicyFile, compile, parse, schema};
 use grantmesh_shared::wire::table::Body;
 use proptest::prelude::*;
 
@@ -38,18 +39,37 @@ fn free(at: usize, (kind, one, two, condition): (u8, usize, usize, usize)) -> St
             "kind: Rule\nmetadata: {{ name: r{at} }}\nspec: {{ service: shop, actions: [pay], eligible: [\"{person}\"], reviewers: [\"group:leads\"], maxDuration: 1h{bind} }}"
         ),
         _ => format!(
-            "kind: DenyRule\nmetadata: {{ name: n{at} }}\nspec: {{ service: shop, actions: [\"*\"], subjects: [\"{group}\"], reason: no{condition} }}"
+            "kind: DenyRule\nmetadata: {{ name: n{at} }}\nspec: {{ service: shop, actions: [\"*\"], subjects: [\"{group}\"], reason: not today{condition} }}"
         ),
     }
 }
 
-fn compiled(files: &[Vec<String>]) -> Policy {
+fn read(files: &[Vec<String>]) -> Documents {
     let file = |(at, documents): (usize, &Vec<String>)| PolicyFile {
         name: format!("{at}.yaml"),
         text: documents.iter().map(|document| format!("{HEAD}{document}\n")).collect::<Vec<_>>().join("---\n"),
     };
     let files: Vec<PolicyFile> = files.iter().enumerate().map(file).collect();
-    compile(&parse(&files).unwrap()).unwrap()
+    parse(&files).unwrap()
+}
+
+fn compiled(files: &[Vec<String>]) -> Policy {
+    compile(&read(files)).unwrap()
+}
+
+/// Prints documents, reads them again, and looks that nothing is another.
+fn printed(documents: &Documents) -> Documents {
+    let text = documents.to_yaml().unwrap();
+    let again = parse(&[PolicyFile { name: "printed.yaml".to_owned(), text: text.clone() }]);
+    let again = again.unwrap_or_else(|faults| panic!("{faults:?}\n{text}"));
+    assert_eq!(again.digest().unwrap(), documents.digest().unwrap(), "{text}");
+    assert_eq!(again.to_yaml().unwrap(), text);
+    assert_eq!(
+        compile(&again).map_err(|faults| faults.len()),
+        compile(documents).map_err(|faults| faults.len()),
+        "{text}"
+    );
+    again
 }
 
 fn written(policy: &Policy) -> Vec<String> {
@@ -76,6 +96,37 @@ proptest! {
         let other = compiled(&[one.to_vec(), two.to_vec()].into_iter().filter(|file| !file.is_empty()).collect::<Vec<_>>());
         prop_assert_eq!(&policy, &other);
         prop_assert_eq!(written(&policy), written(&other));
+        let halves = [one.to_vec(), two.to_vec()].into_iter().filter(|file| !file.is_empty()).collect::<Vec<_>>();
+        prop_assert_eq!(read(std::slice::from_ref(&shuffled)).digest().unwrap(), read(&halves).digest().unwrap());
+    }
+
+    #[test]
+    fn what_is_printed_is_the_same_policy_and_fits_the_schema(free_ones in prop::collection::vec((any::<u8>(), any::<usize>(), any::<usize>(), any::<usize>()), 0..8)) {
+        let free = free_ones.into_iter().enumerate().map(|(at, parts)| free(at, parts));
+        let documents: Vec<String> = FIXED.map(str::to_owned).into_iter().chain(free).collect();
+        let validator = jsonschema::validator_for(&schema()).unwrap();
+        for document in &documents {
+            let value: serde_json::Value = serde_saphyr::from_str(&format!("{HEAD}{document}")).unwrap();
+            prop_assert!(validator.is_valid(&value), "{document}");
+        }
+        let documents = read(&[documents]);
+        let text = printed(&documents).to_yaml().unwrap();
+        for document in text.split("---\n") {
+            let value: serde_json::Value = serde_saphyr::from_str(document).unwrap();
+            prop_assert!(validator.is_valid(&value), "{document}");
+        }
+    }
+
+    #[test]
+    fn any_text_prints_as_itself(texts in prop::collection::vec(prop_oneof![any::<String>(), "[ -~\n\t]{0,200}", "[-#:&*!|>'\"%@`{}, a1.~\n]{0,12}"], 3)) {
+        let [description, condition, reason] = [&texts[0], &texts[1], &texts[2]];
+        let document = |kind: &str, spec: serde_json::Value| {
+            serde_json::json!({ "apiVersion": "grantmesh.dev/v1", "kind": kind, "metadata": { "name": reason }, "spec": spec }).to_string()
+        };
+        let service = document("Service", serde_json::json!({ "description": description, "hosts": [condition, reason], "actions": [{ "name": condition, "method": reason, "path": description }] }));
+        let denial = document("DenyRule", serde_json::json!({ "service": reason, "actions": [condition], "condition": condition, "reason": description }));
+        let files: Vec<PolicyFile> = [service, denial].into_iter().enumerate().map(|(at, text)| PolicyFile { name: at.to_string(), text }).collect();
+        printed(&parse(&files).unwrap());
     }
 
     #[test]
@@ -92,5 +143,14 @@ proptest! {
         }
         let stored = serde_json::to_string(&policy).unwrap();
         prop_assert_eq!(&serde_json::from_str::<Policy>(&stored).unwrap(), &policy);
+    }
+}
+
+#[test]
+fn the_examples_print_as_the_same_policies() {
+    for text in [include_str!("../policies/payments/policy.yaml"), include_str!("../policies/agents/policy.yaml")] {
+        let documents = parse(&[PolicyFile { name: "policy.yaml".to_owned(), text: text.to_owned() }]).unwrap();
+        assert!(compile(&documents).is_ok());
+        printed(&documents);
     }
 }

@@ -9,7 +9,7 @@ pub(super) mod test;
 
 use std::fmt;
 
-use grantmesh_shared::wire::policy::{Policy, PolicyFault, PolicyFile, parse};
+use grantmesh_shared::wire::policy::{self, Policy, PolicyFault, PolicyFile, parse};
 use serde_json::json;
 
 use super::client::{Client, ClientError};
@@ -97,6 +97,10 @@ pub(super) fn check(args: &PolicyCheckArgs, out: &mut Output) -> Result<(), Fail
         out.line(format_args!("{word}: {} file(s){more}", files.len()));
     }
     Ok(())
+}
+
+pub(super) fn schema(out: &mut Output) -> Result<(), Failure> {
+    Ok(out.json(&policy::schema())?)
 }
 
 pub(super) async fn apply(args: PolicyApplyArgs, out: &mut Output) -> Result<(), Failure> {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
@@ -110,4 +112,11 @@ pub(super) async fn simulate(
     Json(SimulateBody { files: views, since }): Json<SimulateBody>,
 ) -> Result<Json<Simulation>, ApiError> {
     Ok(Json(api.app.simulate_policy(&actor, files(views), since).await?))
+}
+
+/// The JSON Schema of policy documents, for editors. Needs no token: it is the same for everyone and says nothing about this server.
+#[utoipa::path(get, path = "/v1/policy/schema", tag = "policy",
+    responses((status = 200, body = Object, content_type = "application/schema+json")))]
+pub(super) async fn schema(State(api): State<Arc<Api>>) -> Response {
+    ([(CONTENT_TYPE, "application/schema+json")], api.policy_schema.clone()).into_response()
 }

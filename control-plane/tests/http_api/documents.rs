@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use grantmesh_control_plane::http::openapi;
 use serde_json::Value;
 
+use super::cli::grantmesh;
 use super::server::{ALICE, Server};
 
 #[tokio::test]
@@ -41,6 +42,7 @@ async fn the_description_is_generated_and_served() {
     GET /v1/policy
     POST /v1/policy
     POST /v1/policy/check
+    GET /v1/policy/schema
     POST /v1/policy/simulate
     GET /v1/requests
     POST /v1/requests
@@ -52,6 +54,18 @@ async fn the_description_is_generated_and_served() {
     DELETE /v1/signals/{name}
     PUT /v1/signals/{name}
     ");
+}
+
+#[tokio::test]
+async fn the_schema_of_policies_is_served_to_everyone() {
+    let server = Server::bare().await;
+    let request = axum::http::Request::get("/v1/policy/schema").body(axum::body::Body::empty()).unwrap();
+    let served = server.send(request).await;
+    assert_eq!(served.headers["content-type"], "application/schema+json");
+    assert_eq!(served.expect(200), grantmesh_shared::wire::policy::schema());
+    let printed = grantmesh(&["policy", "schema"], &[]).await.fine();
+    let written = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/policies/schema.json");
+    assert_eq!(printed, std::fs::read_to_string(written).unwrap());
 }
 
 #[tokio::test]

@@ -10,7 +10,9 @@ mod condition;
 mod diff;
 mod documents;
 mod parse;
+mod print;
 mod replay;
+mod schema;
 
 pub use compile::{DeclaredSignal, Examined, Policy, compile, examine};
 pub use condition::{
@@ -19,7 +21,9 @@ pub use condition::{
 pub use diff::{Difference, diff};
 pub use documents::*;
 pub use parse::{Documents, MAX_DOCUMENTS, MAX_FAULTS, MAX_POLICY_BYTES, MAX_TOTAL_BYTES, PolicyFile, parse};
+pub use print::PrintError;
 pub use replay::{Replay, Replayed, is_same, reviewers};
+pub use schema::schema;
 
 use std::fmt;
 

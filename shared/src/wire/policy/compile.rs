@@ -19,7 +19,10 @@ use super::{ClaimSpec, ClaimWord, FactType, PolicyFault, SignalSpec};
 use crate::engine::Subject;
 use crate::time::Span;
 use crate::wire::table::{ActionsItem, ModeWord, RolloutItem, ServiceItem, SubjectItem};
-use actions::{Declared, MAX_ACTIONS, MAX_NAMES};
+use actions::Declared;
+
+pub(super) use actions::{MAX_ACTIONS, MAX_NAMES, MAX_SELECT};
+pub(super) use rules::MAX_REASON;
 
 /// The longest that a rule may let a grant last, and a signal be set.
 const LONGEST: Span = Span::from_secs(30 * 24 * 3_600);
@@ -28,7 +31,7 @@ const LONGEST: Span = Span::from_secs(30 * 24 * 3_600);
 const SIGNAL_DURATION: Span = Span::from_secs(24 * 3_600);
 
 /// The most claims, and the most signals, that a policy declares.
-const MAX_DECLARED: usize = 256;
+pub(super) const MAX_DECLARED: usize = 256;
 
 /// A checked policy: every service with all that concerns it, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]

@@ -28,7 +28,7 @@ const MAX_COMPARED: usize = 1_000;
 const MAX_LISTED: usize = 32;
 
 /// The kinds that there are.
-const KINDS: [&str; 6] = ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule"];
+pub(super) const KINDS: [&str; 6] = ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule"];
 
 /// A policy file: YAML (one or more documents) or JSON (one).
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]

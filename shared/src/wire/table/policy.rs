@@ -36,6 +36,7 @@ pub struct ServiceItem {
 
 /// `deny` or `allow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "snake_case")]
 pub enum UnmatchedWord {
     /// Refused.
@@ -47,6 +48,7 @@ pub enum UnmatchedWord {
 
 /// `low`, `standard` or `critical`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "snake_case")]
 pub enum CriticalityWord {
     /// Reading what many may read.
@@ -69,19 +71,21 @@ impl From<CriticalityWord> for Criticality {
 
 /// Which calls allowed by a role are recorded: `"all"`, `{"sampled": PERCENT}` or `"counted"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum AuditItem {
     /// Every one.
     #[default]
     All,
     /// So many of a hundred; the others are only counted.
-    Sampled(u8),
+    Sampled(#[cfg_attr(feature = "policy", schemars(range(min = 1, max = 99)))] u8),
     /// They are only counted.
     Counted,
 }
 
 /// `enforce` or `shadow`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "snake_case")]
 pub enum ModeWord {
     /// Refused calls are refused.
@@ -113,6 +117,7 @@ pub enum BodyWord {
 
 /// `request` or `response`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema), schemars(inline))]
 #[serde(rename_all = "snake_case")]
 pub enum PlaceWord {
     /// The request's body.

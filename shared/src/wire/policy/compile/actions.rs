@@ -13,13 +13,13 @@ use crate::wire::table::{
 };
 
 /// The longest JSON pointer and the longest text that may stand there.
-const MAX_SELECT: usize = 256;
+pub(in crate::wire::policy) const MAX_SELECT: usize = 256;
 
 /// The most actions of a service.
-pub(super) const MAX_ACTIONS: usize = 5_000;
+pub(in crate::wire::policy) const MAX_ACTIONS: usize = 5_000;
 
 /// The most names of one kind that an action or service declares.
-pub(super) const MAX_NAMES: usize = 64;
+pub(in crate::wire::policy) const MAX_NAMES: usize = 64;
 
 /// What the actions of a service declare for conditions and bindings of grants.
 #[derive(Debug, Default)]

@@ -14,7 +14,7 @@ use crate::wire::table::{ActionsItem, BindItem, DenyItem, RuleItem};
 const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
 
 /// The longest reason of a deny rule.
-const MAX_REASON: usize = 512;
+pub(in crate::wire::policy) const MAX_REASON: usize = 512;
 
 impl<'d> Compiler<'d> {
     pub(super) fn rules(&mut self) {
