@@ -175,7 +175,7 @@ async fn fill(control_plane: &ControlPlane, count: usize) -> Result<()> {
     // A critical call would wait for its record, and the network would be measured.
     let standard = POLICY.replace("criticality: critical", "criticality: standard");
     let policy = json!({ "files": [{ "name": "policy.yaml", "text": standard }] });
-    operator.post("/v1/policy", &policy).await?.expect(201)?;
+    operator.carrying("if-none-match", "*")?.post("/v1/policy", &policy).await?.expect(201)?;
     let (requester, reviewer) = (control_plane.api(&ALICE).await?, control_plane.api(&LEA).await?);
     for number in 0..count {
         let account = if number.wrapping_add(1) == count {

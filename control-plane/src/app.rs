@@ -34,10 +34,10 @@ use crate::store::{Select, Store, Tx, Visible, WriteTx};
 pub use crate::domain::RecordsRefused;
 pub use crate::store::{Head, StoredItem, StoredVm, StreamSums, VmSeen};
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
-pub use error::{AppError, Conflict, Forbidden, Invalid};
+pub use error::{AppError, Conflict, Forbidden, Invalid, PolicyChanged};
 pub use grants::{Ended, GrantFilter};
 pub use locks::LockChanged;
-pub use policy::{CheckedPolicy, NewPolicy, compile_policy, examine_policy};
+pub use policy::{Applied, CheckedPolicy, NewPolicy, compile_policy, examine_documents, examine_policy};
 pub use push::Items;
 pub use records::{Appended, FilterIdentity};
 pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
@@ -78,8 +78,13 @@ pub struct Page {
 }
 
 impl<T> Listed<T> {
-    fn of(mut items: Vec<T>, select: &Select, id: impl Fn(&T) -> String) -> Self {
-        let shown = usize::try_from(select.limit).unwrap_or(usize::MAX).saturating_sub(1);
+    fn of(items: Vec<T>, select: &Select, id: impl Fn(&T) -> String) -> Self {
+        Self::up_to(items, select.limit.saturating_sub(1), id)
+    }
+
+    /// A page of so many of what was read, which is one more if there is another page.
+    fn up_to(mut items: Vec<T>, shown: u32, id: impl Fn(&T) -> String) -> Self {
+        let shown = usize::try_from(shown).unwrap_or(usize::MAX);
         let more = items.len() > shown;
         items.truncate(shown);
         let next = items.last().filter(|_| more).map(id);

@@ -69,7 +69,7 @@ enum Command {
     /// Set and clear the facts that the policy's conditions name
     #[command(subcommand)]
     Signal(signals::SignalCommand),
-    /// Check, test, explain, compare, simulate, apply or show the policy
+    /// Check, test, explain, compare, simulate, apply or show the policy and its history
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Read or verify the audit log
@@ -297,10 +297,12 @@ enum PolicyCommand {
     Simulate(policy::simulate::SimulateArgs),
     /// Decide one call, with everything that the policy says about its action
     Explain(policy::explain::ExplainArgs),
-    /// Put policy files in force
-    Apply(PolicyApplyArgs),
-    /// Show the policy in force
-    Show(PolicyShowArgs),
+    /// Put policy files in force, if nobody else applied others meanwhile
+    Apply(policy::apply::ApplyArgs),
+    /// Show the policy in force, or one that was
+    Show(policy::versions::ShowArgs),
+    /// List the versions of the policy, newest first
+    History(policy::versions::HistoryArgs),
 }
 
 #[derive(Debug, Args)]
@@ -314,27 +316,6 @@ struct PolicyCheckArgs {
     /// Print faults and warnings as JSON
     #[arg(long)]
     json: bool,
-}
-
-#[derive(Debug, Args)]
-struct PolicyApplyArgs {
-    /// Files, or folders with .yaml, .yml and .json files: together the whole policy
-    #[arg(required = true)]
-    paths: Vec<PathBuf>,
-    /// Why
-    #[arg(long, value_name = "TEXT")]
-    message: Option<String>,
-    /// Only if this version is in force
-    #[arg(long, value_name = "POLICY")]
-    expected: Option<String>,
-    #[command(flatten)]
-    client: ClientArgs,
-}
-
-#[derive(Debug, Args)]
-struct PolicyShowArgs {
-    #[command(flatten)]
-    client: ClientArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -379,7 +360,7 @@ struct FleetArgs {
 pub async fn run(cli: Cli) -> ExitCode {
     let mut out = Output::new(cli.no_color);
     match dispatch(cli.command, &mut out).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => out.exit_code(),
         Err(error) => {
             out.error(&*error);
             ExitCode::FAILURE
@@ -413,8 +394,9 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Policy(PolicyCommand::Diff(args)) => policy::diff::run(&args, out),
         Command::Policy(PolicyCommand::Simulate(args)) => policy::simulate::run(args, out).await,
         Command::Policy(PolicyCommand::Explain(args)) => policy::explain::run(args, out).await,
-        Command::Policy(PolicyCommand::Apply(args)) => policy::apply(args, out).await,
-        Command::Policy(PolicyCommand::Show(args)) => policy::show(args, out).await,
+        Command::Policy(PolicyCommand::Apply(args)) => policy::apply::run(args, out).await,
+        Command::Policy(PolicyCommand::Show(args)) => policy::versions::show(args, out).await,
+        Command::Policy(PolicyCommand::History(args)) => policy::versions::history(args, out).await,
         Command::Audit(AuditCommand::Tail(args)) => audit::tail(args, out).await,
         Command::Audit(AuditCommand::Verify(args)) => audit::verify(args, out).await,
         Command::Fleet(args) => grants::fleet(args, out).await,

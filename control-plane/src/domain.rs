@@ -21,7 +21,7 @@ mod text;
 pub use actor::Actor;
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
-pub use policy::{PolicyVersion, ServiceName};
+pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
 pub use request::{AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord};
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
 pub use rulebook::{Asked, NotEligible, Rulebook};

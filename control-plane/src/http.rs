@@ -25,6 +25,9 @@ pub(crate) mod bodies {
     pub(crate) use super::fleet::FleetView;
     pub(crate) use super::grants::{RevokeBody, RevokedView};
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
+    pub(crate) use super::policy::{
+        ApplyBody, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView, PolicyView,
+    };
     pub(crate) use super::requests::{FileBody, PrefillView};
     pub(crate) use super::reviews::{ReviewBody, ReviewedView};
     pub(crate) use super::signals::{SetBody, SignalChangedView, SignalView, SignalsView};
@@ -122,7 +125,9 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(grants::release))
         .routes(routes!(locks::list))
         .routes(routes!(signals::list))
-        .routes(routes!(policy::read, policy::apply).layer(policy_body()))
+        .routes(routes!(policy::read))
+        .routes(routes!(policy::history))
+        .routes(routes!(policy::read_version))
         .routes(routes!(policy::check).layer(policy_body()))
         .routes(routes!(policy::simulate).layer(policy_body()))
         .routes(routes!(policy::schema))
@@ -141,6 +146,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(locks::create))
         .routes(routes!(locks::remove))
         .routes(routes!(signals::set, signals::clear))
+        .routes(routes!(policy::apply).layer(policy_body()))
         .routes(routes!(filter::sync));
     brief.merge(waiting)
 }

@@ -1,13 +1,12 @@
 //! Why a use case was refused or failed. The HTTP side gives each its status; the code is stable and for programs.
 
-use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::policy::PolicyFault;
+use grantmesh_shared::wire::policy::{Difference, PolicyFault};
 
 use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
-    AlreadyDecided, AlreadyEnded, AskRefused, LockEnded, LockRefused, NotEligible, RecordsRefused, ReviewRefused,
-    SignalRefused, TextError,
+    AlreadyDecided, AlreadyEnded, AskRefused, LockEnded, LockRefused, NotEligible, Over, PolicyAbout, RecordsRefused,
+    ReviewRefused, SignalRefused, TextError,
 };
 use crate::store::StoreError;
 
@@ -122,13 +121,8 @@ pub enum Conflict {
         name: String,
     },
     /// The policy is another one than was expected.
-    #[error("the policy in force is {current}, not `{expected}`\nlook at what changed and apply again")]
-    PolicyChanged {
-        /// What the actor expected.
-        expected: PolicyId,
-        /// What is there: an id in backticks, or `none`.
-        current: String,
-    },
+    #[error(transparent)]
+    PolicyChanged(Box<PolicyChanged>),
     /// Someone else was quicker.
     #[error("{0}")]
     Moved(String),
@@ -140,6 +134,35 @@ pub enum Conflict {
     },
 }
 
+/// Another policy is in force than the one that was to be replaced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}\nlook at what changed, and apply again with both changes", self.told())]
+pub struct PolicyChanged {
+    /// What was expected.
+    pub expected: Over,
+    /// What is there.
+    pub current: Option<PolicyAbout>,
+    /// What changed from the one to the other, where both are known.
+    pub changes: Vec<Difference>,
+}
+
+impl PolicyChanged {
+    fn told(&self) -> String {
+        let there = match &self.current {
+            None => "no policy is in force".to_owned(),
+            Some(PolicyAbout { id, author, applied_at, message, .. }) => {
+                let why = message.as_ref().map(|message| format!(" ({message})")).unwrap_or_default();
+                format!("the policy in force is `{id}`, applied by `{}` at {applied_at}{why}", author.subject)
+            }
+        };
+        match &self.expected {
+            Over::Version(expected) => format!("{there}, not `{expected}`"),
+            Over::Nothing => format!("{there}, and none was expected"),
+            Over::Anything => there,
+        }
+    }
+}
+
 /// The values break a rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
@@ -149,6 +172,9 @@ pub enum Invalid {
     /// The policy no longer lets the requester ask.
     #[error("the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first")]
     RequesterNotEligible,
+    /// The policy now gives requests less time than this one has waited.
+    #[error("{0}")]
+    WaitedTooLong(String),
     /// The ask is not what the rule takes.
     #[error(transparent)]
     Ask(#[from] AskRefused),
@@ -205,12 +231,13 @@ impl AppError {
                 Conflict::DigestDiffers(_) => "digest_differs",
                 Conflict::AlreadyEnded(_) | Conflict::LockEnded(_) => "already_ended",
                 Conflict::SignalNotSet { .. } => "signal_not_set",
-                Conflict::PolicyChanged { .. } => "policy_changed",
+                Conflict::PolicyChanged(_) => "policy_changed",
                 Conflict::Moved(_) => "conflict",
                 Conflict::IdempotencyKeyReused { .. } => "idempotency_key_reused",
             },
             Self::Invalid(invalid) => match invalid {
                 Invalid::NotEligible(_) | Invalid::RequesterNotEligible => "not_eligible",
+                Invalid::WaitedTooLong(_) => "waited_too_long",
                 Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
                 Invalid::Ask(AskRefused::DurationOverMaximum { .. })
                 | Invalid::Signal(SignalRefused::OverMaximum { .. })
@@ -255,6 +282,7 @@ impl From<ReviewRefused> for AppError {
             ReviewRefused::DigestDiffers { .. } => Conflict::DigestDiffers(text).into(),
             ReviewRefused::Reason(error) => Invalid::Text(error).into(),
             ReviewRefused::DurationWidened { .. } => Invalid::DurationWidened(text).into(),
+            ReviewRefused::WaitedTooLong { .. } => Invalid::WaitedTooLong(text).into(),
             ReviewRefused::RequesterNotEligible => Invalid::RequesterNotEligible.into(),
         }
     }

@@ -1,35 +1,24 @@
-//! Checking, applying and reading the policy.
+//! Checking and reading the policy. Putting one in force is in [`apply`].
 
-use std::collections::BTreeMap;
+mod apply;
 
-use grantmesh_shared::engine::Subject;
 use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::policy::{DeclaredSignal, Examined, Policy, PolicyFault, PolicyFile, examine, parse};
+use grantmesh_shared::wire::policy::{Documents, Examined, Policy, PolicyFault, PolicyFile, examine, parse};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::Body;
-use serde::Serialize;
 
-use super::{App, AppError, Conflict, Invalid, signals};
-use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, PolicyVersion, SignalDeclaration, Text};
-use crate::store::{PolicyTexts, StoreError, WriteTx};
-
-/// A policy to apply.
-#[derive(Debug, Clone)]
-pub struct NewPolicy {
-    /// All files; what is not in them is no longer in the policy.
-    pub files: Vec<PolicyFile>,
-    /// Why.
-    pub message: Option<String>,
-    /// The version that the files were made from; nothing to apply over whatever is there.
-    pub expected: Option<PolicyId>,
-}
+use super::{App, AppError, Listed, Page};
+use crate::domain::{Actor, PolicyAbout, PolicyVersion};
+use crate::store::Tx;
+pub use apply::{Applied, NewPolicy};
 
 /// What there is to say about policy files.
 #[derive(Debug)]
 pub struct CheckedPolicy {
     /// The policy, or every fault.
     pub policy: Result<Policy, Vec<PolicyFault>>,
+    /// The hash over what the documents say; nothing if they cannot be read.
+    pub digest: Option<Sha256Hash>,
     /// What is allowed and probably not meant; never a reason to refuse.
     pub warnings: Vec<PolicyFault>,
 }
@@ -40,15 +29,18 @@ pub fn examine_policy(files: &[PolicyFile]) -> CheckedPolicy {
         let help = Some("name at least one file; a policy without services is a file with a comment".to_owned());
         let message = "there are no files".to_owned();
         let fault = PolicyFault { file: String::new(), line: 0, column: 0, message, help };
-        return CheckedPolicy { policy: Err(vec![fault]), warnings: Vec::new() };
+        return CheckedPolicy { policy: Err(vec![fault]), digest: None, warnings: Vec::new() };
     }
     match parse(files) {
-        Ok(documents) => {
-            let Examined { policy, warnings } = examine(&documents);
-            CheckedPolicy { policy: policy.and_then(usable), warnings }
-        }
-        Err(faults) => CheckedPolicy { policy: Err(faults), warnings: Vec::new() },
+        Ok(documents) => examine_documents(&documents),
+        Err(faults) => CheckedPolicy { policy: Err(faults), digest: None, warnings: Vec::new() },
     }
+}
+
+/// Checks documents that were read. Pure.
+pub fn examine_documents(documents: &Documents) -> CheckedPolicy {
+    let Examined { policy, warnings } = examine(documents);
+    CheckedPolicy { policy: policy.and_then(usable), digest: documents.digest().ok(), warnings }
 }
 
 /// What [`examine_policy`] says, without warnings.
@@ -81,46 +73,42 @@ impl App {
     pub async fn policy(&self, actor: &Actor) -> Result<Option<PolicyVersion>, AppError> {
         self.must_audit(actor, "read the policy")?;
         let mut tx = self.read().await?;
-        let Some(id) = tx.current_policy().await? else {
-            return Ok(None);
-        };
-        Ok(tx.policy(&id).await?)
+        let id = tx.current_policy().await?;
+        version(&mut tx, id).await
     }
 
-    /// Puts a policy in force. For operators.
+    /// The policy that was in force at a revision; nothing before the first. For operators and auditors.
     ///
     /// # Errors
-    /// If the actor is none, the policy has faults, or another version is in force than expected.
-    pub async fn apply_policy(&self, actor: &Actor, new: NewPolicy) -> Result<PolicyVersion, AppError> {
-        self.must_operate(actor, "change the policy")?;
-        let NewPolicy { files, message, expected } = new;
-        let message = Text::optional(message.as_deref(), "message").map_err(Invalid::Text)?;
-        let (files, compiled) = compiled(files).await?;
-        let compiled = compiled.map_err(Invalid::Policy)?;
-        let declared = declared_signals(&compiled)?;
-        let services = texts(compiled)?;
-        let mut tx = self.write().await?;
-        let previous = tx.current_policy().await?;
-        if let Some(expected) = expected.filter(|expected| Some(expected) != previous.as_ref()) {
-            let current = previous.map_or_else(|| "none".to_owned(), |current| format!("`{current}`"));
-            return Err(Conflict::PolicyChanged { expected, current }.into());
-        }
-        let policy = PolicyVersion {
-            id: self.new_id(&tx)?,
-            previous,
-            author: actor.user.clone(),
-            message,
-            applied_at: tx.now(),
-            files,
-            services: services.iter().map(|(name, _)| name.as_str().into()).collect(),
-        };
-        let changes = put_services(&mut tx, policy.previous.as_ref(), &services).await?;
-        tx.insert_policy(&policy, &services).await?;
-        tx.insert_declared_signals(&policy.id, &declared).await?;
-        tx.log(&applied_entry(&policy, &services, changes))?;
-        signals::end_undeclared(&mut tx, &declared, actor).await?;
-        tx.commit().await?;
-        Ok(policy)
+    /// If the actor is neither.
+    pub async fn policy_at(&self, actor: &Actor, revision: u64) -> Result<Option<PolicyVersion>, AppError> {
+        self.must_audit(actor, "read the policy")?;
+        let mut tx = self.read().await?;
+        let id = tx.policy_at(revision).await?;
+        version(&mut tx, id).await
+    }
+
+    /// One version of the policy. For operators and auditors.
+    ///
+    /// # Errors
+    /// If the actor is neither, or there is none of that id.
+    pub async fn policy_version(&self, actor: &Actor, id: &PolicyId) -> Result<PolicyVersion, AppError> {
+        self.must_audit(actor, "read the policy")?;
+        let found = version(&mut self.read().await?, Some(id.clone())).await?;
+        found.ok_or_else(|| AppError::not_found("policy", id.as_str()))
+    }
+
+    /// All versions of the policy, newest first. For operators and auditors.
+    ///
+    /// # Errors
+    /// If the actor is neither.
+    pub async fn policy_history(&self, actor: &Actor, page: &Page) -> Result<Listed<PolicyAbout>, AppError> {
+        self.must_audit(actor, "read the policy")?;
+        let most = self.inner.settings.limits.page.max(1);
+        let limit = page.limit.unwrap_or(most).clamp(1, most);
+        let before = page.cursor.as_deref().map_or(u64::MAX, |cursor| cursor.parse().unwrap_or(0));
+        let items = self.read().await?.policies_before(before, limit.saturating_add(1)).await?;
+        Ok(Listed::up_to(items, limit, |about| about.revision.to_string()))
     }
 
     /// Faults and warnings of a policy. For everyone: it says nothing about the policy in force.
@@ -128,108 +116,25 @@ impl App {
     /// # Errors
     /// If the check could not run.
     pub async fn check_policy(&self, files: Vec<PolicyFile>) -> Result<CheckedPolicy, AppError> {
-        Ok(tokio::task::spawn_blocking(move || examine_policy(&files)).await?)
+        Ok(examined(files).await?.1)
     }
 }
 
-/// Compiles away from the threads that answer everyone else.
-pub(super) async fn compiled(
-    files: Vec<PolicyFile>,
-) -> Result<(Vec<PolicyFile>, Result<Policy, Vec<PolicyFault>>), AppError> {
-    let compile = move || {
-        let compiled = compile_policy(&files);
-        (files, compiled)
+/// Checks away from the threads that answer everyone else.
+pub(super) async fn examined(files: Vec<PolicyFile>) -> Result<(Vec<PolicyFile>, CheckedPolicy), AppError> {
+    let examine = move || {
+        let checked = examine_policy(&files);
+        (files, checked)
     };
-    Ok(tokio::task::spawn_blocking(compile).await?)
+    Ok(tokio::task::spawn_blocking(examine).await?)
 }
 
-/// The signals that a policy lets people set.
-fn declared_signals(policy: &Policy) -> Result<Vec<SignalDeclaration>, AppError> {
-    let declaration = |signal: &DeclaredSignal| {
-        let DeclaredSignal { name, description, setters, max_duration } = signal;
-        let setters = setters.iter().cloned().map(Subject::try_from).collect::<Result<_, _>>();
-        // The compiler made them from subjects.
-        let setters = setters.map_err(|error| StoreError::Impossible {
-            table: "policy_signals",
-            column: "setters",
-            row: name.clone(),
-            why: error.to_string(),
-        })?;
-        let (name, description) = (name.clone(), description.clone());
-        Ok(SignalDeclaration { name, description, setters, max_duration: *max_duration })
-    };
-    policy.signals.iter().map(declaration).collect()
-}
-
-/// Name and exact item body of each service.
-fn texts(policy: Policy) -> Result<PolicyTexts, AppError> {
-    let text = |service: grantmesh_shared::wire::table::ServiceItem| {
-        let name = service.name.clone();
-        let item = Body::Service(service).into_item().map_err(AuditError::Json)?;
-        Ok((name, item.body.get().to_owned()))
-    };
-    policy.services.into_iter().map(text).collect()
-}
-
-/// How many services a policy changed.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
-struct Changes {
-    put: usize,
-    removed: usize,
-}
-
-/// Gives filters the services whose body is another than before, and takes from them those that are gone.
-async fn put_services(
-    tx: &mut WriteTx,
-    previous: Option<&PolicyId>,
-    services: &PolicyTexts,
-) -> Result<Changes, AppError> {
-    let mut before = match previous {
-        Some(previous) => tx.policy_services(previous).await?.into_iter().collect(),
-        None => BTreeMap::new(),
-    };
-    let mut changes = Changes::default();
-    for (name, body) in services {
-        let hash = Sha256Hash::of(body.as_bytes()).to_string();
-        if before.remove(name) != Some(hash) {
-            tx.put_item(&format!("service/{name}"), Some(name), body).await?;
-            changes.put += 1;
-        }
+/// A version with its files, also with its hash if it is from before hashes were kept.
+async fn version(tx: &mut Tx, id: Option<PolicyId>) -> Result<Option<PolicyVersion>, AppError> {
+    let Some(id) = id else { return Ok(None) };
+    let Some(mut policy) = tx.policy(&id).await? else { return Ok(None) };
+    if policy.about.digest.is_none() {
+        policy.about.digest = parse(&policy.files).ok().and_then(|documents| documents.digest().ok());
     }
-    for name in before.keys() {
-        tx.remove_item_of(&format!("service/{name}")).await?;
-        changes.removed += 1;
-    }
-    Ok(changes)
-}
-
-#[derive(Serialize)]
-struct AppliedData<'a> {
-    previous: Option<&'a PolicyId>,
-    files: usize,
-    /// Over the names and texts of all files, in order.
-    files_hash: Sha256Hash,
-    services: usize,
-    /// Over the names and bodies of all services, in order.
-    services_hash: Sha256Hash,
-    changes: Changes,
-    message: Option<&'a Text>,
-}
-
-fn applied_entry<'a>(policy: &'a PolicyVersion, services: &PolicyTexts, changes: Changes) -> Entry<AppliedData<'a>> {
-    let files: Vec<(&str, &str)> = policy.files.iter().map(|file| (&*file.name, &*file.text)).collect();
-    Entry {
-        kind: EntryKind::PolicyApplied,
-        actor: ActorField::User(policy.author.clone()),
-        ids: EntryIds { policy: Some(policy.id.clone()), ..EntryIds::default() },
-        data: AppliedData {
-            previous: policy.previous.as_ref(),
-            files: policy.files.len(),
-            files_hash: Sha256Hash::of(serde_json::json!(files).to_string().as_bytes()),
-            services: services.len(),
-            services_hash: Sha256Hash::of(serde_json::json!(services).to_string().as_bytes()),
-            changes,
-            message: policy.message.as_ref(),
-        },
-    }
+    Ok(Some(policy))
 }

@@ -9,7 +9,7 @@ use grantmesh_shared::wire::records::{Event, Record};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::policy::compiled;
+use super::policy::examined;
 use super::{App, AppError, Invalid};
 use crate::audit::{AuditError, EntryKind};
 use crate::domain::Actor;
@@ -51,9 +51,9 @@ impl App {
         since: Span,
     ) -> Result<Simulation, AppError> {
         self.must_audit(actor, "simulate a policy")?;
-        let (_, policy) = compiled(files).await?;
-        let policy = policy.map_err(Invalid::Policy)?;
-        // `compiled` has shown that the engine takes every service.
+        let (_, checked) = examined(files).await?;
+        let policy = checked.policy.map_err(Invalid::Policy)?;
+        // The check has shown that the engine takes every service.
         let mut replay = Replay::new(&policy).map_err(|error| StoreError::Impossible {
             table: "policies",
             column: "files",

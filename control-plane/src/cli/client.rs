@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::problem::Problem;
+use reqwest::header::HeaderName;
 use reqwest::{Method, StatusCode, Url};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -123,6 +124,18 @@ impl Client {
         wait: Duration,
     ) -> Result<Value, ClientError> {
         self.json_within(self.http.request(Method::POST, self.url(path)?).json(body), wait).await
+    }
+
+    /// A post that says what it replaces, and may be answered only after a while.
+    pub(super) async fn post_over(
+        &self,
+        path: &str,
+        (name, value): (HeaderName, String),
+        body: &impl serde::Serialize,
+        wait: Duration,
+    ) -> Result<Value, ClientError> {
+        let request = self.http.request(Method::POST, self.url(path)?).header(name, value).json(body);
+        self.json_within(request, wait).await
     }
 
     /// A put that is answered only after a while.

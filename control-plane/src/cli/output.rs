@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
 
 use comfy_table::Table;
 use serde::Serialize;
@@ -15,6 +16,8 @@ use super::client::ClientError;
 pub(super) struct Output {
     colour_out: bool,
     colour_err: bool,
+    /// How a command ends that did not fail.
+    code: u8,
 }
 
 /// What a text means, shown as a colour.
@@ -52,7 +55,18 @@ impl Output {
         Self {
             colour_out: !no_colour && io::stdout().is_terminal(),
             colour_err: !no_colour && io::stderr().is_terminal(),
+            code: 0,
         }
+    }
+
+    /// Lets a command that does not fail end with a code of its own, for scripts.
+    pub(super) fn end_with(&mut self, code: u8) {
+        self.code = code;
+    }
+
+    /// How a command ends that did not fail.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        self.code.into()
     }
 
     /// A line of the result.

@@ -1,22 +1,23 @@
-//! Commands about the policy: check and test files offline, apply them, show what is in force.
+//! Commands about the policy: check and test files offline, apply them, show what is and was in force.
 
+pub(super) mod apply;
 pub(super) mod diff;
 pub(super) mod explain;
 mod files;
 mod junit;
 pub(super) mod simulate;
 pub(super) mod test;
+pub(super) mod versions;
 
 use std::fmt;
 
 use grantmesh_shared::wire::policy::{self, Policy, PolicyFault, PolicyFile, parse};
-use serde_json::json;
 
 use super::client::{Client, ClientError};
 use super::output::{Output, Tone};
-use super::{ClientArgs, Failure, PolicyApplyArgs, PolicyCheckArgs, PolicyShowArgs, tables};
+use super::{ClientArgs, Failure, PolicyCheckArgs};
 use crate::app::{CheckedPolicy, compile_policy, examine_policy};
-use crate::http::view::{PolicyFileView, PolicyView};
+use crate::http::bodies::{FaultsView, PolicyView};
 use files::{FilesError, policy_files};
 
 /// A fault with the line that it is in.
@@ -72,15 +73,15 @@ fn compiled(files: &[PolicyFile], out: &mut Output) -> Result<(Policy, String), 
 async fn in_force(args: &ClientArgs) -> Result<Vec<PolicyFile>, ClientError> {
     let client = Client::new(args)?;
     let policy: PolicyView = client.read(&client.get("/v1/policy", &[]).await?)?;
-    Ok(policy.files.into_iter().map(|PolicyFileView { name, text }| PolicyFile { name, text }).collect())
+    Ok(policy.files.into_iter().map(PolicyFile::from).collect())
 }
 
 pub(super) fn check(args: &PolicyCheckArgs, out: &mut Output) -> Result<(), Failure> {
     let files = policy_files(&args.paths)?;
-    let CheckedPolicy { policy, warnings } = examine_policy(&files);
-    let faults = policy.err().unwrap_or_default();
+    let CheckedPolicy { policy, digest, warnings } = examine_policy(&files);
+    let (faults, digest) = (policy.err().unwrap_or_default(), digest.map(|digest| digest.to_string()));
     if args.json {
-        out.json(&json!({ "faults": faults, "warnings": warnings }))?;
+        out.json(&FaultsView { faults: faults.clone(), warnings: warnings.clone(), digest })?;
     } else {
         tell(&faults, &files, out);
         tell_as("warning: ", &warnings, &files, out);
@@ -101,44 +102,4 @@ pub(super) fn check(args: &PolicyCheckArgs, out: &mut Output) -> Result<(), Fail
 
 pub(super) fn schema(out: &mut Output) -> Result<(), Failure> {
     Ok(out.json(&policy::schema())?)
-}
-
-pub(super) async fn apply(args: PolicyApplyArgs, out: &mut Output) -> Result<(), Failure> {
-    let client = Client::new(&args.client)?;
-    let files = policy_files(&args.paths)?;
-    // Faults are told here with their lines; the server checks again.
-    if let Err(faults) = compile_policy(&files) {
-        tell(&faults, &files, out);
-        return Err(FilesError::Faults(faults.len()).into());
-    }
-    let mut body = json!({ "files": files });
-    if let Some(body) = body.as_object_mut() {
-        body.extend(args.message.map(|message| ("message".to_owned(), message.into())));
-        body.extend(args.expected.map(|expected| ("expected".to_owned(), expected.into())));
-    }
-    let answer = client.post("/v1/policy", &body).await?;
-    if args.client.json {
-        return Ok(out.json(&answer)?);
-    }
-    let applied: PolicyView = client.read(&answer)?;
-    let word = out.toned(Tone::Good, "in force");
-    out.line(format_args!("{} is {word}, for {}", applied.id, applied.services.join(", ")));
-    Ok(())
-}
-
-pub(super) async fn show(args: PolicyShowArgs, out: &mut Output) -> Result<(), Failure> {
-    let client = Client::new(&args.client)?;
-    let answer = client.get("/v1/policy", &[]).await?;
-    if args.client.json {
-        return Ok(out.json(&answer)?);
-    }
-    let policy: PolicyView = client.read(&answer)?;
-    out.line(format_args!("# {} by {}, {}", policy.id, policy.author.subject, tables::when(&policy.applied_at)));
-    if let Some(message) = &policy.message {
-        out.line(format_args!("# {}", message.replace('\n', "\n# ")));
-    }
-    for file in &policy.files {
-        out.line(format_args!("# file: {}\n{}", file.name, file.text.trim_end()));
-    }
-    Ok(())
 }

@@ -4,7 +4,8 @@ use comfy_table::{Cell, Table};
 
 use super::locks::target;
 use super::output::Tone;
-use crate::http::bodies::{LockView, SignalView};
+use super::policy::versions::short;
+use crate::http::bodies::{LockView, PolicyVersionView, SignalView};
 use crate::http::view::{FilterView, GrantView, RequestView, UserView};
 
 /// A cell with a state's word in its colour.
@@ -38,6 +39,22 @@ pub(super) fn when(at: &str) -> String {
         Some((seconds, _)) => format!("{seconds}Z"),
         None => at.to_owned(),
     }
+}
+
+pub(super) fn policies(items: &[PolicyVersionView]) -> Table {
+    let mut table = head(&["policy", "revision", "digest", "who", "applied", "services", "why"]);
+    for item in items {
+        table.add_row([
+            Cell::new(&item.id),
+            Cell::new(item.revision),
+            Cell::new(short(item.digest.as_deref())),
+            Cell::new(who(&item.author)),
+            Cell::new(when(&item.applied_at)),
+            Cell::new(shortened(&item.services.join(", "))),
+            Cell::new(shortened(item.message.as_deref().unwrap_or_default())),
+        ]);
+    }
+    table
 }
 
 pub(super) fn requests(items: &[RequestView]) -> Table {

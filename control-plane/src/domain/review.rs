@@ -161,6 +161,14 @@ pub enum ReviewRefused {
         /// The request's.
         asked: Span,
     },
+    /// The rule was given a shorter time for reviews since, and it is over.
+    #[error(
+        "the policy now lets a request under this rule wait for `{timeout}`, and this one has waited longer\ndeny it, and have a new one filed"
+    )]
+    WaitedTooLong {
+        /// How long a request may wait.
+        timeout: Span,
+    },
     /// The policy no longer lets the requester ask.
     #[error("the policy no longer lets the requester ask for this\ndeny the request, or have the policy changed first")]
     RequesterNotEligible,
@@ -206,6 +214,10 @@ impl Request {
         }
         if !rules.still_let_ask(&request.ask.actor()) {
             return Err(ReviewRefused::RequesterNotEligible);
+        }
+        let waits = rules.now.map(|rule| rule.request_timeout);
+        if let Some(timeout) = waits.filter(|timeout| now >= request.ask.created_at.plus(*timeout)) {
+            return Err(ReviewRefused::WaitedTooLong { timeout });
         }
         request.approvals_needed = rules.approvals(request.approvals_needed);
         if request.approvals(rules) < request.approvals_needed {

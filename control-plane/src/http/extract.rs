@@ -105,6 +105,7 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
             Some("grants") => "grant",
             Some("locks") => "lock",
             Some("signals") => "signal",
+            Some("policy") => "policy",
             _ => "request",
         };
         let unknown = |id: String| ApiError::App(AppError::NotFound { what, id });

@@ -1,94 +1,118 @@
 //! `/v1/policy`: read, check, simulate and apply the policy.
 
+mod precondition;
+mod views;
+
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse as _, Response};
+use axum::http::header::{CONTENT_TYPE, HeaderMap};
+use axum::response::{IntoResponse, Response};
 use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::time::Span;
-use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::Api;
-use super::extract::{CurrentUser, Json};
+use super::extract::{Asked, CurrentUser, Id, Json};
 use super::problem::ApiError;
-use super::view::{PolicyFileView, PolicyView, ProblemView};
-use crate::app::{AppError, CheckedPolicy, NewPolicy, Simulation};
+use super::view::{ListView, ProblemView};
+use super::wait::{Wait, revision};
+use crate::app::{AppError, CheckedPolicy, NewPolicy, Page, Simulation};
+use precondition::{etag, over};
+pub(crate) use views::{
+    ApplyBody, CheckBody, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView, PolicyView, SimulateBody,
+};
 
-/// A policy to apply.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ApplyBody {
-    /// All files; what is not in them is no longer in the policy.
-    pub(crate) files: Vec<PolicyFileView>,
-    /// Why.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) message: Option<String>,
-    /// The version that the files were made from; refused if another one is in force.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub(crate) expected: Option<PolicyId>,
+pub(crate) struct ReadQuery {
+    /// The policy that was in force at this revision; the one in force now if it is left out.
+    revision: Option<u64>,
 }
 
-/// Files to check.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct CheckBody {
-    /// The files.
-    pub(crate) files: Vec<PolicyFileView>,
+pub(crate) struct HistoryQuery {
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many at most.
+    limit: Option<u32>,
 }
 
-/// A candidate, and the time to judge again under it.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SimulateBody {
-    /// All files of the candidate.
-    pub(crate) files: Vec<PolicyFileView>,
-    /// The time before now whose recorded decisions are judged again.
-    #[schema(value_type = String, example = "24h")]
-    pub(crate) since: Span,
+fn files<To, From: Into<To>>(files: Vec<From>) -> Vec<To> {
+    files.into_iter().map(Into::into).collect()
 }
 
-/// What is wrong with a policy.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub(crate) struct FaultsView {
-    /// Every fault; none if the policy could be applied.
-    #[schema(value_type = Vec<Object>)]
-    pub(crate) faults: Vec<PolicyFault>,
-    /// What is allowed and probably not meant.
-    #[schema(value_type = Vec<Object>)]
-    pub(crate) warnings: Vec<PolicyFault>,
-}
-
-fn files(views: Vec<PolicyFileView>) -> Vec<PolicyFile> {
-    views.into_iter().map(|PolicyFileView { name, text }| PolicyFile { name, text }).collect()
-}
-
-/// The policy in force.
-#[utoipa::path(get, path = "/v1/policy", tag = "policy", security(("token" = [])),
-    responses((status = 200, body = PolicyView), (status = "4XX", body = ProblemView)))]
+/// The policy in force, or the one that was. Its `ETag` is what applying the next one needs.
+#[utoipa::path(get, path = "/v1/policy", tag = "policy", security(("token" = [])), params(ReadQuery),
+    responses((status = 200, body = PolicyView, headers(("ETag" = String, description = "names the version"))),
+        (status = "4XX", body = ProblemView)))]
 pub(super) async fn read(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-) -> Result<Json<PolicyView>, ApiError> {
-    let policy = api.app.policy(&actor).await?;
+    Asked(ReadQuery { revision }): Asked<ReadQuery>,
+) -> Result<impl IntoResponse, ApiError> {
+    let found = match revision {
+        Some(revision) => api.app.policy_at(&actor, revision).await?,
+        None => api.app.policy(&actor).await?,
+    };
     let none = || AppError::NotFound { what: "policy", id: "in force".to_owned() };
-    Ok(Json(policy.ok_or_else(none)?.into()))
+    let view = PolicyView::from(found.ok_or_else(none)?);
+    Ok((etag(&view.about.id), Json(view)))
 }
 
-/// Puts a policy in force.
+/// The versions of the policy, newest first.
+#[utoipa::path(get, path = "/v1/policy/versions", tag = "policy", security(("token" = [])), params(HistoryQuery),
+    responses((status = 200, body = ListView<PolicyVersionView>), (status = "4XX", body = ProblemView)))]
+pub(super) async fn history(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Asked(HistoryQuery { cursor, limit }): Asked<HistoryQuery>,
+) -> Result<Json<ListView<PolicyVersionView>>, ApiError> {
+    let listed = api.app.policy_history(&actor, &Page { cursor, limit }).await?;
+    Ok(Json(ListView::of(listed, PolicyVersionView::from)))
+}
+
+/// One version of the policy.
+#[utoipa::path(get, path = "/v1/policy/versions/{id}", tag = "policy", security(("token" = [])),
+    params(("id" = String, Path)),
+    responses((status = 200, body = PolicyView, headers(("ETag" = String, description = "names the version"))),
+        (status = "4XX", body = ProblemView)))]
+pub(super) async fn read_version(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<PolicyId>,
+) -> Result<impl IntoResponse, ApiError> {
+    let view = PolicyView::from(api.app.policy_version(&actor, &id).await?);
+    Ok((etag(&view.about.id), Json(view)))
+}
+
+/// Puts a policy in force over the version that it was made from. One that says the same as the version in force changes nothing.
 #[utoipa::path(post, path = "/v1/policy", tag = "policy", security(("token" = [])), request_body = ApplyBody,
-    responses((status = 201, body = PolicyView), (status = "4XX", body = ProblemView)))]
+    params(
+        ("If-Match" = Option<String>, Header, description = "the `ETag` of the version that the files were made from, or `*` for whatever is in force"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if no policy is in force; one of both is needed"),
+    ),
+    responses(
+        (status = 201, body = PolicyAppliedView, headers(("ETag" = String, description = "names the version"))),
+        (status = 200, body = PolicyAppliedView, description = "the version in force says the same"),
+        (status = 412, body = ProblemView, description = "another version is in force; `reasons` tells what changed"),
+        (status = "4XX", body = ProblemView)))]
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Json(ApplyBody { files: views, message, expected }): Json<ApplyBody>,
-) -> Result<(StatusCode, Json<PolicyView>), ApiError> {
-    let applied = api.app.apply_policy(&actor, NewPolicy { files: files(views), message, expected }).await?;
-    Ok((StatusCode::CREATED, Json(applied.into())))
+    headers: HeaderMap,
+    Json(ApplyBody { files: views, message, wait }): Json<ApplyBody>,
+) -> Result<impl IntoResponse, ApiError> {
+    let (wait, over) = (Wait::of(wait)?, over(&headers)?);
+    let applied = api.app.apply_policy(&actor, NewPolicy { files: files(views), message, over }).await?;
+    let arrival = wait.arrival(&api, None, applied.position).await;
+    let status = if applied.changed { StatusCode::CREATED } else { StatusCode::OK };
+    let view = PolicyAppliedView { policy: applied.policy.about.into(), changed: applied.changed, arrival };
+    Ok((status, etag(&view.policy.id), revision(applied.position), Json(view)))
 }
 
 /// Tells faults and warnings of a policy without applying it.
@@ -99,8 +123,9 @@ pub(super) async fn check(
     _user: CurrentUser,
     Json(CheckBody { files: views }): Json<CheckBody>,
 ) -> Result<Json<FaultsView>, ApiError> {
-    let CheckedPolicy { policy, warnings } = api.app.check_policy(files(views)).await?;
-    Ok(Json(FaultsView { faults: policy.err().unwrap_or_default(), warnings }))
+    let CheckedPolicy { policy, digest, warnings } = api.app.check_policy(files(views)).await?;
+    let digest = digest.map(|digest| digest.to_string());
+    Ok(Json(FaultsView { faults: policy.err().unwrap_or_default(), warnings, digest }))
 }
 
 /// Tells what a policy would have made of recorded decisions, without applying it. Changes nothing.

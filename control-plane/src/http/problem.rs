@@ -7,12 +7,16 @@ use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
+use grantmesh_shared::wire::policy::Difference;
 use grantmesh_shared::wire::problem::{MEDIA_TYPE, Problem, ProblemReason};
 
-use crate::app::{AppError, Invalid, RecordsRefused};
+use crate::app::{AppError, Conflict, Invalid, PolicyChanged, RecordsRefused};
 use crate::identity::TokenError;
 use crate::push::PushError;
 use crate::store::StoreError;
+
+/// So many changes of the policy are told to whoever expected another one.
+const MAX_CHANGES: usize = 100;
 
 /// Everything that a handler can refuse or fail with.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,11 @@ pub enum ApiError {
     /// A value of the body, the query or a header has another form.
     #[error("{0}")]
     Value(String),
+    /// It is not said what the policy was made from.
+    #[error(
+        "it is not said which policy is replaced\nsend the `ETag` of the version that the files were made from as `If-Match`, or `If-None-Match: *` for the first one"
+    )]
+    Precondition,
     /// The body is too large.
     #[error("the body is too large\nsend at most 64 KiB, or 1 MiB of policy files")]
     TooLarge,
@@ -55,6 +64,7 @@ impl ApiError {
             Self::Token(_) => (StatusCode::UNAUTHORIZED, "bad_token"),
             Self::Json(_) => (StatusCode::BAD_REQUEST, "malformed_json"),
             Self::Value(_) => (StatusCode::BAD_REQUEST, "bad_value"),
+            Self::Precondition => (StatusCode::PRECONDITION_REQUIRED, "precondition_required"),
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::App(error) => (app_status(error), error.code()),
             Self::Push(error) => push_status_and_code(error),
@@ -74,20 +84,38 @@ impl ApiError {
             return problem
                 .detail("something failed inside; the server's log says what, under this request's `x-request-id`");
         }
-        if let Self::App(AppError::Invalid(Invalid::Policy(faults))) = self {
-            problem.reasons = faults
-                .iter()
-                .map(|fault| ProblemReason { code: "fault".to_owned(), detail: fault.to_string() })
-                .collect();
-        }
+        problem.reasons = match self {
+            Self::App(AppError::Invalid(Invalid::Policy(faults))) => {
+                faults.iter().map(|fault| reason("fault", fault.to_string())).collect()
+            }
+            Self::App(AppError::Conflict(Conflict::PolicyChanged(changed))) => changes(changed),
+            _ => Vec::new(),
+        };
         problem.detail(self.to_string())
     }
+}
+
+fn reason(code: &str, detail: String) -> ProblemReason {
+    ProblemReason { code: code.to_owned(), detail }
+}
+
+/// What changed in the policy meanwhile, or the beginning of it.
+fn changes(PolicyChanged { changes, .. }: &PolicyChanged) -> Vec<ProblemReason> {
+    let told = |change: &Difference| {
+        let fields: String = change.fields.iter().map(|field| format!("\n  {field}")).collect();
+        reason(change.change, format!("{}: {} {}{fields}", change.change, change.kind, change.name))
+    };
+    let mut reasons: Vec<ProblemReason> = changes.iter().take(MAX_CHANGES).map(told).collect();
+    let more = changes.len().saturating_sub(MAX_CHANGES);
+    reasons.extend((more > 0).then(|| reason("more", format!("and {more} more"))));
+    reasons
 }
 
 fn app_status(error: &AppError) -> StatusCode {
     match error {
         AppError::NotFound { .. } => StatusCode::NOT_FOUND,
         AppError::Forbidden(_) => StatusCode::FORBIDDEN,
+        AppError::Conflict(Conflict::PolicyChanged(_)) => StatusCode::PRECONDITION_FAILED,
         AppError::Conflict(_) => StatusCode::CONFLICT,
         AppError::Invalid(Invalid::IdempotencyKey) => StatusCode::BAD_REQUEST,
         AppError::Invalid(Invalid::Filter { .. }) => StatusCode::FORBIDDEN,

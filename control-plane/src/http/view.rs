@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::{App, Listed};
-use crate::domain::{Grant, GrantState, PolicyVersion, Request, RequestState, Review, Stream};
+use crate::domain::{Grant, GrantState, Request, RequestState, Review, Stream};
 use crate::push::{Arrival, FilterArrival, FleetRow};
 
 /// A problem document (RFC 9457).
@@ -350,49 +350,6 @@ impl FilterView {
             last_seen: last_seen.to_string(),
             state: if live { "live" } else { "lease_expired" }.to_owned(),
             records,
-        }
-    }
-}
-
-/// A policy file.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyFileView {
-    /// Its name.
-    pub name: String,
-    /// Its text.
-    pub text: String,
-}
-
-/// A version of the policy.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-pub struct PolicyView {
-    /// Its id.
-    pub id: String,
-    /// The version before.
-    pub previous: Option<String>,
-    /// Who applied it.
-    pub author: UserView,
-    /// Why.
-    pub message: Option<String>,
-    /// When.
-    pub applied_at: String,
-    /// The files as they were sent.
-    pub files: Vec<PolicyFileView>,
-    /// The services it protects.
-    pub services: Vec<String>,
-}
-
-impl From<PolicyVersion> for PolicyView {
-    fn from(PolicyVersion { id, previous, author, message, applied_at, files, services }: PolicyVersion) -> Self {
-        Self {
-            id: id.to_string(),
-            previous: previous.map(|id| id.to_string()),
-            author: (&author).into(),
-            message: message.map(|message| message.as_str().to_owned()),
-            applied_at: applied_at.to_string(),
-            files: files.into_iter().map(|file| PolicyFileView { name: file.name, text: file.text }).collect(),
-            services: services.into_iter().map(String::from).collect(),
         }
     }
 }

@@ -5,14 +5,24 @@ use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::wire::policy::PolicyFile;
 use grantmesh_shared::wire::signature::Sha256Hash;
 
-use super::tx::{Tx, args};
+use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{PolicyVersion, Text};
+use crate::domain::{PolicyAbout, PolicyVersion, Text};
 
 /// The compiled services of a new policy: name and exact body, sorted by name.
 pub(crate) type PolicyTexts = Vec<(String, String)>;
 
 const TABLE: (&str, &str) = ("policies", "id");
+
+/// A statement for versions.
+macro_rules! versions {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, previous, digest, author_issuer, author_subject, message, applied_at, revision FROM policies ",
+            $which
+        )
+    };
+}
 
 impl Tx {
     /// The policy in force.
@@ -52,28 +62,58 @@ impl Tx {
         Ok(body)
     }
 
+    /// The policy that was in force at a revision.
+    pub(crate) async fn policy_at(&mut self, revision: u64) -> Result<Option<PolicyId>, StoreError> {
+        let sql = "SELECT id FROM policies WHERE revision <= $1 ORDER BY revision DESC LIMIT 1";
+        self.row(TABLE, sql, args![revision]).await?.map(|row| row.parsed("id")).transpose()
+    }
+
+    /// A policy version without its files.
+    pub(crate) async fn policy_about(&mut self, id: &PolicyId) -> Result<Option<PolicyAbout>, StoreError> {
+        let row = self.row(TABLE, versions!("WHERE id = $1"), args![id.as_str()]).await?;
+        match row {
+            Some(row) => self.about(&row).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// A policy version with its files.
     pub(crate) async fn policy(&mut self, id: &PolicyId) -> Result<Option<PolicyVersion>, StoreError> {
-        let sql = "SELECT id, previous, author_issuer, author_subject, message, applied_at FROM policies WHERE id = $1";
-        let Some(row) = self.row(TABLE, sql, args![id.as_str()]).await? else {
+        let Some(about) = self.policy_about(id).await? else {
             return Ok(None);
         };
-        let message = row.opt_text("message")?;
-        let mut policy = PolicyVersion {
-            id: row.parsed("id")?,
-            previous: row.opt_parsed("previous")?,
-            author: User { issuer: row.text("author_issuer")?.into(), subject: row.text("author_subject")?.into() },
-            message: Text::optional(message.as_deref(), "message").map_err(|error| row.bad("message", error))?,
-            applied_at: row.time("applied_at")?,
-            files: Vec::new(),
-            services: self.policy_services(id).await?.into_iter().map(|(name, _)| name.into()).collect(),
-        };
+        let mut files = Vec::new();
         let sql = "SELECT name, hash FROM policy_files WHERE policy = $1 ORDER BY place";
         for row in self.rows(("policy_files", "name"), sql, args![id.as_str()]).await? {
             let text = self.policy_text(&row.text("hash")?).await?;
-            policy.files.push(PolicyFile { name: row.text("name")?, text });
+            files.push(PolicyFile { name: row.text("name")?, text });
         }
-        Ok(Some(policy))
+        Ok(Some(PolicyVersion { about, files }))
+    }
+
+    /// Versions without their files, newest first: those before a revision.
+    pub(crate) async fn policies_before(&mut self, revision: u64, limit: u32) -> Result<Vec<PolicyAbout>, StoreError> {
+        let sql = versions!("WHERE revision < $1 ORDER BY revision DESC LIMIT $2");
+        let mut found = Vec::new();
+        for row in self.rows(TABLE, sql, args![revision, limit]).await? {
+            found.push(self.about(&row).await?);
+        }
+        Ok(found)
+    }
+
+    async fn about(&mut self, row: &Row) -> Result<PolicyAbout, StoreError> {
+        let message = row.opt_text("message")?;
+        let id: PolicyId = row.parsed("id")?;
+        Ok(PolicyAbout {
+            previous: row.opt_parsed("previous")?,
+            digest: row.opt_parsed("digest")?,
+            author: User { issuer: row.text("author_issuer")?.into(), subject: row.text("author_subject")?.into() },
+            message: Text::optional(message.as_deref(), "message").map_err(|error| row.bad("message", error))?,
+            applied_at: row.time("applied_at")?,
+            revision: row.unsigned("revision")?,
+            services: self.policy_services(&id).await?.into_iter().map(|(name, _)| name.into()).collect(),
+            id,
+        })
     }
 }
 
@@ -92,28 +132,31 @@ impl WriteTx {
         services: &PolicyTexts,
     ) -> Result<(), StoreError> {
         self.change();
-        let sql = "INSERT INTO policies (id, previous, author_issuer, author_subject, message, applied_at, revision) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let PolicyVersion { about, files } = policy;
+        let sql = "INSERT INTO policies (id, previous, digest, author_issuer, author_subject, message, applied_at, revision) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let digest = about.digest.map(|digest| digest.to_string());
         let values = args![
-            policy.id.as_str(),
-            policy.previous.as_ref().map(PolicyId::as_str),
-            &*policy.author.issuer,
-            &*policy.author.subject,
-            policy.message.as_ref().map(Text::as_str),
-            policy.applied_at,
-            self.revision(),
+            about.id.as_str(),
+            about.previous.as_ref().map(PolicyId::as_str),
+            digest.as_deref(),
+            &*about.author.issuer,
+            &*about.author.subject,
+            about.message.as_ref().map(Text::as_str),
+            about.applied_at,
+            about.revision,
         ];
         self.execute(sql, values).await?;
-        for (place, file) in policy.files.iter().enumerate() {
+        for (place, file) in files.iter().enumerate() {
             let hash = self.keep_text(&file.text).await?;
             let sql = "INSERT INTO policy_files (policy, place, name, hash) VALUES ($1, $2, $3, $4)";
             let place = u64::try_from(place).unwrap_or(u64::MAX);
-            self.execute(sql, args![policy.id.as_str(), place, &*file.name, hash]).await?;
+            self.execute(sql, args![about.id.as_str(), place, &*file.name, hash]).await?;
         }
         for (name, body) in services {
             let hash = self.keep_text(body).await?;
             let sql = "INSERT INTO policy_services (policy, name, hash) VALUES ($1, $2, $3)";
-            self.execute(sql, args![policy.id.as_str(), name.as_str(), hash]).await?;
+            self.execute(sql, args![about.id.as_str(), name.as_str(), hash]).await?;
         }
         Ok(())
     }

@@ -65,7 +65,7 @@ async fn asked_for_approved_revoked_and_verified() {
     std::fs::create_dir(&policies).unwrap();
     std::fs::write(policies.join("payments.yaml"), POLICY).unwrap();
     let applied = story.say(OLAF, &format!("policy apply {folder}/policies --message the_first")).await.fine();
-    assert!(applied.contains("is in force, for payments"), "{applied}");
+    assert!(applied.contains("is in force, digest ") && applied.contains(", for payments"), "{applied}");
     assert!(story.say(OLAF, "policy show").await.fine().contains("kind: Rule"));
 
     let url = format!(
@@ -106,6 +106,63 @@ async fn asked_for_approved_revoked_and_verified() {
     );
     assert_eq!(story.say(ALICE, "audit tail").await.code, 1);
     assert!(story.say(OLAF, "fleet").await.err.contains("no filters"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_applied_over_what_was_seen_and_its_history_is_kept() {
+    let story = Story::begin().await;
+    let file = story.server.folder.path().join("p.yaml");
+    let write =
+        |to: &str| std::fs::write(&file, POLICY.replace("maxDuration: 1h", &format!("maxDuration: {to}"))).unwrap();
+    let path = file.display().to_string().replace('_', "~");
+    write("1h");
+    assert!(story.say(OLAF, "policy history").await.err.contains("no policy was applied yet"));
+    let first = id("policy_", &story.say(OLAF, &format!("policy apply {path} --message the_first")).await.fine());
+    let again = story.say(OLAF, &format!("policy apply {path}")).await.fine();
+    assert!(again.contains("nothing to apply") && again.contains(&first.replace('~', "_")), "{again}");
+    write("2h");
+    let second = story.say(OLAF, &format!("policy apply {path} --message longer --wait")).await.fine();
+    assert!(
+        second.starts_with("changed: rule payments refund-by-support\n") && second.contains("no filter"),
+        "{second}"
+    );
+
+    // Made from a version that is not in force any more.
+    write("3h");
+    let refused = story.say(OLAF, &format!("policy apply {path} --expected {first}")).await;
+    assert_eq!(refused.code, 1);
+    for part in [
+        "policy_changed",
+        "applied by `olaf`",
+        "(longer)",
+        "changed: rule payments refund-by-support",
+        "maxDuration: 1h -> 2h",
+    ] {
+        assert!(refused.err.contains(part), "{part}: {}", refused.err);
+    }
+    assert!(story.say(OLAF, &format!("policy apply {path} --force")).await.fine().contains("is in force"));
+    let elsewhere = story.say(LEA, &format!("policy apply {path}")).await;
+    assert!(elsewhere.code == 1 && elsewhere.err.contains("not_auditor"), "{elsewhere:?}");
+
+    let history = story.say(OLAF, "policy history").await.fine();
+    let lines: Vec<&str> = history.lines().collect();
+    assert_eq!(lines.len(), 4, "{history}");
+    assert!(lines[2].contains("longer") && lines[3].contains("the first") && lines[3].contains("olaf"), "{history}");
+    let short = story.say(OLAF, "policy history --limit 1").await;
+    assert!(short.err.contains("there are older ones"), "{short:?}");
+    let shown = story.say(OLAF, &format!("policy show --id {first}")).await.fine();
+    assert!(
+        shown.contains("# digest ") && shown.contains("# the first") && shown.contains("maxDuration: 1h"),
+        "{shown}"
+    );
+    assert_eq!(story.say(OLAF, "policy show --revision 1").await.fine(), shown);
+    assert_eq!(story.say(OLAF, "policy show --revision 0").await.code, 1);
+
+    // The canonical form is the same policy.
+    let canonical = story.say(OLAF, "policy show --canonical").await.fine();
+    assert!(!canonical.contains("# file:"), "{canonical}");
+    std::fs::write(&file, canonical).unwrap();
+    assert!(story.say(OLAF, &format!("policy apply {path}")).await.fine().contains("nothing to apply"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

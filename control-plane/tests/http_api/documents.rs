@@ -44,6 +44,8 @@ async fn the_description_is_generated_and_served() {
     POST /v1/policy/check
     GET /v1/policy/schema
     POST /v1/policy/simulate
+    GET /v1/policy/versions
+    GET /v1/policy/versions/{id}
     GET /v1/requests
     POST /v1/requests
     GET /v1/requests/new

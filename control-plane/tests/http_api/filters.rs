@@ -112,7 +112,7 @@ async fn many_services_come_in_pages() {
     };
     let text: String = services.iter().map(|name| document(name)).collect();
     let policy = json!({ "files": [{ "name": "p.yaml", "text": text }] });
-    let applied = server.post(OLAF, "/v1/policy", &policy).await;
+    let applied = server.apply(OLAF, ("if-match", "*"), &policy).await;
     assert_eq!(applied.status, 201, "{}", applied.text());
     let names: Vec<&str> = services.iter().map(String::as_str).collect();
     let credential = server.credential(&names);

@@ -10,6 +10,8 @@ mod filters;
 #[cfg(test)]
 mod locks;
 #[cfg(test)]
+mod policy;
+#[cfg(test)]
 mod policy_tools;
 #[cfg(test)]
 mod refusals;

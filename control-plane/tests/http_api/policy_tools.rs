@@ -144,4 +144,13 @@ async fn two_policies_are_compared_in_words_and_in_decisions() {
     let same = grantmesh(&["policy", "diff", &path("policy.yaml"), &path("policy.yaml"), "--json"], &[]).await.fine();
     let same: serde_json::Value = serde_json::from_str(&same).unwrap();
     assert_eq!(same["differences"].as_array().map(Vec::len), Some(0));
+
+    // For scripts.
+    let code = async |one: &str, other: &str| {
+        grantmesh(&["policy", "diff", &path(one), &path(other), "--exit-code"], &[]).await.code
+    };
+    assert_eq!(code("policy.yaml", "policy.yaml").await, 0);
+    assert_eq!(code("policy.yaml", "after.yaml").await, 3);
+    assert_eq!(code("policy.yaml", "missing.yaml").await, 1);
+    assert_eq!(grantmesh(&["policy", "diff", "--exit-code"], &[]).await.code, 2);
 }

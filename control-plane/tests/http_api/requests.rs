@@ -109,19 +109,3 @@ async fn lists_come_in_pages() {
     expected.sort();
     assert_eq!(sorted, expected, "each once");
 }
-
-#[tokio::test]
-async fn a_policy_is_checked_applied_and_shown() {
-    let server = Server::start().await;
-    let policy = server.get(OLAF, "/v1/policy").await.expect(200);
-    assert_eq!((&policy["services"], &policy["previous"]), (&json!(["payments"]), &Value::Null));
-    let broken = json!({ "files": [{ "name": "p.yaml", "text": super::server::POLICY.replace("refund.list]", "refund.lst]") }] });
-    let faults = server.post(MALLORY, "/v1/policy/check", &broken).await.expect(200);
-    assert_eq!(faults["faults"][0]["file"], "p.yaml");
-    let refused = server.post(OLAF, "/v1/policy", &broken).await.problem(422, "policy_invalid");
-    assert!(refused["reasons"][0]["detail"].as_str().unwrap().starts_with("p.yaml:"), "{refused}");
-    let again = json!({ "files": policy["files"], "message": "again", "expected": policy["id"] });
-    assert_eq!(server.post(OLAF, "/v1/policy", &again).await.expect(201)["previous"], policy["id"]);
-    server.post(OLAF, "/v1/policy", &again).await.problem(409, "policy_changed");
-    server.post(LEA, "/v1/policy", &again).await.problem(403, "not_operator");
-}

@@ -133,8 +133,14 @@ impl Server {
     pub(crate) async fn start() -> Self {
         let server = Self::bare().await;
         let policy = json!({ "files": [{ "name": "policy.yaml", "text": POLICY }] });
-        server.post(OLAF, "/v1/policy", &policy).await.expect(201);
+        server.apply(OLAF, ("if-none-match", "*"), &policy).await.expect(201);
         server
+    }
+
+    /// Applies a policy over what a header says.
+    pub(crate) async fn apply(&self, person: Person, (name, value): (&str, &str), body: &Value) -> Reply {
+        let request = Request::post("/v1/policy").header("authorization", format!("Bearer {}", self.token(person)));
+        self.send(request.header(name, value).body(body.to_string().into()).unwrap()).await
     }
 
     /// Listens, for clients that are programs.

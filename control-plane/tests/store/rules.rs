@@ -119,3 +119,58 @@ pub(crate) async fn the_stricter_policy_applies(db: Db) {
     world.apply(&[&gone], None).await.unwrap();
     assert_eq!(code(world.review(&bob(), &request.id, approval()).await), "not_a_reviewer");
 }
+
+pub(crate) async fn a_grant_has_the_stricter_terms_of_both_policies(db: Db) {
+    let world = World::new(db).await;
+    let service = POLICY.replace(
+        "refunds\", resource: \"account/{account}\" }",
+        "refunds\", resource: \"account/{account}\", fields: [{ name: iban, in: response, mask: true }, { name: card, in: response, mask: true }] }",
+    );
+    let with = |more: &str| service.replace("requestTimeout: 8h\n---", &format!("requestTimeout: 8h\n{more}\n---"));
+    let method = "  grantCondition: 'request.method == \"POST\"'";
+    let path = "  grantCondition: 'request.path.startsWith(\"/v1/\")'";
+    let approved = async |then: &str, now: &str| {
+        world.apply(&[&with(then)], None).await.unwrap();
+        let request = world.asked().await;
+        world.apply(&[&with(now)], None).await.unwrap();
+        world.review(&lee(), &request.id, approval()).await
+    };
+    let terms = async |then: &str, now: &str| {
+        let terms = approved(then, now).await.unwrap().grant.unwrap().terms;
+        let conditions: Vec<String> = terms.conditions.iter().map(|condition| condition.source.clone()).collect();
+        (conditions, terms.reveals)
+    };
+    let (one, other) = ("request.method == \"POST\"", "request.path.startsWith(\"/v1/\")");
+    // What either of them demands of a call is demanded; one that did not change is demanded once.
+    assert_eq!(terms(method, "").await.0, [one]);
+    assert_eq!(terms("", method).await.0, [one]);
+    assert_eq!(terms(method, path).await.0, [one, other]);
+    assert_eq!(terms(method, method).await.0, [one]);
+    // Only what both reveal is revealed.
+    assert_eq!(terms("  reveals: [iban, card]", "  reveals: [card]").await.1, ["card"]);
+    assert_eq!(terms("  reveals: [card]", "  reveals: [iban, card]").await.1, ["card"]);
+    assert_eq!(terms("", "  reveals: [iban]").await.1, Vec::<String>::new());
+    // A condition on asking that was not there then cannot be judged any more; one that is gone was met.
+    let condition = "  condition: '\"support\" in principal.groups'";
+    assert_eq!(code(approved("", condition).await), "not_eligible");
+    assert!(approved(condition, "").await.is_ok() && approved(condition, condition).await.is_ok());
+    // Nor was the call shown to which grants are bound now.
+    assert_eq!(code(approved("", "  bind: { exact: true }").await), "not_eligible");
+
+    // Who waited longer than requests may wait now is not approved, and can still be denied; a longer time then does not count.
+    for (then, now, waited, expected) in
+        [("8h", "1h", "1h", "waited_too_long"), ("8h", "1h", "59m", ""), ("1h", "8h", "1h", "already_decided")]
+    {
+        world.apply(&[&POLICY.replace("8h", then)], None).await.unwrap();
+        let request = world.asked().await;
+        world.apply(&[&POLICY.replace("8h", now)], None).await.unwrap();
+        world.advance(waited);
+        match expected {
+            "" => assert!(world.review(&lee(), &request.id, approval()).await.unwrap().grant.is_some()),
+            expected => assert_eq!(code(world.review(&lee(), &request.id, approval()).await), expected),
+        }
+        if expected == "waited_too_long" {
+            assert_eq!(world.review(&lee(), &request.id, denial()).await.unwrap().review.verdict, Verdict::Deny);
+        }
+    }
+}

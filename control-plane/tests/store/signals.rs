@@ -10,7 +10,7 @@ use crate::world::{ISSUER, POLICY, World, ann, aud, code, eve, lee, olga, span};
 /// Declares two signals under the policy in force, the first one for people of support: the rows that a policy leaves.
 async fn world(db: Db) -> World {
     let world = World::new(db).await;
-    let policy = world.app.policy(&olga()).await.unwrap().unwrap().id;
+    let policy = world.app.policy(&olga()).await.unwrap().unwrap().about.id;
     let support = format!(r#"[{{"group":{{"issuer":"{ISSUER}","name":"support"}}}}]"#);
     for (name, setters, max) in [("incident.open", support.as_str(), "8h"), ("freeze.active", "[]", "30d")] {
         let max = span(max).millis();

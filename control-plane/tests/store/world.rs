@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use grantmesh_control_plane::app::{App, AppError, Limits, NewPolicy, Page, Reviewed, Settings};
+use grantmesh_control_plane::app::{App, AppError, Applied, Limits, NewPolicy, Page, Reviewed, Settings};
 use grantmesh_control_plane::audit::LogKey;
 use grantmesh_control_plane::clock::ManualClock;
 use grantmesh_control_plane::domain::{
-    Actor, AskTarget, Grant, NewRequest, NewReview, PolicyVersion, Request, Verdict,
+    Actor, AskTarget, Grant, NewRequest, NewReview, Over, PolicyVersion, Request, Verdict,
 };
 use grantmesh_shared::engine::Subject;
 use grantmesh_shared::id::{PolicyId, RequestId};
@@ -145,9 +145,13 @@ impl World {
     }
 
     pub(crate) async fn apply(&self, texts: &[&str], expected: Option<PolicyId>) -> Result<PolicyVersion, AppError> {
-        self.app
-            .apply_policy(&olga(), NewPolicy { files: files(texts), message: Some("change".to_owned()), expected })
-            .await
+        let over = expected.map_or(Over::Anything, Over::Version);
+        Ok(self.apply_over(texts, over).await?.policy)
+    }
+
+    pub(crate) async fn apply_over(&self, texts: &[&str], over: Over) -> Result<Applied, AppError> {
+        let new = NewPolicy { files: files(texts), message: Some("change".to_owned()), over };
+        self.app.apply_policy(&olga(), new).await
     }
 
     /// A refund asked for by Ann, pending.

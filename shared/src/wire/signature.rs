@@ -2,6 +2,7 @@
 //! Only the form is here; keys and the arithmetic are in the control plane (signs) and the filter (verifies).
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use sha2::{Digest, Sha256};
@@ -106,12 +107,25 @@ impl Serialize for Sha256Hash {
     }
 }
 
+impl FromStr for Sha256Hash {
+    type Err = HashError;
+
+    fn from_str(text: &str) -> Result<Self, HashError> {
+        from_hex(text).map(Self).ok_or(HashError)
+    }
+}
+
 impl<'de> Deserialize<'de> for Sha256Hash {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        from_hex(&text).map(Self).ok_or_else(|| D::Error::custom("a hash is 64 hexadecimal digits"))
+        text.parse().map_err(D::Error::custom)
     }
 }
+
+/// Why a text is not a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a hash is 64 hexadecimal digits")]
+pub struct HashError;
 
 #[cfg(test)]
 mod tests {

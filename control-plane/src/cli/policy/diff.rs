@@ -13,6 +13,9 @@ use super::{compiled, tell};
 use crate::cli::Failure;
 use crate::cli::output::{Output, Tone};
 
+/// The exit code that says that policies differ: 1 is every failure's, and 2 that of wrong arguments.
+const DIFFERENT: u8 = 3;
+
 /// What `policy diff` takes.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DiffArgs {
@@ -26,6 +29,9 @@ pub(in crate::cli) struct DiffArgs {
     /// Print the differences as JSON
     #[arg(long)]
     json: bool,
+    /// End with 3 if the policies differ: then 0 means that they say the same, 1 that it is not known, 2 wrong arguments
+    #[arg(long)]
+    exit_code: bool,
 }
 
 /// A call that is decided otherwise.
@@ -61,6 +67,9 @@ pub(in crate::cli) fn run(args: &DiffArgs, out: &mut Output) -> Result<(), Failu
             before,
             after,
         }));
+    }
+    if args.exit_code && !(differences.is_empty() && decided.is_empty()) {
+        out.end_with(DIFFERENT);
     }
     if args.json {
         let decisions = json!({ "calls": all, "changed": decided });
@@ -98,13 +107,17 @@ fn show(differences: &[Difference], out: &mut Output) {
         out.line("the policies say the same");
     }
     for Difference { kind, name, change, fields } in differences {
-        let tone = match *change {
-            "added" => Tone::Good,
-            "removed" => Tone::Bad,
-            _ => Tone::Waiting,
-        };
-        let word = out.toned(tone, change);
+        let word = out.toned(tone(change), change);
         out.line(format_args!("{word}: {kind} {name}"));
         fields.iter().for_each(|field| out.line(format_args!("  {}", field.replace('\n', "\n  "))));
+    }
+}
+
+/// How a change is shown.
+pub(super) fn tone(change: &str) -> Tone {
+    match change {
+        "added" => Tone::Good,
+        "removed" => Tone::Bad,
+        _ => Tone::Waiting,
     }
 }
