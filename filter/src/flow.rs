@@ -3,6 +3,8 @@
 
 mod request;
 
+use std::borrow::Cow;
+
 use grantmesh_shared::engine::{
     Ambiguity, Audit, Basis, Call, ConditionError, Context, Criticality, Decision, Matched, Permit, Principal, Reason,
     Refusal, Rollout, Service, Table, canonical_path, prepare,
@@ -61,7 +63,7 @@ pub enum Outcome<'a> {
         /// Of what criticality the action is, if it is one.
         criticality: Option<Criticality>,
         /// What to record, if this is recorded.
-        event: Option<Box<DecisionEvent>>,
+        event: Option<Box<DecisionEvent<'a>>>,
         /// Whether it goes on only when the control plane has that record.
         ahead: bool,
     },
@@ -80,7 +82,7 @@ pub enum Outcome<'a> {
         /// Conditions that could not be judged on the way.
         errors: Vec<ConditionError<'a>>,
         /// What to record.
-        event: Box<DecisionEvent>,
+        event: Box<DecisionEvent<'a>>,
     },
     /// It is answered here.
     Refuse {
@@ -95,7 +97,7 @@ pub enum Outcome<'a> {
         /// Conditions that could not be judged on the way.
         errors: Vec<ConditionError<'a>>,
         /// What to record.
-        event: Box<DecisionEvent>,
+        event: Box<DecisionEvent<'a>>,
         /// The answer.
         reply: Reply,
     },
@@ -176,8 +178,8 @@ struct Passed<'t> {
 /// Decides one call. `id` is drawn only where something is recorded or answered.
 pub fn run<'a>(
     knowledge: Knowledge<'a>,
-    headers: &Headers<'_>,
-    identity: &Result<Identity<'_>, IdentityError>,
+    headers: &Headers<'a>,
+    identity: &'a Result<Identity<'a>, IdentityError>,
     id: impl FnOnce() -> DecisionId,
 ) -> Outcome<'a> {
     let mut request = Request::read(headers, knowledge.config.method_override);
@@ -249,13 +251,13 @@ fn service_by_host<'a>(knowledge: Knowledge<'a>, request: &Request<'_>) -> Optio
     })
 }
 
-struct Flow<'a, 'c> {
+struct Flow<'a> {
     knowledge: Knowledge<'a>,
     service: Option<&'a str>,
-    identity: &'c Result<Identity<'c>, IdentityError>,
+    identity: &'a Result<Identity<'a>, IdentityError>,
 }
 
-impl<'a> Flow<'a, '_> {
+impl<'a> Flow<'a> {
     fn judge(
         &self,
         request: &mut Request<'_>,
@@ -353,7 +355,7 @@ impl<'a> Flow<'a, '_> {
         (sync.position() < Some(heard_of)).then_some(heard_of)
     }
 
-    fn allowed(&self, request: &Request<'_>, permit: &Permit<'_>, id: DecisionId) -> Box<DecisionEvent> {
+    fn allowed(&self, request: &Request<'a>, permit: &Permit<'a>, id: DecisionId) -> Box<DecisionEvent<'a>> {
         let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
         match permit.basis() {
             Basis::Grant(grant) => event.grant = Some(grant.id.clone()),
@@ -372,7 +374,7 @@ impl<'a> Flow<'a, '_> {
         rollout.enforces(name, &self.identity.as_ref().map_or(nobody, principal))
     }
 
-    fn refused(&self, request: &Request<'_>, cause: Cause<'a>, id: DecisionId) -> Outcome<'a> {
+    fn refused(&self, request: &Request<'a>, cause: Cause<'a>, id: DecisionId) -> Outcome<'a> {
         let engine_reason =
             |reason: &Reason| ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() };
         let enforced = self.enforces(&cause);
@@ -400,7 +402,7 @@ impl<'a> Flow<'a, '_> {
             },
         };
         let mut event = self.event(request, matched.as_ref(), word, id);
-        event.reasons = reasons.iter().map(|reason| reason.code.clone()).collect();
+        event.reasons = reasons.iter().map(|reason| Cow::Owned(reason.code.clone())).collect();
         event.condition_errors = errors_text(&errors);
         let criticality = matched.as_ref().map(|matched| matched.action.criticality);
         if !enforced {
@@ -428,11 +430,11 @@ impl<'a> Flow<'a, '_> {
 
     fn event(
         &self,
-        request: &Request<'_>,
-        matched: Option<&Matched<'_>>,
+        request: &Request<'a>,
+        matched: Option<&Matched<'a>>,
         decision: DecisionWord,
         id: DecisionId,
-    ) -> Box<DecisionEvent> {
+    ) -> Box<DecisionEvent<'a>> {
         let identity = self.identity.as_ref().ok();
         let user = identity.and_then(|identity| identity.user);
         Box::new(DecisionEvent {
@@ -440,16 +442,16 @@ impl<'a> Flow<'a, '_> {
             decision,
             count: 1,
             instead_of: None,
-            service: self.service.unwrap_or_default().to_owned(),
+            service: Cow::Borrowed(self.service.unwrap_or_default()),
             action: matched.map(|matched| request::shortened(&matched.action.name, 256)),
-            resource: matched.map(|matched| request::shortened(&matched.resource, 1_024)),
+            resource: matched.map(|matched| Cow::Owned(request::shortened(&matched.resource, 1_024).into_owned())),
             method: request::escaped(request.method, 32),
             path: match request.path {
                 Some(path) => request::shortened(path, 2_048),
                 None => request::escaped(request.target_without_query(), 512),
             },
-            issuer: user.map(|(issuer, _)| issuer.to_owned()),
-            subject: user.map(|(_, subject)| subject.to_owned()),
+            issuer: user.map(|(issuer, _)| Cow::Borrowed(issuer)),
+            subject: user.map(|(_, subject)| Cow::Borrowed(subject)),
             groups: identity.filter(|identity| identity.user.is_some()).and_then(|identity| groups(&identity.groups)),
             workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
             grant: None,
@@ -457,7 +459,7 @@ impl<'a> Flow<'a, '_> {
             shadow: false,
             condition_errors: Vec::new(),
             reasons: Vec::new(),
-            request_id: request.request_id(),
+            request_id: request.request_id().map(Cow::Borrowed),
             position: self.knowledge.sync.position(),
         })
     }
@@ -479,17 +481,19 @@ fn principal<'i>(identity: &'i Identity<'_>) -> Principal<'i> {
 const MAX_GROUPS: (usize, usize) = (64, 1_024);
 
 /// Groups as a record keeps them: all or none, since with a part of them nobody could tell what a policy makes of the call.
-fn groups(groups: &[&str]) -> Option<Vec<String>> {
+fn groups<'i>(groups: &[&'i str]) -> Option<Vec<Cow<'i, str>>> {
     let bytes = groups.iter().fold(0_usize, |sum, group| sum.saturating_add(group.len()));
     let fits = groups.len() <= MAX_GROUPS.0 && bytes <= MAX_GROUPS.1;
-    fits.then(|| groups.iter().map(|group| (*group).to_owned()).collect())
+    fits.then(|| groups.iter().copied().map(Cow::Borrowed).collect())
 }
 
 /// The most condition errors that a record names.
 const MAX_ERRORS: usize = 8;
 
-fn errors_text(errors: &[ConditionError<'_>]) -> Vec<String> {
-    let text = |error: &ConditionError<'_>| format!("{}: {}", request::shortened(error.by, 128), error.error.code());
+fn errors_text(errors: &[ConditionError<'_>]) -> Vec<Cow<'static, str>> {
+    let text = |error: &ConditionError<'_>| {
+        Cow::Owned(format!("{}: {}", request::shortened(error.by, 128), error.error.code()))
+    };
     errors.iter().take(MAX_ERRORS).map(text).collect()
 }
 

@@ -250,7 +250,10 @@ impl Plugin {
                 Verdict::Pass
             }
             Outcome::Allow { event: Some(event), ahead: true, .. } if written.is_none() => {
-                let Some(woken) = self.write_ahead(event, caller, identity, mono) else {
+                self.counters.add(Metric::RecordsMade, 1);
+                let (id, grant) = (event.id.clone(), event.grant.clone());
+                let ahead = Ahead { seq: self.records.push_ahead(event, mono), id, grant };
+                let Some(woken) = self.wait_for_record(ahead, caller, identity, mono) else {
                     return Verdict::Wait;
                 };
                 self.decide(Turn::Again(woken), config, headers, identity, mono)
@@ -262,7 +265,7 @@ impl Plugin {
                 let new = event.filter(|event| written.as_ref().is_none_or(|ahead| ahead.grant != event.grant));
                 if let Some(mut event) = new {
                     event.instead_of = written.map(|ahead| ahead.id);
-                    self.record(event, mono);
+                    record(&mut self.records, &mut self.counters, event, mono);
                 }
                 Verdict::Pass
             }
@@ -279,7 +282,7 @@ impl Plugin {
                 self.counters.decided(service, word, criticality, SHADOW);
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Shadowed(reason), 1);
-                self.record(event, mono);
+                record(&mut self.records, &mut self.counters, event, mono);
                 Verdict::Pass
             }
             Outcome::Refuse { service, criticality, word, reason, errors, mut event, reply } => {
@@ -287,25 +290,22 @@ impl Plugin {
                 self.counters.decided(service.unwrap_or("unknown"), word, criticality, ENFORCE);
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Refusals(reason), 1);
-                self.record(event, mono);
+                record(&mut self.records, &mut self.counters, event, mono);
                 Verdict::Answer(reply)
             }
         }
     }
 
-    /// Records a call before it goes on, and lets it wait for the acknowledgement. Gives what it is to be decided with at
-    /// once where it cannot wait.
-    fn write_ahead(
+    /// Lets a call wait until the record that was written ahead of it is acknowledged. Gives what it is to be decided with
+    /// at once where it cannot wait.
+    fn wait_for_record(
         &mut self,
-        event: Box<DecisionEvent>,
+        ahead: Ahead,
         caller: Option<Caller>,
         identity: &Result<Identity<'_>, IdentityError>,
         mono: Mono,
     ) -> Option<Woken> {
-        let (id, grant) = (event.id.clone(), event.grant.clone());
-        self.counters.add(Metric::RecordsMade, 1);
-        let seq = self.records.push_ahead(event, mono);
-        let cause = Cause::Record(Ahead { seq, id, grant });
+        let cause = Cause::Record(ahead);
         let parked = self.park(caller, cause.clone(), identity, mono.plus(WAIT_FOR_RECORD));
         (!parked).then(|| Woken { caller: caller.unwrap_or_default(), cause, late: true })
     }
@@ -379,15 +379,6 @@ impl Plugin {
         }
     }
 
-    fn record(&mut self, event: Box<DecisionEvent>, mono: Mono) {
-        self.counters.add(Metric::RecordsMade, 1);
-        match self.records.push(event, mono) {
-            Pushed::Kept => {}
-            Pushed::Folded => self.counters.add(Metric::RecordsFolded, 1),
-            Pushed::Dropped => self.counters.add(Metric::RecordsDropped, 1),
-        }
-    }
-
     /// The gauges as they stand.
     #[must_use]
     pub fn gauges(&self, mono: Mono) -> Vec<Gauge> {
@@ -406,5 +397,14 @@ impl Plugin {
         // A table that was never confirmed has no age.
         gauges.extend(self.sync.age(mono).map(|age| ("grantmesh.table.age_ms", age.millis())));
         gauges
+    }
+}
+
+fn record(records: &mut Records, counters: &mut Counters, event: Box<DecisionEvent<'_>>, mono: Mono) {
+    counters.add(Metric::RecordsMade, 1);
+    match records.push(event, mono) {
+        Pushed::Kept => {}
+        Pushed::Folded => counters.add(Metric::RecordsFolded, 1),
+        Pushed::Dropped => counters.add(Metric::RecordsDropped, 1),
     }
 }

@@ -33,13 +33,19 @@ const MAX_KEPT_FOR_REFUSALS: usize = MAX_KEPT / 4 * 3;
 const SOON: Span = Span::from_millis(50);
 
 /// So many waiting records are sent without waiting for the time to come.
-const FLUSH_AT: usize = 200;
+const FLUSH_AT: usize = MAX_BATCH;
 
 /// Waiting records are sent after this long.
 const FLUSH_AFTER: Span = Span::from_secs(1);
 
 /// The most bytes of records in one batch.
 const MAX_BATCH_BYTES: usize = 512 * 1024;
+
+/// The most bytes of a record around its event: two numbers of 20 digits, a hash, and the names.
+const MAX_HEAD_BYTES: usize = 160;
+
+/// As long as the JSON of most events.
+const USUAL_EVENT_BYTES: usize = 512;
 
 /// After this long a batch has failed.
 const TIMEOUT: Span = Span::from_secs(5);
@@ -87,16 +93,18 @@ impl RecordsError {
     }
 }
 
-/// Something to be recorded, as the request path leaves it.
+/// Something to be recorded, as the request path leaves it: an event in its final bytes, since what is borrowed from a
+/// call must not outlive it and a copy of every text would cost more than writing them down.
 #[derive(Debug)]
 enum Waiting {
-    Decision(Mono, Box<DecisionEvent>),
+    /// When it came, how many decisions it accounts for, and the JSON of its [`Event`].
+    Decision(Mono, u64, Vec<u8>),
     Gap(Mono, u64),
 }
 
 impl Waiting {
     const fn came(&self) -> Mono {
-        let (Self::Decision(mono, _) | Self::Gap(mono, _)) = self;
+        let (Self::Decision(mono, ..) | Self::Gap(mono, _)) = self;
         *mono
     }
 }
@@ -108,7 +116,7 @@ struct Sealed {
     came: Mono,
     /// How many decisions it accounts for.
     decisions: u64,
-    json: Box<[u8]>,
+    json: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -176,7 +184,7 @@ impl Records {
     }
 
     /// Keeps a decision for sending. Without room it is counted instead.
-    pub fn push(&mut self, event: Box<DecisionEvent>, mono: Mono) -> Pushed {
+    pub fn push(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> Pushed {
         self.made = self.made.saturating_add(1);
         match self.folds.take(event, mono) {
             Some(event) => self.keep(event, mono),
@@ -186,12 +194,12 @@ impl Records {
 
     /// Keeps the decision of a call that is let through only once this record is acknowledged ([`Self::is_acknowledged`]),
     /// and has it sent at once. Gives its seq. Only to be called while there is room.
-    pub fn push_ahead(&mut self, event: Box<DecisionEvent>, mono: Mono) -> u64 {
+    pub fn push_ahead(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> u64 {
         self.note_gap(mono);
         let before = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         let seq = self.next_seq.saturating_add(before);
         self.made = self.made.saturating_add(1);
-        self.waiting.push_back(Waiting::Decision(mono, event));
+        self.waiting.push_back(written(event, mono));
         self.since.get_or_insert(mono);
         self.urgent = true;
         self.retry = self.retry.map(|retry| retry.min(mono.plus(SOON)));
@@ -210,14 +218,14 @@ impl Records {
         self.sealed.front().map_or(self.next_seq, |sealed| sealed.seq) > seq
     }
 
-    fn keep(&mut self, event: Box<DecisionEvent>, mono: Mono) -> Pushed {
+    fn keep(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> Pushed {
         self.note_gap(mono);
         let most = if event.decision == DecisionWord::Allow { MAX_KEPT } else { MAX_KEPT_FOR_REFUSALS };
         if self.kept() >= most {
             self.dropped = self.dropped.saturating_add(event.count);
             return Pushed::Dropped;
         }
-        self.waiting.push_back(Waiting::Decision(mono, event));
+        self.waiting.push_back(written(event, mono));
         self.since.get_or_insert(mono);
         Pushed::Kept
     }
@@ -338,12 +346,14 @@ impl Records {
             };
             let came = waiting.came();
             let Some(at) = time(came) else { return };
-            let event = match self.waiting.pop_front() {
-                Some(Waiting::Decision(_, event)) => Event::Decision(event),
-                Some(Waiting::Gap(_, dropped)) => Event::Gap { dropped },
+            match self.waiting.pop_front() {
+                Some(Waiting::Decision(_, decisions, json)) => self.seal_event(came, at, decisions, &json),
+                Some(Waiting::Gap(_, dropped)) => {
+                    let gap = serde_json::to_vec(&Event::Gap { dropped }).unwrap_or_default();
+                    self.seal_event(came, at, dropped, &gap);
+                }
                 None => break,
-            };
-            self.seal_event(came, at, event);
+            }
         }
         if self.waiting.is_empty() {
             self.since = None;
@@ -351,21 +361,10 @@ impl Records {
         }
     }
 
-    fn seal_event(&mut self, came: Mono, at: Timestamp, event: Event) {
-        // Texts are cut before they come here, so that a record always fits; if one did not, the stream would say so.
-        let decisions = event.decisions();
-        let sealed = self.record(at, &event).or_else(|| self.record(at, &Event::Gap { dropped: decisions }));
-        let Some(json) = sealed else { return };
-        self.prev = Sha256Hash::of(&json);
-        let seq = self.next_seq;
-        self.next_seq = seq.saturating_add(1);
-        self.sealed.push_back(Sealed { seq, came, decisions, json });
-    }
-
-    /// The bytes of a [`grantmesh_shared::wire::records::Record`], if they are not too many. Its head is written by hand:
-    /// this is done for every call under a grant, and formatting a hash digit by digit would be a third of the work.
-    fn record(&self, at: Timestamp, event: &Event) -> Option<Box<[u8]>> {
-        let mut json = Vec::with_capacity(768);
+    /// Makes a [`grantmesh_shared::wire::records::Record`] of an event's JSON. Its head is written by hand: this is done
+    /// for every call under a grant, and formatting a hash digit by digit would be a third of the work.
+    fn seal_event(&mut self, came: Mono, at: Timestamp, decisions: u64, event: &[u8]) {
+        let mut json = Vec::with_capacity(event.len().saturating_add(MAX_HEAD_BYTES));
         json.extend_from_slice(br#"{"seq":"#);
         json.extend_from_slice(self.next_seq.to_string().as_bytes());
         json.extend_from_slice(br#","prev":""#);
@@ -373,9 +372,12 @@ impl Records {
         json.extend_from_slice(br#"","at":"#);
         json.extend_from_slice(at.millis().to_string().as_bytes());
         json.extend_from_slice(br#","event":"#);
-        serde_json::to_writer(&mut json, event).ok()?;
+        json.extend_from_slice(event);
         json.push(b'}');
-        (json.len() <= MAX_RECORD_BYTES).then(|| json.into_boxed_slice())
+        self.prev = Sha256Hash::of(&json);
+        let seq = self.next_seq;
+        self.next_seq = seq.saturating_add(1);
+        self.sealed.push_back(Sealed { seq, came, decisions, json });
     }
 
     /// How many records the next batch takes, and their bytes.
@@ -408,6 +410,16 @@ impl Records {
         body.extend_from_slice(b"]}");
         Some(body)
     }
+}
+
+/// An event as it waits. Texts are cut before they come here, so that a record always fits; if one did not, the stream
+/// would say so.
+fn written(event: Box<DecisionEvent<'_>>, mono: Mono) -> Waiting {
+    let count = event.count;
+    let mut json = Vec::with_capacity(USUAL_EVENT_BYTES);
+    let fits = serde_json::to_writer(&mut json, &Event::Decision(event)).is_ok()
+        && json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
+    if fits { Waiting::Decision(mono, count, json) } else { Waiting::Gap(mono, count) }
 }
 
 /// A hexadecimal digit of a number below 16.

@@ -22,17 +22,20 @@ pub struct IdError {
 }
 
 /// Writes 48 bits of Unix milliseconds and 80 random bits as 26 characters.
-fn encode(millis: u64, random: [u8; 10]) -> String {
+/// One id is made for every decision, so digits are taken off the end: a shift by a changing amount of 128 bits is dear.
+fn encode(prefix: &str, millis: u64, random: [u8; 10]) -> Box<str> {
     let random = random.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
-    let value = (u128::from(millis & 0xffff_ffff_ffff) << 80) | random;
-    (0..BODY_LEN)
-        .rev()
-        .map(|place| {
-            let shift = u32::try_from(place).unwrap_or(0).saturating_mul(5);
-            let index = usize::try_from((value >> shift) & 31).unwrap_or(0);
-            char::from(ALPHABET.get(index).copied().unwrap_or(b'0'))
-        })
-        .collect()
+    let mut value = (u128::from(millis & 0xffff_ffff_ffff) << 80) | random;
+    let mut digits = [b'0'; BODY_LEN];
+    for digit in digits.iter_mut().rev() {
+        let [low, ..] = value.to_le_bytes();
+        *digit = ALPHABET.get(usize::from(low & 31)).copied().unwrap_or(b'0');
+        value >>= 5;
+    }
+    let mut text = String::with_capacity(prefix.len().saturating_add(BODY_LEN));
+    text.push_str(prefix);
+    text.extend(digits.map(char::from));
+    text.into_boxed_str()
 }
 
 macro_rules! id {
@@ -48,7 +51,7 @@ macro_rules! id {
             /// Makes an id that sorts by `millis` (Unix milliseconds) and is unique by `random`.
             #[must_use]
             pub fn new(millis: u64, random: [u8; 10]) -> Self {
-                Self(format!("{}{}", $prefix, encode(millis, random)).into_boxed_str())
+                Self(encode($prefix, millis, random))
             }
 
             /// The id as it is written everywhere.

@@ -96,20 +96,20 @@ impl Vm {
         }
     }
 
-    fn event(&mut self, caller: u8, allow: bool) -> Box<DecisionEvent> {
+    fn event(&mut self, caller: u8, allow: bool) -> Box<DecisionEvent<'static>> {
         self.made += 1;
         Box::new(DecisionEvent {
             id: DecisionId::new(self.made, [0; 10]),
             decision: if allow { DecisionWord::Allow } else { DecisionWord::Deny },
             count: 1,
             instead_of: None,
-            service: "payments".to_owned(),
+            service: "payments".into(),
             action: None,
             resource: None,
-            method: "GET".to_owned(),
-            path: "/".to_owned(),
+            method: "GET".into(),
+            path: "/".into(),
             issuer: None,
-            subject: Some(caller.to_string()),
+            subject: Some(caller.to_string().into()),
             groups: None,
             workload: None,
             grant: None,

@@ -24,17 +24,17 @@ pub(crate) fn vm(number: u8) -> VmIdentity {
 }
 
 /// A refused call of nobody.
-pub(crate) fn deny(id: DecisionId) -> DecisionEvent {
+pub(crate) fn deny(id: DecisionId) -> DecisionEvent<'static> {
     DecisionEvent {
         id,
         decision: DecisionWord::Deny,
         count: 1,
         instead_of: None,
-        service: "payments".to_owned(),
+        service: "payments".into(),
         action: None,
         resource: None,
-        method: "GET".to_owned(),
-        path: "/".to_owned(),
+        method: "GET".into(),
+        path: "/".into(),
         issuer: None,
         subject: None,
         groups: None,
@@ -43,7 +43,7 @@ pub(crate) fn deny(id: DecisionId) -> DecisionEvent {
         binding: None,
         shadow: false,
         condition_errors: Vec::new(),
-        reasons: vec!["unmatched".to_owned()],
+        reasons: vec!["unmatched".into()],
         request_id: None,
         position: None,
     }
@@ -60,7 +60,7 @@ impl Stream {
         Self { vm: vm(number), records: Vec::new() }
     }
 
-    pub(crate) fn push(&mut self, event: Event) {
+    pub(crate) fn push(&mut self, event: Event<'static>) {
         let prev = self.records.last().map(|last| Sha256Hash::of(last.get().as_bytes())).unwrap_or_default();
         let record = Record { seq: self.records.len() as u64, prev, at: Timestamp::from_millis(7), event };
         self.records.push(to_raw_value(&record).unwrap());

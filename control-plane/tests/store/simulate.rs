@@ -56,11 +56,17 @@ spec: { service: payments, actions: [refund.create], subjects: ["workload:spiffe
 "#;
 
 /// A recorded call of `name` of the groups.
-fn call(decision: DecisionWord, method: &str, path: &str, name: &str, groups: Option<&[&str]>) -> DecisionEvent {
-    let groups = groups.map(|groups| groups.iter().map(|group| (*group).to_owned()).collect());
-    let reasons = if decision == DecisionWord::Allow { Vec::new() } else { vec!["unmatched".to_owned()] };
-    let (issuer, subject) = (Some("https://id.example".to_owned()), Some(name.to_owned()));
-    let (method, path) = (method.to_owned(), path.to_owned());
+fn call(
+    decision: DecisionWord,
+    method: &str,
+    path: &str,
+    name: &str,
+    groups: Option<&[&str]>,
+) -> DecisionEvent<'static> {
+    let groups = groups.map(|groups| groups.iter().map(|group| (*group).to_owned().into()).collect());
+    let reasons = if decision == DecisionWord::Allow { Vec::new() } else { vec!["unmatched".into()] };
+    let (issuer, subject) = (Some("https://id.example".into()), Some(name.to_owned().into()));
+    let (method, path) = (method.to_owned().into(), path.to_owned().into());
     DecisionEvent { decision, method, path, issuer, subject, groups, reasons, ..deny(DecisionId::new(1, [1; 10])) }
 }
 
@@ -80,16 +86,16 @@ pub(crate) async fn recorded_decisions_are_judged_again(db: Db) {
         call(refused, "POST", "/exports", "ann", support),
         call(allow, "GET", "/accounts/a", "old", None),
     ];
-    let locked = vec!["locked".to_owned()];
+    let locked = vec!["locked".into()];
     events.push(DecisionEvent { reasons: locked, ..call(refused, "GET", "/accounts/a", "ann", support) });
     // A grant keeps its own terms, and a deny rule is above it.
     let granted = DecisionEvent {
         grant: Some(GrantId::new(1, [1; 10])),
-        action: Some("refund.create".to_owned()),
-        resource: Some("account/a".to_owned()),
+        action: Some("refund.create".into()),
+        resource: Some("account/a".into()),
         ..call(allow, "POST", "/accounts/a/refunds", "gus", Some(&[]))
     };
-    let bot = Some("spiffe://mesh/ns/a/sa/bot".to_owned());
+    let bot = Some("spiffe://mesh/ns/a/sa/bot".into());
     events.extend([granted.clone(), DecisionEvent { workload: bot, ..granted }]);
     events.into_iter().for_each(|event| stream.push(Event::Decision(Box::new(event))));
     world.app.append_records(&identity(), &stream.batch(..)).await.unwrap();

@@ -1,5 +1,7 @@
 //! What one pass over the headers finds: the few that a decision needs, and whatever makes the call ambiguous.
 
+use std::borrow::Cow;
+
 use grantmesh_shared::engine::{Ambiguity, canonical_grpc_path, query_mentions};
 use grantmesh_shared::wire::sync::{Position, REVISION_HEADER};
 
@@ -165,10 +167,10 @@ impl<'h> Request<'h> {
         self.target.split(|byte| *byte == b'?').next().unwrap_or_default()
     }
 
-    pub(super) fn request_id(&self) -> Option<String> {
+    pub(super) fn request_id(&self) -> Option<&'h str> {
         let id = self.request_id?;
         let plain = (1..=128).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic);
-        std::str::from_utf8(id).ok().filter(|_| plain).map(str::to_owned)
+        std::str::from_utf8(id).ok().filter(|_| plain)
     }
 }
 
@@ -237,9 +239,9 @@ fn is_grpc(content_type: &[u8]) -> bool {
 }
 
 /// A text cut to at most `max` bytes, with a mark where it was cut.
-pub(super) fn shortened(text: &str, max: usize) -> String {
+pub(super) fn shortened(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut cut: String = text
         .char_indices()
@@ -247,17 +249,17 @@ pub(super) fn shortened(text: &str, max: usize) -> String {
         .map(|(_, letter)| letter)
         .collect();
     cut.push('…');
-    cut
+    Cow::Owned(cut)
 }
 
 /// Bytes as text: what is not plain ASCII is escaped, and what is too long is cut.
-pub(super) fn escaped(bytes: &[u8], max: usize) -> String {
+pub(super) fn escaped(bytes: &[u8], max: usize) -> Cow<'_, str> {
     let plain = bytes.len() <= max && bytes.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\');
     match std::str::from_utf8(bytes) {
-        Ok(text) if plain => text.to_owned(),
+        Ok(text) if plain => Cow::Borrowed(text),
         _ => {
             let head = bytes.get(..max).unwrap_or(bytes);
-            shortened(&head.escape_ascii().to_string(), max)
+            Cow::Owned(shortened(&head.escape_ascii().to_string(), max).into_owned())
         }
     }
 }

@@ -2,6 +2,7 @@
 //! window of time, and from then on one with a count. Only the form of the log depends on this, never a decision; what is
 //! folded is as good as made. Bounded: so many kinds at once, each with one event.
 
+use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use grantmesh_shared::time::Span;
@@ -25,7 +26,7 @@ struct Fold {
     begun: Mono,
     seen: u64,
     /// The first of its kind; from the first that was folded on, that one with its count.
-    event: Box<DecisionEvent>,
+    event: Box<DecisionEvent<'static>>,
     /// When the first that was folded came; nothing while none was.
     folded: Option<Mono>,
 }
@@ -37,11 +38,11 @@ pub(super) struct Folds {
 }
 
 /// A record that stands for what was folded, and when the first of it came.
-pub(super) type Folded = (Mono, Box<DecisionEvent>);
+pub(super) type Folded = (Mono, Box<DecisionEvent<'static>>);
 
 impl Folds {
     /// Takes an event in, or gives it back if it is to have a record of its own.
-    pub(super) fn take(&mut self, event: Box<DecisionEvent>, mono: Mono) -> Option<Box<DecisionEvent>> {
+    pub(super) fn take<'e>(&mut self, event: Box<DecisionEvent<'e>>, mono: Mono) -> Option<Box<DecisionEvent<'e>>> {
         if event.decision == DecisionWord::Allow || event.instead_of.is_some() {
             return Some(event);
         }
@@ -50,7 +51,8 @@ impl Folds {
         let known = self.folds.iter_mut().find(|fold| fold.hash == hash && alike(&fold.event, &event));
         let Some(fold) = known else {
             if self.folds.len() < MAX_KINDS {
-                self.folds.push(Fold { hash, begun: mono, seen: 1, event: event.clone(), folded: None });
+                let own = Box::new(DecisionEvent::clone(&event).into_owned());
+                self.folds.push(Fold { hash, begun: mono, seen: 1, event: own, folded: None });
             }
             return Some(event);
         };
@@ -60,7 +62,7 @@ impl Folds {
         }
         match fold.folded {
             Some(_) => fold.event.count = fold.event.count.saturating_add(1),
-            None => (fold.folded, fold.event) = (Some(mono), event),
+            None => (fold.folded, fold.event) = (Some(mono), Box::new(event.into_owned())),
         }
         None
     }
@@ -81,20 +83,20 @@ impl Folds {
     }
 }
 
-fn hash(event: &DecisionEvent) -> u64 {
+fn hash(event: &DecisionEvent<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
     kind(event).hash(&mut hasher);
     hasher.finish()
 }
 
-fn alike(one: &DecisionEvent, other: &DecisionEvent) -> bool {
+fn alike(one: &DecisionEvent<'_>, other: &DecisionEvent<'_>) -> bool {
     kind(one) == kind(other)
 }
 
 /// What makes refusals alike: who, what and why. Not the path or the resource: a caller that tries them all is one.
-type Kind<'e> = ((bool, &'e str, Option<&'e str>), [Option<&'e str>; 3], &'e [String]);
+type Kind<'e> = ((bool, &'e str, Option<&'e str>), [Option<&'e str>; 3], &'e [Cow<'e, str>]);
 
-fn kind(event: &DecisionEvent) -> Kind<'_> {
+fn kind<'e>(event: &'e DecisionEvent<'_>) -> Kind<'e> {
     (
         (event.decision == DecisionWord::Ask, &event.service, event.action.as_deref()),
         [event.issuer.as_deref(), event.subject.as_deref(), event.workload.as_deref()],

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::*;
 
 /// A call that is let through: refusals alike are folded, these never.
-fn event(number: usize, path: &str) -> Box<DecisionEvent> {
+fn event(number: usize, path: &str) -> Box<DecisionEvent<'static>> {
     let mut random = [0; 10];
     random.iter_mut().zip(number.to_le_bytes()).for_each(|(into, byte)| *into = byte);
     Box::new(DecisionEvent {
@@ -18,11 +18,11 @@ fn event(number: usize, path: &str) -> Box<DecisionEvent> {
         decision: DecisionWord::Allow,
         count: 1,
         instead_of: None,
-        service: "payments".to_owned(),
+        service: "payments".into(),
         action: None,
         resource: None,
-        method: "GET".to_owned(),
-        path: path.to_owned(),
+        method: "GET".into(),
+        path: path.to_owned().into(),
         issuer: None,
         subject: None,
         groups: None,
@@ -215,8 +215,8 @@ fn what_is_dropped_is_counted_in_its_place() {
     assert!(matches!(last[0], Event::Decision(event) if event.path == "/after"));
 }
 
-fn refusal(subject: &str, reason: &str) -> Box<DecisionEvent> {
-    let (subject, reasons) = (Some(subject.to_owned()), vec![reason.to_owned()]);
+fn refusal(subject: &str, reason: &str) -> Box<DecisionEvent<'static>> {
+    let (subject, reasons) = (Some(subject.to_owned().into()), vec![reason.to_owned().into()]);
     Box::new(DecisionEvent { decision: DecisionWord::Deny, subject, reasons, ..*event(7, "/") })
 }
 

