@@ -174,29 +174,53 @@ impl Documents {
     }
 
     fn read(&mut self, file: usize, text: &str) -> Result<(), PolicyFault> {
+        // Most documents say their kind at the begin of a line and are read once. Whatever is not as it should be is read
+        // again from its head, so that the first thing that is wrong is told.
+        if likely_kind(text).is_some_and(|kind| self.read_as(kind, file, text).is_ok()) {
+            return Ok(());
+        }
         let head: Head = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
         if head.api_version.value != API_VERSION {
             let message = format!("`{}` is not a version of policy documents", head.api_version.value);
             return Err(at(head.api_version.referenced, message, Some(format!("write `apiVersion: {API_VERSION}`"))));
         }
-        match head.kind.value.as_str() {
-            "Defaults" => self.defaults.push(placed(file, text)?),
-            "Service" => self.services.push(placed(file, text)?),
-            "Role" => self.roles.push(placed(file, text)?),
-            "Binding" => self.bindings.push(placed(file, text)?),
-            "Rule" => self.rules.push(placed(file, text)?),
-            "DenyRule" => self.denials.push(placed(file, text)?),
-            other => {
+        match KINDS.into_iter().find(|kind| *kind == head.kind.value) {
+            Some(kind) => self.read_as(kind, file, text),
+            None => {
+                let other = head.kind.value.as_str();
                 let message = format!("`{other}` is not a kind of policy document");
-                return Err(at(head.kind.referenced, message, Some(meant(other, &KINDS))));
+                Err(at(head.kind.referenced, message, Some(meant(other, &KINDS))))
             }
+        }
+    }
+
+    fn read_as(&mut self, kind: &'static str, file: usize, text: &str) -> Result<(), PolicyFault> {
+        match kind {
+            "Defaults" => self.defaults.push(placed(kind, file, text)?),
+            "Service" => self.services.push(placed(kind, file, text)?),
+            "Role" => self.roles.push(placed(kind, file, text)?),
+            "Binding" => self.bindings.push(placed(kind, file, text)?),
+            "Rule" => self.rules.push(placed(kind, file, text)?),
+            _ => self.denials.push(placed(kind, file, text)?),
         }
         Ok(())
     }
 }
 
-fn placed<Spec: DeserializeOwned>(file: usize, text: &str) -> Result<Placed<Spec>, PolicyFault> {
-    serde_saphyr::from_str(text).map(|document| Placed { file, document }).map_err(|error| fault(&error))
+/// The kind that a line of the document says, if it says one.
+fn likely_kind(text: &str) -> Option<&'static str> {
+    let stated = text.lines().find_map(|line| line.strip_prefix("kind:"))?.trim();
+    KINDS.into_iter().find(|kind| *kind == stated)
+}
+
+/// A document that is of this kind, and of the version that is read here.
+fn placed<Spec: DeserializeOwned>(kind: &str, file: usize, text: &str) -> Result<Placed<Spec>, PolicyFault> {
+    let document: Document<Spec> = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
+    if document.kind.value != kind || document.api_version.value != API_VERSION {
+        let message = format!("`{}` is not the kind that was read", document.kind.value);
+        return Err(at(document.kind.referenced, message, None));
+    }
+    Ok(Placed { file, document })
 }
 
 /// A fault at a place; the caller knows the file.

@@ -1,5 +1,6 @@
 //! Actions of a service, from what people write to what filters receive, and what they declare for conditions.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
 use serde_saphyr::Spanned;
@@ -29,12 +30,32 @@ pub(super) struct Declared<'d> {
     /// By action.
     pub(super) actions: Vec<ActionFacts<'d>>,
     places: HashMap<&'d str, usize>,
+    /// What all of them declare, once somebody asked.
+    by_all: OnceCell<Common>,
+}
+
+/// What several actions declare alike.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Common {
+    pub(super) params: Vec<String>,
+    pub(super) query: Vec<String>,
+    pub(super) fields: Vec<(String, FactType)>,
+    /// Why the body cannot be named: the first of them does not read it.
+    pub(super) no_body: Option<String>,
 }
 
 impl<'d> Declared<'d> {
     pub(super) fn new(headers: Vec<String>, actions: Vec<ActionFacts<'d>>) -> Self {
         let places = actions.iter().enumerate().map(|(at, facts)| (facts.name, at)).collect();
-        Self { headers, actions, places }
+        Self { headers, actions, places, by_all: OnceCell::new() }
+    }
+
+    /// What these actions declare alike. For all of them it is found once, however many conditions are about all.
+    pub(super) fn common(&self, actions: &ActionsItem) -> Common {
+        match actions {
+            ActionsItem::All => self.by_all.get_or_init(|| Common::of(&self.of(actions).collect::<Vec<_>>())).clone(),
+            ActionsItem::Named(_) => Common::of(&self.of(actions).collect::<Vec<_>>()),
+        }
     }
 
     /// Whether there is such an action.
@@ -55,6 +76,24 @@ impl<'d> Declared<'d> {
         };
         let place = |name: &String| self.places.get(name.as_str()).copied();
         all.iter().chain(named.iter().filter_map(place).filter_map(|at| self.actions.get(at)))
+    }
+}
+
+impl Common {
+    fn of(actions: &[&ActionFacts<'_>]) -> Self {
+        let Some((first, rest)) = actions.split_first() else { return Self::default() };
+        let common = |list: for<'f> fn(&'f ActionFacts<'_>) -> &'f Vec<String>| -> Vec<String> {
+            let in_all = |name: &&String| rest.iter().all(|facts| list(facts).contains(name));
+            list(first).iter().filter(in_all).cloned().collect()
+        };
+        let in_all = |field: &&(String, FactType)| rest.iter().all(|facts| facts.fields.contains(field));
+        let unread = actions.iter().find(|facts| !facts.reads_body);
+        Self {
+            params: common(|facts| &facts.params),
+            query: common(|facts| &facts.query),
+            fields: first.fields.iter().filter(in_all).cloned().collect(),
+            no_body: unread.map(|facts| format!("the body of `{}` is not read (its action has no `body`)", facts.name)),
+        }
     }
 }
 

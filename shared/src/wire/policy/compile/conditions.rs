@@ -3,11 +3,11 @@
 use serde_saphyr::Spanned;
 
 use super::Compiler;
-use super::actions::ActionFacts;
+use super::actions::Common;
 use crate::engine::condition::{Form, Op};
 use crate::wire::condition::ConditionItem;
 use crate::wire::policy::parse::at;
-use crate::wire::policy::{ConditionFault, FactType, Judged, PolicyFault, Scope, judge_condition};
+use crate::wire::policy::{ConditionFault, Judged, PolicyFault, Scope, judge_condition};
 use crate::wire::table::ActionsItem;
 
 /// What is only there when a call is.
@@ -123,30 +123,15 @@ impl<'d> Compiler<'d> {
     /// What all the actions declare.
     pub(super) fn scope(&self, service: &str, actions: &ActionsItem) -> Scope {
         let Some(declared) = self.declared.get(service) else { return Scope::default() };
-        let of: Vec<&ActionFacts<'_>> = declared.of(actions).collect();
-        let common = |list: for<'f> fn(&'f ActionFacts<'_>) -> &'f Vec<String>| -> Vec<String> {
-            let Some((first, rest)) = of.split_first() else { return Vec::new() };
-            let in_all = |name: &&String| rest.iter().all(|facts| list(facts).contains(name));
-            list(first).iter().filter(in_all).cloned().collect()
-        };
-        let fields: Vec<(String, FactType)> = match of.split_first() {
-            Some((first, rest)) => {
-                let in_all = |field: &&(String, FactType)| rest.iter().all(|facts| facts.fields.contains(field));
-                first.fields.iter().filter(in_all).cloned().collect()
-            }
-            None => Vec::new(),
-        };
-        let unread = of.iter().find(|facts| !facts.reads_body);
-        let why =
-            |facts: &&ActionFacts<'_>| format!("the body of `{}` is not read (its action has no `body`)", facts.name);
+        let Common { params, query, fields, no_body } = declared.common(actions);
         Scope {
-            params: common(|facts| &facts.params),
-            query: common(|facts| &facts.query),
+            params,
+            query,
             headers: declared.headers.clone(),
             claims: self.claims.clone(),
             fields,
             signals: self.signals.iter().map(|signal| signal.name.clone()).collect(),
-            no_body: unread.map(why),
+            no_body,
         }
     }
 
