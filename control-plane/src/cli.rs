@@ -69,7 +69,7 @@ enum Command {
     /// Set and clear the facts that the policy's conditions name
     #[command(subcommand)]
     Signal(signals::SignalCommand),
-    /// Check, test, explain, compare, simulate, apply or show the policy and its history
+    /// Generate, check, test, explain, compare, simulate, apply or show the policy and its history
     #[command(subcommand)]
     Policy(PolicyCommand),
     /// Read or verify the audit log
@@ -289,6 +289,8 @@ enum PolicyCommand {
     Check(PolicyCheckArgs),
     /// Print the JSON Schema of policy documents, for editors
     Schema,
+    /// Make a `Service` document from an OpenAPI document or gRPC descriptors, and print it
+    Generate(policy::generate::GenerateArgs),
     /// Play the cases beside policy files, and tell what of the policy none touches
     Test(policy::test::TestArgs),
     /// Tell what differs between two policies, in words and in decisions
@@ -389,6 +391,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Lock(command) => locks::run(command, out).await,
         Command::Signal(command) => signals::run(command, out).await,
         Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),
+        Command::Policy(PolicyCommand::Generate(args)) => policy::generate::run(&args, out),
         Command::Policy(PolicyCommand::Schema) => policy::schema(out),
         Command::Policy(PolicyCommand::Test(args)) => policy::test::run(&args, out),
         Command::Policy(PolicyCommand::Diff(args)) => policy::diff::run(&args, out),

@@ -4,6 +4,7 @@ pub(super) mod apply;
 pub(super) mod diff;
 pub(super) mod explain;
 mod files;
+pub(super) mod generate;
 mod junit;
 pub(super) mod simulate;
 pub(super) mod test;

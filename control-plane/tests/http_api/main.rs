@@ -12,6 +12,8 @@ mod locks;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
+mod policy_generate;
+#[cfg(test)]
 mod policy_tools;
 #[cfg(test)]
 mod refusals;

@@ -9,7 +9,7 @@ pub use service::*;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use super::compile::MAX_DECLARED;
 use super::schema;
@@ -38,6 +38,25 @@ pub struct Document<Spec> {
     pub metadata: Metadata,
     /// What it says.
     pub spec: Spec,
+}
+
+impl<Spec> Document<Spec> {
+    /// A document that stands in no file yet.
+    #[must_use]
+    pub fn new(kind: &str, name: &str, spec: Spec) -> Self {
+        Self {
+            api_version: stated(API_VERSION.to_owned()),
+            kind: stated(kind.to_owned()),
+            metadata: Metadata { name: stated(name.to_owned()) },
+            spec,
+        }
+    }
+}
+
+/// A value that stands in no file yet.
+#[must_use]
+pub const fn stated<T>(value: T) -> Spanned<T> {
+    Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
 }
 
 /// `kind: Defaults`: what holds for the whole policy. At most one.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
 use crate::wire::policy::compile::{MAX_ACTIONS, MAX_NAMES};
-use crate::wire::policy::schema;
+use crate::wire::policy::{schema, stated};
 use crate::wire::table::{AuditItem, CriticalityWord, ModeWord, PlaceWord, UnmatchedWord};
 
 /// `kind: Service`: a service and its actions.
@@ -36,6 +36,22 @@ pub struct ServiceSpec {
     /// Its actions.
     #[schemars(length(max = MAX_ACTIONS))]
     pub actions: Vec<ActionSpec>,
+}
+
+impl ServiceSpec {
+    /// A service that says nothing but its actions.
+    #[must_use]
+    pub const fn new(actions: Vec<ActionSpec>) -> Self {
+        Self {
+            description: None,
+            hosts: Vec::new(),
+            unmatched: UnmatchedWord::Deny,
+            headers: Vec::new(),
+            mode: None,
+            percent: None,
+            actions,
+        }
+    }
 }
 
 /// An action of a service.
@@ -106,6 +122,32 @@ pub struct ActionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Percent>")]
     pub percent: Option<Spanned<u8>>,
+}
+
+impl ActionSpec {
+    /// An action that says nothing but its name.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: stated(name.to_owned()),
+            description: None,
+            method: None,
+            path: None,
+            grpc: None,
+            select: Vec::new(),
+            json_rpc: None,
+            mcp_tool: None,
+            graphql: None,
+            query: Vec::new(),
+            body: None,
+            fields: Vec::new(),
+            resource: None,
+            criticality: None,
+            audit: None,
+            mode: None,
+            percent: None,
+        }
+    }
 }
 
 /// A text in the JSON body.
