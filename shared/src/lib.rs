@@ -11,6 +11,7 @@
 
 #![deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects)]
 
+pub mod body;
 pub mod engine;
 pub mod id;
 pub mod time;

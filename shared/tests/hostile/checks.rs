@@ -1,6 +1,7 @@
 //! What must hold of any input at all: nothing panics, what is accepted keeps its bounds and reads back as itself.
 //! The bodies of the fuzz targets in `shared/fuzz` and of the properties beside this file; both include it.
 
+use grantmesh_shared::body::{self, BodyError, BodyValue};
 use grantmesh_shared::engine::condition::{MAX_COST, MAX_DEPTH, MAX_NODES};
 use grantmesh_shared::engine::{
     BodyFacts, Call, Condition, Context, Criticality, FactValue, Facts, Form, Fuel, MAX_PATH_BYTES, MAX_SEGMENTS, Now,
@@ -128,6 +129,37 @@ pub(crate) fn path(bytes: &[u8]) {
     assert!(!text.contains("//") && !text.contains(['\\', ';', '?', '#', ' ']));
     assert!(text.split('/').all(|segment| segment != "." && segment != ".."));
     assert_eq!(canonical_path(text.as_bytes()).map(|path| path.as_str().to_owned()), Ok(text.to_owned()));
+}
+
+/// A body of a call or response: what is read lies in it, what is masked is gone and changes nothing else.
+pub(crate) fn body(bytes: &[u8]) {
+    const DEPTH: usize = 8;
+    let pointers = ["/method", "/params/name", "/params/arguments/amount", "/list/0/x", "/a~1b", "/deep/a/b/c"];
+    let wanted: Vec<(Box<str>, Box<str>)> = pointers.map(|pointer| (pointer.into(), pointer.into())).to_vec();
+    let read = body::read(bytes, &wanted, DEPTH);
+    let masked = body::mask(bytes, pointers, DEPTH);
+    let Ok(values) = read else {
+        // Only a number that is too exact to be compared can be masked and not read.
+        assert!(masked.is_err() || matches!(read, Err(BodyError::Number(_) | BodyError::Malformed(_))));
+        return;
+    };
+    let masked = masked.unwrap();
+    let plain: serde_json::Value = serde_json::from_slice(bytes).unwrap_or_default();
+    if plain.is_object() {
+        for (name, value) in &values {
+            let there = plain.pointer(name);
+            match value {
+                BodyValue::Text(text) => assert_eq!(there.and_then(|value| value.as_str()), Some(&**text), "{name}"),
+                BodyValue::Bool(truth) => assert_eq!(there.and_then(|value| value.as_bool()), Some(*truth), "{name}"),
+                BodyValue::Number(_) => assert!(there.is_some_and(|value| value.is_number()), "{name}"),
+                BodyValue::Other => {}
+            }
+        }
+        let hidden: serde_json::Value = serde_json::from_slice(&masked).unwrap();
+        assert!(pointers.iter().all(|pointer| hidden.pointer(pointer).is_none_or(|value| value.is_null())));
+    }
+    // What is masked is masked: doing it again changes nothing.
+    assert_eq!(body::mask(&masked, pointers, DEPTH).as_ref(), Ok(&masked));
 }
 
 /// An item of the table, as it comes from the network.

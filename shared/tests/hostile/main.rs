@@ -10,6 +10,7 @@ const POLICY: &str = include_str!("../../policies/payments/policy.yaml");
 const CONDITION: &str = r#"has(request.headers["x-ticket"]) && request.headers["x-ticket"].matches("^INC-[0-9]+$") || principal.claims.teams.exists(t, t in principal.groups) && request.body.amount <= 500.10 && request.time.getHours("Europe/Berlin") >= 8 // c"#;
 const FORM: &str = r#"{"nodes":["groups","each_text 0","text 0","eq 1 2","exists 0 3","now","calendar 0 0 5","int 0","ge 6 7","and 4 8"],"ints":[8],"texts":["support"],"zones":[{"first":3600,"changes":[[1774746000,7200]],"until":2871763200}]}"#;
 const ITEM: &str = r#"{"key":"service/svc","body":{"service":{"name":"svc","hosts":[],"unmatched":"deny","actions":[{"name":"a","method":"GET","path":"/a/{b}","resource":"a/{b}","criticality":"low","audit":"all"}],"bindings":[{"name":"b","role":"r","subjects":[{"group":{"issuer":"https://id.example","name":"support"}}],"actions":"all","condition":{"v":1,"source":"true","form":{"nodes":["true"]}}}],"rules":[],"denials":[{"name":"d","actions":"all","reason":"r","condition":{"v":2,"source":"","form":null}}]}}}"#;
+const BODY: &str = r#"{"method":"tools/call","params":{"name":"refund","arguments":{"amount":50.10,"t":"\u00e9\n"}},"list":[{"x":true},2],"a/b":null,"deep":{"a":{"b":{"c":"d"}}}}"#;
 const PATH: &str = "/v1/accounts/caf%C3%A9/refunds?expand=%2f";
 
 /// A piece that is put in somewhere.
@@ -77,6 +78,7 @@ fn the_real_inputs_are_accepted() {
     checks::form(FORM.as_bytes());
     checks::item(ITEM.as_bytes());
     checks::path(PATH.as_bytes());
+    checks::body(BODY.as_bytes());
     let form: grantmesh_shared::wire::condition::FormItem = serde_json::from_str(FORM).unwrap();
     assert!(grantmesh_shared::engine::Form::try_from(form).is_ok());
     let item: grantmesh_shared::wire::table::Item = serde_json::from_str(ITEM).unwrap();
@@ -89,6 +91,11 @@ proptest! {
     #[test]
     fn conditions(bytes in input(CONDITION)) {
         checks::condition(&bytes);
+    }
+
+    #[test]
+    fn bodies(bytes in input(BODY)) {
+        checks::body(&bytes);
     }
 
     #[test]
