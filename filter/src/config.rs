@@ -1,6 +1,7 @@
 //! The plugin's configuration: one strict JSON text, read by `root` when the proxy delivers it.
 //! An unreadable text is refused to the proxy; a readable one with wrong values makes a filter that denies and says why.
 
+use grantmesh_shared::body::DEFAULT_DEPTH;
 use grantmesh_shared::wire::signature::from_hex;
 use serde::Deserialize;
 
@@ -11,6 +12,12 @@ const MAX_BYTES: usize = 256 * 1024;
 
 /// The most trusted proxies in front of one another.
 const MAX_HOPS: usize = 16;
+
+/// The most bytes of a body: the proxy's own bound, unless somebody raised it.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The deepest nesting of a body.
+const MAX_DEPTH: usize = 100;
 
 /// The most services of one filter.
 const MAX_SERVICES: usize = 256;
@@ -48,6 +55,28 @@ pub struct Config {
     pub country_header: Option<String>,
     /// Where this proxy stands.
     pub origin: Origin,
+    /// How bodies are read, by the module that reads them.
+    pub bodies: BodiesConfig,
+}
+
+/// How bodies are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BodiesConfig {
+    /// Whether the proxy lets this plugin hold a call's head and see its body: `allow_on_headers_stop_iteration`.
+    pub hold_heads: bool,
+    /// The most bytes of a request's body that are read.
+    pub request_bytes: usize,
+    /// The most bytes of a response that are masked.
+    pub response_bytes: usize,
+    /// The deepest nesting that is read.
+    pub depth: usize,
+}
+
+impl Default for BodiesConfig {
+    fn default() -> Self {
+        Self { hold_heads: false, request_bytes: 64 * 1024, response_bytes: 256 * 1024, depth: DEFAULT_DEPTH }
+    }
 }
 
 /// What becomes of calls that carry, or could carry, another method than their own.
@@ -132,6 +161,8 @@ struct Text {
     country: Option<CountryText>,
     #[serde(default)]
     origin: Origin,
+    #[serde(default)]
+    bodies: BodiesConfig,
 }
 
 #[derive(Deserialize)]
@@ -227,6 +258,7 @@ impl Config {
             source: text.source.map(checked_source).transpose()?,
             country_header: text.country.map(|country| checked_header("country.header", country.header)).transpose()?,
             origin: checked_origin(text.origin)?,
+            bodies: checked_bodies(text.bodies)?,
         })
     }
 
@@ -270,6 +302,19 @@ fn checked_origin(origin: Origin) -> Result<Origin, ConfigError> {
         return Ok(origin);
     }
     Err(wrong("origin", "has a name that is empty, over 256 bytes, or has spaces"))
+}
+
+fn checked_bodies(bodies: BodiesConfig) -> Result<BodiesConfig, ConfigError> {
+    let sizes = [("bodies.request_bytes", bodies.request_bytes), ("bodies.response_bytes", bodies.response_bytes)];
+    for (field, size) in sizes {
+        if !(1..=MAX_BODY_BYTES).contains(&size) {
+            return Err(wrong(field, "must be 1 to 1048576: the proxy itself buffers no more"));
+        }
+    }
+    if !(1..=MAX_DEPTH).contains(&bodies.depth) {
+        return Err(wrong("bodies.depth", "must be 1 to 100"));
+    }
+    Ok(bodies)
 }
 
 fn checked_services(services: Vec<String>) -> Result<Vec<String>, ConfigError> {
@@ -335,6 +380,8 @@ mod tests {
         assert!(!config.waypoint && !config.cors_preflight && !config.access_log);
         assert_eq!(config.method_override, MethodOverride::Refuse);
         assert_eq!((config.source, config.country_header, config.origin), (None, None, Origin::default()));
+        let BodiesConfig { hold_heads, request_bytes, response_bytes, depth } = config.bodies;
+        assert_eq!((hold_heads, request_bytes, response_bytes, depth), (false, 65_536, 262_144, 32));
     }
 
     #[test]
@@ -386,6 +433,9 @@ mod tests {
             ("country", json!({"header": ""})),
             ("origin", json!({"mesh": ""})),
             ("origin", json!({"gateway": "a b"})),
+            ("bodies", json!({"request_bytes": 0})),
+            ("bodies", json!({"response_bytes": 1_048_577})),
+            ("bodies", json!({"depth": 101})),
         ] {
             let error = with(field, value.clone()).unwrap_err();
             assert!(

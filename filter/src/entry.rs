@@ -1,6 +1,7 @@
 //! What the proxy calls: the raw exports of its interface, handed on to `vm`. Whatever is exported here is called for
 //! every call that passes, so there is nothing for responses, bodies, logs or ends: each would be another entry into
-//! the VM. The proxy takes a callback that is not exported for "continue".
+//! the VM. The proxy takes a callback that is not exported for "continue". Those for bodies are exported by the package
+//! `grantmesh-filter-bodies`, which is this one and them.
 
 #![expect(unsafe_code, reason = "exports are unmangled by their nature, and one of them hands out memory")]
 
@@ -51,6 +52,6 @@ extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: usize,
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, _end: bool) -> host::Action {
-    vm::on_request_headers(context)
+extern "C" fn proxy_on_request_headers(context: u32, _headers: usize, end: bool) -> host::HeadAction {
+    vm::on_request_headers(context, end)
 }

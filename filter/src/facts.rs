@@ -65,6 +65,8 @@ pub struct Sources<'c> {
     pub query: Option<&'c [u8]>,
     /// The authority without its port.
     pub host: Option<&'c [u8]>,
+    /// What is known of the request's body.
+    pub body: BodyFacts<'c>,
 }
 
 /// Gathers what is needed and lends it to `with`.
@@ -76,7 +78,7 @@ pub fn gather<'n, T>(
     needs: &'n Needs,
     with: impl FnOnce(&Context<'_>) -> T,
 ) -> Result<T, FactsError<'n>> {
-    let Sources { config, headers, identity, query, host } = sources;
+    let Sources { config, headers, identity, query, host, body } = sources;
     let headers_found = named_headers(headers, &needs.headers)?;
     let query_found = query_parameters(query.unwrap_or_default(), &needs.query).map_err(FactsError::Query)?;
     let query_lent: Vec<(&str, &str)> = query_found.iter().map(|(name, value)| (*name, &**value)).collect();
@@ -102,7 +104,7 @@ pub fn gather<'n, T>(
         headers: &headers_found,
         query: &query_lent,
         claims: &claims_lent,
-        body: BodyFacts::NotRead,
+        body,
         actor: claims.actor,
         auth_time: claims.auth_time,
         address,

@@ -1,26 +1,32 @@
 //! One call, from its headers to "continue" or a reply, with the event for the records: pure, total, no host.
 //! Called by `http` in Envoy and by tests and simulators natively. Whatever is missing, late or strange refuses.
 
+mod bodies;
 mod request;
 
 use std::borrow::Cow;
 
 use grantmesh_shared::engine::{
-    Ambiguity, Audit, Basis, Call, ConditionError, Context, Criticality, Decision, Matched, Permit, Principal, Reason,
-    Refusal, Rollout, Service, Table, canonical_path, prepare,
+    Ambiguity, Audit, Basis, BodyFacts, BodyMode, Call, ConditionError, Context, Criticality, Decision, FactValue,
+    Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Rollout, Service, Table, canonical_path, prepare,
 };
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 use grantmesh_shared::wire::sync::Position;
 
+use crate::callbacks;
 use crate::clock::Mono;
 use crate::config::Config;
 use crate::facts::{self, FactsError, Sources};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
+use crate::masking::MaskedCall;
 use crate::reply::{Reply, Telling};
 use crate::sync::Sync;
+use bodies::BodyRefusal;
+pub(crate) use bodies::{JSON, media_type};
+pub use bodies::{Shown, Unread};
 use request::Request;
 
 /// What a call is decided from.
@@ -34,6 +40,8 @@ pub struct Knowledge<'a> {
     pub records: RecordsState,
     /// Whether the call may wait for what is not known yet.
     pub may_wait: bool,
+    /// Whether one more response can be masked.
+    pub room_to_mask: bool,
     /// Now.
     pub mono: Mono,
 }
@@ -66,6 +74,15 @@ pub enum Outcome<'a> {
         event: Option<Box<DecisionEvent<'a>>>,
         /// Whether it goes on only when the control plane has that record.
         ahead: bool,
+        /// What of its response is masked.
+        masked: Option<MaskedCall>,
+    },
+    /// It is decided when its body is there.
+    Hold {
+        /// Whether its head is held until then.
+        mode: BodyMode,
+        /// Whether its response may have to be masked.
+        may_mask: bool,
     },
     /// It would be refused, but its caller has heard of a later state than is known here.
     Wait(Position),
@@ -118,6 +135,8 @@ enum OwnReason {
     RecordUnacknowledged,
     #[error("the response has fields that you may not see, and this filter cannot mask them")]
     CannotMask,
+    #[error("the response has fields that you may not see, and too many responses are being masked already")]
+    TooManyMasked,
     #[error(transparent)]
     BadIdentity(IdentityError),
     #[error("no service is served under this authority")]
@@ -132,6 +151,7 @@ impl OwnReason {
             Self::RecordsBacklog => "records_backlog",
             Self::RecordUnacknowledged => "record_unacknowledged",
             Self::CannotMask => "cannot_mask",
+            Self::TooManyMasked => "too_many_masked",
             Self::BadIdentity(_) => "bad_identity",
             Self::UnknownHost => "unknown_host",
         }
@@ -144,6 +164,13 @@ enum Cause<'t> {
     Ambiguous(Ambiguity),
     /// A fact that conditions name could be read in two ways.
     Facts(&'static str, String),
+    /// The body cannot be read.
+    Body(BodyRefusal),
+    /// It is not refused yet: it waits for its body.
+    Hold {
+        mode: BodyMode,
+        may_mask: bool,
+    },
     Engine(DecisionWord, Refusal<'t>),
 }
 
@@ -155,7 +182,9 @@ impl Cause<'_> {
             Self::Engine(_, refusal) => refusal.rollout(),
             Self::Own(_, Some(matched)) => matched.action.rollout.unwrap_or_else(|| own(Some(matched.service))),
             Self::Own(OwnReason::NotReady | OwnReason::UnknownHost, None) => Rollout::default(),
-            Self::Own(_, None) | Self::Ambiguous(_) | Self::Facts(..) => own(service),
+            Self::Own(_, None) | Self::Ambiguous(_) | Self::Facts(..) | Self::Body(_) | Self::Hold { .. } => {
+                own(service)
+            }
         }
     }
 }
@@ -166,6 +195,12 @@ impl From<FactsError<'_>> for Cause<'_> {
             FactsError::Identity(error) => Self::Own(OwnReason::BadIdentity(error), None),
             other => Self::Facts(other.code(), other.to_string()),
         }
+    }
+}
+
+impl From<BodyRefusal> for Cause<'_> {
+    fn from(refusal: BodyRefusal) -> Self {
+        Self::Body(refusal)
     }
 }
 
@@ -180,6 +215,7 @@ pub fn run<'a>(
     knowledge: Knowledge<'a>,
     headers: &Headers<'a>,
     identity: &'a Result<Identity<'a>, IdentityError>,
+    shown: Shown<'_>,
     id: impl FnOnce() -> DecisionId,
 ) -> Outcome<'a> {
     let mut request = Request::read(headers, knowledge.config.method_override);
@@ -193,23 +229,28 @@ pub fn run<'a>(
         return Outcome::Preflight;
     }
     let mut drawn = Drawn { draw: Some(id), id: None };
-    match flow.judge(&mut request, headers, &mut drawn) {
-        Ok(Passed { permit, recorded }) => Outcome::Allow {
-            service: service.unwrap_or_default(),
-            criticality: permit.matched().map(|matched| matched.action.criticality),
-            event: recorded.then(|| flow.allowed(&request, &permit, drawn.take())),
-            ahead: recorded && criticality(&permit) == Criticality::Critical,
-            errors: permit.errors().to_vec(),
-        },
+    match flow.judge(&mut request, headers, shown, &mut drawn) {
+        Ok(Passed { permit, recorded }) => {
+            let masks = flow.masks(&permit);
+            let event = (recorded || masks).then(|| flow.allowed(&request, &permit, drawn.take()));
+            let criticality = permit.matched().map(|matched| matched.action.criticality);
+            let service = service.unwrap_or_default();
+            let masked = event.as_ref().filter(|_| masks).map(|event| MaskedCall {
+                service: service.to_owned(),
+                criticality,
+                fields: MaskedCall::fields_of(permit.masked()),
+                event: Box::new((**event).clone().into_owned()),
+            });
+            let ahead = recorded && criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
+            let event = event.filter(|_| recorded);
+            Outcome::Allow { service, criticality, event, ahead, errors: permit.errors().to_vec(), masked }
+        }
+        Err(Cause::Hold { mode, may_mask }) => Outcome::Hold { mode, may_mask },
         Err(cause) => match flow.worth_waiting(&request, &cause) {
             Some(position) => Outcome::Wait(position),
             None => flow.refused(&request, cause, drawn.take()),
         },
     }
-}
-
-fn criticality(permit: &Permit<'_>) -> Criticality {
-    permit.matched().map_or(Criticality::Standard, |matched| matched.action.criticality)
 }
 
 /// The decision's id, drawn at most once and only where it is needed.
@@ -262,6 +303,7 @@ impl<'a> Flow<'a> {
         &self,
         request: &mut Request<'_>,
         headers: &Headers<'_>,
+        shown: Shown<'_>,
         drawn: &mut Drawn<impl FnOnce() -> DecisionId>,
     ) -> Result<Passed<'a>, Cause<'a>> {
         let Knowledge { sync, mono, config, .. } = self.knowledge;
@@ -281,14 +323,9 @@ impl<'a> Flow<'a> {
             return Err(own(OwnReason::UnknownHost));
         }
         let prepared = prepare(table, &call);
-        let decision = match prepared.needs().filter(|needs| !needs.is_nothing()) {
-            None => prepared.decide(&Context::EMPTY, now),
-            Some(needs) => {
-                let query = call.path().query();
-                let sources = Sources { config, headers, identity, query, host: request.host() };
-                facts::gather(sources, needs, |context| prepared.decide(context, now))?
-            }
-        };
+        let query = call.path().query();
+        let sources = Sources { config, headers, identity, query, host: request.host(), body: BodyFacts::NotRead };
+        let decision = self.decision(&prepared, sources, shown, now)?;
         let matched = match &decision {
             Decision::Allow(permit) => permit.matched(),
             Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched.as_ref(),
@@ -327,12 +364,74 @@ impl<'a> Flow<'a> {
             (RecordsState::Unacknowledged, Criticality::Critical) => Some(OwnReason::RecordUnacknowledged),
             _ => None,
         };
-        // Nothing here rewrites responses yet: what should be masked must not come through in plain text.
-        let reason = if permit.masked().is_empty() { reason.filter(|_| recorded) } else { Some(OwnReason::CannotMask) };
+        let reason = if permit.masked().is_empty() {
+            reason.filter(|_| recorded)
+        } else if !callbacks::for_bodies() {
+            // What should be masked must not come through in plain text.
+            Some(OwnReason::CannotMask)
+        } else if !self.knowledge.room_to_mask && self.masks(&permit) {
+            Some(OwnReason::TooManyMasked)
+        } else {
+            reason.filter(|_| recorded)
+        };
         if let Some(reason) = reason {
             return Err(Cause::Own(reason, permit.matched().cloned()));
         }
         Ok(Passed { permit, recorded })
+    }
+
+    /// The decision, with the body if it depends on that.
+    fn decision(
+        &self,
+        prepared: &Prepared<'a, '_>,
+        sources: Sources<'_>,
+        shown: Shown<'_>,
+        now: Now,
+    ) -> Result<Decision<'a>, Cause<'a>> {
+        let Knowledge { sync, mono, .. } = self.knowledge;
+        let (headers, config) = (sources.headers, &sources.config.bodies);
+        let with = |body: BodyFacts<'_>| match prepared.needs().filter(|needs| !needs.is_nothing()) {
+            None => Ok(prepared.decide(&Context::EMPTY, now)),
+            Some(needs) => facts::gather(Sources { body, ..sources }, needs, |context| prepared.decide(context, now))
+                .map_err(Cause::from),
+        };
+        if !callbacks::for_bodies() || prepared.body().is_empty() {
+            return with(BodyFacts::NotRead);
+        }
+        match shown {
+            Shown::Nothing | Shown::Whole(b"") => with(BodyFacts::Absent),
+            Shown::Whole(body) => {
+                let values = bodies::read(prepared, headers, config, body)?;
+                let lent: Vec<(&str, FactValue<'_>)> =
+                    values.iter().map(|(name, value)| (*name, value.lent())).collect();
+                with(BodyFacts::Fields(&lent))
+            }
+            Shown::Never(unread) => Err(BodyRefusal::unread(unread, config).into()),
+            Shown::Head => {
+                let decision = with(BodyFacts::NotRead)?;
+                if !bodies::depends_on_body(&decision) {
+                    return Ok(decision);
+                }
+                let criticality = prepared.criticality().unwrap_or(Criticality::Standard);
+                if !sync.is_fresh(criticality, mono) {
+                    return Err(Cause::Own(OwnReason::Stale(criticality), None));
+                }
+                match bodies::to_come(prepared, headers, config)? {
+                    Some(mode) => Err(Cause::Hold { mode, may_mask: prepared.may_mask() }),
+                    None => Ok(decision),
+                }
+            }
+        }
+    }
+
+    /// Whether something of the response is masked: not in shadow, which changes nothing.
+    fn masks(&self, permit: &Permit<'_>) -> bool {
+        let masked = callbacks::for_bodies() && !permit.masked().is_empty();
+        let Some(matched) = permit.matched().filter(|_| masked) else {
+            return false;
+        };
+        let rollout = matched.action.rollout.unwrap_or_else(|| matched.service.rollout());
+        rollout.enforces(matched.service.name(), &self.identity.as_ref().map_or(Principal::default(), principal))
     }
 
     /// The point that the caller has heard of, if it is not reached here and reaching it could change the outcome.
@@ -344,11 +443,14 @@ impl<'a> Flow<'a> {
                 OwnReason::RecordsBacklog
                 | OwnReason::RecordUnacknowledged
                 | OwnReason::CannotMask
+                | OwnReason::TooManyMasked
                 | OwnReason::BadIdentity(_),
                 _,
             )
             | Cause::Ambiguous(_)
-            | Cause::Facts(..) => false,
+            | Cause::Facts(..)
+            | Cause::Body(_)
+            | Cause::Hold { .. } => false,
             Cause::Engine(_, refusal) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),
         };
         let heard_of = request.heard_of().filter(|_| may_wait && depends_on_the_table)?;
@@ -386,6 +488,12 @@ impl<'a> Flow<'a> {
             }
             Cause::Ambiguous(ambiguity) => ambiguous(ambiguity.code(), Reason::Ambiguous(ambiguity).to_string()),
             Cause::Facts(code, detail) => ambiguous(code, detail),
+            Cause::Body(BodyRefusal { status, code, detail }) => {
+                let reasons = vec![ProblemReason { code: code.to_owned(), detail }];
+                (status, code, "call refused", DecisionWord::Deny, code, reasons, None, Vec::new())
+            }
+            // Never comes here; were it to, it would be refused.
+            Cause::Hold { .. } => ambiguous("body_not_read", Reason::BodyNotRead.to_string()),
             Cause::Engine(word, refusal) => match refusal.reasons.as_slice() {
                 [reason @ Reason::Ambiguous(_)] => ambiguous(reason.code(), reason.to_string()),
                 reasons => {

@@ -28,12 +28,16 @@ type Result<T> = std::result::Result<T, HostError>;
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Map {
     Request = 0,
+    Response = 2,
+    ResponseTrailers = 3,
     CalloutAnswer = 6,
 }
 
 /// Which buffer.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Buffer {
+    RequestBody = 0,
+    ResponseBody = 1,
     CalloutAnswer = 4,
     PluginConfiguration = 7,
 }
@@ -48,12 +52,26 @@ pub(crate) enum Level {
     Critical = 5,
 }
 
-/// What becomes of a call after a callback.
+/// What becomes of a call or response after its head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Action {
+pub enum HeadAction {
+    /// It goes on.
     Continue = 0,
-    Pause = 1,
+    /// It is held, and what follows is shown; only in a proxy that allows this plugin to.
+    Hold = 1,
+    /// It stands still, with all that follows. Not the proxy's plain "stop", which what follows would undo.
+    Stop = 4,
+}
+
+/// What becomes of a body's part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum BodyAction {
+    /// It goes on.
+    Continue = 0,
+    /// It is kept.
+    Keep = 1,
 }
 
 /// A counter only grows; a gauge is set; a histogram takes in values.
@@ -75,7 +93,16 @@ unsafe extern "C" {
     fn proxy_log(level: u32, message: *const u8, size: usize) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_buffer_bytes(buffer: u32, start: usize, max: usize, data: *const u8, size: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        size: usize,
+    ) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_send_local_response(
         status: u32,
@@ -202,6 +229,27 @@ pub(crate) fn buffer(buffer: Buffer) -> Result<Option<Vec<u8>>> {
         // SAFETY: both pointers are to live locals of `taken`.
         unsafe { proxy_get_buffer_bytes(buffer as u32, 0, u32::MAX as usize, data, size) }
     })
+}
+
+/// Puts something else in place of a whole buffer.
+pub(crate) fn set_buffer(buffer: Buffer, data: &[u8]) -> Result<()> {
+    // SAFETY: the pointer goes with its length and outlives the call.
+    let status = unsafe { proxy_set_buffer_bytes(buffer as u32, 0, u32::MAX as usize, data.as_ptr(), data.len()) };
+    done("set_buffer_bytes", status)
+}
+
+/// Removes every value of a header.
+pub(crate) fn remove_header(map: Map, name: &str) -> Result<()> {
+    // SAFETY: the pointer goes with its length and outlives the call.
+    done("remove_header_map_value", unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// Sets the one value of a header.
+pub(crate) fn set_header(map: Map, name: &str, value: &str) -> Result<()> {
+    // SAFETY: every pointer goes with its length and outlives the call.
+    let status =
+        unsafe { proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len()) };
+    done("replace_header_map_value", status)
 }
 
 /// A whole header map in its serialised form, for [`crate::headers::Headers`].

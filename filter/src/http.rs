@@ -2,13 +2,19 @@
 //! Whatever the proxy does not give refuses the call. A call that may wait is paused, and read anew when it is resumed.
 //! Called by `vm`.
 
+pub(crate) mod response;
+
+use crate::callbacks;
+use crate::flow::{Shown, Unread};
 use crate::headers::Headers;
-use crate::host::{self, Action, HostError, Level};
+use crate::host::{self, BodyAction, HeadAction, HostError, Level};
 use crate::identity::Identity;
+use crate::masking;
 use crate::plugin::{Turn, Verdict};
 use crate::reply::Reply;
 use crate::root::Root;
-use crate::waiting::{Caller, Woken};
+use crate::waiting::{Caller, Cause, Sent, Woken};
+use grantmesh_shared::engine::BodyMode;
 
 /// The URI of the peer's certificate, as the listener's TLS saw it.
 const TLS_PEER: &str = "connection\0uri_san_peer_certificate";
@@ -49,55 +55,159 @@ impl Blind {
     }
 }
 
+/// What a call is decided by: what there is of it, and its header map where the proxy will not give it again.
+struct Look<'l> {
+    turn: Turn,
+    shown: Shown<'l>,
+    kept: Option<Box<[u8]>>,
+}
+
 /// Decides the call whose headers the proxy has now, under the configuration of its root context.
-pub(crate) fn decide(root: Option<&Root>, turn: Turn) -> Action {
-    match decided(root, turn) {
-        Ok(Verdict::Pass) => return Action::Continue,
-        Ok(Verdict::Wait) => {}
-        Ok(Verdict::Answer(reply)) => answer(&reply),
-        Err(blind) => answer(&Reply::blind(blind.code(), &blind.to_string())),
+pub(crate) fn decide(root: Option<&Root>, caller: Caller, ends: bool) -> HeadAction {
+    let (sent, shown) = if ends { (Sent::HeadAlone, Shown::Nothing) } else { (Sent::Head, Shown::Head) };
+    let caller = Caller { sent, ..caller };
+    match act(root, Look { turn: Turn::First(caller), shown, kept: None }) {
+        Next::Continue => HeadAction::Continue,
+        Next::Hold => HeadAction::Hold,
+        Next::Stop | Next::Answered => HeadAction::Stop,
     }
-    Action::Pause
+}
+
+/// Decides a call whose body is there: `size` bytes so far, and all of it if it `ends`. Gives also whether it was answered.
+pub(crate) fn take_body(root: Option<&Root>, caller: Caller, size: usize, ends: bool) -> (BodyAction, bool) {
+    let Some((config, shared)) = root.and_then(Root::configured) else {
+        return (BodyAction::Keep, false);
+    };
+    let is_too_large = size > config.bodies.request_bytes;
+    if !ends && !is_too_large {
+        return (BodyAction::Keep, false);
+    }
+    let waiter = shared.plugin.try_borrow_mut().ok().and_then(|mut slot| slot.as_mut()?.take_unread(caller.context));
+    let kept = waiter.and_then(|waiter| waiter.head);
+    let turn = Turn::First(Caller { sent: Sent::Whole, ..caller });
+    let next = if is_too_large {
+        act(root, Look { turn, shown: Shown::Never(Unread::TooLarge), kept })
+    } else {
+        with_body(|shown| act(root, Look { turn, shown, kept }))
+    };
+    match next {
+        Next::Continue => (BodyAction::Continue, false),
+        Next::Answered => (BodyAction::Keep, true),
+        Next::Stop | Next::Hold => (BodyAction::Keep, false),
+    }
+}
+
+/// Lends the body that the proxy has of the current call.
+fn with_body<T>(with: impl FnOnce(Shown<'_>) -> T) -> T {
+    if !callbacks::for_bodies() {
+        return with(Shown::Nothing);
+    }
+    match host::buffer(host::Buffer::RequestBody) {
+        Ok(Some(body)) => with(Shown::Whole(&body)),
+        Ok(None) => with(Shown::Nothing),
+        // It was there and is not to be had: nothing that depends on it is allowed.
+        Err(_) => with(Shown::Never(Unread::NotHeld)),
+    }
 }
 
 /// Makes a call that waits the one that the proxy's calls concern, unless it has ended. No callback tells that, since it
 /// would be an entry into the VM for every call; and one that has ended must not be resumed: its context still stands
 /// for a moment, and the proxy would send the call on.
-pub(crate) fn is_there(caller: Caller) -> bool {
-    host::set_effective_context(caller.context).is_ok() && matches!(host::property(DURATION), Ok(None))
+pub(crate) fn is_there(context: u32) -> bool {
+    host::set_effective_context(context).is_ok() && matches!(host::property(DURATION), Ok(None))
 }
 
 /// Decides a call that has waited, and lets it go on or answers it. It must be there.
-pub(crate) fn resume(root: Option<&Root>, woken: Woken) {
-    let caller = woken.caller;
-    if decide(root, Turn::Again(woken)) == Action::Continue
+pub(crate) fn resume(root: Option<&Root>, mut woken: Woken) -> bool {
+    let (caller, kept) = (woken.caller, woken.head.take());
+    let shown = match (&woken.cause, caller.sent) {
+        (Cause::Body(_), _) => Some(Shown::Never(Unread::Late)),
+        (_, Sent::Head) => Some(Shown::Head),
+        (_, Sent::HeadAlone) => Some(Shown::Nothing),
+        (_, Sent::Whole) => None,
+    };
+    let turn = Turn::Again(woken);
+    let next = match shown {
+        Some(shown) => act(root, Look { turn, shown, kept }),
+        None => with_body(|shown| act(root, Look { turn, shown, kept })),
+    };
+    if next == Next::Continue
         && let Err(error) = host::continue_request()
     {
         host::log(Level::Error, &format!("the call {} cannot go on: {error}", caller.context));
     }
+    next == Next::Answered
 }
 
-fn decided(root: Option<&Root>, turn: Turn) -> Result<Verdict, Blind> {
+/// What is to be done with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Continue,
+    /// Its head is held until its body is there.
+    Hold,
+    Stop,
+    Answered,
+}
+
+fn act(root: Option<&Root>, look: Look<'_>) -> Next {
+    let head_is_here = look.kept.is_none();
+    match decided(root, look) {
+        Ok(Verdict::Pass) => Next::Continue,
+        Ok(Verdict::Wait) => Next::Stop,
+        Ok(Verdict::Mask) if head_is_here => asking_for_plain_json(Next::Continue),
+        Ok(Verdict::Mask) => Next::Continue,
+        Ok(Verdict::Hold { mode: BodyMode::Strict, .. }) => Next::Hold,
+        Ok(Verdict::Hold { mode: BodyMode::HeadFirst, may_mask: true }) => asking_for_plain_json(Next::Continue),
+        Ok(Verdict::Hold { mode: BodyMode::HeadFirst, may_mask: false }) => Next::Continue,
+        Ok(Verdict::Answer(reply)) => answer(&reply),
+        Err(blind) => answer(&Reply::blind(blind.code(), &blind.to_string())),
+    }
+}
+
+/// Takes from the call's head what would make its response one that cannot be masked.
+fn asking_for_plain_json(next: Next) -> Next {
+    for name in masking::REQUEST_HEADERS {
+        if let Err(error) = host::remove_header(host::Map::Request, name) {
+            let blind = Blind::Host(error);
+            return answer(&Reply::blind(blind.code(), &blind.to_string()));
+        }
+    }
+    next
+}
+
+fn decided(root: Option<&Root>, look: Look<'_>) -> Result<Verdict, Blind> {
+    let Look { turn, shown, kept } = look;
     let (config, shared) = root.and_then(Root::configured).ok_or(Blind::NotConfigured)?;
     let mut slot = shared.plugin.try_borrow_mut().map_err(|_| Blind::NotReady)?;
     let plugin = slot.as_mut().ok_or(Blind::NotReady)?;
     let wall = host::wall()?;
     let mono = host::monotonic()?;
     plugin.look(wall, mono);
-    let map = host::header_map(host::Map::Request)?;
+    let head_went_on = kept.is_some();
+    let map = match kept {
+        Some(map) => map.into_vec(),
+        None => host::header_map(host::Map::Request)?,
+    };
     let headers = Headers::parse(&map).map_err(|_| Blind::Unreadable)?;
     let metadata = host::property(METADATA)?;
     let peer = host::property(if config.waypoint { WAYPOINT_PEER } else { TLS_PEER })?;
     let identity = Identity::read(metadata.as_deref(), &config.identity_key, peer.as_deref());
-    let verdict = plugin.decide(turn, &config, &headers, &identity, mono);
-    if config.access_log && verdict != Verdict::Wait {
-        host::set_filter_state(ACCESS_LOG, verdict.word())?;
+    let context = turn.caller().context;
+    let verdict = plugin.decide(turn, shown, &config, &headers, &identity, mono);
+    if config.access_log
+        && let Some(word) = verdict.word()
+    {
+        host::set_filter_state(ACCESS_LOG, word)?;
     }
     if host::logs(Level::Debug) {
         host::log(Level::Debug, &told(&headers, &verdict));
     }
     if plugin.is_sampled() {
         shared.note_duration(mono);
+    }
+    let goes_on_undecided = matches!(verdict, Verdict::Hold { mode: BodyMode::HeadFirst, .. });
+    if goes_on_undecided || head_went_on && verdict == Verdict::Wait {
+        plugin.keep_head(context, map.into_boxed_slice());
     }
     Ok(verdict)
 }
@@ -108,10 +218,10 @@ fn told(headers: &Headers<'_>, verdict: &Verdict) -> String {
         |name: &[u8]| headers.single(name).unwrap_or_default().escape_ascii().take(256).map(char::from).collect();
     let (method, path): (String, String) = (text(b":method"), text(b":path"));
     // Queries may carry what does not belong in a log.
-    format!("{method} {}: {}", path.split('?').next().unwrap_or_default(), verdict.word())
+    format!("{method} {}: {}", path.split('?').next().unwrap_or_default(), verdict.word().unwrap_or("wait"))
 }
 
-fn answer(reply: &Reply) {
+fn answer(reply: &Reply) -> Next {
     let headers: Vec<(&[u8], &[u8])> =
         reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let sent = host::send_local_response(reply.status, "grantmesh", &headers, &reply.body, reply.grpc_status);
@@ -119,4 +229,5 @@ fn answer(reply: &Reply) {
         // The call stays paused: it is not admitted, and ends with the proxy's own timeout.
         host::log(Level::Error, &error.to_string());
     }
+    Next::Answered
 }

@@ -10,6 +10,7 @@
 //!  │           callouts, metrics              │                  │ event   │
 //!  │                  ▼ │                     ▼                  │         │
 //!  │  request headers ─► http ── headers, identity ──► flow ── decide ──►  │
+//!  │  (bodies ─► bodies ─► http: only in the module that has the callbacks)│
 //!  │                      ▲                             │                  │
 //!  │                      └── continue, or reply ◄──────┘                  │
 //!  │  entry ─► vm: the only ways in, one per callback that is needed       │
@@ -21,6 +22,7 @@
 
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects))]
 
+pub mod callbacks;
 pub mod clock;
 pub mod config;
 pub mod facts;
@@ -28,6 +30,7 @@ pub mod fence;
 pub mod flow;
 pub mod headers;
 pub mod identity;
+pub mod masking;
 pub mod metrics;
 pub mod plugin;
 pub mod pulse;
@@ -40,6 +43,8 @@ pub mod sync;
 pub mod waiting;
 
 // Under clippy these are checked natively too, where they could not be linked.
+#[cfg(any(target_arch = "wasm32", clippy))]
+pub mod bodies;
 #[cfg(any(target_arch = "wasm32", clippy))]
 mod entry;
 #[cfg(any(target_arch = "wasm32", clippy))]

@@ -41,6 +41,10 @@ pub enum Metric {
     Sleeps,
     /// `grantmesh.waits.WORD`: calls that waited, and what came of it.
     Waits(&'static str),
+    /// `grantmesh.bodies.WORD`: calls that waited for their bodies, and what came of it.
+    Bodies(&'static str),
+    /// `grantmesh.responses.WORD`: responses that were to be masked, and what came of them.
+    Responses(&'static str),
     /// `grantmesh.host_errors`.
     HostErrors,
 }
@@ -125,6 +129,8 @@ impl Counters {
             Metric::RecordsDropped => ("records", &[], "dropped"),
             Metric::Sleeps => ("", &[], "sleeps"),
             Metric::Waits(word) => ("waits", &[], word),
+            Metric::Bodies(word) => ("bodies", &[], word),
+            Metric::Responses(word) => ("responses", &[], word),
             Metric::HostErrors => ("", &[], "host_errors"),
         };
         name(group, tags, word)

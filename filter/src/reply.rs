@@ -4,6 +4,8 @@
 use grantmesh_shared::wire::problem::{Challenge, MEDIA_TYPE, Problem, ProblemReason};
 use grantmesh_shared::wire::records::DecisionWord;
 
+use crate::masking::Withheld;
+
 /// Says `ask` or `deny`.
 pub const DECISION_HEADER: &str = "grantmesh-decision";
 
@@ -44,6 +46,36 @@ impl Reply {
             grpc_status: PERMISSION_DENIED,
             headers: vec![
                 (DECISION_HEADER, DecisionWord::Deny.as_str().to_owned()),
+                ("content-type", MEDIA_TYPE.to_owned()),
+            ],
+            body: serde_json::to_vec(&problem).unwrap_or_default(),
+        }
+    }
+}
+
+impl Reply {
+    /// The document in place of a response that cannot be masked: with the service's status if that tells of a failure.
+    #[must_use]
+    pub fn withheld(status: Option<u16>, why: &Withheld, service: String, decision_id: String) -> Self {
+        let status = status.filter(|status| (400..600).contains(status)).unwrap_or(502);
+        let mut problem = Problem::new(status, "response_withheld", "response withheld").detail(why.to_string());
+        problem.reasons = vec![ProblemReason { code: why.code().to_owned(), detail: why.to_string() }];
+        problem.challenge = Some(Challenge {
+            decision: DecisionWord::Deny.as_str().to_owned(),
+            decision_id,
+            service,
+            action: None,
+            resource: None,
+            rules: Vec::new(),
+            request_url: None,
+        });
+        Self {
+            word: DecisionWord::Deny,
+            status,
+            grpc_status: PERMISSION_DENIED,
+            headers: vec![
+                (DECISION_HEADER, DecisionWord::Deny.as_str().to_owned()),
+                ("cache-control", "no-store".to_owned()),
                 ("content-type", MEDIA_TYPE.to_owned()),
             ],
             body: serde_json::to_vec(&problem).unwrap_or_default(),

@@ -16,7 +16,7 @@ use crate::metrics::Metric;
 use crate::plugin::Plugin;
 use crate::question::{Answer, Question, Topic};
 use crate::seats::Seats;
-use crate::waiting::{Caller, Woken};
+use crate::waiting::{Caller, Cause, Woken};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 
 const TICK: Duration = Duration::from_millis(100);
@@ -168,10 +168,23 @@ impl Root {
         }
     }
 
-    /// The calls that wait.
-    pub(crate) fn waiting(&self) -> Vec<Caller> {
-        let slot = self.shared().plugin.try_borrow();
-        slot.ok().and_then(|slot| Some(slot.as_ref()?.waiting().callers().collect())).unwrap_or_default()
+    /// Calls to look whether they are still there.
+    pub(crate) fn to_look_for(&self) -> Vec<Caller> {
+        let slot = self.shared().plugin.try_borrow_mut();
+        slot.ok().and_then(|mut slot| Some(slot.as_mut()?.to_look_for())).unwrap_or_default()
+    }
+
+    /// The call of this context, if it waits, and whether for its body.
+    pub(crate) fn waits(&self, context: u32) -> Option<(Caller, bool)> {
+        let slot = self.shared().plugin.try_borrow().ok()?;
+        let waiter = slot.as_ref()?.waits(context)?;
+        Some((waiter.caller, matches!(waiter.cause, Cause::Body(_))))
+    }
+
+    /// The call of this context, if its response is to be masked.
+    pub(crate) fn masks(&self, context: u32) -> Option<Caller> {
+        let slot = self.shared().plugin.try_borrow().ok()?;
+        slot.as_ref()?.masking().caller(context)
     }
 
     /// Forgets calls that waited and are gone.

@@ -1,22 +1,26 @@
-//! The contexts of this VM: which there are, and whose a callback is. Called by `entry` for every callback; `root` and
-//! `http` do the work. Calls have no state here: nothing is to be kept, and nothing to be freed when they end. Those that
-//! wait are resumed from here.
+//! The contexts of this VM: which there are, and whose a callback is. Called by `entry` and `bodies` for every callback;
+//! `root` and `http` do the work. Calls have no state here: nothing is to be kept, and nothing to be freed when they end.
+//! Those that wait are resumed from here.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use crate::callbacks;
 use crate::host;
-use crate::host::Action;
+use crate::host::{BodyAction, HeadAction};
 use crate::http;
-use crate::plugin::Turn;
+use crate::http::response;
 use crate::root::Root;
-use crate::waiting::Caller;
+use crate::waiting::{Caller, Sent};
 
 thread_local! {
     /// The youngest call. The proxy creates a call's context right before it hands over the headers.
-    static CREATED: Cell<Caller> = const { Cell::new(Caller { context: 0, root: 0 }) };
+    static CREATED: Cell<Caller> = const { Cell::new(Caller { context: 0, root: 0, sent: Sent::Head }) };
     /// Few: one per delivered configuration that still has calls.
     static ROOTS: RefCell<Vec<Rc<Root>>> = const { RefCell::new(Vec::new()) };
+    /// Calls that were answered after their heads had gone on or were held: whatever still comes of them goes no further.
+    static ANSWERED: RefCell<BTreeSet<u32>> = const { RefCell::new(BTreeSet::new()) };
 }
 
 fn root(id: u32) -> Option<Rc<Root>> {
@@ -30,7 +34,7 @@ fn change(roots: impl FnOnce(&mut Vec<Rc<Root>>)) {
 /// A root context has no parent. The proxy may start one again that there is.
 pub(crate) fn on_context_create(context: u32, parent: u32) {
     if parent != 0 {
-        CREATED.set(Caller { context, root: parent });
+        CREATED.set(Caller { context, root: parent, sent: Sent::Head });
     } else if root(context).is_none() {
         change(|roots| roots.push(Rc::new(Root::new(context))));
     }
@@ -52,7 +56,8 @@ pub(crate) fn on_tick(id: u32) {
         change(|roots| roots.retain(|root| !forgotten.contains(&root.id())));
     }
     if let Some(root) = root(id) {
-        let gone = root.waiting().into_iter().filter(|caller| !http::is_there(*caller)).collect();
+        let gone = root.to_look_for().into_iter().filter(|caller| !http::is_there(caller.context)).collect();
+        ANSWERED.with_borrow_mut(|answered| answered.retain(|context| http::is_there(*context)));
         // What follows concerns the root context again.
         host::set_effective_context(id).unwrap_or_default();
         root.gone(gone);
@@ -64,8 +69,9 @@ pub(crate) fn on_tick(id: u32) {
 /// proxy's calls concern.
 fn wake(asked: &Root) {
     for woken in asked.woken() {
-        if http::is_there(woken.caller) {
-            http::resume(root(woken.caller.root).as_deref(), woken);
+        let context = woken.caller.context;
+        if http::is_there(context) && http::resume(root(woken.caller.root).as_deref(), woken) {
+            note_answered(context);
         }
     }
     send_at_once(asked);
@@ -86,15 +92,80 @@ pub(crate) fn on_http_call_response(id: u32, token: u32, headers: usize) {
     }
 }
 
-pub(crate) fn on_request_headers(context: u32) -> Action {
+pub(crate) fn on_request_headers(context: u32, ends: bool) -> HeadAction {
     let created = CREATED.take();
     // If it were not the youngest, it would be nobody's and refused.
     let root = root(created.root).filter(|_| created.context == context);
-    let action = http::decide(root.as_deref(), Turn::First(created));
-    if action == Action::Pause
+    let action = http::decide(root.as_deref(), created, ends);
+    if action == HeadAction::Stop
         && let Some(root) = root
     {
         send_at_once(&root);
     }
     action
+}
+
+fn note_answered(context: u32) {
+    if callbacks::for_bodies() {
+        ANSWERED.with_borrow_mut(|answered| answered.insert(context));
+    }
+}
+
+/// What one of the root contexts has of a call.
+fn found<T>(find: impl Fn(&Root) -> Option<T>) -> Option<T> {
+    ROOTS.with(|roots| roots.try_borrow().ok()?.iter().find_map(|root| find(root)))
+}
+
+/// A part of a call's body, or with `ends` what makes it whole; `size` bytes of it are there.
+pub(crate) fn on_request_body(context: u32, size: usize, ends: bool) -> BodyAction {
+    if ANSWERED.with_borrow(|answered| answered.contains(&context)) {
+        return BodyAction::Keep;
+    }
+    match found(|root| root.waits(context)) {
+        None => BodyAction::Continue,
+        // It waits for something else: its body with it.
+        Some((_, false)) => BodyAction::Keep,
+        Some((caller, true)) => {
+            let root = root(caller.root);
+            let (action, answered) = http::take_body(root.as_deref(), caller, size, ends);
+            if answered {
+                note_answered(context);
+            }
+            if let Some(root) = root {
+                send_at_once(&root);
+            }
+            action
+        }
+    }
+}
+
+pub(crate) fn on_response_headers(context: u32, ends: bool) -> HeadAction {
+    if let Some((caller, root)) = masked(context) {
+        return response::head(&root, caller, ends);
+    }
+    let undecided = found(|root| root.waits(context)).filter(|(_, for_its_body)| *for_its_body);
+    match undecided.and_then(|(caller, _)| Some((caller, root(caller.root)?))) {
+        Some((caller, root)) => response::before_the_body(&root, caller),
+        None => HeadAction::Continue,
+    }
+}
+
+/// A part of a response's body, or with `ends` its end.
+pub(crate) fn on_response_body(context: u32, size: usize, ends: bool) -> BodyAction {
+    match masked(context) {
+        Some((caller, root)) => response::body(&root, caller, size, ends),
+        None => BodyAction::Continue,
+    }
+}
+
+pub(crate) fn on_response_trailers(context: u32) -> BodyAction {
+    match masked(context) {
+        Some((caller, root)) => response::trailers(&root, caller),
+        None => BodyAction::Continue,
+    }
+}
+
+fn masked(context: u32) -> Option<(Caller, Rc<Root>)> {
+    let caller = found(|root| root.masks(context))?;
+    Some((caller, root(caller.root)?))
 }

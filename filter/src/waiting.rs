@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use grantmesh_shared::engine::BodyMode;
 use grantmesh_shared::id::{DecisionId, GrantId};
 use grantmesh_shared::wire::sync::Position;
 
@@ -31,6 +32,20 @@ pub struct Caller {
     pub context: u32,
     /// The root context whose configuration it is decided under.
     pub root: u32,
+    /// How much of it has come.
+    pub sent: Sent,
+}
+
+/// How much of a call has come when it is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sent {
+    /// Its head; a body may follow.
+    #[default]
+    Head,
+    /// Its head, and nothing follows.
+    HeadAlone,
+    /// All of it, with a body that the proxy still has.
+    Whole,
 }
 
 /// What a call waits for.
@@ -40,6 +55,8 @@ pub enum Cause {
     Revision(Position),
     /// The control plane has the record that this call is let through.
     Record(Ahead),
+    /// The rest of the call is there. No answer tells that: whoever takes the body in takes the call out.
+    Body(BodyMode),
 }
 
 /// The record of a call that was written before the call goes on.
@@ -64,6 +81,8 @@ pub struct Waiter {
     pub cause: Cause,
     /// It waits no longer than until here.
     pub deadline: Mono,
+    /// Its header map, where the proxy will not give it a second time.
+    pub head: Option<Box<[u8]>>,
 }
 
 /// A call that has waited.
@@ -75,6 +94,8 @@ pub struct Woken {
     pub cause: Cause,
     /// Whether that never came.
     pub late: bool,
+    /// Its header map, where the proxy will not give it a second time.
+    pub head: Option<Box<[u8]>>,
 }
 
 /// No more calls may wait, or none of this principal.
@@ -83,13 +104,51 @@ pub struct Woken {
 pub struct Full;
 
 /// The calls of one VM that wait, by their context.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Waiting {
     waiters: BTreeMap<u32, Waiter>,
     principals: BTreeMap<Box<[u8]>, usize>,
+    most_per_principal: usize,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self::with_room_for(MOST_PER_PRINCIPAL)
+    }
 }
 
 impl Waiting {
+    /// Nobody yet; at most so many calls of one principal.
+    #[must_use]
+    pub const fn with_room_for(most_per_principal: usize) -> Self {
+        Self { waiters: BTreeMap::new(), principals: BTreeMap::new(), most_per_principal }
+    }
+
+    /// The call of this context, if it waits here.
+    #[must_use]
+    pub fn get(&self, context: u32) -> Option<&Waiter> {
+        self.waiters.get(&context)
+    }
+
+    /// Takes a call out.
+    pub fn take(&mut self, context: u32) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&context)?;
+        if let Some(count) = self.principals.get_mut(&waiter.principal) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.principals.remove(&waiter.principal);
+            }
+        }
+        Some(waiter)
+    }
+
+    /// Keeps the header map of a call that waits here.
+    pub fn keep_head(&mut self, context: u32, head: Box<[u8]>) {
+        if let Some(waiter) = self.waiters.get_mut(&context) {
+            waiter.head = Some(head);
+        }
+    }
+
     /// Whether nobody waits, which is the usual case.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -117,7 +176,7 @@ impl Waiting {
             return Err(Full);
         }
         let count = self.principals.entry(waiter.principal.clone()).or_default();
-        if *count >= MOST_PER_PRINCIPAL {
+        if *count >= self.most_per_principal {
             return Err(Full);
         }
         *count = count.saturating_add(1);
@@ -127,30 +186,21 @@ impl Waiting {
 
     /// Forgets a call that is gone; tells whether it waited.
     pub fn forget(&mut self, context: u32) -> bool {
-        let Some(waiter) = self.waiters.remove(&context) else {
-            return false;
-        };
-        if let Some(count) = self.principals.get_mut(&waiter.principal) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.principals.remove(&waiter.principal);
-            }
-        }
-        true
+        self.take(context).is_some()
     }
 
     /// Takes out those whose cause is settled or whose time is over; told once.
-    pub fn take_due(&mut self, mono: Mono, settled: impl Fn(&Cause) -> bool) -> Vec<Woken> {
+    pub fn take_due(&mut self, mono: Mono, settled: &dyn Fn(&Cause) -> bool) -> Vec<Woken> {
         let due = self.waiters.values().filter_map(|waiter| {
             let is_settled = settled(&waiter.cause);
-            let woken = Woken { caller: waiter.caller, cause: waiter.cause.clone(), late: !is_settled };
-            (is_settled || mono >= waiter.deadline).then_some(woken)
+            (is_settled || mono >= waiter.deadline).then_some((waiter.caller.context, !is_settled))
         });
-        let due: Vec<Woken> = due.collect();
-        for woken in &due {
-            self.forget(woken.caller.context);
-        }
-        due
+        let due: Vec<(u32, bool)> = due.collect();
+        let woken = due.into_iter().filter_map(|(context, late)| {
+            let Waiter { caller, cause, head, .. } = self.take(context)?;
+            Some(Woken { caller, cause, late, head })
+        });
+        woken.collect()
     }
 }
 
@@ -166,18 +216,19 @@ mod tests {
 
     fn waiter(context: u32, principal: &str, revision: u64, deadline: u64) -> Waiter {
         Waiter {
-            caller: Caller { context, root: 1 },
+            caller: Caller { context, root: 1, sent: Sent::Head },
             principal: principal.as_bytes().into(),
             cause: Cause::Revision(at(revision)),
             deadline: Mono::from_millis(deadline),
+            head: None,
         }
     }
 
     /// Contexts that are due once `revision` is there, and whether they are late.
     fn due(waiting: &mut Waiting, millis: u64, revision: u64) -> Vec<(u32, bool)> {
-        let woken = waiting.take_due(Mono::from_millis(millis), |cause| match cause {
+        let woken = waiting.take_due(Mono::from_millis(millis), &|cause| match cause {
             Cause::Revision(wanted) => *wanted <= at(revision),
-            Cause::Record(_) => false,
+            Cause::Record(_) | Cause::Body(_) => false,
         });
         woken.into_iter().map(|woken| (woken.caller.context, woken.late)).collect()
     }

@@ -31,6 +31,18 @@ pub enum Delivery {
     Discovery,
 }
 
+/// What the filter does with bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Bodies {
+    /// Nothing: its module has no callbacks for them.
+    #[default]
+    Unread,
+    /// It reads and masks them; heads cannot be held, as in an Istio WasmPlugin.
+    HeadFirst,
+    /// It reads and masks them, and may hold heads.
+    Strict,
+}
+
 /// What an Envoy is started with.
 #[derive(Debug, Clone)]
 pub struct EnvoySetup {
@@ -48,6 +60,8 @@ pub struct EnvoySetup {
     pub credential: String,
     /// How the filter comes.
     pub delivery: Delivery,
+    /// What the filter does with bodies.
+    pub bodies: Bodies,
     /// The size of all request headers that Envoy itself accepts.
     pub max_request_headers_kb: u32,
     /// What is different in the configuration; it also gets the story's folder.
@@ -241,7 +255,7 @@ fn render(parts: &Parts, folder: &Path, setup: &EnvoySetup) -> Result<(Value, Va
         ("ISSUER", "https://dev-issuer.grantmesh.invalid".to_owned()),
         ("AUDIENCE", "grantmesh".to_owned()),
         ("JWKS_FILE", path(&folder.join("jwks.json"))),
-        ("FILTER_WASM", path(&parts.filter)),
+        ("FILTER_WASM", path(if setup.bodies == Bodies::Unread { &parts.filter } else { &parts.bodies })),
         ("FILTER_KEY", setup.key.clone()),
         ("FILTER_CREDENTIAL", setup.credential.clone()),
     ] {
@@ -249,6 +263,9 @@ fn render(parts: &Parts, folder: &Path, setup: &EnvoySetup) -> Result<(Value, Va
     }
     let mut config: Value =
         serde_saphyr::from_str(&rendered).context("deploy/envoy/envoy.yaml, rendered, is not YAML")?;
+    if setup.bodies == Bodies::Strict {
+        allow_holding_heads(&mut config)?;
+    }
     // The folder of an Envoy lies in the one of its story.
     (setup.change)(&mut config, folder.parent().unwrap_or(folder));
     let manager =
@@ -269,6 +286,18 @@ fn render(parts: &Parts, folder: &Path, setup: &EnvoySetup) -> Result<(Value, Va
         });
     }
     Ok((config, filter))
+}
+
+/// Lets the filter hold heads, and tells it so.
+fn allow_holding_heads(config: &mut Value) -> Result<()> {
+    let filters = config.pointer_mut(HTTP_FILTERS).and_then(Value::as_array_mut).context("no HTTP filters")?;
+    let entry = filters.iter_mut().find(|entry| entry["name"] == "grantmesh").context("no filter named `grantmesh`")?;
+    let plugin = &mut entry["typed_config"]["config"];
+    plugin["allow_on_headers_stop_iteration"] = json!(true);
+    let mut text: Value = serde_json::from_str(text(plugin, "/configuration/value")?)?;
+    text["bodies"] = json!({ "hold_heads": true });
+    plugin["configuration"]["value"] = json!(text.to_string());
+    Ok(())
 }
 
 fn swap(folder: &Path, filter: &Value) -> Result<()> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use grantmesh_filter::clock::Mono;
 use grantmesh_filter::config::Config;
+use grantmesh_filter::flow::Shown;
 use grantmesh_filter::headers::{Headers, serialise};
 use grantmesh_filter::identity::Identity;
 use grantmesh_filter::plugin::{Plugin, Turn, Verdict};
@@ -172,12 +173,12 @@ impl Filter {
             Identity { user: Some((ISSUER, person.name)), groups: person.groups.to_vec(), ..Identity::default() };
         let mut plugin = self.plugin.borrow_mut();
         // There is one call at a time; one that would wait for its record is let through.
-        let turn = Turn::First(Caller { context: 1, root: 0 });
-        let verdict = plugin.decide(turn, &self.config, &headers, &Ok(identity), self.now());
+        let turn = Turn::First(Caller { context: 1, ..Caller::default() });
+        let verdict = plugin.decide(turn, Shown::Nothing, &self.config, &headers, &Ok(identity), self.now());
         plugin.gone(1);
         match verdict {
             Verdict::Answer(reply) => reply.status,
-            Verdict::Pass | Verdict::Wait => 200,
+            Verdict::Pass | Verdict::Mask | Verdict::Wait | Verdict::Hold { .. } => 200,
         }
     }
 

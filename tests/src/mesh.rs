@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::api::{Api, Reply};
 use crate::cable::Cable;
 use crate::control_plane::ControlPlane;
-use crate::envoy::{Delivery, Envoy, EnvoySetup};
+use crate::envoy::{Bodies, Delivery, Envoy, EnvoySetup};
 use crate::json::{member, text};
 use crate::parts::Parts;
 use crate::people::{ALICE, LEA, OLAF, Person};
@@ -43,6 +43,8 @@ pub struct Setup {
     pub database: Database,
     /// How the filter comes into Envoy.
     pub delivery: Delivery,
+    /// What the filter does with bodies.
+    pub bodies: Bodies,
     /// Whether there is an Envoy at all.
     pub envoy: bool,
     /// The size of all request headers that Envoy accepts.
@@ -62,6 +64,7 @@ impl Default for Setup {
         Self {
             database: Database::Sqlite,
             delivery: Delivery::Static,
+            bodies: Bodies::Unread,
             envoy: true,
             max_request_headers_kb: 60,
             policy: PAYMENTS,
@@ -148,6 +151,7 @@ impl Mesh {
             key,
             credential: self.control_plane.filter_credential("payments-1").await?,
             delivery: self.setup.delivery,
+            bodies: self.setup.bodies,
             max_request_headers_kb: self.setup.max_request_headers_kb,
             change: self.setup.change,
         };

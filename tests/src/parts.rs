@@ -11,6 +11,8 @@ pub struct Parts {
     pub envoy: PathBuf,
     /// The filter, as Envoy loads it.
     pub filter: PathBuf,
+    /// The filter that also reads bodies and masks responses.
+    pub bodies: PathBuf,
     /// The control plane and command line.
     pub grantmesh: PathBuf,
     /// The folder of `initdb` and `postgres`; the demo does without.
@@ -26,6 +28,7 @@ impl Parts {
         Ok(Self {
             envoy: part("ENVOY_PATH")?,
             filter: part("GRANTMESH_FILTER_WASM")?,
+            bodies: part("GRANTMESH_FILTER_BODIES_WASM")?,
             grantmesh: part("GRANTMESH_BIN")?,
             postgres: part("GRANTMESH_POSTGRES_BIN").ok().or_else(installed_postgres),
         })

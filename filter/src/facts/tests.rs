@@ -28,7 +28,14 @@ fn seen(headers: &[(&str, &str)], query: &str, needs: &Needs, config: &Config) -
     let headers = Headers::parse(&map).unwrap();
     let identity = Identity::default();
     let host = Some(&b"Pay.Example"[..]);
-    let sources = Sources { config, headers: &headers, identity: &identity, query: Some(query.as_bytes()), host };
+    let sources = Sources {
+        config,
+        headers: &headers,
+        identity: &identity,
+        query: Some(query.as_bytes()),
+        host,
+        body: BodyFacts::NotRead,
+    };
     let shown = |context: &Context<'_>| {
         let Context { host, headers, query, claims, body, actor, auth_time, address, country, origin } = context;
         assert_eq!((claims.len(), *body, *actor, *auth_time), (0, BodyFacts::NotRead, None, None));

@@ -8,8 +8,8 @@ use grantmesh_shared::wire::condition::ConditionItem;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::VmIdentity;
 use grantmesh_shared::wire::table::{
-    ActionItem, ActionsItem, AuditItem, BindingItem, Body, CriticalityWord, DenyItem, FieldItem, GrantItem, HolderItem,
-    Item, ModeWord, PlaceWord, RolloutItem, RuleItem, ServiceItem, SubjectItem, UnmatchedWord, UserItem,
+    ActionItem, ActionsItem, AuditItem, BindingItem, Body, BodyWord, CriticalityWord, DenyItem, FieldItem, GrantItem,
+    HolderItem, Item, ModeWord, PlaceWord, RolloutItem, RuleItem, ServiceItem, SubjectItem, UnmatchedWord, UserItem,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -40,6 +40,49 @@ fn action(name: &str, method: &str, path: &str, criticality: CriticalityWord, au
         query: Vec::new(),
         body: None,
         fields: Vec::new(),
+    }
+}
+
+/// `request.body.amount <= 50`, compiled.
+fn small() -> ConditionItem {
+    let form = json!({ "nodes": ["field_number 0", "int 0", "exact 1", "le 0 2"], "texts": ["amount"], "ints": [50] });
+    ConditionItem { v: 1, source: "request.body.amount <= 50".to_owned(), form }
+}
+
+/// An action that reads a field of its body, and one that also has a masked one.
+fn with_bodies() -> [ActionItem; 2] {
+    let field = |name: &str, place: PlaceWord, mask: bool| FieldItem {
+        name: name.to_owned(),
+        place,
+        pointer: format!("/{name}"),
+        mask,
+    };
+    let plain = |name: &str, path: &str| ActionItem {
+        resource: name.to_owned(),
+        ..action(name, "POST", path, CriticalityWord::Standard, AuditItem::All)
+    };
+    [
+        ActionItem {
+            body: Some(BodyWord::Strict),
+            fields: vec![field("amount", PlaceWord::Request, false)],
+            ..plain("transfer.create", "/v1/transfers")
+        },
+        ActionItem {
+            body: Some(BodyWord::HeadFirst),
+            fields: vec![field("amount", PlaceWord::Request, false), field("iban", PlaceWord::Response, true)],
+            ..plain("memo.add", "/v1/memos")
+        },
+    ]
+}
+
+fn binding(name: &str, subjects: Vec<SubjectItem>, actions: &[&str], condition: Option<ConditionItem>) -> BindingItem {
+    BindingItem {
+        name: name.to_owned(),
+        role: name.to_owned(),
+        subjects,
+        actions: ActionsItem::Named(actions.iter().map(|name| (*name).to_owned()).collect()),
+        reveals: Vec::new(),
+        condition,
     }
 }
 
@@ -85,8 +128,13 @@ fn service(name: &str, host: &str) -> Body {
                 rollout: Some(RolloutItem { mode: ModeWord::Shadow, percent: 100 }),
                 ..action("note.drop", "DELETE", "/v1/notes/{account}", CriticalityWord::Standard, AuditItem::All)
             },
-        ],
+        ]
+        .into_iter()
+        .chain(with_bodies())
+        .collect(),
         bindings: vec![
+            binding("small-ones", group("support"), &["transfer.create", "memo.add"], Some(small())),
+            binding("whatever", group("leads"), &["transfer.create"], None),
             BindingItem {
                 name: "support".to_owned(),
                 role: "support".to_owned(),
@@ -194,6 +242,12 @@ pub(super) struct Case {
     /// Whether the record that was written ahead was not acknowledged.
     late: bool,
     method_override: &'static str,
+    /// Whether the module reads bodies, and has room for one more response.
+    bodies: bool,
+    room_to_mask: bool,
+    hold_heads: bool,
+    body: Option<Vec<u8>>,
+    unread: Option<Unread>,
     identity: Result<Identity<'static>, IdentityError>,
     pub(super) headers: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -207,6 +261,11 @@ pub(super) fn case(method: &str, path: &str) -> Case {
         room: true,
         late: false,
         method_override: "refuse",
+        bodies: false,
+        room_to_mask: true,
+        hold_heads: true,
+        body: None,
+        unread: None,
         identity: person("ann", &["support"]),
         headers: vec![header(":method", method), header(":path", path), header(":authority", "pay.example:8080")],
     }
@@ -221,6 +280,7 @@ impl Case {
     pub(super) fn run(self) -> Ran {
         let (mut config, sync) = world(&self.services);
         config.method_override = serde_json::from_value(json!(self.method_override)).unwrap();
+        config.bodies.hold_heads = self.hold_heads;
         let pairs: Vec<(&[u8], &[u8])> =
             self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
         let map = serialise(&pairs);
@@ -233,15 +293,29 @@ impl Case {
                 (false, false) => RecordsState::Full,
             },
             may_wait: self.may_wait,
+            room_to_mask: self.room_to_mask,
             mono: Mono::from_millis(self.millis),
         };
+        if self.bodies {
+            callbacks::there_are_for_bodies();
+        }
         let id = || DecisionId::new(5, [5; 10]);
         let own = |event: Box<DecisionEvent<'_>>| Some(Box::new(event.into_owned()));
-        match run(knowledge, &Headers::parse(&map).unwrap(), &self.identity, id) {
+        let shown = match (&self.body, self.unread) {
+            (_, Some(unread)) => Shown::Never(unread),
+            (Some(body), None) => Shown::Whole(body),
+            (None, None) => Shown::Head,
+        };
+        match run(knowledge, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
             Outcome::Preflight => Ran { word: "preflight", service: None, reason: "", event: None, reply: None },
-            Outcome::Allow { service, event, .. } => {
+            Outcome::Allow { service, event, masked, .. } => {
                 let event = event.and_then(own);
-                Ran { word: "allow", service: Some(service.to_owned()), reason: "", event, reply: None }
+                let word = if masked.is_some() { "mask" } else { "allow" };
+                Ran { word, service: Some(service.to_owned()), reason: "", event, reply: None }
+            }
+            Outcome::Hold { mode, may_mask } => {
+                let word = if mode == BodyMode::Strict { "hold" } else { "head-first" };
+                Ran { word, service: None, reason: if may_mask { "may mask" } else { "" }, event: None, reply: None }
             }
             Outcome::Wait(_) => Ran { word: "wait", service: None, reason: "", event: None, reply: None },
             Outcome::Shadow { service, reason, event, .. } => {
@@ -265,8 +339,15 @@ impl Case {
                 assert_eq!(problem["reasons"][0]["code"], reason);
                 assert_eq!((&problem["decision"], &problem["decision_id"]), (&json!(word), &json!(event.id)));
             }
-            let ambiguous = problem["code"] == "ambiguous_call";
-            assert_eq!(reply.status, if ambiguous { 400 } else { 403 });
+            let status = match problem["code"].as_str().unwrap_or_default() {
+                "ambiguous_call" | "two_keys" | "malformed_body" => 400,
+                "body_late" => 408,
+                "body_too_large" => 413,
+                "body_type" | "body_encoding" => 415,
+                "too_many_bodies" => 503,
+                _ => 403,
+            };
+            assert_eq!(reply.status, status);
         }
         ran
     }
@@ -279,6 +360,8 @@ pub(super) struct Ran {
     pub(super) event: Option<Box<DecisionEvent<'static>>>,
     pub(super) reply: Option<Reply>,
 }
+
+mod bodies;
 
 const REFUND: &str = "/v1/accounts/acc-1/refunds";
 
@@ -444,11 +527,13 @@ fn what_is_not_known_well_enough_refuses() {
         sync: &cold,
         records: RecordsState::Room,
         may_wait: false,
+        room_to_mask: true,
         mono: Mono::from_millis(9),
     };
     let map = serialise(&[(b":method", b"GET"), (b":path", b"/v1/accounts/a")]);
     let identity = person("ann", &["support"]);
-    let outcome = run(knowledge, &Headers::parse(&map).unwrap(), &identity, || DecisionId::new(1, [0; 10]));
+    let outcome =
+        run(knowledge, &Headers::parse(&map).unwrap(), &identity, Shown::Head, || DecisionId::new(1, [0; 10]));
     assert!(matches!(outcome, Outcome::Refuse { reason: "not_ready", .. }), "{outcome:?}");
 }
 

@@ -3,7 +3,7 @@
 
 mod refuse;
 
-use super::action::{Action, Criticality, Field, Rollout};
+use super::action::{Action, BodyMode, Criticality, Field, Rollout};
 use super::bind::BoundCall;
 use super::call::Call;
 use super::canonical::Ambiguity;
@@ -195,6 +195,31 @@ impl<'t> Prepared<'t, '_> {
         }
     }
 
+    /// How the request's body is read before the call is decided: the strictest that one of the actions says which the
+    /// call may be. Nothing if none says anything.
+    #[must_use]
+    pub fn body_mode(&self) -> Option<BodyMode> {
+        let modes = || self.may_be().filter_map(|action| action.body);
+        modes().find(|mode| *mode == BodyMode::Strict).or_else(|| modes().next())
+    }
+
+    /// Whether the response of an action that the call may be has fields that are masked unless revealed.
+    #[must_use]
+    pub fn may_mask(&self) -> bool {
+        self.may_be().any(|action| action.masked_fields().next().is_some())
+    }
+
+    /// The actions that the call may be: several only where the body tells which.
+    fn may_be(&self) -> impl Iterator<Item = &'t Action> {
+        let group = match self.place {
+            Place::Group(service, group) => Some((service, group)),
+            _ => None,
+        };
+        group
+            .into_iter()
+            .flat_map(|(service, group)| group.places().iter().filter_map(move |place| service.actions().get(*place)))
+    }
+
     /// The action that the call is, as far as its body tells; nothing if it is none.
     #[must_use]
     pub fn action(&self, body: super::context::BodyFacts<'_>) -> Option<&'t Action> {
@@ -208,9 +233,7 @@ impl<'t> Prepared<'t, '_> {
     /// The most critical of the actions that the call may be; nothing if it is none's.
     #[must_use]
     pub fn criticality(&self) -> Option<Criticality> {
-        let Place::Group(service, group) = self.place else { return None };
-        let actions = group.places().iter().filter_map(|place| service.actions().get(*place));
-        actions.map(|action| action.criticality).max()
+        self.may_be().map(|action| action.criticality).max()
     }
 
     /// Decides.

@@ -57,7 +57,7 @@ fn perform(invocation: &Invocation) -> Result<ExitCode, Failure> {
         Task::Check => check::run(&workspace)?,
         Task::Bench => bench::run(&workspace, rest)?,
         Task::Clean => clean::run(&workspace, rest)?,
-        Task::Wasm => println!("{}", wasm::filter(&workspace)?.display()),
+        Task::Wasm => println!("{}", wasm::filters(&workspace)?.0.display()),
         Task::Envoy => println!("{}", setup::envoy(&workspace)?.display()),
     }
     Ok(ExitCode::SUCCESS)

@@ -133,11 +133,13 @@ impl Parts {
         Ok(parts)
     }
 
-    /// Envoy, the filter's module, and the place where the control plane's binary is going to be.
+    /// Envoy, the filter's modules, and the place where the control plane's binary is going to be.
     pub(crate) fn without_database(workspace: &Workspace) -> Result<Self, Failure> {
+        let (filter, bodies) = wasm::filters(workspace)?;
         let variables = vec![
             ("ENVOY_PATH", setup::envoy(workspace)?),
-            ("GRANTMESH_FILTER_WASM", wasm::filter(workspace)?),
+            ("GRANTMESH_FILTER_WASM", filter),
+            ("GRANTMESH_FILTER_BODIES_WASM", bodies),
             ("GRANTMESH_BIN", workspace.debug_binary("grantmesh")),
         ];
         Ok(Self { variables })

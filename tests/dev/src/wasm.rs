@@ -26,20 +26,35 @@ pub(crate) struct Module {
     pub(crate) manifest: &'static str,
     /// The file that cargo makes, without its ending.
     pub(crate) file: &'static str,
+    /// Further arguments of cargo.
+    pub(crate) arguments: &'static [&'static str],
     /// Bytes that the module may have at most. Raised only with a reason in the commit.
     pub(crate) budget: u64,
 }
 
 /// The filter. Every worker of every sidecar compiles it at start, so its size is start time and memory.
-pub(crate) const FILTER: Module = Module { manifest: "filter/Cargo.toml", file: "grantmesh_filter", budget: 900 * KIB };
+pub(crate) const FILTER: Module = Module {
+    manifest: "filter/Cargo.toml",
+    file: "grantmesh_filter",
+    arguments: &["--no-default-features"],
+    budget: 900 * KIB,
+};
+
+/// The filter that also reads bodies and masks responses.
+pub(crate) const BODIES: Module =
+    Module { manifest: "filter/bodies/Cargo.toml", file: "grantmesh_filter_bodies", arguments: &[], budget: 960 * KIB };
 
 /// The least that a filter can do, as a yardstick for the overhead bench.
-pub(crate) const TRIVIAL: Module =
-    Module { manifest: "benches/overhead/trivial/Cargo.toml", file: "grantmesh_trivial_filter", budget: 300 * KIB };
+pub(crate) const TRIVIAL: Module = Module {
+    manifest: "benches/overhead/trivial/Cargo.toml",
+    file: "grantmesh_trivial_filter",
+    arguments: &[],
+    budget: 300 * KIB,
+};
 
-/// Builds the filter and returns the path of its module.
-pub(crate) fn filter(workspace: &Workspace) -> Result<PathBuf, Failure> {
-    build(workspace, &FILTER)
+/// Builds the filter, without and with what reads bodies, and returns the paths of the modules.
+pub(crate) fn filters(workspace: &Workspace) -> Result<(PathBuf, PathBuf), Failure> {
+    Ok((build(workspace, &FILTER)?, build(workspace, &BODIES)?))
 }
 
 /// Builds one module and returns its path.
@@ -48,7 +63,9 @@ pub(crate) fn build(workspace: &Workspace, module: &Module) -> Result<PathBuf, F
     let homes = machine_paths(workspace)?;
     step(&format!("building {} for {TARGET} ({})", module.file, toolchain.name()), || {
         let mut cargo = toolchain.cargo(workspace, &flags(workspace, &homes, &toolchain));
-        cargo.args(["build", "--locked", "--lib", "--profile", "wasm", "--manifest-path", module.manifest]);
+        cargo
+            .args(["build", "--locked", "--lib", "--profile", "wasm", "--manifest-path", module.manifest])
+            .args(module.arguments);
         process::stream(&mut cargo)
     })?;
     let made = folder(workspace).join(TARGET).join("wasm").join(format!("{}.wasm", module.file));
@@ -150,7 +167,7 @@ pub(crate) fn exists(workspace: &Workspace, module: &Module) -> bool {
 mod tests {
     use super::*;
 
-    const SMALL: Module = Module { manifest: "", file: "small", budget: 10 };
+    const SMALL: Module = Module { manifest: "", file: "small", arguments: &[], budget: 10 };
 
     #[test]
     fn a_module_over_its_budget_is_refused_with_the_numbers() {

@@ -76,7 +76,19 @@ pub(super) fn check_envoy(plugin: &Value, place: &str, found: &mut Findings) {
         );
     }
     match configuration(plugin) {
-        Some(configuration) => check_own(&configuration, place, found),
+        Some(configuration) => {
+            check_own(&configuration, place, found);
+            if holds_heads(&configuration) && !is_on(plugin, "allow_on_headers_stop_iteration") {
+                found.fault(
+                    "heads_not_held",
+                    place,
+                    "the filter is told that it may hold heads, and the proxy shows it no bodies then: calls that depend on \
+                     their bodies would all be refused after 30 s"
+                        .to_owned(),
+                    "write `allow_on_headers_stop_iteration: true` beside `vm_config`, or remove `bodies.hold_heads`",
+                );
+            }
+        }
         None => found.fault(
             "configuration",
             place,
@@ -105,7 +117,18 @@ pub(super) fn check_istio(spec: &Value, place: &str, found: &mut Findings) {
         );
     }
     match field(spec, "plugin_config") {
-        Some(configuration) => check_own(configuration, place, found),
+        Some(configuration) => {
+            check_own(configuration, place, found);
+            if holds_heads(configuration) {
+                found.fault(
+                    "heads_not_held",
+                    place,
+                    "a WasmPlugin cannot hold heads: calls that depend on their bodies would all be refused after 30 s"
+                        .to_owned(),
+                    "remove `bodies.hold_heads`, and write `body: head-first` in the policy",
+                );
+            }
+        }
         None => found.fault(
             "configuration",
             place,
@@ -113,6 +136,10 @@ pub(super) fn check_istio(spec: &Value, place: &str, found: &mut Findings) {
             "write `pluginConfig` with `services`, `keys`, `credential` and `public_url`",
         ),
     }
+}
+
+fn holds_heads(configuration: &Value) -> bool {
+    at(configuration, &["bodies", "hold_heads"]).and_then(Value::as_bool) == Some(true)
 }
 
 /// What the filter would refuse at its start, as far as it shows from outside.

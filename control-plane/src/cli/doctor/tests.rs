@@ -167,6 +167,21 @@ fn a_dump_of_a_running_proxy_is_read() {
 }
 
 #[test]
+fn heads_are_held_only_where_the_proxy_allows_it() {
+    let access = "\"access_log\": true,";
+    let holds = "\"access_log\": true, \"bodies\": { \"hold_heads\": true },";
+    assert_eq!(planted(access, holds), ["fault heads_not_held"]);
+    let allowed = shipped()
+        .replace(access, holds)
+        .replace("# allow_on_headers_stop_iteration: true", "allow_on_headers_stop_iteration: true");
+    assert_eq!(codes(&allowed, &[]), [""; 0]);
+    let own = json!({
+        "services": ["payments"], "keys": [KEY], "credential": "c", "public_url": "https://g", "bodies": { "hold_heads": true },
+    });
+    assert_eq!(codes(&manifest(json!({ "phase": "AUTHZ", "pluginConfig": own })), &[]), ["fault heads_not_held"]);
+}
+
+#[test]
 fn what_is_no_configuration_is_told_and_bounded() {
     for text in ["{", "a: [", "\t- x: {", "{\"configs\": [}"] {
         assert!(document::parse(text).is_err(), "{text}");

@@ -1,0 +1,373 @@
+//! Deciding calls with what the plugin knows: at once, or after they have waited for something. For `http` and `vm`.
+
+use std::rc::Rc;
+
+use grantmesh_shared::engine::BodyMode;
+use grantmesh_shared::id::DecisionId;
+use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+
+use super::Plugin;
+use crate::callbacks;
+use crate::clock::Mono;
+use crate::config::Config;
+use crate::flow::{self, Knowledge, Outcome, RecordsState, Shown, Unread};
+use crate::headers::Headers;
+use crate::identity::{Identity, IdentityError};
+use crate::masking::{MaskedCall, Masking, Withheld};
+use crate::metrics::{Counters, Metric};
+use crate::records::{Pushed, Records};
+use crate::reply::Reply;
+use crate::waiting::{Ahead, Caller, Cause, Waiter, Waiting, Woken};
+
+/// How long a call waits for a state that its caller has heard of.
+const WAIT_FOR_REVISION: Span = Span::from_millis(500);
+
+/// How long a critical call waits for the acknowledgement of its record.
+const WAIT_FOR_RECORD: Span = Span::from_millis(2_000);
+
+/// How long a call waits for its body.
+const WAIT_FOR_BODY: Span = Span::from_secs(30);
+
+/// The mode in which calls are decided.
+const ENFORCE: &str = "enforce";
+
+/// Decisions that are only recorded.
+const SHADOW: &str = "shadow";
+
+/// Of so many decisions one is measured.
+const SAMPLED: u32 = 8;
+
+/// Which time a call is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// The first with what there is of it; it may wait.
+    First(Caller),
+    /// The first, where nothing can wait.
+    Only(Caller),
+    /// After it has waited. It does not wait for the same again.
+    Again(Woken),
+}
+
+impl Turn {
+    /// Whose turn it is.
+    #[must_use]
+    pub const fn caller(&self) -> Caller {
+        match self {
+            Self::First(caller) | Self::Only(caller) => *caller,
+            Self::Again(woken) => woken.caller,
+        }
+    }
+}
+
+/// What becomes of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on.
+    Pass,
+    /// It goes on, and its response is masked.
+    Mask,
+    /// It is answered here.
+    Answer(Reply),
+    /// It waits, and is decided again when [`Plugin::woken`] tells.
+    Wait,
+    /// It is decided when the rest of it is there.
+    Hold {
+        /// Whether its head is held until then.
+        mode: BodyMode,
+        /// Whether its response may have to be masked.
+        may_mask: bool,
+    },
+}
+
+impl Verdict {
+    /// The word for logs; nothing while it is not decided.
+    #[must_use]
+    pub fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Pass | Self::Mask => Some("allow"),
+            Self::Answer(reply) => Some(reply.word.as_str()),
+            Self::Wait | Self::Hold { .. } => None,
+        }
+    }
+}
+
+impl Plugin {
+    /// Decides one call by what is `shown` of it.
+    pub fn decide(
+        &mut self,
+        turn: Turn,
+        shown: Shown<'_>,
+        config: &Rc<Config>,
+        headers: &Headers<'_>,
+        identity: &Result<Identity<'_>, IdentityError>,
+        mono: Mono,
+    ) -> Verdict {
+        let (may_wait, caller) = (matches!(turn, Turn::First(_)), turn.caller());
+        let may_park = !matches!(turn, Turn::Only(_));
+        let (written, late) = match turn {
+            Turn::Again(Woken { cause: Cause::Record(ahead), late, .. }) => (Some(ahead), late),
+            _ => (None, false),
+        };
+        let records = match (late, self.records.has_room()) {
+            (true, _) => RecordsState::Unacknowledged,
+            // The room is taken already.
+            (false, false) if written.is_none() => RecordsState::Full,
+            _ => RecordsState::Room,
+        };
+        let room_to_mask = self.masking.has_room();
+        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, room_to_mask, mono };
+        let (random, sync) = (&mut self.random, &self.sync);
+        let id = || {
+            // Only for sorting; before the control plane's time is known, the proxy's uptime must do.
+            let millis = sync.latest(mono).and_then(|at| u64::try_from(at.millis()).ok());
+            DecisionId::new(millis.unwrap_or(mono.millis()), random.unique())
+        };
+        match flow::run(knowledge, headers, identity, shown, id) {
+            Outcome::Preflight => {
+                self.counters.add(Metric::Preflights, 1);
+                Verdict::Pass
+            }
+            Outcome::Allow { event: Some(event), ahead: true, .. } if written.is_none() => {
+                self.counters.add(Metric::RecordsMade, 1);
+                let (id, grant) = (event.id.clone(), event.grant.clone());
+                let ahead = Ahead { seq: self.records.push_ahead(event, mono), id, grant };
+                match self.wait_for_record(ahead, caller, may_park, identity, mono) {
+                    None => Verdict::Wait,
+                    Some(woken) => self.decide(Turn::Again(woken), shown, config, headers, identity, mono),
+                }
+            }
+            Outcome::Allow { service, criticality, errors, event, masked, .. } => {
+                self.counters.decided(service, DecisionWord::Allow, criticality, ENFORCE);
+                self.counters.condition_errors(&errors);
+                // While it waited, another grant may have come to be the one that allows it.
+                let new = event.filter(|event| written.as_ref().is_none_or(|ahead| ahead.grant != event.grant));
+                if let Some(mut event) = new {
+                    event.instead_of = written.map(|ahead| ahead.id);
+                    record(&mut self.records, &mut self.counters, event, mono);
+                }
+                match masked.filter(|_| callbacks::for_bodies()) {
+                    None => Verdict::Pass,
+                    Some(masked) => {
+                        self.masking.begin(caller, masked);
+                        Verdict::Mask
+                    }
+                }
+            }
+            Outcome::Hold { mode, may_mask } => {
+                let unread = if !may_wait {
+                    Unread::NotHeld
+                } else if self.await_body(caller, mode, identity, mono) {
+                    return Verdict::Hold { mode, may_mask };
+                } else {
+                    Unread::NoRoom
+                };
+                self.decide(Turn::Only(caller), Shown::Never(unread), config, headers, identity, mono)
+            }
+            Outcome::Wait(position) => {
+                let cause = Cause::Revision(position);
+                if self.park(caller, cause, identity, mono.plus(WAIT_FOR_REVISION)) {
+                    self.sync.hurry(mono);
+                    return Verdict::Wait;
+                }
+                self.decide(Turn::Only(caller), shown, config, headers, identity, mono)
+            }
+            Outcome::Shadow { service, criticality, word, reason, errors, mut event } => {
+                event.instead_of = written.map(|ahead| ahead.id);
+                self.counters.decided(service, word, criticality, SHADOW);
+                self.counters.condition_errors(&errors);
+                self.counters.add(Metric::Shadowed(reason), 1);
+                record(&mut self.records, &mut self.counters, event, mono);
+                Verdict::Pass
+            }
+            Outcome::Refuse { service, criticality, word, reason, errors, mut event, reply } => {
+                event.instead_of = written.map(|ahead| ahead.id);
+                self.counters.decided(service.unwrap_or("unknown"), word, criticality, ENFORCE);
+                self.counters.condition_errors(&errors);
+                self.counters.add(Metric::Refusals(reason), 1);
+                record(&mut self.records, &mut self.counters, event, mono);
+                Verdict::Answer(reply)
+            }
+        }
+    }
+
+    /// Lets a call wait until the record that was written ahead of it is acknowledged. Gives what it is to be decided with
+    /// at once where it cannot wait.
+    fn wait_for_record(
+        &mut self,
+        ahead: Ahead,
+        caller: Caller,
+        may_park: bool,
+        identity: &Result<Identity<'_>, IdentityError>,
+        mono: Mono,
+    ) -> Option<Woken> {
+        let cause = Cause::Record(ahead);
+        let parked = may_park && self.park(caller, cause.clone(), identity, mono.plus(WAIT_FOR_RECORD));
+        (!parked).then_some(Woken { caller, cause, late: true, head: None })
+    }
+
+    /// Lets a call wait, if there is room.
+    fn park(
+        &mut self,
+        caller: Caller,
+        cause: Cause,
+        identity: &Result<Identity<'_>, IdentityError>,
+        deadline: Mono,
+    ) -> bool {
+        let principal = identity.as_ref().map(Identity::principal).unwrap_or_default();
+        let parked = self.waiting.park(Waiter { caller, principal, cause, deadline, head: None }).is_ok();
+        self.counters.add(Metric::Waits(if parked { "begun" } else { "full" }), 1);
+        parked
+    }
+
+    /// Lets a call wait for its body, if there is room.
+    fn await_body(
+        &mut self,
+        caller: Caller,
+        mode: BodyMode,
+        identity: &Result<Identity<'_>, IdentityError>,
+        mono: Mono,
+    ) -> bool {
+        let principal = identity.as_ref().map(Identity::principal).unwrap_or_default();
+        let (cause, deadline) = (Cause::Body(mode), mono.plus(WAIT_FOR_BODY));
+        let waits = self.unread.park(Waiter { caller, principal, cause, deadline, head: None }).is_ok();
+        self.counters.add(Metric::Bodies(if waits { "awaited" } else { "full" }), 1);
+        waits
+    }
+
+    /// The call of this context, if it waits for something.
+    #[must_use]
+    pub fn waits(&self, context: u32) -> Option<&Waiter> {
+        self.unread.get(context).or_else(|| self.waiting.get(context))
+    }
+
+    /// Keeps the header map of a call whose body is awaited and whose head goes on.
+    pub fn keep_head(&mut self, context: u32, head: Box<[u8]>) {
+        let waits_for_body = self.unread.get(context).is_some();
+        let waiting = if waits_for_body { &mut self.unread } else { &mut self.waiting };
+        waiting.keep_head(context, head);
+    }
+
+    /// Takes out a call whose body is there, or never will be.
+    pub fn take_unread(&mut self, context: u32) -> Option<Waiter> {
+        self.unread.take(context)
+    }
+
+    /// The responses that are to be masked.
+    #[must_use]
+    pub const fn masking(&self) -> &Masking {
+        &self.masking
+    }
+
+    /// Forgets a call whose response has gone by.
+    pub fn masked(&mut self, context: u32) {
+        if self.masking.end(context).is_some() {
+            self.counters.add(Metric::Responses("masked"), 1);
+        }
+    }
+
+    /// The document that takes the place of a response that cannot be masked; records that. Where more of the response
+    /// is to come, it is kept until that is over.
+    pub fn withhold(
+        &mut self,
+        context: u32,
+        status: Option<u16>,
+        why: &Withheld,
+        more: bool,
+        mono: Mono,
+    ) -> Option<Reply> {
+        let (caller, MaskedCall { service, criticality, mut event, .. }) = self.masking.end(context)?;
+        let millis = self.sync.latest(mono).and_then(|at| u64::try_from(at.millis()).ok());
+        event.id = DecisionId::new(millis.unwrap_or(mono.millis()), self.random.unique());
+        event.decision = DecisionWord::Deny;
+        event.reasons = vec![why.code().into()];
+        event.instead_of = None;
+        event.position = self.sync.position();
+        let reply = Reply::withheld(status, why, service.clone(), event.id.to_string());
+        self.counters.decided(&service, DecisionWord::Deny, criticality, ENFORCE);
+        self.counters.add(Metric::Refusals(why.code()), 1);
+        self.counters.add(Metric::Responses("withheld"), 1);
+        record(&mut self.records, &mut self.counters, event, mono);
+        if more {
+            self.masking.withhold(caller, reply.body.clone());
+        }
+        Some(reply)
+    }
+
+    /// Whether a call waits for a record that is not under way yet.
+    #[must_use]
+    pub const fn is_urgent(&self) -> bool {
+        self.records.is_urgent()
+    }
+
+    /// Whether the decision that was just made is one of those whose duration is measured.
+    pub const fn is_sampled(&mut self) -> bool {
+        self.unmeasured = self.unmeasured.wrapping_add(1);
+        let sampled = self.unmeasured >= SAMPLED;
+        if sampled {
+            self.unmeasured = 0;
+        }
+        sampled
+    }
+
+    /// The calls that wait for something that answers tell of.
+    #[must_use]
+    pub const fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    /// Calls to look whether they are still there: all that wait, and some of those whose responses are awaited.
+    pub fn to_look_for(&mut self) -> Vec<Caller> {
+        if self.waiting.is_empty() && self.unread.is_empty() && self.masking.is_empty() {
+            return Vec::new();
+        }
+        let mut callers: Vec<Caller> = self.waiting.callers().chain(self.unread.callers()).collect();
+        callers.extend(self.masking.some());
+        callers
+    }
+
+    /// The calls that have waited long enough, to be decided again ([`Turn::Again`]). To be asked after every tick and
+    /// every answer.
+    pub fn woken(&mut self, mono: Mono) -> Vec<Woken> {
+        let mut woken = Vec::new();
+        if !self.waiting.is_empty() {
+            let (position, records) = (self.sync.position(), &self.records);
+            woken = self.waiting.take_due(mono, &|cause| match cause {
+                Cause::Revision(wanted) => position >= Some(*wanted),
+                Cause::Record(ahead) => records.is_acknowledged(ahead.seq),
+                Cause::Body(_) => false,
+            });
+            for woken in &woken {
+                self.counters.add(Metric::Waits(if woken.late { "late" } else { "settled" }), 1);
+            }
+        }
+        if !self.unread.is_empty() {
+            let late = self.unread.take_due(mono, &|_| false);
+            self.counters.add(Metric::Bodies("late"), u64::try_from(late.len()).unwrap_or(u64::MAX));
+            woken.extend(late);
+        }
+        woken
+    }
+
+    /// Forgets a call that is gone.
+    pub fn gone(&mut self, context: u32) {
+        if self.waiting.forget(context) {
+            self.counters.add(Metric::Waits("gone"), 1);
+        }
+        if self.unread.forget(context) {
+            self.counters.add(Metric::Bodies("gone"), 1);
+        }
+        if self.masking.end(context).is_some() {
+            self.counters.add(Metric::Responses("gone"), 1);
+        }
+    }
+}
+
+fn record(records: &mut Records, counters: &mut Counters, event: Box<DecisionEvent<'_>>, mono: Mono) {
+    counters.add(Metric::RecordsMade, 1);
+    match records.push(event, mono) {
+        Pushed::Kept => {}
+        Pushed::Folded => counters.add(Metric::RecordsFolded, 1),
+        Pushed::Dropped => counters.add(Metric::RecordsDropped, 1),
+    }
+}
