@@ -1,22 +1,24 @@
-//! `cargo dev bench`: the engine's benches, and the cost of the filter inside a real Envoy.
+//! `cargo dev bench`: the engine's benches, natively and in V8, and the cost of the filter inside a real Envoy.
 //!
 //! The overhead bench is the program of grantmesh-overhead; what it measures is Envoy's, so it is not optimised itself.
 //! It gets the same variables as the tests, and `GRANTMESH_TRIVIAL_WASM`, the yardstick module.
 
 use crate::process;
 use crate::report::{Failure, step};
+use crate::setup;
 use crate::suite::{self, Parts};
 use crate::wasm;
 use crate::workspace::Workspace;
 
-/// Runs the benches that the first argument names, or both.
+/// Runs the benches that the first argument names, or all.
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     match arguments.split_first().map(|(word, rest)| (word.as_str(), rest)) {
         Some(("engine", rest)) => engine(workspace, rest),
+        Some(("wasm", _)) => in_v8(workspace),
         Some(("overhead", rest)) => overhead(workspace, rest),
-        None => engine(workspace, &[]).and_then(|()| overhead(workspace, &[])),
+        None => engine(workspace, &[]).and_then(|()| in_v8(workspace)).and_then(|()| overhead(workspace, &[])),
         Some((unknown, _)) => Err(Failure::new(format!("there is no bench `{unknown}`"))
-            .help("cargo dev bench engine, or: cargo dev bench overhead")),
+            .help("cargo dev bench engine, or: cargo dev bench wasm, or: cargo dev bench overhead")),
     }
 }
 
@@ -24,6 +26,14 @@ fn engine(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--locked", "-p", "grantmesh-benches", "--benches", "--"]).args(arguments);
     step("benches of the engine", || process::stream(&mut cargo))
+}
+
+/// Node's V8 is the engine that Envoy runs the filter in.
+fn in_v8(workspace: &Workspace) -> Result<(), Failure> {
+    let module = wasm::build(workspace, &wasm::BENCH)?;
+    let mut node = workspace.command(setup::node()?);
+    node.args(["--no-warnings", "benches/wasm/run.mjs"]).arg(module);
+    step("what a decision costs in V8", || process::stream(&mut node))
 }
 
 fn overhead(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {

