@@ -43,7 +43,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::{Router, routing::get};
 use grantmesh_shared::time::Timestamp;
-use grantmesh_shared::wire::policy::schema;
+use grantmesh_shared::wire::policy::{MAX_TOTAL_BYTES, schema};
 use jsonwebtoken::jwk::JwkSet;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::OpenApi;
@@ -58,8 +58,11 @@ use metrics::Metrics;
 /// The largest body of most requests.
 const SMALL_BODY: usize = 64 * 1024;
 
-/// The largest body with policy files.
-const POLICY_BODY: usize = 1024 * 1024;
+/// The largest body with policy files to check, which everyone may have checked.
+const CHECKED_BODY: usize = 1024 * 1024;
+
+/// The largest body with policy files that may get into force.
+const POLICY_BODY: usize = MAX_TOTAL_BYTES;
 
 /// The largest batch of decision records.
 const RECORDS_BODY: usize = 5 * 1024 * 1024;
@@ -128,7 +131,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(policy::read))
         .routes(routes!(policy::history))
         .routes(routes!(policy::read_version))
-        .routes(routes!(policy::check).layer(policy_body()))
+        .routes(routes!(policy::check).layer(DefaultBodyLimit::max(CHECKED_BODY)))
         .routes(routes!(policy::simulate).layer(policy_body()))
         .routes(routes!(policy::schema))
         .routes(routes!(audit::entries))

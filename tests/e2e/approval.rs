@@ -178,7 +178,7 @@ fn a_body_that_cannot_be_read_is_refused_with_its_place() {
         file(&[b' '; 65 * 1024]).await?.problem(413)?;
 
         let olaf = mesh.control_plane.api(&OLAF).await?;
-        let large = json!({ "files": [{ "name": "policy.yaml", "text": "#".repeat(1024 * 1024) }] }).to_string();
+        let large = json!({ "files": [{ "name": "policy.yaml", "text": "#".repeat(16 * 1024 * 1024) }] }).to_string();
         olaf.send_bytes(Method::POST, "/v1/policy", Some(large.into_bytes())).await?.problem(413)?;
         for path in [
             "/v1/requests/nonsense",

@@ -36,7 +36,9 @@ pub enum ApiError {
     )]
     Precondition,
     /// The body is too large.
-    #[error("the body is too large\nsend at most 64 KiB, or 1 MiB of policy files")]
+    #[error(
+        "the body is too large\nsend at most 64 KiB, 1 MiB of policy files to check, or 16 MiB of them to apply or simulate"
+    )]
     TooLarge,
     /// The use case refused or failed.
     #[error(transparent)]

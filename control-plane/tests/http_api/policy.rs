@@ -102,3 +102,24 @@ async fn a_policy_is_proven_at_every_filter() {
     let again = server.apply(OLAF, ("if-match", "*"), &new("60s")).await.expect(200);
     assert_eq!((&again["changed"], &again["arrival"]["complete"]), (&json!(false), &json!(true)));
 }
+
+#[tokio::test]
+async fn a_policy_of_several_megabytes_is_applied() {
+    let server = Server::start().await;
+    let file = |at: usize| {
+        let rule = |number: usize| {
+            format!(
+                "apiVersion: grantmesh.dev/v1\nkind: DenyRule\nmetadata: {{ name: d{at}-{number} }}\nspec:\n  description: {}\n  \
+                 service: payments\n  actions: [refund.create]\n  subjects: [\"user:u{number}\"]\n  reason: not here\n---\n",
+                "x".repeat(8_000)
+            )
+        };
+        json!({ "name": format!("{at}.yaml"), "text": (0..100).map(rule).collect::<String>() })
+    };
+    let mut files: Vec<Value> = (0..4).map(file).collect();
+    files.push(json!({ "name": "p.yaml", "text": POLICY }));
+    let applied = server.apply(OLAF, ("if-match", "*"), &json!({ "files": files })).await.expect(201);
+    let shown = server.get(OLAF, "/v1/policy").await.expect(200);
+    assert_eq!((&shown["id"], shown["files"].as_array().map(Vec::len)), (&applied["policy"]["id"], Some(5)));
+    assert!(shown.to_string().len() > 3 << 20);
+}

@@ -80,7 +80,10 @@ async fn bodies_have_a_size() {
     let token = server.token(OLAF);
     let padded = |bytes: usize| format!("{{\"files\":[{{\"name\":\"a\",\"text\":\"{}\"}}]}}", "#".repeat(bytes));
     server.raw("POST", "/v1/requests", &token, padded(64 * 1024)).await.problem(413, "body_too_large");
-    server.raw("POST", "/v1/policy", &token, padded(1024 * 1024)).await.problem(413, "body_too_large");
+    for path in ["/v1/policy", "/v1/policy/simulate"] {
+        server.raw("POST", path, &token, padded(16 * 1024 * 1024)).await.problem(413, "body_too_large");
+    }
+    server.raw("POST", "/v1/policy/check", &token, padded(1024 * 1024)).await.problem(413, "body_too_large");
     assert_eq!(server.raw("POST", "/v1/policy/check", &token, padded(900 * 1024)).await.status, 200);
 }
 
