@@ -8,7 +8,8 @@ use std::borrow::Cow;
 
 use grantmesh_shared::engine::{
     Ambiguity, Audit, Basis, BodyFacts, BodyMode, Call, ConditionError, Context, Criticality, Decision, FactValue,
-    Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Rollout, Service, Table, canonical_path, prepare,
+    Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Rollout, Service, Table, canonical_path,
+    prepare,
 };
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
@@ -42,6 +43,8 @@ pub struct Knowledge<'a> {
     pub may_wait: bool,
     /// Whether one more response can be masked.
     pub room_to_mask: bool,
+    /// Whether one more call under a grant may run.
+    pub may_run: bool,
     /// Now.
     pub mono: Mono,
 }
@@ -72,6 +75,8 @@ pub enum Outcome<'a> {
         criticality: Option<Criticality>,
         /// What to record, if this is recorded.
         event: Option<Box<DecisionEvent<'a>>>,
+        /// What allowed it, if that is a grant.
+        grant: Option<&'a Grant>,
         /// Whether it goes on only when the control plane has that record.
         ahead: bool,
         /// What of its response is masked.
@@ -133,6 +138,8 @@ enum OwnReason {
         "a critical call goes on only when the control plane has its record, and it did not acknowledge it in time"
     )]
     RecordUnacknowledged,
+    #[error("more calls under grants run in this worker of the proxy than it can watch")]
+    TooManyRun,
     #[error("the response has fields that you may not see, and this filter cannot mask them")]
     CannotMask,
     #[error("the response has fields that you may not see, and too many responses are being masked already")]
@@ -150,6 +157,7 @@ impl OwnReason {
             Self::Stale(_) => "stale",
             Self::RecordsBacklog => "records_backlog",
             Self::RecordUnacknowledged => "record_unacknowledged",
+            Self::TooManyRun => "too_many_run",
             Self::CannotMask => "cannot_mask",
             Self::TooManyMasked => "too_many_masked",
             Self::BadIdentity(_) => "bad_identity",
@@ -243,7 +251,11 @@ pub fn run<'a>(
             });
             let ahead = recorded && criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
             let event = event.filter(|_| recorded);
-            Outcome::Allow { service, criticality, event, ahead, errors: permit.errors().to_vec(), masked }
+            let grant = match permit.basis() {
+                Basis::Grant(grant) => Some(grant),
+                Basis::Role(_) | Basis::Unmatched => None,
+            };
+            Outcome::Allow { service, criticality, event, grant, ahead, errors: permit.errors().to_vec(), masked }
         }
         Err(Cause::Hold { mode, may_mask }) => Outcome::Hold { mode, may_mask },
         Err(cause) => match flow.worth_waiting(&request, &cause) {
@@ -364,15 +376,18 @@ impl<'a> Flow<'a> {
             (RecordsState::Unacknowledged, Criticality::Critical) => Some(OwnReason::RecordUnacknowledged),
             _ => None,
         };
+        let reason = reason.filter(|_| recorded);
+        let watched = matches!(permit.basis(), Basis::Grant(_));
+        let reason = reason.or((watched && !self.knowledge.may_run).then_some(OwnReason::TooManyRun));
         let reason = if permit.masked().is_empty() {
-            reason.filter(|_| recorded)
+            reason
         } else if !callbacks::for_bodies() {
             // What should be masked must not come through in plain text.
             Some(OwnReason::CannotMask)
         } else if !self.knowledge.room_to_mask && self.masks(&permit) {
             Some(OwnReason::TooManyMasked)
         } else {
-            reason.filter(|_| recorded)
+            reason
         };
         if let Some(reason) = reason {
             return Err(Cause::Own(reason, permit.matched().cloned()));
@@ -442,6 +457,7 @@ impl<'a> Flow<'a> {
             Cause::Own(
                 OwnReason::RecordsBacklog
                 | OwnReason::RecordUnacknowledged
+                | OwnReason::TooManyRun
                 | OwnReason::CannotMask
                 | OwnReason::TooManyMasked
                 | OwnReason::BadIdentity(_),
@@ -550,6 +566,7 @@ impl<'a> Flow<'a> {
             decision,
             count: 1,
             instead_of: None,
+            ended: None,
             service: Cow::Borrowed(self.service.unwrap_or_default()),
             action: matched.map(|matched| request::shortened(&matched.action.name, 256)),
             resource: matched.map(|matched| Cow::Owned(request::shortened(&matched.resource, 1_024).into_owned())),
@@ -606,6 +623,6 @@ fn errors_text(errors: &[ConditionError<'_>]) -> Vec<Cow<'static, str>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(test)]
 mod vectors;

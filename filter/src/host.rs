@@ -136,6 +136,7 @@ unsafe extern "C" {
     fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, version: u32) -> u32;
     fn proxy_set_effective_context(context: u32) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_close_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -328,6 +329,12 @@ pub(crate) fn set_effective_context(context: u32) -> Result<()> {
 pub(crate) fn continue_request() -> Result<()> {
     // SAFETY: no pointers.
     done("continue_stream", unsafe { proxy_continue_stream(0) })
+}
+
+/// Resets the call of the current context, for its caller and for the service.
+pub(crate) fn close_request() -> Result<()> {
+    // SAFETY: no pointers.
+    done("close_stream", unsafe { proxy_close_stream(0) })
 }
 
 /// Sends a callout; gives back its token. A timeout of zero would never end, so it is at least a millisecond.

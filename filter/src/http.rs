@@ -13,6 +13,7 @@ use crate::masking;
 use crate::plugin::{Turn, Verdict};
 use crate::reply::Reply;
 use crate::root::Root;
+use crate::streams::Ended;
 use crate::waiting::{Caller, Cause, Sent, Woken};
 use grantmesh_shared::engine::BodyMode;
 
@@ -115,6 +116,21 @@ fn with_body<T>(with: impl FnOnce(Shown<'_>) -> T) -> T {
 /// for a moment, and the proxy would send the call on.
 pub(crate) fn is_there(context: u32) -> bool {
     host::set_effective_context(context).is_ok() && matches!(host::property(DURATION), Ok(None))
+}
+
+/// Whether the proxy still has the context of a call; the call itself may have ended. Quicker than [`is_there`], which
+/// must be asked before anything is done to the call.
+pub(crate) fn exists(context: u32) -> bool {
+    host::set_effective_context(context).is_ok()
+}
+
+/// Resets a call. It must be there.
+pub(crate) fn reset(ended: &Ended) {
+    let (call, why) = (ended.caller.context, ended.why.code());
+    match host::close_request() {
+        Ok(()) => host::log(Level::Info, &format!("a running call was reset: {why}")),
+        Err(error) => host::log(Level::Error, &format!("the call {call} cannot be reset ({why}): {error}")),
+    }
 }
 
 /// Decides a call that has waited, and lets it go on or answers it. It must be there.

@@ -39,6 +39,7 @@ pub mod random;
 pub mod records;
 pub mod reply;
 pub mod seats;
+pub mod streams;
 pub mod sync;
 pub mod waiting;
 

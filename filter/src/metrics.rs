@@ -45,6 +45,8 @@ pub enum Metric {
     Bodies(&'static str),
     /// `grantmesh.responses.WORD`: responses that were to be masked, and what came of them.
     Responses(&'static str),
+    /// `grantmesh.resets.{reason}total`: calls that were reset while they ran.
+    Resets(&'static str),
     /// `grantmesh.host_errors`.
     HostErrors,
 }
@@ -119,6 +121,7 @@ impl Counters {
             Metric::Refusals(code) => return name("refusals", &[("reason", code)], "total"),
             Metric::Shadowed(code) => return name("shadowed", &[("reason", code)], "total"),
             Metric::ConditionError(code) => return name("condition_errors", &[("error", code)], "total"),
+            Metric::Resets(code) => return name("resets", &[("reason", code)], "total"),
             Metric::Callouts(topic, result) => {
                 return name("callouts", &[("topic", topic.as_str()), ("result", result)], "total");
             }

@@ -17,6 +17,7 @@ use crate::pulse::{Pulse, Wall};
 use crate::question::{Answer, Question, Topic};
 use crate::random::Random;
 use crate::records::Records;
+use crate::streams::Streams;
 use crate::sync::{Progress, Sync};
 use crate::waiting::Waiting;
 
@@ -32,6 +33,7 @@ pub struct Plugin {
     /// Calls whose bodies are awaited.
     unread: Waiting,
     masking: Masking,
+    streams: Streams,
     pulse: Pulse,
     counters: Counters,
     random: Random,
@@ -57,6 +59,7 @@ impl Plugin {
             waiting: Waiting::default(),
             unread: Waiting::with_room_for(MOST_UNREAD_PER_PRINCIPAL),
             masking: Masking::default(),
+            streams: Streams::default(),
             pulse: Pulse::default(),
             counters: Counters::default(),
             random,
@@ -177,6 +180,7 @@ impl Plugin {
         let mut gauges = vec![
             ("grantmesh.waiting", count(self.waiting.len().saturating_add(self.unread.len()))),
             ("grantmesh.masking", count(self.masking.len())),
+            ("grantmesh.running", count(self.streams.len())),
             ("grantmesh.records.lag_ms", stream.lag_ms),
             ("grantmesh.ready", u64::from(self.sync.is_fresh(Criticality::Critical, mono))),
             ("grantmesh.table.items", count(self.sync.item_count())),

@@ -155,6 +155,8 @@ pub struct Records {
     since: Option<Mono>,
     retry: Option<Mono>,
     failures: u32,
+    /// The last event that was dropped, for [`Self::newest`].
+    unkept: Vec<u8>,
 }
 
 impl Records {
@@ -192,6 +194,29 @@ impl Records {
         }
     }
 
+    /// Keeps the JSON of one [`Event`] of one decision. Without room it is counted instead.
+    pub fn push_written(&mut self, json: Vec<u8>, mono: Mono) -> Pushed {
+        self.made = self.made.saturating_add(1);
+        self.note_gap(mono);
+        if !self.has_room() {
+            self.dropped = self.dropped.saturating_add(1);
+            return Pushed::Dropped;
+        }
+        let fits = json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
+        self.waiting.push_back(if fits { Waiting::Decision(mono, 1, json) } else { Waiting::Gap(mono, 1) });
+        self.since.get_or_insert(mono);
+        Pushed::Kept
+    }
+
+    /// The JSON of the [`Event`] of the decision that was pushed last, if it was not folded.
+    #[must_use]
+    pub fn newest(&self) -> &[u8] {
+        match self.waiting.back() {
+            Some(Waiting::Decision(_, _, json)) if self.unkept.is_empty() => json,
+            _ => &self.unkept,
+        }
+    }
+
     /// Keeps the decision of a call that is let through only once this record is acknowledged ([`Self::is_acknowledged`]),
     /// and has it sent at once. Gives its seq. Only to be called while there is room.
     pub fn push_ahead(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> u64 {
@@ -223,8 +248,10 @@ impl Records {
         let most = if event.decision == DecisionWord::Allow { MAX_KEPT } else { MAX_KEPT_FOR_REFUSALS };
         if self.kept() >= most {
             self.dropped = self.dropped.saturating_add(event.count);
+            self.unkept = json(event).1;
             return Pushed::Dropped;
         }
+        self.unkept.clear();
         self.waiting.push_back(written(event, mono));
         self.since.get_or_insert(mono);
         Pushed::Kept
@@ -415,11 +442,20 @@ impl Records {
 /// An event as it waits. Texts are cut before they come here, so that a record always fits; if one did not, the stream
 /// would say so.
 fn written(event: Box<DecisionEvent<'_>>, mono: Mono) -> Waiting {
+    let (count, json) = json(event);
+    let fits = !json.is_empty() && json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
+    if fits { Waiting::Decision(mono, count, json) } else { Waiting::Gap(mono, count) }
+}
+
+/// How many decisions an event accounts for, and its JSON; nothing if it cannot be written.
+fn json(event: Box<DecisionEvent<'_>>) -> (u64, Vec<u8>) {
     let count = event.count;
     let mut json = Vec::with_capacity(USUAL_EVENT_BYTES);
-    let fits = serde_json::to_writer(&mut json, &Event::Decision(event)).is_ok()
-        && json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
-    if fits { Waiting::Decision(mono, count, json) } else { Waiting::Gap(mono, count) }
+    let done = serde_json::to_writer(&mut json, &Event::Decision(event));
+    if done.is_err() {
+        json.clear();
+    }
+    (count, json)
 }
 
 /// A hexadecimal digit of a number below 16.

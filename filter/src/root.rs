@@ -16,6 +16,7 @@ use crate::metrics::Metric;
 use crate::plugin::Plugin;
 use crate::question::{Answer, Question, Topic};
 use crate::seats::Seats;
+use crate::streams::Ended;
 use crate::waiting::{Caller, Cause, Woken};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 
@@ -203,6 +204,24 @@ impl Root {
             return Vec::new();
         };
         slot.as_mut().map(|plugin| plugin.woken(mono)).unwrap_or_default()
+    }
+
+    /// Calls under grants that must not go on, if this is the root context that asks. `is_there` asks the proxy for one.
+    pub(crate) fn ended(&self, is_there: impl Fn(Caller) -> bool) -> Vec<Ended> {
+        let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic()) else {
+            return Vec::new();
+        };
+        let plugin = slot.as_mut().filter(|plugin| plugin.asks_through(self.id));
+        plugin.map(|plugin| plugin.ended(mono, is_there)).unwrap_or_default()
+    }
+
+    /// Records that a call was reset while it ran.
+    pub(crate) fn reset(&self, ended: Ended) {
+        if let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic())
+            && let Some(plugin) = slot.as_mut()
+        {
+            plugin.reset(ended, mono);
+        }
     }
 
     fn ask(&self, mono: Mono) -> Result<(), String> {

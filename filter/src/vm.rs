@@ -61,8 +61,21 @@ pub(crate) fn on_tick(id: u32) {
         // What follows concerns the root context again.
         host::set_effective_context(id).unwrap_or_default();
         root.gone(gone);
+        reset_ended(&root);
         wake(&root);
     }
+}
+
+/// Resets calls whose grants have ended while they ran.
+fn reset_ended(asked: &Root) {
+    for ended in asked.ended(|caller| http::exists(caller.context)) {
+        if http::is_there(ended.caller.context) {
+            http::reset(&ended);
+            asked.reset(ended);
+        }
+    }
+    // What follows concerns the root context again.
+    host::set_effective_context(asked.id()).unwrap_or_default();
 }
 
 /// Decides the calls that have waited long enough. Must be the last thing of a callback: each is made the one that the

@@ -28,7 +28,8 @@ pub use action::{Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, 
 pub use bind::{Bind, BoundCall, Digest, Unbound};
 pub use call::Call;
 pub use canonical::{
-    Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, canonical_grpc_path, canonical_method, canonical_path,
+    Ambiguity, CanonicalPath, MAX_PATH_BYTES, MAX_SEGMENTS, WEBSOCKET, canonical_grpc_path, canonical_method,
+    canonical_path,
 };
 pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, FormError, Fuel, Needs, Verdict};
 pub use context::{BodyFacts, Context, FactValue, Facts, Origin};

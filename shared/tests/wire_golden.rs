@@ -149,6 +149,7 @@ fn records() {
         decision: DecisionWord::Allow,
         count: 1,
         instead_of: None,
+        ended: None,
         service: "payments".into(),
         action: Some("refund.create".into()),
         resource: Some("account/acc-42".into()),
@@ -172,6 +173,7 @@ fn records() {
         grant: None,
         reasons: vec!["record_unacknowledged".into()],
         instead_of: Some(decision.id.clone()),
+        ended: Some(decision.id.clone()),
         ..decision.clone()
     };
     let record = Record { seq: 0, prev: Sha256Hash::default(), at: AT, event: Event::Decision(Box::new(decision)) };

@@ -22,5 +22,6 @@ mod parsers;
 mod records;
 mod reload;
 mod restored;
+mod running;
 mod speed;
 mod swap;

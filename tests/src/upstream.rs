@@ -1,4 +1,5 @@
-//! The service behind Envoy: answers everything with 200, or as it is asked to, and remembers what it was asked.
+//! The service behind Envoy: answers everything with 200, or as it is asked to, and remembers what it was asked. What it
+//! answers at `…/events` never ends, and `…/chat` is a WebSocket that never says anything.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -7,11 +8,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use axum::body::{Body, Bytes};
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Json, Router};
-use futures_util::stream::iter;
+use futures_util::StreamExt as _;
+use futures_util::stream::{iter, pending};
 use grantmesh_shared::time::Timestamp;
 use http_body::Frame;
 use http_body_util::StreamBody;
@@ -87,11 +92,16 @@ impl Drop for Upstream {
     }
 }
 
-async fn serve(State(served): State<Arc<Mutex<Vec<Served>>>>, request: Request) -> Response {
+async fn serve(
+    State(served): State<Arc<Mutex<Vec<Served>>>>,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    request: Request,
+) -> Response {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let at = Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
     let (head, body) = request.into_parts();
     let target = head.uri.path_and_query().map_or_else(|| head.uri.to_string(), ToString::to_string);
+    let endless = head.uri.path().ends_with("/events");
     let plain = json!({ "served": format!("{} {target}", head.method) });
     let asked = head.headers.get(ANSWER).and_then(|value| serde_json::from_slice(value.as_bytes()).ok());
     let call = Served { method: head.method.to_string(), target, headers: head.headers, at, body: Vec::new() };
@@ -109,7 +119,15 @@ async fn serve(State(served): State<Arc<Mutex<Vec<Served>>>>, request: Request) 
             call.body = body.to_vec();
         }
     }
-    asked.map_or_else(|| Json(plain).into_response(), |asked| answer(&asked))
+    match (upgrade, asked) {
+        (Ok(upgrade), _) => upgrade.on_upgrade(async |mut socket| while socket.recv().await.is_some() {}),
+        (Err(_), Some(asked)) => answer(&asked),
+        (Err(_), None) if endless => {
+            let first = Ok::<_, Infallible>(Event::default().data("here"));
+            Sse::new(iter([first]).chain(pending())).into_response()
+        }
+        (Err(_), None) => Json(plain).into_response(),
+    }
 }
 
 /// The answer that a caller asked for: `status`, `headers`, and the `body` in pieces, then `trailers`.

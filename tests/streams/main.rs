@@ -103,6 +103,7 @@ impl Vm {
             decision: if allow { DecisionWord::Allow } else { DecisionWord::Deny },
             count: 1,
             instead_of: None,
+            ended: None,
             service: "payments".into(),
             action: None,
             resource: None,

@@ -102,9 +102,12 @@ fn tell(entry: &EntryView, as_json: bool, out: &mut Output) {
     // What stands for more than one decision says for how many.
     let count = ["count", "dropped"].iter().find_map(|name| told.get(*name)?.as_u64());
     let count = count.map(|count| format!(" ×{count}")).unwrap_or_default();
+    // A call that was let through and reset while it ran.
+    let reason = told.get("ended").and_then(|_| told.pointer("/reasons/0")?.as_str());
+    let reset = reason.map(|reason| format!(" reset: {reason}")).unwrap_or_default();
     let (at, actor) = (at.unwrap_or_default(), actor.unwrap_or_default());
     out.line(format_args!(
-        "{:>6}  {at}  {:<18} {actor:<10} {}{count}  {}",
+        "{:>6}  {at}  {:<18} {actor:<10} {}{count}{reset}  {}",
         entry.seq,
         line.kind,
         words.join(" "),

@@ -30,6 +30,7 @@ pub(crate) fn deny(id: DecisionId) -> DecisionEvent<'static> {
         decision: DecisionWord::Deny,
         count: 1,
         instead_of: None,
+        ended: None,
         service: "payments".into(),
         action: None,
         resource: None,

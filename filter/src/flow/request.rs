@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use grantmesh_shared::engine::{Ambiguity, canonical_grpc_path, query_mentions};
+use grantmesh_shared::engine::{Ambiguity, WEBSOCKET, canonical_grpc_path, query_mentions};
 use grantmesh_shared::wire::sync::{Position, REVISION_HEADER};
 
 use crate::config::MethodOverride;
@@ -43,6 +43,7 @@ pub(super) struct Request<'h> {
     authority: Option<&'h [u8]>,
     request_id: Option<&'h [u8]>,
     revision: Option<&'h [u8]>,
+    upgrade: Option<&'h [u8]>,
     origin: bool,
     preflight_method: bool,
 }
@@ -74,6 +75,7 @@ impl<'h> Request<'h> {
                     request.grpc |= is_grpc(value);
                     seen.form |= is_form(value);
                 }
+                b"upgrade" => request.once(&mut seen.upgrade, "upgrade", |request| request.upgrade = Some(value)),
                 b"x-request-id" => request.request_id = Some(value),
                 _ if name == REVISION_HEADER.as_bytes() => request.revision = Some(value),
                 b"origin" => request.origin = true,
@@ -82,6 +84,7 @@ impl<'h> Request<'h> {
                 _ => {}
             }
         }
+        request.take_upgrade();
         request.check_query(seen.authorization, method_override);
         if seen.form && request.method == b"POST" && method_override == MethodOverride::Refuse {
             request.refuse(Ambiguity::MethodForm);
@@ -93,6 +96,18 @@ impl<'h> Request<'h> {
             }
         }
         request
+    }
+
+    /// What opens a WebSocket is a call of its own kind. Other protocols are refused: what follows would not be looked at
+    /// (`h2c` carries whole calls past a proxy).
+    fn take_upgrade(&mut self) {
+        let opens = self.upgrade.map(|protocol| self.method == b"GET" && protocol.eq_ignore_ascii_case(b"websocket"));
+        match opens {
+            Some(true) => self.method = WEBSOCKET.as_bytes(),
+            Some(false) => self.refuse(Ambiguity::Upgrade),
+            None if self.method == WEBSOCKET.as_bytes() => self.refuse(Ambiguity::Upgrade),
+            None => {}
+        }
     }
 
     /// A header that could be another spelling of the method or the path.
@@ -180,6 +195,7 @@ struct Seen {
     path: bool,
     authorization: bool,
     form: bool,
+    upgrade: bool,
 }
 
 /// The known header that this is a spelling of: servers that hand headers on as variables make one of `-` and `_`.

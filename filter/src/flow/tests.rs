@@ -1,5 +1,7 @@
 //! Calls as the proxy shows them, and what becomes of them: one table over a filter that follows a small control plane.
 
+use std::collections::BTreeMap;
+
 use ed25519_dalek::{Signer, SigningKey};
 use grantmesh_shared::id::{GrantId, RequestId, VmId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -181,19 +183,67 @@ fn service(name: &str, host: &str) -> Body {
     })
 }
 
-/// A filter that has its table from time 0, which is the control plane's 1,000,000 ms.
-fn world(services: &[&str]) -> (Config, Sync) {
-    let key = SigningKey::from_bytes(&[1; 32]);
-    let pinned: String = key.verifying_key().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    let config = json!({
-        "services": services, "keys": [pinned], "credential": "c", "public_url": "http://cp", "cors_preflight": true,
-    });
-    let config = Config::parse(config.to_string().as_bytes()).unwrap();
-    let filter = VmIdentity { vm: VmId::new(0, [0; 10]), node: "n".to_owned(), services: config.services.clone() };
-    let (mut sync, mut random) = (Sync::new(filter, config.keys.clone()), Random::new([3; 32]));
-    let question = sync.due(Mono::from_millis(0), &mut random).pop().unwrap();
+/// A filter and the small control plane that it follows.
+pub(crate) struct World {
+    pub(crate) config: Config,
+    pub(crate) sync: Sync,
+    key: SigningKey,
+    random: Random,
+    items: BTreeMap<String, TableHash>,
+    revision: u64,
+}
+
+impl World {
+    /// A filter that knows nothing yet.
+    fn new(services: &[&str]) -> Self {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let pinned: String = key.verifying_key().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let config = json!({
+            "services": services, "keys": [pinned], "credential": "c", "public_url": "http://cp", "cors_preflight": true,
+        });
+        let config = Config::parse(config.to_string().as_bytes()).unwrap();
+        let filter = VmIdentity { vm: VmId::new(0, [0; 10]), node: "n".to_owned(), services: config.services.clone() };
+        let sync = Sync::new(filter, config.keys.clone());
+        Self { config, sync, key, random: Random::new([3; 32]), items: BTreeMap::new(), revision: 6 }
+    }
+
+    /// Answers the filter's question of that time with changes; the control plane's time is 1,000,000 ms more.
+    pub(crate) fn tell(&mut self, millis: u64, puts: &[Body], removes: &[&str]) {
+        let asked = self.sync.due(Mono::from_millis(millis), &mut self.random);
+        let asked = asked.into_iter().find(|question| question.topic == Topic::Sync).unwrap();
+        let asked: Value = serde_json::from_slice(&asked.body).unwrap();
+        // In the key order that `json!` below will give them.
+        let item = |body: &Body| {
+            let (key, body) = (body.key(), serde_json::to_value(body).unwrap());
+            Item { key, body: serde_json::value::to_raw_value(&body).unwrap() }
+        };
+        let puts: Vec<Item> = puts.iter().map(item).collect();
+        self.items.extend(puts.iter().map(|put| (put.key.clone(), put.hash())));
+        self.items.retain(|key, _| !removes.contains(&key.as_str()));
+        let hash = self.items.values().fold(TableHash::default(), |hash, item| hash.plus(*item));
+        self.revision += 1;
+        let change = match self.revision {
+            7 => json!({"snapshot": {"index": 0, "last": true, "puts": puts}}),
+            _ => json!({"delta": {"puts": puts, "removes": removes}}),
+        };
+        let body = json!({
+            "v": 1, "kind": "sync", "nonce": asked["nonce"], "position": {"epoch": 1, "revision": self.revision},
+            "table_hash": hash, "server_time": 1_000_000 + millis, "change": change,
+            "freshness": {"critical_ms": 5_000, "standard_ms": 30_000, "low_ms": 300_000},
+        })
+        .to_string()
+        .into_bytes();
+        let key = KeyId::of(self.key.verifying_key().as_bytes());
+        let signature = Signature { key, bytes: self.key.sign(&signed_bytes(&body)).to_bytes() }.to_string();
+        let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
+        self.sync.answered(Topic::Sync, &answer, Mono::from_millis(millis), &mut self.random).unwrap();
+    }
+}
+
+/// Ann's grant for refunds on acc-1, for three seconds from time 0.
+pub(crate) fn refunds_grant() -> Body {
     let holder = UserItem { issuer: ISSUER.to_owned(), subject: "ann".to_owned() };
-    let grant = Body::Grant(GrantItem {
+    Body::Grant(GrantItem {
         id: GrantId::new(1, [1; 10]),
         request: RequestId::new(1, [1; 10]),
         holder: HolderItem { user: Some(holder), workload: None },
@@ -206,28 +256,15 @@ fn world(services: &[&str]) -> (Config, Sync) {
         conditions: Vec::new(),
         bound: None,
         reveals: Vec::new(),
-    });
-    let bodies = [service("payments", "pay.example"), service("ledger", "Ledger.example"), grant];
-    // In the key order that `json!` below will give them, since exactly these bytes are hashed.
-    let items = bodies.map(|body| {
-        let (key, body) = (body.key(), serde_json::to_value(&body).unwrap());
-        Item { key, body: serde_json::value::to_raw_value(&body).unwrap() }
-    });
-    let hash = items.iter().fold(TableHash::default(), |hash, item| hash.plus(item.hash()));
-    let asked: Value = serde_json::from_slice(&question.body).unwrap();
-    let body = json!({
-        "v": 1, "kind": "sync", "nonce": asked["nonce"], "position": {"epoch": 1, "revision": 7}, "table_hash": hash,
-        "server_time": 1_000_000, "freshness": {"critical_ms": 5_000, "standard_ms": 30_000, "low_ms": 300_000},
-        "change": {"snapshot": {"index": 0, "last": true, "puts": items}},
     })
-    .to_string()
-    .into_bytes();
-    let signature =
-        Signature { key: KeyId::of(key.verifying_key().as_bytes()), bytes: key.sign(&signed_bytes(&body)).to_bytes() };
-    let signature = signature.to_string();
-    let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
-    sync.answered(Topic::Sync, &answer, Mono::from_millis(0), &mut random).unwrap();
-    (config, sync)
+}
+
+/// A filter that has its table from time 0, which is the control plane's 1,000,000 ms.
+pub(crate) fn world(services: &[&str]) -> World {
+    let mut world = World::new(services);
+    let bodies = [service("payments", "pay.example"), service("ledger", "Ledger.example"), refunds_grant()];
+    world.tell(0, &bodies, &[]);
+    world
 }
 
 fn person(subject: &'static str, groups: &[&'static str]) -> Result<Identity<'static>, IdentityError> {
@@ -238,6 +275,7 @@ pub(super) struct Case {
     services: Vec<&'static str>,
     millis: u64,
     may_wait: bool,
+    may_run: bool,
     room: bool,
     /// Whether the record that was written ahead was not acknowledged.
     late: bool,
@@ -258,6 +296,7 @@ pub(super) fn case(method: &str, path: &str) -> Case {
         services: vec!["payments"],
         millis: 100,
         may_wait: true,
+        may_run: true,
         room: true,
         late: false,
         method_override: "refuse",
@@ -278,7 +317,7 @@ impl Case {
     }
 
     pub(super) fn run(self) -> Ran {
-        let (mut config, sync) = world(&self.services);
+        let World { mut config, sync, .. } = world(&self.services);
         config.method_override = serde_json::from_value(json!(self.method_override)).unwrap();
         config.bodies.hold_heads = self.hold_heads;
         let pairs: Vec<(&[u8], &[u8])> =
@@ -294,6 +333,7 @@ impl Case {
             },
             may_wait: self.may_wait,
             room_to_mask: self.room_to_mask,
+            may_run: self.may_run,
             mono: Mono::from_millis(self.millis),
         };
         if self.bodies {
@@ -376,6 +416,28 @@ fn a_condition_reads_the_header_that_it_names() {
     assert!(refused.reasons.contains(&"condition_errs".into()), "{:?}", refused.reasons);
     case("POST", note).with("x-ticket", "INC-1").with("x-ticket", "INC-1").is("deny", "two_values");
     case("POST", note).with("x-ticket", "\u{1}").is("deny", "malformed_header");
+}
+
+#[test]
+fn opening_a_websocket_is_a_call_of_its_own_and_no_other_protocol_passes() {
+    let account = "/v1/accounts/acc-1";
+    case("GET", account).is("allow", "");
+    let event = case("GET", account).with("upgrade", "WebSocket").is("deny", "unmatched").event.unwrap();
+    assert_eq!(event.method, "WEBSOCKET");
+    for protocol in ["h2c", "TLS/1.0", "websocket, h2c", ""] {
+        case("GET", account).with("upgrade", protocol).is("deny", "upgrade");
+    }
+    case("POST", account).with("upgrade", "websocket").is("deny", "upgrade");
+    case("WEBSOCKET", account).is("deny", "upgrade");
+    case("GET", account).with("upgrade", "websocket").with("upgrade", "h2c").is("deny", "two_values");
+}
+
+#[test]
+fn no_more_calls_under_grants_run_than_are_watched() {
+    let refund = || case("POST", REFUND);
+    refund().is("allow", "");
+    Case { may_run: false, ..refund() }.is("deny", "too_many_run");
+    Case { may_run: false, ..case("GET", "/v1/accounts/acc-1") }.is("allow", "");
 }
 
 #[test]
@@ -519,7 +581,7 @@ fn what_is_not_known_well_enough_refuses() {
     Case { millis: 30_000, ..case("GET", "/nowhere") }.is("deny", "stale");
     Case { millis: 299_999, ..read() }.is("allow", "");
     Case { millis: 300_000, ..read() }.is("deny", "stale");
-    let (config, _) = world(&["payments"]);
+    let World { config, .. } = world(&["payments"]);
     let filter = VmIdentity { vm: VmId::new(0, [0; 10]), node: String::new(), services: vec![] };
     let cold = Sync::new(filter, config.keys.clone());
     let knowledge = Knowledge {
@@ -528,6 +590,7 @@ fn what_is_not_known_well_enough_refuses() {
         records: RecordsState::Room,
         may_wait: false,
         room_to_mask: true,
+        may_run: true,
         mono: Mono::from_millis(9),
     };
     let map = serialise(&[(b":method", b"GET"), (b":path", b"/v1/accounts/a")]);

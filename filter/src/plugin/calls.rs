@@ -2,10 +2,10 @@
 
 use std::rc::Rc;
 
-use grantmesh_shared::engine::BodyMode;
+use grantmesh_shared::engine::{BodyMode, Criticality};
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::time::Span;
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event};
 
 use super::Plugin;
 use crate::callbacks;
@@ -16,8 +16,11 @@ use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::{MaskedCall, Masking, Withheld};
 use crate::metrics::{Counters, Metric};
+use crate::random::Random;
 use crate::records::{Pushed, Records};
 use crate::reply::Reply;
+use crate::streams::{Ended, Open};
+use crate::sync::Sync;
 use crate::waiting::{Ahead, Caller, Cause, Waiter, Waiting, Woken};
 
 /// How long a call waits for a state that its caller has heard of.
@@ -116,13 +119,10 @@ impl Plugin {
             _ => RecordsState::Room,
         };
         let room_to_mask = self.masking.has_room();
-        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, room_to_mask, mono };
+        let may_run = self.streams.has_room();
+        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, room_to_mask, may_run, mono };
         let (random, sync) = (&mut self.random, &self.sync);
-        let id = || {
-            // Only for sorting; before the control plane's time is known, the proxy's uptime must do.
-            let millis = sync.latest(mono).and_then(|at| u64::try_from(at.millis()).ok());
-            DecisionId::new(millis.unwrap_or(mono.millis()), random.unique())
-        };
+        let id = || decision_id(sync, random, mono);
         match flow::run(knowledge, headers, identity, shown, id) {
             Outcome::Preflight => {
                 self.counters.add(Metric::Preflights, 1);
@@ -137,14 +137,25 @@ impl Plugin {
                     Some(woken) => self.decide(Turn::Again(woken), shown, config, headers, identity, mono),
                 }
             }
-            Outcome::Allow { service, criticality, errors, event, masked, .. } => {
+            Outcome::Allow { service, criticality, errors, event, grant, masked, .. } => {
                 self.counters.decided(service, DecisionWord::Allow, criticality, ENFORCE);
                 self.counters.condition_errors(&errors);
                 // While it waited, another grant may have come to be the one that allows it.
-                let new = event.filter(|event| written.as_ref().is_none_or(|ahead| ahead.grant != event.grant));
-                if let Some(mut event) = new {
-                    event.instead_of = written.map(|ahead| ahead.id);
-                    record(&mut self.records, &mut self.counters, event, mono);
+                let told: Box<[u8]> = match event {
+                    Some(event) if written.as_ref().is_some_and(|ahead| ahead.grant == event.grant) => {
+                        serde_json::to_vec(&Event::Decision(event)).unwrap_or_default().into()
+                    }
+                    Some(mut event) => {
+                        event.instead_of = written.map(|ahead| ahead.id);
+                        record(&mut self.records, &mut self.counters, event, mono);
+                        if grant.is_some() { self.records.newest().into() } else { Box::default() }
+                    }
+                    None => Box::default(),
+                };
+                if let Some(grant) = grant {
+                    let criticality = criticality.unwrap_or(Criticality::Critical);
+                    let (grant, ends_at) = (grant.id.clone(), grant.expires_at);
+                    self.streams.admit(Open { caller, grant, ends_at, criticality, event: told });
                 }
                 match masked.filter(|_| callbacks::for_bodies()) {
                     None => Verdict::Pass,
@@ -277,8 +288,7 @@ impl Plugin {
         mono: Mono,
     ) -> Option<Reply> {
         let (caller, MaskedCall { service, criticality, mut event, .. }) = self.masking.end(context)?;
-        let millis = self.sync.latest(mono).and_then(|at| u64::try_from(at.millis()).ok());
-        event.id = DecisionId::new(millis.unwrap_or(mono.millis()), self.random.unique());
+        event.id = decision_id(&self.sync, &mut self.random, mono);
         event.decision = DecisionWord::Deny;
         event.reasons = vec![why.code().into()];
         event.instead_of = None;
@@ -326,6 +336,25 @@ impl Plugin {
         callers
     }
 
+    /// Forgets calls under grants that have ended, as `is_there` tells; gives those that must not go on. Each that is
+    /// reset is to be told with [`Self::reset`].
+    pub fn ended(&mut self, mono: Mono, is_there: impl Fn(Caller) -> bool) -> Vec<Ended> {
+        self.streams.find(is_there);
+        let (random, sync) = (&mut self.random, &self.sync);
+        self.streams.due(sync, mono, || decision_id(sync, random, mono))
+    }
+
+    /// Records that a call was reset while it ran.
+    pub fn reset(&mut self, ended: Ended, mono: Mono) {
+        self.counters.add(Metric::Resets(ended.why.code()), 1);
+        if let Some(event) = ended.event {
+            self.counters.add(Metric::RecordsMade, 1);
+            if self.records.push_written(event, mono) == Pushed::Dropped {
+                self.counters.add(Metric::RecordsDropped, 1);
+            }
+        }
+    }
+
     /// The calls that have waited long enough, to be decided again ([`Turn::Again`]). To be asked after every tick and
     /// every answer.
     pub fn woken(&mut self, mono: Mono) -> Vec<Woken> {
@@ -361,6 +390,12 @@ impl Plugin {
             self.counters.add(Metric::Responses("gone"), 1);
         }
     }
+}
+
+fn decision_id(sync: &Sync, random: &mut Random, mono: Mono) -> DecisionId {
+    // Only for sorting; before the control plane's time is known, the proxy's uptime must do.
+    let millis = sync.latest(mono).and_then(|at| u64::try_from(at.millis()).ok());
+    DecisionId::new(millis.unwrap_or(mono.millis()), random.unique())
 }
 
 fn record(records: &mut Records, counters: &mut Counters, event: Box<DecisionEvent<'_>>, mono: Mono) {

@@ -18,6 +18,7 @@ fn event(number: usize, path: &str) -> Box<DecisionEvent<'static>> {
         decision: DecisionWord::Allow,
         count: 1,
         instead_of: None,
+        ended: None,
         service: "payments".into(),
         action: None,
         resource: None,

@@ -1,6 +1,10 @@
 //! The canonicaliser: refuses every method and path that another parser could read differently, so that what is
 //! decided is what is served (DESIGN.md section 3). It never rewrites: what passes is forwarded as it came.
 
+/// The method, in policies and records, of a call that opens a WebSocket. Never one on the wire: there it is a `GET` with
+/// `upgrade: websocket` (RFC 6455), and proxies make one of that of HTTP/2 (RFC 8441), too.
+pub const WEBSOCKET: &str = "WEBSOCKET";
+
 /// The longest path with query that is looked at.
 pub const MAX_PATH_BYTES: usize = 8_192;
 
@@ -66,6 +70,9 @@ pub enum Ambiguity {
     /// A header that asks to treat the call as one of another path.
     #[error("the call has the header `{0}`, from which some frameworks take the path")]
     PathOverride(&'static str),
+    /// A change of protocol that is not the opening of a WebSocket by `GET`, or a method that spells one.
+    #[error("the call changes the protocol, and not by opening a WebSocket with `GET`")]
+    Upgrade,
     /// A gRPC call that is not exactly `POST /package.Service/Method`.
     #[error("the path of the gRPC call is not `/package.Service/Method`")]
     GrpcPath,
@@ -95,6 +102,7 @@ impl Ambiguity {
             Self::TwoValues(_) => "two_values",
             Self::MethodOverride | Self::MethodParameter(_) | Self::MethodForm => "method_override",
             Self::PathOverride(_) => "path_override",
+            Self::Upgrade => "upgrade",
             Self::GrpcPath => "grpc_path",
             Self::Malformed(_) => "malformed_header",
         }

@@ -30,13 +30,8 @@ pub struct LockTarget {
 
 impl Lock {
     /// Whether the lock blocks the call. `earliest` is a time that has certainly passed: a lock ends late, never early.
-    pub(crate) fn blocks(
-        &self,
-        principal: &Principal<'_>,
-        service: &str,
-        action: Option<&str>,
-        earliest: Timestamp,
-    ) -> bool {
+    #[must_use]
+    pub fn blocks(&self, principal: &Principal<'_>, service: &str, action: Option<&str>, earliest: Timestamp) -> bool {
         let target = &self.target;
         self.expires_at.is_none_or(|end| earliest < end)
             && target.subject.as_ref().is_none_or(|subject| subject.names(principal))

@@ -123,6 +123,17 @@ impl Table {
         self.services.values()
     }
 
+    /// The grant of that id. Whether it is live is a question of the time.
+    #[must_use]
+    pub fn grant(&self, id: &GrantId) -> Option<&Grant> {
+        self.grants.get(id).map(|grant| &**grant)
+    }
+
+    /// All locks, in no order.
+    pub fn locks(&self) -> impl Iterator<Item = &Lock> {
+        self.locks.values()
+    }
+
     /// How many grants there are.
     #[must_use]
     pub fn grant_count(&self) -> usize {

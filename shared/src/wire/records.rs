@@ -158,6 +158,9 @@ pub struct DecisionEvent<'a> {
     /// The decision that was recorded before the call and that this one replaces: the call was let through only on paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<DecisionId>,
+    /// The decision that had let this call through: it was reset while it ran. `grant` is the one that had allowed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<DecisionId>,
     /// The service.
     pub service: Cow<'a, str>,
     /// The action, where the call matched one.
@@ -216,6 +219,7 @@ impl DecisionEvent<'_> {
             decision: self.decision,
             count: self.count,
             instead_of: self.instead_of,
+            ended: self.ended,
             service: own(self.service),
             action: self.action.map(own),
             resource: self.resource.map(own),

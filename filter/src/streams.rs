@@ -1,0 +1,259 @@
+//! Calls that were let through under a grant and may still run: WebSockets, gRPC streams, events, long downloads. When
+//! the grant ends, a lock comes or nothing fresh is known any more, they are to be reset. Pure: it knows neither the host
+//! nor the proxy; `plugin` fills it, and the tick finds out which calls have ended and resets those that must not go on.
+//! A call keeps only what the end's record needs, as the bytes of the record of its beginning.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use grantmesh_shared::engine::{Criticality, Principal, Subject, Table};
+use grantmesh_shared::id::{DecisionId, GrantId, LockId};
+use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::records::DecisionWord;
+#[cfg(any(doc, test))]
+use grantmesh_shared::wire::records::Event;
+use grantmesh_shared::wire::sync::Position;
+use serde_json::{Map, Value};
+
+use crate::clock::Mono;
+use crate::sync::Sync;
+use crate::waiting::Caller;
+
+/// The most calls under grants that may run at once in one VM; the next is refused.
+pub const MOST: usize = 32_768;
+
+/// So many are looked for in the proxy with every tick.
+const FOUND_PER_TICK: usize = 4_096;
+
+/// So many are compared with a new lock, and so many are reset, with every tick.
+const JUDGED_PER_TICK: usize = 2_048;
+
+/// A call that runs.
+#[derive(Debug)]
+pub struct Open {
+    /// Which.
+    pub caller: Caller,
+    /// What allows it.
+    pub grant: GrantId,
+    /// When that ends, as far as was known when the call was let through.
+    pub ends_at: Timestamp,
+    /// What age of knowledge it may have.
+    pub criticality: Criticality,
+    /// The JSON of the [`Event`] of its decision.
+    pub event: Box<[u8]>,
+}
+
+/// Why a call must not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its grant ended, by time, revocation or release.
+    GrantEnded,
+    /// A lock is in force.
+    Locked,
+    /// The control plane has not been heard for longer than the action allows: what has ended meanwhile is not known.
+    Stale,
+}
+
+impl Why {
+    /// A short stable word for records and metrics.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::GrantEnded => "grant_ended",
+            Self::Locked => "locked",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// A call that is to be reset.
+#[derive(Debug)]
+pub struct Ended {
+    /// Which.
+    pub caller: Caller,
+    /// Why.
+    pub why: Why,
+    /// The JSON of the [`Event`] that tells it; nothing if the record of its beginning cannot be read, which is never
+    /// written like that.
+    pub event: Option<Vec<u8>>,
+}
+
+/// A call, and what it was compared with.
+#[derive(Debug)]
+struct Kept {
+    open: Open,
+    /// The generation of locks that is known not to block it.
+    locks: u64,
+}
+
+/// What was known when all calls were last looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Seen {
+    position: Option<Position>,
+    fresh: [bool; 3],
+}
+
+/// The calls that run.
+#[derive(Debug, Default)]
+pub struct Streams {
+    kept: VecDeque<Kept>,
+    seen: Option<Seen>,
+    locks: BTreeSet<LockId>,
+    /// Grows whenever there is a lock that was not there before.
+    generation: u64,
+    /// When there is something to do even if nothing new is known: the first end of a grant among them.
+    next_end: Option<Timestamp>,
+    /// Whether the last look did not come to all that had to be done.
+    unfinished: bool,
+}
+
+impl Streams {
+    /// Whether one more may run.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.kept.len() < MOST
+    }
+
+    /// How many there are, with those that have ended and were not looked for yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// Notes a call that goes on.
+    pub fn admit(&mut self, open: Open) {
+        self.next_end = earlier(self.next_end, open.ends_at);
+        self.kept.push_back(Kept { open, locks: self.generation });
+    }
+
+    /// Forgets those that have ended, a part of them with every call. `is_there` asks the proxy.
+    pub fn find(&mut self, is_there: impl Fn(Caller) -> bool) {
+        for _ in 0..self.kept.len().min(FOUND_PER_TICK) {
+            let Some(kept) = self.kept.pop_front() else { break };
+            if is_there(kept.open.caller) {
+                self.kept.push_back(kept);
+            }
+        }
+    }
+
+    /// Takes out those that must not go on. `id` gives each record its id.
+    pub fn due(&mut self, sync: &Sync, mono: Mono, id: impl FnMut() -> DecisionId) -> Vec<Ended> {
+        if self.kept.is_empty() {
+            return Vec::new();
+        }
+        let fresh = [Criticality::Low, Criticality::Standard, Criticality::Critical];
+        let fresh = fresh.map(|criticality| sync.is_fresh(criticality, mono));
+        let seen = Some(Seen { position: sync.position(), fresh });
+        let is_new = self.seen != seen;
+        let one_ends = match (sync.latest(mono), self.next_end) {
+            (Some(latest), Some(end)) => latest >= end,
+            _ => true,
+        };
+        if !is_new && !one_ends && !self.unfinished {
+            return Vec::new();
+        }
+        self.seen = seen;
+        let locks: BTreeSet<LockId> =
+            sync.table().into_iter().flat_map(Table::locks).map(|lock| lock.id.clone()).collect();
+        if !locks.is_subset(&self.locks) {
+            self.generation = self.generation.saturating_add(1);
+        }
+        self.locks = locks;
+        self.judge(sync, mono, id)
+    }
+
+    fn judge(&mut self, sync: &Sync, mono: Mono, mut id: impl FnMut() -> DecisionId) -> Vec<Ended> {
+        let (mut ended, mut compared) = (Vec::new(), 0_usize);
+        (self.next_end, self.unfinished) = (None, false);
+        let generation = self.generation;
+        for _ in 0..self.kept.len() {
+            let Some(mut kept) = self.kept.pop_front() else { break };
+            let mut why = ended_by(sync, mono, &mut kept.open);
+            if why.is_none() && kept.locks != generation {
+                if compared < JUDGED_PER_TICK {
+                    compared = compared.saturating_add(1);
+                    kept.locks = generation;
+                    why = is_locked(sync, mono, &kept.open.event).then_some(Why::Locked);
+                } else {
+                    self.unfinished = true;
+                }
+            }
+            if let Some(why) = why.filter(|_| ended.len() < JUDGED_PER_TICK) {
+                let event = event(&kept.open.event, why, sync.position(), &mut id);
+                ended.push(Ended { caller: kept.open.caller, why, event });
+                continue;
+            }
+            self.unfinished |= why.is_some();
+            self.next_end = earlier(self.next_end, kept.open.ends_at);
+            self.kept.push_back(kept);
+        }
+        ended
+    }
+}
+
+fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
+    Some(one.map_or(other, |one| one.min(other)))
+}
+
+/// Why a call must not go on, locks apart. Notes the end of its grant as it is known now, which may have been moved.
+fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
+    let (Some(table), Some(latest)) = (sync.table(), sync.latest(mono)) else {
+        return Some(Why::Stale);
+    };
+    match table.grant(&open.grant) {
+        Some(grant) if latest < grant.expires_at => {
+            open.ends_at = grant.expires_at;
+            (!sync.is_fresh(open.criticality, mono)).then_some(Why::Stale)
+        }
+        _ => Some(Why::GrantEnded),
+    }
+}
+
+/// Whether a lock blocks the call. What is not known of its caller keeps no lock off.
+fn is_locked(sync: &Sync, mono: Mono, event: &[u8]) -> bool {
+    let (Some(table), Some(now)) = (sync.table(), sync.now(mono)) else {
+        return true;
+    };
+    let Ok(event) = serde_json::from_slice::<Value>(event) else {
+        return table.locks().next().is_some();
+    };
+    let text = |name: &str| event.get(name)?.as_str();
+    let user = text("issuer").zip(text("subject"));
+    let groups = event.get("groups").and_then(Value::as_array);
+    let unknown_groups = user.is_some() && groups.is_none();
+    let groups: Vec<&str> = groups.into_iter().flatten().filter_map(Value::as_str).collect();
+    let principal = Principal { user, groups: &groups, workload: text("workload") };
+    let (service, action) = (text("service").unwrap_or_default(), text("action"));
+    table.locks().any(|lock| {
+        let for_groups = matches!(lock.target.subject, Some(Subject::Group { .. } | Subject::Through(_)));
+        lock.blocks(&principal, service, action, now.earliest) || (unknown_groups && for_groups)
+    })
+}
+
+/// The record of an end, from the one of the beginning: the JSON of an [`Event`]. As a tree and not as the type, whose
+/// reader would be a twentieth of the module.
+fn event(
+    beginning: &[u8],
+    why: Why,
+    position: Option<Position>,
+    id: &mut impl FnMut() -> DecisionId,
+) -> Option<Vec<u8>> {
+    let mut event: Map<String, Value> = serde_json::from_slice(beginning).ok()?;
+    let began = event.insert("id".to_owned(), id().as_str().into())?;
+    event.insert("ended".to_owned(), began);
+    event.insert("decision".to_owned(), DecisionWord::Deny.as_str().into());
+    event.insert("reasons".to_owned(), Value::Array(vec![why.code().into()]));
+    event.insert("position".to_owned(), serde_json::to_value(position?).ok()?);
+    for gone in ["instead_of", "condition_errors"] {
+        event.remove(gone);
+    }
+    serde_json::to_vec(&event).ok()
+}
+
+#[cfg(test)]
+mod tests;

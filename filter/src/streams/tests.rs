@@ -1,0 +1,168 @@
+//! Running calls over a filter that follows a small control plane.
+
+use std::cell::RefCell;
+
+use grantmesh_shared::wire::table::{Body, GrantItem, LockItem, SubjectItem};
+
+use super::*;
+use crate::flow::tests::{World, refunds_grant, world};
+
+const LOCK: &str = "lock/lock_00000000000000000000000000";
+
+fn caller(context: u32) -> Caller {
+    Caller { context, root: 1, ..Caller::default() }
+}
+
+/// A running refund of Ann's, with what its record says about groups.
+fn refund(context: u32, criticality: Criticality, groups: &str) -> Open {
+    let event = format!(
+        r#"{{"kind":"decision","id":"{}","decision":"allow","service":"payments","action":"refund.create",
+        "resource":"account/acc-1","method":"POST","path":"/v1/accounts/acc-1/refunds","issuer":"https://id.example",
+        "subject":"ann",{groups}"grant":"{}"}}"#,
+        DecisionId::new(3, [9; 10]),
+        GrantId::new(1, [1; 10]),
+    );
+    let ends_at = Timestamp::from_millis(1_003_000);
+    Open {
+        caller: caller(context),
+        grant: GrantId::new(1, [1; 10]),
+        ends_at,
+        criticality,
+        event: event.as_bytes().into(),
+    }
+}
+
+fn due(streams: &mut Streams, world: &World, millis: u64) -> Vec<(u32, &'static str)> {
+    let id = || DecisionId::new(4, [4; 10]);
+    let ended = streams.due(&world.sync, Mono::from_millis(millis), id);
+    for ended in &ended {
+        let event: Event<'static> = serde_json::from_slice(ended.event.as_ref().unwrap()).unwrap();
+        let Event::Decision(event) = event else { panic!("{event:?}") };
+        assert_eq!((event.decision, &event.reasons[..]), (DecisionWord::Deny, &[ended.why.code().into()][..]));
+        assert_eq!((&event.id, event.ended.as_ref()), (&id(), Some(&DecisionId::new(3, [9; 10]))));
+        assert_eq!(event.position, world.sync.position());
+    }
+    ended.iter().map(|ended| (ended.caller.context, ended.why.code())).collect()
+}
+
+fn lock(subject: Option<SubjectItem>, action: Option<&str>) -> Body {
+    Body::Lock(LockItem {
+        id: LOCK.trim_start_matches("lock/").parse().unwrap(),
+        subject,
+        service: Some("payments".to_owned()),
+        action: action.map(str::to_owned),
+        reason: "lost".to_owned(),
+        expires_at: None,
+    })
+}
+
+#[test]
+fn a_call_ends_with_its_grant_and_not_before() {
+    let (world, mut streams) = (world(&["payments"]), Streams::default());
+    assert_eq!(due(&mut streams, &world, 0), []);
+    streams.admit(refund(7, Criticality::Low, ""));
+    for millis in [0, 100, 2_900] {
+        assert_eq!(due(&mut streams, &world, millis), []);
+    }
+    assert_eq!(due(&mut streams, &world, 3_000), [(7, "grant_ended")]);
+    assert_eq!(due(&mut streams, &world, 3_100), []);
+    assert!(streams.is_empty());
+}
+
+/// Ann's grant, until that time.
+fn until(millis: i64) -> Body {
+    let Body::Grant(grant) = refunds_grant() else { unreachable!("it is a grant") };
+    Body::Grant(GrantItem { expires_at: Timestamp::from_millis(millis), ..grant })
+}
+
+#[test]
+fn a_revoked_grant_ends_what_runs_and_an_extended_one_does_not() {
+    let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+    streams.admit(refund(7, Criticality::Low, ""));
+    world.tell(100, &[until(1_060_000)], &[]);
+    assert_eq!(due(&mut streams, &world, 100), []);
+    assert_eq!(due(&mut streams, &world, 4_000), [], "it was extended");
+    world.tell(4_100, &[], &[&refunds_grant().key()]);
+    assert_eq!(due(&mut streams, &world, 4_100), [(7, "grant_ended")]);
+}
+
+#[test]
+fn what_has_not_been_heard_of_for_too_long_ends_by_criticality() {
+    let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+    world.tell(100, &[until(9_000_000)], &[]);
+    for (context, criticality) in [(1, Criticality::Low), (2, Criticality::Standard), (3, Criticality::Critical)] {
+        streams.admit(refund(context, criticality, ""));
+    }
+    assert_eq!(due(&mut streams, &world, 5_000), []);
+    assert_eq!(due(&mut streams, &world, 5_200), [(3, "stale")]);
+    assert_eq!(due(&mut streams, &world, 30_200), [(2, "stale")]);
+    assert_eq!(due(&mut streams, &world, 300_000), []);
+    assert_eq!(due(&mut streams, &world, 300_200), [(1, "stale")]);
+}
+
+#[test]
+fn a_lock_ends_the_calls_that_it_blocks_and_no_others() {
+    let group = |name: &str| SubjectItem::Group { issuer: "https://id.example".to_owned(), name: name.to_owned() };
+    for (subject, action, groups, ends) in [
+        (None, None, "", true),
+        (None, Some("refund.create"), "", true),
+        (None, Some("account.read"), "", false),
+        (Some(group("support")), None, r#""groups":["support"],"#, true),
+        (Some(group("leads")), None, r#""groups":["support"],"#, false),
+        // Too many groups to be recorded: nobody knows that the lock is not for one of them.
+        (Some(group("leads")), None, "", true),
+    ] {
+        let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+        world.tell(100, &[until(9_000_000)], &[]);
+        streams.admit(refund(7, Criticality::Low, groups));
+        assert_eq!(due(&mut streams, &world, 100), []);
+        let locked = lock(subject.clone(), action);
+        world.tell(200, &[locked], &[]);
+        let expected: &[_] = if ends { &[(7, "locked")] } else { &[] };
+        assert_eq!(due(&mut streams, &world, 200), expected, "{subject:?} {action:?}");
+        // It is compared with a lock once, and again with the next one that comes.
+        assert_eq!(due(&mut streams, &world, 300), []);
+        world.tell(400, &[], &[LOCK]);
+        streams.admit(refund(8, Criticality::Low, groups));
+        assert_eq!(due(&mut streams, &world, 400), []);
+    }
+}
+
+#[test]
+fn no_tick_compares_or_resets_more_than_a_part_and_none_is_forgotten() {
+    let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+    world.tell(100, &[until(9_000_000)], &[]);
+    let many = u32::try_from(JUDGED_PER_TICK * 3).unwrap();
+    (0..many).for_each(|context| streams.admit(refund(context, Criticality::Low, "")));
+    assert_eq!(due(&mut streams, &world, 100), []);
+    world.tell(200, &[lock(None, None)], &[]);
+    let mut ended: Vec<u32> = Vec::new();
+    for tick in 0..3 {
+        let now = due(&mut streams, &world, 200 + tick);
+        assert_eq!(now.len(), JUDGED_PER_TICK);
+        ended.extend(now.into_iter().map(|(context, _)| context));
+    }
+    ended.sort_unstable();
+    assert_eq!(ended, (0..many).collect::<Vec<_>>());
+    assert!(streams.is_empty() && due(&mut streams, &world, 300).is_empty());
+}
+
+#[test]
+fn calls_that_have_ended_by_themselves_are_forgotten_part_by_part() {
+    let mut streams = Streams::default();
+    (0..u32::try_from(MOST).unwrap()).for_each(|context| {
+        assert!(streams.has_room());
+        streams.admit(refund(context, Criticality::Low, ""));
+    });
+    assert!(!streams.has_room());
+    let asked = RefCell::new(0_usize);
+    let is_there = |caller: Caller| {
+        *asked.borrow_mut() += 1;
+        caller.context.is_multiple_of(2)
+    };
+    streams.find(is_there);
+    assert_eq!(*asked.borrow(), FOUND_PER_TICK);
+    assert_eq!(streams.len(), MOST - FOUND_PER_TICK / 2);
+    (0..MOST.div_ceil(FOUND_PER_TICK)).for_each(|_| streams.find(is_there));
+    assert_eq!(streams.len(), MOST / 2);
+}
