@@ -173,7 +173,10 @@ struct CredentialArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct RequestArgs {
+    #[command(subcommand)]
+    show: Option<RequestCommand>,
     /// The URL that a refusal names
     #[arg(long, value_name = "URL", conflicts_with_all = ["service", "action", "resource", "method", "path"])]
     from_url: Option<String>,
@@ -196,11 +199,25 @@ struct RequestArgs {
     #[arg(long)]
     rule: Option<String>,
     /// Why; the reviewers read it
-    #[arg(long, value_name = "TEXT")]
-    justification: String,
+    #[arg(long, value_name = "TEXT", required = true)]
+    justification: Option<String>,
     /// For how long; the rule's default if left out
     #[arg(long)]
     duration: Option<Span>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum RequestCommand {
+    /// Show a request: what is asked for, and the call that a grant would be bound to
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+struct ShowArgs {
+    /// The request
+    request: String,
     #[command(flatten)]
     client: ClientArgs,
 }

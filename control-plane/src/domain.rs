@@ -22,7 +22,9 @@ pub use actor::Actor;
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
 pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
-pub use request::{AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord};
+pub use request::{
+    AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Shown,
+};
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
 pub use rulebook::{Asked, NotEligible, Rulebook};
 pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};

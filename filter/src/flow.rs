@@ -3,6 +3,7 @@
 
 mod bodies;
 mod request;
+mod shown;
 
 use std::borrow::Cow;
 
@@ -29,6 +30,7 @@ use bodies::BodyRefusal;
 pub(crate) use bodies::{JSON, media_type};
 pub use bodies::{Shown, Unread};
 use request::Request;
+use shown::Showing;
 
 /// What a call is decided from.
 #[derive(Debug, Clone, Copy)]
@@ -179,7 +181,7 @@ enum Cause<'t> {
         mode: BodyMode,
         may_mask: bool,
     },
-    Engine(DecisionWord, Refusal<'t>),
+    Engine(DecisionWord, Box<Refusal<'t>>, Option<Box<Showing>>),
 }
 
 impl Cause<'_> {
@@ -187,7 +189,7 @@ impl Cause<'_> {
     fn rollout(&self, service: Option<&Service>) -> Rollout {
         let own = |service: Option<&Service>| service.map(Service::rollout).unwrap_or_default();
         match self {
-            Self::Engine(_, refusal) => refusal.rollout(),
+            Self::Engine(_, refusal, _) => refusal.rollout(),
             Self::Own(_, Some(matched)) => matched.action.rollout.unwrap_or_else(|| own(Some(matched.service))),
             Self::Own(OwnReason::NotReady | OwnReason::UnknownHost, None) => Rollout::default(),
             Self::Own(_, None) | Self::Ambiguous(_) | Self::Facts(..) | Self::Body(_) | Self::Hold { .. } => {
@@ -304,6 +306,15 @@ fn service_by_host<'a>(knowledge: Knowledge<'a>, request: &Request<'_>) -> Optio
     })
 }
 
+/// A decision, and what of the call is shown to ask for it.
+type Decided<'a> = (Decision<'a>, Option<Box<Showing>>);
+
+fn decided<'a>(prepared: &Prepared<'a, '_>, call: &Call<'_>, context: &Context<'_>, now: Now) -> Decided<'a> {
+    let decision = prepared.decide(context, now);
+    let showing = shown::of(&decision, call, context).map(Box::new);
+    (decision, showing)
+}
+
 struct Flow<'a> {
     knowledge: Knowledge<'a>,
     service: Option<&'a str>,
@@ -337,7 +348,7 @@ impl<'a> Flow<'a> {
         let prepared = prepare(table, &call);
         let query = call.path().query();
         let sources = Sources { config, headers, identity, query, host: request.host(), body: BodyFacts::NotRead };
-        let decision = self.decision(&prepared, sources, shown, now)?;
+        let (decision, showing) = self.decision(&prepared, &call, sources, shown, now)?;
         let matched = match &decision {
             Decision::Allow(permit) => permit.matched(),
             Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched.as_ref(),
@@ -355,8 +366,8 @@ impl<'a> Flow<'a> {
         }
         let permit = match decision {
             Decision::Allow(permit) => permit,
-            Decision::Ask(refusal) => return Err(Cause::Engine(DecisionWord::Ask, refusal)),
-            Decision::Deny(refusal) => return Err(Cause::Engine(DecisionWord::Deny, refusal)),
+            Decision::Ask(refusal) => return Err(Cause::Engine(DecisionWord::Ask, Box::new(refusal), showing)),
+            Decision::Deny(refusal) => return Err(Cause::Engine(DecisionWord::Deny, Box::new(refusal), None)),
         };
         let recorded = match permit.basis() {
             Basis::Grant(_) => true,
@@ -399,16 +410,19 @@ impl<'a> Flow<'a> {
     fn decision(
         &self,
         prepared: &Prepared<'a, '_>,
+        call: &Call<'_>,
         sources: Sources<'_>,
         shown: Shown<'_>,
         now: Now,
-    ) -> Result<Decision<'a>, Cause<'a>> {
+    ) -> Result<Decided<'a>, Cause<'a>> {
         let Knowledge { sync, mono, .. } = self.knowledge;
         let (headers, config) = (sources.headers, &sources.config.bodies);
         let with = |body: BodyFacts<'_>| match prepared.needs().filter(|needs| !needs.is_nothing()) {
-            None => Ok(prepared.decide(&Context::EMPTY, now)),
-            Some(needs) => facts::gather(Sources { body, ..sources }, needs, |context| prepared.decide(context, now))
-                .map_err(Cause::from),
+            None => Ok(decided(prepared, call, &Context::EMPTY, now)),
+            Some(needs) => {
+                facts::gather(Sources { body, ..sources }, needs, |context| decided(prepared, call, context, now))
+                    .map_err(Cause::from)
+            }
         };
         if !callbacks::for_bodies() || prepared.body().is_empty() {
             return with(BodyFacts::NotRead);
@@ -423,9 +437,9 @@ impl<'a> Flow<'a> {
             }
             Shown::Never(unread) => Err(BodyRefusal::unread(unread, config).into()),
             Shown::Head => {
-                let decision = with(BodyFacts::NotRead)?;
+                let (decision, showing) = with(BodyFacts::NotRead)?;
                 if !bodies::depends_on_body(&decision) {
-                    return Ok(decision);
+                    return Ok((decision, showing));
                 }
                 let criticality = prepared.criticality().unwrap_or(Criticality::Standard);
                 if !sync.is_fresh(criticality, mono) {
@@ -433,7 +447,7 @@ impl<'a> Flow<'a> {
                 }
                 match bodies::to_come(prepared, headers, config)? {
                     Some(mode) => Err(Cause::Hold { mode, may_mask: prepared.may_mask() }),
-                    None => Ok(decision),
+                    None => Ok((decision, showing)),
                 }
             }
         }
@@ -467,7 +481,7 @@ impl<'a> Flow<'a> {
             | Cause::Facts(..)
             | Cause::Body(_)
             | Cause::Hold { .. } => false,
-            Cause::Engine(_, refusal) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),
+            Cause::Engine(_, refusal, _) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),
         };
         let heard_of = request.heard_of().filter(|_| may_wait && depends_on_the_table)?;
         (sync.position() < Some(heard_of)).then_some(heard_of)
@@ -497,6 +511,7 @@ impl<'a> Flow<'a> {
             |reason: &Reason| ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() };
         let enforced = self.enforces(&cause);
         let mut errors = Vec::new();
+        let mut bound = None;
         let (status, code, title, word, first, reasons, matched, rules) = match cause {
             Cause::Own(reason, matched) => {
                 let reasons = vec![ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() }];
@@ -510,7 +525,7 @@ impl<'a> Flow<'a> {
             }
             // Never comes here; were it to, it would be refused.
             Cause::Hold { .. } => ambiguous("body_not_read", Reason::BodyNotRead.to_string()),
-            Cause::Engine(word, refusal) => match refusal.reasons.as_slice() {
+            Cause::Engine(word, refusal, showing) => match refusal.reasons.as_slice() {
                 [reason @ Reason::Ambiguous(_)] => ambiguous(reason.code(), reason.to_string()),
                 reasons => {
                     errors = refusal.errors;
@@ -520,7 +535,12 @@ impl<'a> Flow<'a> {
                         DecisionWord::Allow | DecisionWord::Deny => ("denied", "call refused"),
                     };
                     let rules = refusal.rules.iter().map(|rule| rule.name.to_string()).collect();
-                    let reasons = reasons.iter().map(engine_reason).collect();
+                    let mut reasons: Vec<ProblemReason> = reasons.iter().map(engine_reason).collect();
+                    if let Some(showing) = showing {
+                        let Showing { bound: shown, unshown } = *showing;
+                        bound = shown;
+                        reasons.extend(unshown);
+                    }
                     (403, code, title, word, first, reasons, refusal.matched, rules)
                 }
             },
@@ -547,6 +567,7 @@ impl<'a> Flow<'a> {
             reasons,
             public_url: &self.knowledge.config.public_url,
             grpc: request.grpc,
+            bound,
         };
         let reply = telling.reply();
         Outcome::Refuse { service: self.service, criticality, word, reason: first, errors, event, reply }

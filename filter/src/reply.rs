@@ -1,7 +1,7 @@
 //! The filter's own answers: the challenge as problem+json with headers for tools, or a short text for gRPC, whose
 //! clients see only status and message. Made by `flow`, sent by `http`.
 
-use grantmesh_shared::wire::problem::{Challenge, MEDIA_TYPE, Problem, ProblemReason};
+use grantmesh_shared::wire::problem::{BoundChallenge, Challenge, MEDIA_TYPE, Problem, ProblemReason};
 use grantmesh_shared::wire::records::DecisionWord;
 
 use crate::masking::Withheld;
@@ -68,6 +68,7 @@ impl Reply {
             resource: None,
             rules: Vec::new(),
             request_url: None,
+            bound: None,
         });
         Self {
             word: DecisionWord::Deny,
@@ -98,13 +99,15 @@ pub(crate) struct Telling<'a> {
     pub(crate) reasons: Vec<ProblemReason>,
     pub(crate) public_url: &'a str,
     pub(crate) grpc: bool,
+    /// The call, where a rule binds it.
+    pub(crate) bound: Option<BoundChallenge>,
 }
 
 impl Telling<'_> {
     pub(crate) fn reply(self) -> Reply {
         let request_url = match (self.word, self.matched) {
             (DecisionWord::Ask, Some((action, resource))) => {
-                Some(request_url(self.public_url, self.service, action, resource))
+                Some(request_url(self.public_url, self.service, (action, resource), self.bound.as_ref()))
             }
             _ => None,
         };
@@ -131,6 +134,7 @@ impl Telling<'_> {
                 resource: self.matched.map(|(_, resource)| resource.to_owned()),
                 rules: self.rules,
                 request_url,
+                bound: self.bound,
             });
             serde_json::to_vec(&problem).unwrap_or_default()
         };
@@ -139,10 +143,20 @@ impl Telling<'_> {
     }
 }
 
-/// Where the caller gets the body that files this very request.
-fn request_url(public_url: &str, service: &str, action: &str, resource: &str) -> String {
+/// Where the caller gets the body that files this very request. The parts of a bound call stand behind the `#`: no server
+/// is told that part of a URL, and no log keeps it.
+fn request_url(
+    public_url: &str,
+    service: &str,
+    (action, resource): (&str, &str),
+    bound: Option<&BoundChallenge>,
+) -> String {
     let mut url = format!("{public_url}/v1/requests/new");
-    for (separator, name, value) in [('?', "service", service), ('&', "action", action), ('&', "resource", resource)] {
+    let rule = bound.map(|bound| ('&', "rule", bound.rule.as_str()));
+    let parts =
+        [('?', "service", service), ('&', "action", action), ('&', "resource", resource)].into_iter().chain(rule);
+    let call = bound.and_then(|bound| serde_json::to_string(&bound.call).ok());
+    for (separator, name, value) in parts.chain(call.as_deref().map(|call| ('#', "call", call))) {
         url.push(separator);
         url.push_str(name);
         url.push('=');
@@ -181,6 +195,7 @@ mod tests {
             reasons: vec![ProblemReason { code: "no_role".to_owned(), detail: "no role".to_owned() }],
             public_url: "http://cp",
             grpc,
+            bound: None,
         }
     }
 

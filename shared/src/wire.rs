@@ -8,6 +8,7 @@ pub mod condition;
 pub mod policy;
 pub mod problem;
 pub mod records;
+pub mod shown;
 pub mod signature;
 pub mod sync;
 pub mod table;

@@ -208,6 +208,7 @@ fn problem() {
         resource: Some("account/acc-42".to_owned()),
         rules: vec!["refund-by-support".to_owned()],
         request_url: Some("https://grantmesh.example/v1/requests/new?service=payments".to_owned()),
+        bound: None,
     });
     insta::assert_snapshot!([golden(&problem), golden(&Problem::new(404, "not_found", "not found"))].join("\n"));
 }

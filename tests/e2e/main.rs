@@ -6,6 +6,7 @@ mod ambiguous;
 mod approval;
 mod audit;
 mod bodies;
+mod bound;
 mod challenge;
 mod crash;
 mod endings;

@@ -243,6 +243,7 @@ impl AppError {
                 | Invalid::Signal(SignalRefused::OverMaximum { .. })
                 | Invalid::DurationWidened(_) => "duration_over_maximum",
                 Invalid::Ask(AskRefused::CallNotShown { .. }) => "call_not_shown",
+                Invalid::Ask(AskRefused::CallUnusable { .. } | AskRefused::OtherCall { .. }) => "call_not_bound",
                 Invalid::Ask(AskRefused::DurationTooShort { .. })
                 | Invalid::Signal(SignalRefused::TooShort(_))
                 | Invalid::Lock(LockRefused::TooShort(_)) => "duration_too_short",

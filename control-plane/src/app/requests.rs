@@ -100,10 +100,10 @@ impl App {
     ///
     /// # Errors
     /// `NotFound` if no rule lets the actor ask.
-    pub async fn prefill(&self, actor: &Actor, target: &AskTarget) -> Result<Prefill, AppError> {
+    pub async fn prefill(&self, actor: &Actor, target: &AskTarget, rule: Option<&str>) -> Result<Prefill, AppError> {
         let book = self.rulebook(&mut self.read().await?).await?;
         let unknown = |_| AppError::not_found("way to ask for", &target.to_string());
-        let asked = book.ask(actor, target, None, self.inner.settings.clock.now()).map_err(unknown)?;
+        let asked = book.ask(actor, target, rule, self.inner.settings.clock.now()).map_err(unknown)?;
         Ok(Prefill {
             service: asked.service.name().to_owned(),
             action: asked.action.to_owned(),
@@ -176,7 +176,10 @@ fn sent(new: &NewRequest) -> String {
         AskTarget::Call { method, path, .. } => ("call", method, path),
     };
     let duration = new.duration.map(Span::millis);
-    let all = serde_json::json!([kind, new.target.service(), one, two, new.justification, duration, new.rule]);
+    let mut all = serde_json::json!([kind, new.target.service(), one, two, new.justification, duration, new.rule]);
+    if let (Some(call), Some(all)) = (&new.call, all.as_array_mut()) {
+        all.push(serde_json::json!(call));
+    }
     Sha256Hash::of(all.to_string().as_bytes()).to_string()
 }
 

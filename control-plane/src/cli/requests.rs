@@ -1,23 +1,30 @@
 //! Commands about requests: file, list, approve, deny, withdraw.
 
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::shown::ShownCall;
 use grantmesh_shared::wire::sync::REVISION_HEADER;
 use serde_json::Value;
 
 use super::client::{Client, ClientError};
 use super::output::Output;
-use super::{ApproveArgs, DenyArgs, Failure, RequestArgs, RequestsArgs, WithdrawArgs, tables};
+use super::{
+    ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, tables,
+};
 use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
 use crate::http::view::{ListView, RequestView};
 
 pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
-    let RequestArgs { from_url, service, action, resource, method, path, rule, justification, duration, client: args } =
+    let RequestArgs { show, from_url, service, action, resource, method, path, rule, justification, duration, .. } =
         args;
+    let (args, justification) = (args.client, justification.unwrap_or_default());
+    if let Some(RequestCommand::Show(args)) = show {
+        return self::show(&args, out).await;
+    }
     let (client, body) = match from_url {
         Some(url) => prefilled(&url, &args, justification, rule, duration).await?,
         None => {
             let service = service.unwrap_or_default();
-            let body = FileBody { service, action, resource, method, path, rule, justification, duration };
+            let body = FileBody { service, action, resource, method, path, rule, justification, duration, call: None };
             (Client::new(&args)?, body)
         }
     };
@@ -40,10 +47,40 @@ async fn prefilled(
 ) -> Result<(Client, FileBody), ClientError> {
     let client = Client::of_url(url, args)?;
     let prefill: PrefillView = client.read(&client.get_url(url).await?)?;
-    let mut body = FileBody { justification, ..prefill.body };
+    let call = shown_call(url)?;
+    let mut body = FileBody { justification, call, ..prefill.body };
     body.rule = rule.or(body.rule);
     body.duration = duration.or(body.duration);
     Ok((client, body))
+}
+
+/// The call that stands behind the `#` of a challenge's URL, where a rule binds one.
+fn shown_call(url: &str) -> Result<Option<ShownCall>, ClientError> {
+    let wrong = || ClientError::Url(url.to_owned());
+    let parsed = reqwest::Url::parse(url).map_err(|_| wrong())?;
+    let Some(fragment) = parsed.fragment() else { return Ok(None) };
+    // The fragment is spelled as a query is.
+    let mut as_query = parsed.clone();
+    as_query.set_fragment(None);
+    as_query.set_query(Some(fragment));
+    let call = as_query.query_pairs().find(|(name, _)| name == "call").map(|(_, call)| call.into_owned());
+    call.map(|call| serde_json::from_str(&call).map_err(|_| wrong())).transpose()
+}
+
+async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = client.get(&path(&args.request, ""), &[]).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    let request: RequestView = client.read(&answer)?;
+    tell(&request, out);
+    for review in &request.reviews {
+        let reason = review.reason.as_deref().map(|reason| format!(": {}", reason.escape_debug())).unwrap_or_default();
+        out.line(format_args!("  {} by {}{reason}", review.verdict, review.reviewer.subject));
+    }
+    out.line(format_args!("  digest: {}", request.digest));
+    Ok(())
 }
 
 fn tell(request: &RequestView, out: &mut Output) {
@@ -54,6 +91,12 @@ fn tell(request: &RequestView, out: &mut Output) {
         request.requester.subject, request.action, request.resource, request.service, request.duration
     ));
     out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
+    if let Some(call) = &request.call {
+        out.line(format_args!("  for this one call, with exactly:"));
+        for (name, value) in call.parts() {
+            out.line(format_args!("    {} = {}", name.escape_debug(), value.escape_debug()));
+        }
+    }
     let approvals = request.reviews.iter().filter(|review| review.verdict == "approve").count();
     out.line(format_args!("  approvals: {approvals} of {}, rule {}", request.approvals_needed, request.rule));
 }

@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use grantmesh_shared::engine::User;
+use grantmesh_shared::engine::{Bind, Routed, Service, User, canonical_path};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::shown::{ShownCall, ShownError};
 use grantmesh_shared::wire::signature::Sha256Hash;
+use grantmesh_shared::wire::table::{BindItem, BoundItem};
+use serde::{Deserialize, Serialize};
 
 use super::actor::Actor;
 use super::review::Review;
@@ -71,6 +74,18 @@ pub struct NewRequest {
     pub duration: Option<Span>,
     /// Under which rule; the first that fits if nothing is said.
     pub rule: Option<String>,
+    /// The call that the grant is to be bound to, as a filter has shown it.
+    pub call: Option<ShownCall>,
+}
+
+/// A call that was shown: what reviewers see of it, and what the grant will be bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shown {
+    /// Its bound parts.
+    pub call: ShownCall,
+    /// Which they are, and their digest.
+    pub bound: BoundItem,
 }
 
 /// Why an ask is refused, although its rule lets the actor ask.
@@ -103,6 +118,26 @@ pub enum AskRefused {
         /// The rule.
         rule: String,
     },
+    /// What was shown is not a call of this kind.
+    #[error(
+        "the call that was shown cannot be bound by the rule `{rule}`: {source}\nfile it from the challenge of the refused call"
+    )]
+    CallUnusable {
+        /// The rule.
+        rule: String,
+        /// Why.
+        source: ShownError,
+    },
+    /// The path that was shown leads elsewhere.
+    #[error(
+        "the call that was shown is not `{action}` on `{resource}`\nfile it from the challenge of the refused call"
+    )]
+    OtherCall {
+        /// The action.
+        action: String,
+        /// The resource.
+        resource: String,
+    },
     /// Under a second.
     #[error("`{asked}` is shorter than a second\nask for at least `1s`")]
     DurationTooShort {
@@ -130,6 +165,8 @@ pub struct Ask {
     pub justification: Text,
     /// For how long.
     pub duration: Span,
+    /// The call that the grant will be bound to, if the rule binds it.
+    pub shown: Option<Shown>,
     /// The policy version that was in force.
     pub policy: PolicyId,
     /// When it was filed.
@@ -151,9 +188,11 @@ impl Ask {
         now: Timestamp,
     ) -> Result<Self, AskRefused> {
         let Asked { service, action, resource, rule } = asked;
-        if rule.bind.is_some() {
-            return Err(AskRefused::CallNotShown { rule: rule.name.to_string() });
-        }
+        let target = (action, resource.as_str());
+        let shown = match &rule.bind {
+            None => None,
+            Some(bind) => Some(shown(actor, service, target, (&rule.name, bind), new.call.as_ref())?),
+        };
         let resource = Text::new(&resource, "resource").map_err(AskRefused::Resource)?;
         if resource.as_str().len() > MAX_RESOURCE_BYTES {
             return Err(AskRefused::ResourceTooLong);
@@ -176,6 +215,7 @@ impl Ask {
             rule: rule.name.to_string(),
             justification,
             duration,
+            shown,
             policy,
             created_at: now,
             times_out_at: now.plus(rule.request_timeout),
@@ -198,9 +238,11 @@ impl Ask {
             duration_ms: u64,
             policy: &'a PolicyId,
             justification: &'a Text,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            shown: Option<&'a Shown>,
         }
         let digested = Digested {
-            v: 1,
+            v: if self.shown.is_none() { 1 } else { 2 },
             issuer: &self.requester.issuer,
             subject: &self.requester.subject,
             service: &self.service,
@@ -210,6 +252,7 @@ impl Ask {
             duration_ms: self.duration.millis(),
             policy: &self.policy,
             justification: &self.justification,
+            shown: self.shown.as_ref(),
         };
         // A struct of texts and numbers always has a JSON form.
         Sha256Hash::of(&serde_json::to_vec(&digested).unwrap_or_default())
@@ -220,6 +263,34 @@ impl Ask {
     pub fn actor(&self) -> Actor {
         Actor::new(&self.requester.issuer, &self.requester.subject, self.requester_groups.clone())
     }
+}
+
+/// The bound parts of the call that was shown, and their digest: computed here, whatever a filter or requester says it is.
+fn shown(
+    actor: &Actor,
+    service: &Service,
+    (action, resource): (&str, &str),
+    (rule, bind): (&str, &Bind),
+    call: Option<&ShownCall>,
+) -> Result<Shown, AskRefused> {
+    let rule = || rule.to_owned();
+    let call = call.ok_or_else(|| AskRefused::CallNotShown { rule: rule() })?;
+    let user = (&*actor.user.issuer, &*actor.user.subject);
+    let (call, digest) = call
+        .bound(bind, user, (service.name(), action, resource))
+        .map_err(|source| AskRefused::CallUnusable { rule: rule(), source })?;
+    let leads_there = |target: &str, method: &str| {
+        let Ok(path) = canonical_path(target.as_bytes()) else { return false };
+        let Routed::Action(actions) = service.route(method, &path) else { return false };
+        let meant = actions.iter().find(|known| *known.name == *action);
+        meant.is_some_and(|known| known.templates.resource_of(path.as_str()).as_deref() == Some(resource))
+    };
+    if let (Some(target), Some(method)) = (&call.target, &call.method)
+        && !leads_there(target, method)
+    {
+        return Err(AskRefused::OtherCall { action: action.to_owned(), resource: resource.to_owned() });
+    }
+    Ok(Shown { call, bound: BoundItem { bind: BindItem::from(bind), digest: Sha256Hash(digest.0) } })
 }
 
 /// What became of a request.

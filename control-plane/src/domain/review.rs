@@ -10,7 +10,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 
 use super::actor::Actor;
 use super::grant::{Grant, GrantState, Terms};
-use super::request::{AlreadyDecided, Request, RequestState};
+use super::request::{AlreadyDecided, Request, RequestState, Shown};
 use super::text::{Text, TextError};
 
 /// What a reviewer says.
@@ -104,7 +104,7 @@ impl RulesAtReview<'_> {
     }
 
     /// What the grant holds beyond action and resource: the stricter of both rules in every part.
-    fn terms(&self) -> Terms {
+    fn terms(&self, shown: Option<&Shown>) -> Terms {
         let both = || [self.then, self.now].into_iter().flatten();
         let mut conditions: Vec<ConditionItem> = Vec::new();
         for condition in both().filter_map(|rule| ConditionItem::of(&rule.grant_condition)) {
@@ -114,7 +114,11 @@ impl RulesAtReview<'_> {
         }
         let reveals = self.now.into_iter().flat_map(|rule| &rule.reveals);
         let reveals = reveals.filter(|name| both().all(|rule| rule.reveals.contains(name)));
-        Terms { conditions, reveals: reveals.map(ToString::to_string).collect(), bound: None }
+        Terms {
+            conditions,
+            reveals: reveals.map(ToString::to_string).collect(),
+            bound: shown.map(|shown| Box::new(shown.bound.clone())),
+        }
     }
 
     fn approvals(&self, stated: u32) -> u32 {
@@ -279,7 +283,7 @@ impl Request {
             rule: self.ask.rule.clone(),
             starts_at: now,
             expires_at: now.plus(duration),
-            terms: rules.terms(),
+            terms: rules.terms(self.ask.shown.as_ref()),
             revision,
             state: GrantState::Active,
         }

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::shown::ShownCall;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -46,6 +47,10 @@ pub(crate) struct FileBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) duration: Option<Span>,
+    /// Where the rule binds a grant to one call: that call, `bound.call` of its challenge.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) call: Option<ShownCall>,
 }
 
 /// What to send to file a request, and what to know about it.
@@ -86,6 +91,8 @@ pub(crate) struct TargetQuery {
     action: String,
     /// What it touches.
     resource: String,
+    /// The rule to ask under; the first that fits if it is left out.
+    rule: Option<String>,
 }
 
 fn target(
@@ -122,22 +129,24 @@ pub(super) async fn file(
     headers: HeaderMap,
     Json(body): Json<FileBody>,
 ) -> Result<(StatusCode, Json<RequestView>), ApiError> {
-    let FileBody { service, action, resource, method, path, rule, justification, duration } = body;
+    let FileBody { service, action, resource, method, path, rule, justification, duration, call } = body;
     let target = target(service, action, resource, method, path)?;
-    let new = NewRequest { target, justification, duration, rule };
+    let new = NewRequest { target, justification, duration, rule, call };
     let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(RequestView::from(&filed.request))))
 }
 
-/// The body that files a request for this target, ready to be completed. The URL of a challenge leads here.
+/// The body that files a request for this target, ready to be completed. The URL of a challenge leads here; what stands
+/// behind its `#` is the `call` of a rule that binds one, and is for the client to put in.
 #[utoipa::path(get, path = "/v1/requests/new", tag = "requests", security(("token" = [])), params(TargetQuery),
     responses((status = 200, body = PrefillView), (status = "4XX", body = ProblemView)))]
 pub(super) async fn prefill(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Asked(TargetQuery { service, action, resource }): Asked<TargetQuery>,
+    Asked(TargetQuery { service, action, resource, rule }): Asked<TargetQuery>,
 ) -> Result<Json<PrefillView>, ApiError> {
-    let found = api.app.prefill(&actor, &AskTarget::Action { service, action, resource }).await?;
+    let target = AskTarget::Action { service, action, resource };
+    let found = api.app.prefill(&actor, &target, rule.as_deref()).await?;
     let body = FileBody {
         service: found.service,
         action: Some(found.action),
@@ -147,6 +156,7 @@ pub(super) async fn prefill(
         rule: Some(found.rule),
         justification: String::new(),
         duration: Some(found.duration),
+        call: None,
     };
     let (post, max_duration) = (format!("{}/v1/requests", api.public_url), found.max_duration.to_string());
     Ok(Json(PrefillView { post, body, max_duration, reviewers: found.reviewers }))

@@ -3,6 +3,7 @@
 
 use grantmesh_shared::engine::User;
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::shown::ShownCall;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -154,6 +155,13 @@ pub struct RequestView {
     pub policy: String,
     /// The hash over everything that a reviewer decides on.
     pub digest: String,
+    /// The call that the grant is bound to: its bound parts, as the filter saw them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub call: Option<ShownCall>,
+    /// The digest that a call must have to be that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_digest: Option<String>,
 }
 
 impl From<&Request> for RequestView {
@@ -177,6 +185,8 @@ impl From<&Request> for RequestView {
             grant: state.grant().map(ToString::to_string),
             policy: ask.policy.to_string(),
             digest: ask.digest().to_string(),
+            call: ask.shown.as_ref().map(|shown| shown.call.clone()),
+            call_digest: ask.shown.as_ref().map(|shown| shown.bound.digest.to_string()),
         }
     }
 }
@@ -210,6 +220,9 @@ pub struct GrantView {
     /// Masked response fields that it reveals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reveals: Vec<String>,
+    /// The digest of the one call that it is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_digest: Option<String>,
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
@@ -252,6 +265,7 @@ impl GrantView {
             expires_at: expires_at.to_string(),
             conditions: terms.conditions.iter().map(|condition| condition.source.clone()).collect(),
             reveals: terms.reveals.clone(),
+            call_digest: terms.bound.as_ref().map(|bound| bound.digest.to_string()),
             ended_at: state.ended_at().map(|at| at.to_string()),
             ended_by,
             reason,

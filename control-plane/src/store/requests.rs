@@ -16,7 +16,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, state, requester_issuer, requester_subject, requester_groups, service, action, resource, rule, ",
-            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id ",
+            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id, shown ",
             "FROM requests",
             $rest
         )
@@ -42,6 +42,7 @@ impl TryFrom<Row> for Request {
             justification: Text::new(&justification, "justification")
                 .map_err(|error| row.bad("justification", error))?,
             duration: row.span("duration_ms")?,
+            shown: row.opt_json("shown")?,
             policy: row.parsed("policy")?,
             created_at: row.time("created_at")?,
             times_out_at: row.time("times_out_at")?,
@@ -115,8 +116,9 @@ impl WriteTx {
         self.change();
         let ask = &request.ask;
         let sql = "INSERT INTO requests (id, state, requester_issuer, requester_subject, requester_groups, service, action, \
-                   resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at) \
-                   VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+                   resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown) \
+                   VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+        let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
         let values = args![
             request.id.as_str(),
             &*ask.requester.issuer,
@@ -133,6 +135,7 @@ impl WriteTx {
             ask.digest().to_string(),
             ask.created_at,
             ask.times_out_at,
+            shown.as_deref(),
         ];
         self.execute(sql, values).await.map(drop)
     }

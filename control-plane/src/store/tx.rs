@@ -303,6 +303,14 @@ impl Row {
         text.map(|text| text.parse().map_err(|error| self.bad(column, error))).transpose()
     }
 
+    pub(crate) fn opt_json<T: serde::de::DeserializeOwned>(
+        &self,
+        column: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        let text = self.opt_text(column)?;
+        text.map(|text| serde_json::from_str(&text).map_err(|error| self.bad(column, error))).transpose()
+    }
+
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self, column: &'static str) -> Result<T, StoreError> {
         serde_json::from_str(&self.text(column)?).map_err(|error| self.bad(column, error))
     }

@@ -196,9 +196,9 @@ pub(crate) async fn lists_show_what_the_reader_may_see(db: Db) {
     let grants = async |actor| app.grants(&actor, &GrantFilter::default(), &Page::default()).await.unwrap().items.len();
     assert_eq!((grants(ann()).await, grants(lee()).await, grants(eve()).await), (1, 1, 0));
     let call = |path: &str| AskTarget::Call { service: "payments".into(), method: "POST".into(), path: path.into() };
-    let prefill = app.prefill(&ann(), &call("/v1/accounts/acc-42/refunds?x=1")).await.unwrap();
+    let prefill = app.prefill(&ann(), &call("/v1/accounts/acc-42/refunds?x=1"), None).await.unwrap();
     assert_eq!((prefill.action.as_str(), prefill.resource.as_str()), ("refund.create", "account/acc-42"));
     assert_eq!((prefill.max_duration, prefill.reviewers), (span("1h"), vec!["group:leads".to_owned()]));
-    assert_eq!(code(app.prefill(&eve(), &call("/v1/accounts/acc-42/refunds")).await), "not_found");
-    assert_eq!(code(app.prefill(&ann(), &call("/v1/accounts//refunds")).await), "not_found");
+    assert_eq!(code(app.prefill(&eve(), &call("/v1/accounts/acc-42/refunds"), None).await), "not_found");
+    assert_eq!(code(app.prefill(&ann(), &call("/v1/accounts//refunds"), None).await), "not_found");
 }

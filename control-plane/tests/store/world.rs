@@ -215,7 +215,7 @@ pub(crate) fn ask(action: &str, account: &str) -> NewRequest {
         action: action.to_owned(),
         resource: format!("account/{account}"),
     };
-    NewRequest { target, justification: "ticket PAY-7".to_owned(), duration: None, rule: None }
+    NewRequest { target, justification: "ticket PAY-7".to_owned(), duration: None, rule: None, call: None }
 }
 
 pub(crate) fn refund(account: &str) -> NewRequest {

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::shown::ShownCall;
+use super::signature::Sha256Hash;
+
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -58,6 +61,20 @@ pub struct Challenge {
     /// Gives the body that files this very request, ready to be completed and sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_url: Option<String>,
+    /// The call itself, where a rule binds grants to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<BoundChallenge>,
+}
+
+/// A call that a grant would be bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundChallenge {
+    /// The rule that binds it.
+    pub rule: String,
+    /// The digest that a call must have to be this one.
+    pub digest: Sha256Hash,
+    /// The bound parts: what to file as `call`.
+    pub call: ShownCall,
 }
 
 impl Problem {

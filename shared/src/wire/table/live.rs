@@ -77,6 +77,14 @@ impl From<BindItem> for Bind {
     }
 }
 
+impl From<&Bind> for BindItem {
+    fn from(bind: &Bind) -> Self {
+        let Bind { exact, fields, headers, query } = bind;
+        let plain = |names: &[Box<str>]| names.iter().map(ToString::to_string).collect();
+        Self { exact: *exact, fields: plain(fields), headers: plain(headers), query: plain(query) }
+    }
+}
+
 /// In the order that a digest is over.
 fn sorted(mut names: Vec<String>) -> Vec<Box<str>> {
     names.sort_unstable();
