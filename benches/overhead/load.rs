@@ -1,7 +1,6 @@
-//! The load: a kept-alive connection, on which one request follows the other, and the CPU time of a thread before and after.
+//! The load: a kept-alive connection, on which one request follows the other.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -42,34 +41,5 @@ async fn answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<()> {
         if body.len() >= length.parse::<usize>()? {
             return Ok(());
         }
-    }
-}
-
-/// A thread of a process, for its CPU time.
-#[derive(Debug)]
-pub(crate) struct Thread(PathBuf);
-
-impl Thread {
-    /// The thread of that name.
-    ///
-    /// # Errors
-    /// If there is none.
-    pub(crate) fn find(process: u32, name: &str) -> Result<Self> {
-        for task in std::fs::read_dir(format!("/proc/{process}/task"))? {
-            let path = task?.path();
-            if std::fs::read_to_string(path.join("comm"))?.trim() == name {
-                return Ok(Self(path.join("schedstat")));
-            }
-        }
-        bail!("process {process} has no thread `{name}`")
-    }
-
-    /// Nanoseconds on a CPU until now.
-    ///
-    /// # Errors
-    /// If the kernel does not tell.
-    pub(crate) fn cpu_nanos(&self) -> Result<u64> {
-        let text = std::fs::read_to_string(&self.0)?;
-        Ok(text.split_whitespace().next().context("an empty schedstat")?.parse()?)
     }
 }

@@ -3,17 +3,22 @@
 //! One Envoy with one worker and a listener per variant; every call goes through to a real upstream. For each variant the CPU time
 //! of the worker thread (`/proc/PID/task/*/schedstat`) per request is read, in rounds whose order rotates; the report gives medians
 //! with quartiles and the medians of the pairwise ratios. The listeners `none` and `again` are alike: their ratio is the resolution.
+//! The peers are what else could guard the call; a server that one of them asks is a process of its own, whose CPU counts too.
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
+mod config;
+mod cpu;
 mod load;
 mod mesh;
+mod peers;
 mod report;
+mod variants;
 
 use anyhow::Result;
 use clap::Parser;
 use grantmesh_tests::Parts;
 
-use crate::mesh::{Bench, VARIANTS};
+use crate::mesh::Bench;
 use crate::report::Report;
 
 /// Measures the CPU of a request in Envoy with no filter, with a filter that does nothing, and with Grantmesh.
@@ -31,6 +36,12 @@ struct Options {
     /// Live grants in the filter's table.
     #[arg(long, default_value_t = 10_000)]
     grants: usize,
+    /// Measures also what else could guard the call: native RBAC, a Lua filter, ext_authz over HTTP and gRPC.
+    #[arg(long)]
+    peers: bool,
+    /// Only these variants, for example `none,grant,ext-authz-grpc`.
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 /// Requests of each variant before anything is measured: V8 compiles what runs often a second time, and better.
@@ -54,18 +65,16 @@ async fn main() -> Result<()> {
     if options.real_time {
         ask_for_priority();
     }
-    println!("preparing {} grants through the API", options.grants);
-    let bench = Bench::start(&Parts::from_environment()?, options.grants).await?;
-    for variant in VARIANTS {
-        bench.measure(variant, options.requests.max(WARM_UP)).await?;
+    let variants = variants::chosen(&options.only, options.peers)?;
+    println!("starting; the grants, {} if a variant needs them, come through the API", options.grants);
+    let bench = Bench::start(&Parts::from_environment()?, &variants, options.grants).await?;
+    for variant in &variants {
+        bench.measure(*variant, options.requests.max(WARM_UP)).await?;
     }
     println!("measuring {} rounds of {} requests for each variant", options.rounds, options.requests);
     let mut report = Report::default();
     for round in 0..options.rounds {
-        for step in 0..VARIANTS.len() {
-            let Some(variant) = VARIANTS.iter().cycle().nth(round.wrapping_add(step)) else {
-                continue;
-            };
+        for variant in variants.iter().cycle().skip(round % variants.len()).take(variants.len()) {
             report.add(variant.name, round, bench.measure(*variant, options.requests).await?);
         }
     }

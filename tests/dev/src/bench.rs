@@ -1,7 +1,8 @@
 //! `cargo dev bench`: the engine's benches, natively and in V8, and the cost of the filter inside a real Envoy.
 //!
 //! The overhead bench is the program of grantmesh-overhead; what it measures is Envoy's, so it is not optimised itself.
-//! It gets the same variables as the tests, and `GRANTMESH_TRIVIAL_WASM`, the yardstick module.
+//! It gets the same variables as the tests, `GRANTMESH_TRIVIAL_WASM`, the yardstick module, and `GRANTMESH_ALWAYS_ALLOW`, the
+//! server that ext_authz asks. That one is measured, and so it is optimised.
 
 use crate::process;
 use crate::report::{Failure, step};
@@ -39,7 +40,9 @@ fn in_v8(workspace: &Workspace) -> Result<(), Failure> {
 fn overhead(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     let parts = Parts::without_database(workspace)?;
     suite::build(workspace, "building the control plane", &["-p", "grantmesh-control-plane", "--bin", "grantmesh"])?;
+    suite::build(workspace, "building the ext_authz server", &["--release", "-p", "grantmesh-always-allow"])?;
     let mut cargo = workspace.cargo();
+    cargo.env("GRANTMESH_ALWAYS_ALLOW", workspace.target().join("release/always-allow"));
     cargo.args(["run", "--locked", "-p", "grantmesh-overhead", "--bin", "overhead", "--"]).args(arguments);
     if wasm::exists(workspace, &wasm::TRIVIAL) {
         cargo.env("GRANTMESH_TRIVIAL_WASM", wasm::build(workspace, &wasm::TRIVIAL)?);

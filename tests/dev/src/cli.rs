@@ -168,7 +168,10 @@ impl Task {
             Self::Bench => (
                 "[engine|wasm|overhead] [arguments]",
                 "  engine     criterion benches of the engine and of the policy compiler\n  wasm       whole decisions in Node's V8\n  \
-                 overhead   Envoy with and without the filter, side by side\n\nWithout a word: all.",
+                 overhead   Envoy with and without the filter, side by side; with --peers also native RBAC,\n             \
+                 Lua and ext_authz (HTTP and gRPC) to a server that allows everything\n\nWithout a word: all.\n\n  \
+                 cargo dev bench overhead --peers\n  cargo dev bench overhead --only none,grant,ext-authz-grpc --grants 100\n  \
+                 cargo dev bench overhead --help",
             ),
             Self::Clean => ("[--tools]", "Removes the target folder.\n\n  --tools   also remove `.tools/`"),
         };
