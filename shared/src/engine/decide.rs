@@ -15,7 +15,7 @@ use super::reason::Reason;
 use super::route::Routed;
 use super::rule::{Binding, Rule};
 use super::service::{Group, Selected, Service, Unmatched};
-use super::table::Table;
+use super::table::{Held, Table};
 use crate::time::Timestamp;
 
 /// What is known of the control plane's time: it is at least `earliest` and at most `latest`.
@@ -402,17 +402,13 @@ impl<'t> Judging<'t, '_> {
 
     /// The first live grant that allows the call.
     fn grant(&mut self) -> Option<&'t Grant> {
-        let held = self.held();
         let resource = self.resource;
-        held.into_iter().find_map(|grants| {
-            let first = grants.partition_point(|grant| *grant.resource < *resource);
-            let same = grants.iter().skip(first).take_while(|grant| *grant.resource == *resource);
-            same.map(|grant| &**grant).find(|grant| self.miss(grant).is_none())
-        })
+        let mut held = self.held().into_iter().flatten().flat_map(|held| held.of(resource)).map(|grant| &**grant);
+        held.find(|grant| self.miss(grant).is_none())
     }
 
     /// The grants for the action that are found under the principal.
-    fn held(&self) -> [&'t [std::sync::Arc<Grant>]; 2] {
+    fn held(&self) -> [Option<&'t Held>; 2] {
         let action = self.action.map_or("", |action| &action.name);
         self.table.grants_for(&self.call.principal, self.service.name(), action)
     }
@@ -457,8 +453,9 @@ impl<'t> Judging<'t, '_> {
                 masked.retain(|field| !binding.reveals.contains(&field.name));
             }
         }
-        for grant in self.held().into_iter().flatten().filter(|grant| !grant.reveals.is_empty()) {
-            if *grant.resource == *self.resource && self.miss(grant).is_none() {
+        let held = self.held().into_iter().flatten().flat_map(|held| held.of(self.resource));
+        for grant in held.filter(|grant| !grant.reveals.is_empty()) {
+            if self.miss(grant).is_none() {
                 masked.retain(|field| !grant.reveals.contains(&field.name));
             }
         }

@@ -1,6 +1,6 @@
 //! The refusal with everything that nearly allowed the call: built only where a call is refused, so it may allocate.
 
-use super::{Decision, Judging, Matched, Refusal};
+use super::{Decision, Held, Judging, Matched, Refusal};
 use crate::engine::condition::Verdict;
 use crate::engine::reason::Reason;
 use crate::engine::rule::Rule;
@@ -46,7 +46,7 @@ impl<'t> Judging<'t, '_> {
             let verdict = self.judge(&binding.name, &binding.condition);
             reasons.extend(condition_reason(&binding.name, verdict));
         }
-        for grant in self.held().into_iter().flatten().take(MAX_NEAR_MISSES) {
+        for grant in self.held().into_iter().flatten().flat_map(Held::all).take(MAX_NEAR_MISSES) {
             reasons.push(if *grant.resource == *self.resource {
                 self.miss(grant).unwrap_or(Reason::GrantOtherHolder { id: grant.id.clone() })
             } else {
