@@ -16,19 +16,29 @@ impl Mesh {
     /// # Errors
     /// If records do not arrive.
     pub async fn decisions(&mut self) -> Result<HashMap<String, Value>> {
+        let api = self.control_plane.api(&OLAF).await?;
         let envoy = self.envoy()?;
-        // One look alone could be at a moment between two hand-overs of the counters.
-        let mut before = None;
+        // A VM hands its counters over with its ticks and tells the control plane its own count with its heartbeats: what
+        // either shows may be from before the last call. So every VM must have been heard twice since now.
+        let mut heard: HashMap<String, (String, usize)> = HashMap::new();
         until("every record is acknowledged", PATIENCE * 30, async || {
+            let fleet = api.get("/v1/fleet").await?.expect(200)?;
+            let live = member(&fleet, "/filters")?.as_array().context("`filters` is no list")?.iter();
+            let mut all_heard = true;
+            for filter in live.filter(|filter| filter["state"] == "live") {
+                let seen = text(filter, "/last_seen")?;
+                let (last, times) =
+                    heard.entry(text(filter, "/vm")?.to_owned()).or_insert_with(|| (seen.to_owned(), 0));
+                if last != seen {
+                    (*last, *times) = (seen.to_owned(), *times + 1);
+                }
+                all_heard &= *times >= 2 && filter["records"]["queued"] == 0;
+            }
             let made = envoy.stat("grantmesh.records.made").await?;
             let acknowledged = envoy.stat("grantmesh.records.acknowledged").await?;
-            let kept = envoy.stat("grantmesh.records.kept").await?;
-            let seen = (made == acknowledged && kept == 0).then_some(made);
-            let settled = seen.is_some() && before.replace(seen) == Some(seen);
-            Ok(settled.then_some(()))
+            Ok((all_heard && made == acknowledged).then_some(()))
         })
         .await?;
-        let api = self.control_plane.api(&OLAF).await?;
         let (mut found, mut from) = (HashMap::new(), 0_u64);
         loop {
             let page = api.get(&format!("/v1/audit/entries?from={from}")).await?.expect(200)?;
