@@ -214,4 +214,13 @@ fn long_texts_and_lists_of_a_call_cost_fuel() {
     assert_eq!(judged(source, "x", 64), None);
     assert_eq!(judged(source, "x", 65), Some(EvalError::ListTooLong));
     assert_eq!(judged(source, &"y".repeat(100_000), 64), Some(EvalError::OutOfFuel));
+    // Whatever looks at a text pays for its length: alike ones are looked at to their ends.
+    for test in ["t == t", "t <= t", "t.contains(t)", "t.startsWith(t)", "t.endsWith(t)", "t.size() > 0"] {
+        let source = format!("principal.claims.teams.exists(t, !({test}))");
+        assert_eq!(judged(&source, "x", 64), None, "{test}");
+        assert_eq!(judged(&source, &"y".repeat(300_000), 64), Some(EvalError::OutOfFuel), "{test}");
+    }
+    let source = "principal.claims.teams.exists(t, !(t in principal.claims.teams))";
+    assert_eq!(judged(source, &"y".repeat(60), 64), None);
+    assert_eq!(judged(source, &"y".repeat(4_000), 64), Some(EvalError::OutOfFuel));
 }

@@ -90,6 +90,8 @@ fn take(replay: &mut Replay, tally: &mut Tally, entry: &StoredEntry, from: Times
     }
     // A record of another version is not understood, and said to be so.
     match serde_json::from_str::<Data>(line.data.get()) {
+        // A running call's end is no call: the decision that let it through has a record of its own.
+        Ok(Data { record: Record { event: Event::Decision(event), .. } }) if event.ended.is_some() => {}
         Ok(Data { record: Record { at, event: Event::Decision(event), .. } }) => {
             let replayed = replay.judge(&event, at);
             tally.add(&event, &replayed, at, replay);

@@ -96,7 +96,11 @@ pub(crate) async fn recorded_decisions_are_judged_again(db: Db) {
         ..call(allow, "POST", "/accounts/a/refunds", "gus", Some(&[]))
     };
     let bot = Some("spiffe://mesh/ns/a/sa/bot".into());
-    events.extend([granted.clone(), DecisionEvent { workload: bot, ..granted }]);
+    events.extend([granted.clone(), DecisionEvent { workload: bot, ..granted.clone() }]);
+    // A call that was reset while it ran was one call; its end is no other.
+    let reset = vec!["grant_ended".into()];
+    let ended = Some(DecisionId::new(1, [1; 10]));
+    events.push(DecisionEvent { decision: refused, reasons: reset, ended, ..granted });
     events.into_iter().for_each(|event| stream.push(Event::Decision(Box::new(event))));
     world.app.append_records(&identity(), &stream.batch(..)).await.unwrap();
 

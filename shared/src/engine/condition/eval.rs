@@ -273,7 +273,8 @@ impl<'r> Run<'r> {
     fn member(&mut self, one: usize, list: usize) -> Result<bool, EvalError> {
         let wanted = self.value(one)?;
         let list = self.list(list)?;
-        self.pay(u32::try_from(list.len()).unwrap_or(u32::MAX))?;
+        let text = if let Value::Text(wanted) = wanted { text_cost(wanted.len()) } else { 0 };
+        self.pay(u32::try_from(list.len()).unwrap_or(u32::MAX).saturating_mul(text.saturating_add(1)))?;
         Ok(match (wanted, list) {
             (Value::Text(wanted), List::Given(list)) => list.contains(&wanted),
             (Value::Text(wanted), List::Texts(list)) => list.iter().any(|text| **text == *wanted),
