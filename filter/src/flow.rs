@@ -9,8 +9,7 @@ use std::borrow::Cow;
 
 use grantmesh_shared::engine::{
     Ambiguity, Audit, Basis, BodyFacts, BodyMode, Call, ConditionError, Context, Criticality, Decision, FactValue,
-    Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Rollout, Service, Table, canonical_path,
-    prepare,
+    Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Service, Table, canonical_path, prepare,
 };
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
@@ -184,17 +183,13 @@ enum Cause<'t> {
     Engine(DecisionWord, Box<Refusal<'t>>, Option<Box<Showing>>),
 }
 
-impl Cause<'_> {
-    /// How strictly it is carried out, where `service` is called.
-    fn rollout(&self, service: Option<&Service>) -> Rollout {
-        let own = |service: Option<&Service>| service.map(Service::rollout).unwrap_or_default();
+impl<'t> Cause<'t> {
+    /// What the call matched, where that is known.
+    fn matched(&self) -> Option<&Matched<'t>> {
         match self {
-            Self::Engine(_, refusal, _) => refusal.rollout(),
-            Self::Own(_, Some(matched)) => matched.action.rollout.unwrap_or_else(|| own(Some(matched.service))),
-            Self::Own(OwnReason::NotReady | OwnReason::UnknownHost, None) => Rollout::default(),
-            Self::Own(_, None) | Self::Ambiguous(_) | Self::Facts(..) | Self::Body(_) | Self::Hold { .. } => {
-                own(service)
-            }
+            Self::Engine(_, refusal, _) => refusal.matched.as_ref(),
+            Self::Own(_, matched) => matched.as_ref(),
+            Self::Ambiguous(_) | Self::Facts(..) | Self::Body(_) | Self::Hold { .. } => None,
         }
     }
 }
@@ -253,9 +248,10 @@ pub fn run<'a>(
             });
             let ahead = recorded && criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
             let event = event.filter(|_| recorded);
-            let grant = match permit.basis() {
-                Basis::Grant(grant) => Some(grant),
-                Basis::Role(_) | Basis::Unmatched => None,
+            // In shadow nothing is reset, so there is nothing to watch.
+            let grant = match (permit.basis(), permit.matched()) {
+                (Basis::Grant(grant), Some(matched)) if flow.carries_out(matched) => Some(grant),
+                _ => None,
             };
             Outcome::Allow { service, criticality, event, grant, ahead, errors: permit.errors().to_vec(), masked }
         }
@@ -346,6 +342,7 @@ impl<'a> Flow<'a> {
             return Err(own(OwnReason::UnknownHost));
         }
         let prepared = prepare(table, &call);
+        request.enforced = Some(prepared.enforces());
         let query = call.path().query();
         let sources = Sources { config, headers, identity, query, host: request.host(), body: BodyFacts::NotRead };
         let (decision, showing) = self.decision(&prepared, &call, sources, shown, now)?;
@@ -459,8 +456,7 @@ impl<'a> Flow<'a> {
         let Some(matched) = permit.matched().filter(|_| masked) else {
             return false;
         };
-        let rollout = matched.action.rollout.unwrap_or_else(|| matched.service.rollout());
-        rollout.enforces(matched.service.name(), &self.identity.as_ref().map_or(Principal::default(), principal))
+        self.carries_out(matched)
     }
 
     /// The point that the caller has heard of, if it is not reached here and reaching it could change the outcome.
@@ -498,18 +494,31 @@ impl<'a> Flow<'a> {
         event
     }
 
+    /// Whether decisions about this are carried out for whoever calls.
+    fn carries_out(&self, matched: &Matched<'_>) -> bool {
+        matched.rollout().enforces(matched.service.name(), &self.caller())
+    }
+
+    fn caller(&self) -> Principal<'_> {
+        self.identity.as_ref().map_or(Principal::default(), principal)
+    }
+
     /// Whether a refusal is carried out for whoever calls.
-    fn enforces(&self, cause: &Cause<'_>) -> bool {
-        let name = self.service.unwrap_or_default();
-        let rollout = cause.rollout(self.knowledge.sync.table().and_then(|table: &Table| table.service(name)));
-        let nobody = Principal::default();
-        rollout.enforces(name, &self.identity.as_ref().map_or(nobody, principal))
+    fn enforces(&self, request: &Request<'_>, cause: &Cause<'_>) -> bool {
+        if let Some(matched) = cause.matched() {
+            return self.carries_out(matched);
+        }
+        request.enforced.unwrap_or_else(|| {
+            let name = self.service.unwrap_or_default();
+            let service = self.knowledge.sync.table().and_then(|table: &Table| table.service(name));
+            service.map(Service::rollout).unwrap_or_default().enforces(name, &self.caller())
+        })
     }
 
     fn refused(&self, request: &Request<'a>, cause: Cause<'a>, id: DecisionId) -> Outcome<'a> {
         let engine_reason =
             |reason: &Reason| ProblemReason { code: reason.code().to_owned(), detail: reason.to_string() };
-        let enforced = self.enforces(&cause);
+        let enforced = self.enforces(request, &cause);
         let mut errors = Vec::new();
         let mut bound = None;
         let (status, code, title, word, first, reasons, matched, rules) = match cause {

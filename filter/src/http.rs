@@ -13,7 +13,7 @@ use crate::masking;
 use crate::plugin::{Turn, Verdict};
 use crate::reply::Reply;
 use crate::root::Root;
-use crate::streams::Ended;
+use crate::streams::Why;
 use crate::waiting::{Caller, Cause, Sent, Woken};
 use grantmesh_shared::engine::BodyMode;
 
@@ -124,13 +124,17 @@ pub(crate) fn exists(context: u32) -> bool {
     host::set_effective_context(context).is_ok()
 }
 
-/// Resets a call. It must be there.
-pub(crate) fn reset(ended: &Ended) {
-    let (call, why) = (ended.caller.context, ended.why.code());
+/// Resets the current call. It must be there. `false` if the proxy did not do it.
+pub(crate) fn reset(context: u32, why: Why) -> bool {
+    let why = why.code();
     match host::close_request() {
         Ok(()) => host::log(Level::Info, &format!("a running call was reset: {why}")),
-        Err(error) => host::log(Level::Error, &format!("the call {call} cannot be reset ({why}): {error}")),
+        Err(error) => {
+            host::log(Level::Error, &format!("the call {context} cannot be reset ({why}): {error}"));
+            return false;
+        }
     }
+    true
 }
 
 /// Decides a call that has waited, and lets it go on or answers it. It must be there.
@@ -212,8 +216,10 @@ fn decided(root: Option<&Root>, look: Look<'_>) -> Result<Verdict, Blind> {
     let verdict = plugin.decide(turn, shown, &config, &headers, &identity, mono);
     if config.access_log
         && let Some(word) = verdict.word()
+        && let Err(error) = host::set_filter_state(ACCESS_LOG, word)
     {
-        host::set_filter_state(ACCESS_LOG, word)?;
+        // It is decided and recorded; a line of a log that lacks a word changes nothing of that.
+        host::log(Level::Error, &error.to_string());
     }
     if host::logs(Level::Debug) {
         host::log(Level::Debug, &told(&headers, &verdict));

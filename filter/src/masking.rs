@@ -24,8 +24,10 @@ pub const MOST: usize = 4_096;
 /// The response header that names what is masked.
 pub const MASKED_HEADER: &str = "grantmesh-masked";
 
-/// What a request must not ask for if its response is to be masked: another encoding, or a part.
-pub const REQUEST_HEADERS: [&str; 3] = ["accept-encoding", "range", "if-range"];
+/// What a request must not ask for if its response is to be masked: another encoding, a part, or whether the plain
+/// values are the ones that somebody guesses.
+pub const REQUEST_HEADERS: [&str; 7] =
+    ["accept-encoding", "range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
 
 /// What a masked response must not say: its former length, and what could be guessed from a digest of the plain values.
 pub const RESPONSE_HEADERS: [&str; 8] = [

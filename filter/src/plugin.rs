@@ -82,18 +82,18 @@ impl Plugin {
     /// Notes a tick; see [`Pulse::tick`].
     pub fn tick(&mut self, before: Mono, wall: Wall, after: Mono) {
         let slept = self.pulse.tick(before, wall, after);
-        self.doubt_if(slept);
+        self.doubt_if(slept, after);
     }
 
     /// Notes the moment of a call, before it is decided; see [`Pulse::call`].
     pub fn look(&mut self, wall: Wall, mono: Mono) {
         let slept = self.pulse.call(wall, mono);
-        self.doubt_if(slept);
+        self.doubt_if(slept, mono);
     }
 
-    fn doubt_if(&mut self, slept: bool) {
+    fn doubt_if(&mut self, slept: bool, mono: Mono) {
         if slept {
-            self.sync.doubt();
+            self.sync.doubt(mono);
             self.counters.add(Metric::Sleeps, 1);
         }
     }
@@ -110,10 +110,10 @@ impl Plugin {
     }
 
     /// Makes `root` the one that asks, with its configuration. Nothing happens if it already is.
-    pub fn ask_through(&mut self, root: u32, config: &Config) {
+    pub fn ask_through(&mut self, root: u32, config: &Config, mono: Mono) {
         if self.asker != root {
             self.asker = root;
-            self.sync.retarget(config.services.clone(), config.keys.clone());
+            self.sync.retarget(config.services.clone(), config.keys.clone(), mono);
             self.records.forget_flight();
         }
     }

@@ -155,8 +155,6 @@ pub struct Records {
     since: Option<Mono>,
     retry: Option<Mono>,
     failures: u32,
-    /// The last event that was dropped, for [`Self::newest`].
-    unkept: Vec<u8>,
 }
 
 impl Records {
@@ -189,32 +187,16 @@ impl Records {
     pub fn push(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> Pushed {
         self.made = self.made.saturating_add(1);
         match self.folds.take(event, mono) {
-            Some(event) => self.keep(event, mono),
+            Some(event) => self.keep_event(event, mono),
             None => Pushed::Folded,
         }
     }
 
-    /// Keeps the JSON of one [`Event`] of one decision. Without room it is counted instead.
-    pub fn push_written(&mut self, json: Vec<u8>, mono: Mono) -> Pushed {
+    /// Keeps an event of one decision of this word that is written down already ([`json`]). Without room it is counted
+    /// instead.
+    pub fn push_written(&mut self, word: DecisionWord, json: Vec<u8>, mono: Mono) -> Pushed {
         self.made = self.made.saturating_add(1);
-        self.note_gap(mono);
-        if !self.has_room() {
-            self.dropped = self.dropped.saturating_add(1);
-            return Pushed::Dropped;
-        }
-        let fits = json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
-        self.waiting.push_back(if fits { Waiting::Decision(mono, 1, json) } else { Waiting::Gap(mono, 1) });
-        self.since.get_or_insert(mono);
-        Pushed::Kept
-    }
-
-    /// The JSON of the [`Event`] of the decision that was pushed last, if it was not folded.
-    #[must_use]
-    pub fn newest(&self) -> &[u8] {
-        match self.waiting.back() {
-            Some(Waiting::Decision(_, _, json)) if self.unkept.is_empty() => json,
-            _ => &self.unkept,
-        }
+        self.keep(1, most_kept(word), mono, || json)
     }
 
     /// Keeps the decision of a call that is let through only once this record is acknowledged ([`Self::is_acknowledged`]),
@@ -224,8 +206,7 @@ impl Records {
         let before = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         let seq = self.next_seq.saturating_add(before);
         self.made = self.made.saturating_add(1);
-        self.waiting.push_back(written(event, mono));
-        self.since.get_or_insert(mono);
+        self.wait(event.count, json(event), mono);
         self.urgent = true;
         self.retry = self.retry.map(|retry| retry.min(mono.plus(SOON)));
         seq
@@ -243,18 +224,27 @@ impl Records {
         self.sealed.front().map_or(self.next_seq, |sealed| sealed.seq) > seq
     }
 
-    fn keep(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> Pushed {
+    fn keep_event(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> Pushed {
+        self.keep(event.count, most_kept(event.decision), mono, || json(event))
+    }
+
+    /// Keeps an event that accounts for so many decisions, unless so many records wait already.
+    fn keep(&mut self, decisions: u64, most: usize, mono: Mono, json: impl FnOnce() -> Vec<u8>) -> Pushed {
         self.note_gap(mono);
-        let most = if event.decision == DecisionWord::Allow { MAX_KEPT } else { MAX_KEPT_FOR_REFUSALS };
         if self.kept() >= most {
-            self.dropped = self.dropped.saturating_add(event.count);
-            self.unkept = json(event).1;
+            self.dropped = self.dropped.saturating_add(decisions);
             return Pushed::Dropped;
         }
-        self.unkept.clear();
-        self.waiting.push_back(written(event, mono));
-        self.since.get_or_insert(mono);
+        self.wait(decisions, json(), mono);
         Pushed::Kept
+    }
+
+    /// Texts are cut before they come here, so that a record always fits; if one did not, the stream would say so.
+    fn wait(&mut self, decisions: u64, json: Vec<u8>, mono: Mono) {
+        let fits = !json.is_empty() && json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
+        let waiting = if fits { Waiting::Decision(mono, decisions, json) } else { Waiting::Gap(mono, decisions) };
+        self.waiting.push_back(waiting);
+        self.since.get_or_insert(mono);
     }
 
     /// Puts the count of what was dropped where it belongs in the stream, as soon as there is room.
@@ -290,7 +280,7 @@ impl Records {
             self.plan_retry(mono, random);
         }
         for (came, event) in self.folds.take_over(mono) {
-            self.keep(event, came);
+            self.keep_event(event, came);
         }
         self.note_gap(mono);
         let waited = self.since.is_some_and(|since| mono >= since.plus(FLUSH_AFTER));
@@ -439,23 +429,18 @@ impl Records {
     }
 }
 
-/// An event as it waits. Texts are cut before they come here, so that a record always fits; if one did not, the stream
-/// would say so.
-fn written(event: Box<DecisionEvent<'_>>, mono: Mono) -> Waiting {
-    let (count, json) = json(event);
-    let fits = !json.is_empty() && json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
-    if fits { Waiting::Decision(mono, count, json) } else { Waiting::Gap(mono, count) }
+/// So many records may wait for one more of this word to be kept.
+fn most_kept(word: DecisionWord) -> usize {
+    if word == DecisionWord::Allow { MAX_KEPT } else { MAX_KEPT_FOR_REFUSALS }
 }
 
-/// How many decisions an event accounts for, and its JSON; nothing if it cannot be written.
-fn json(event: Box<DecisionEvent<'_>>) -> (u64, Vec<u8>) {
-    let count = event.count;
+/// The JSON of a decision's [`Event`]; nothing if it cannot be written.
+pub fn json(event: Box<DecisionEvent<'_>>) -> Vec<u8> {
     let mut json = Vec::with_capacity(USUAL_EVENT_BYTES);
-    let done = serde_json::to_writer(&mut json, &Event::Decision(event));
-    if done.is_err() {
+    if serde_json::to_writer(&mut json, &Event::Decision(event)).is_err() {
         json.clear();
     }
-    (count, json)
+    json
 }
 
 /// A hexadecimal digit of a number below 16.

@@ -16,7 +16,7 @@ use crate::metrics::Metric;
 use crate::plugin::Plugin;
 use crate::question::{Answer, Question, Topic};
 use crate::seats::Seats;
-use crate::streams::Ended;
+use crate::streams::{Open, Why};
 use crate::waiting::{Caller, Cause, Woken};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 
@@ -207,7 +207,7 @@ impl Root {
     }
 
     /// Calls under grants that must not go on, if this is the root context that asks. `is_there` asks the proxy for one.
-    pub(crate) fn ended(&self, is_there: impl Fn(Caller) -> bool) -> Vec<Ended> {
+    pub(crate) fn ended(&self, is_there: impl Fn(Caller) -> bool) -> Vec<(Open, Why)> {
         let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic()) else {
             return Vec::new();
         };
@@ -215,12 +215,12 @@ impl Root {
         plugin.map(|plugin| plugin.ended(mono, is_there)).unwrap_or_default()
     }
 
-    /// Records that a call was reset while it ran.
-    pub(crate) fn reset(&self, ended: Ended) {
+    /// Records that a call was reset while it ran; one that could not be is tried again.
+    pub(crate) fn reset(&self, open: Open, why: Why, done: bool) {
         if let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic())
             && let Some(plugin) = slot.as_mut()
         {
-            plugin.reset(ended, mono);
+            if done { plugin.reset(&open, why, mono) } else { plugin.take_back(open) }
         }
     }
 
@@ -235,7 +235,7 @@ impl Root {
             Some(plugin) => plugin,
             None => slot.insert(new_plugin(&config, mono)?),
         };
-        plugin.ask_through(self.id, &config);
+        plugin.ask_through(self.id, &config, mono);
         let wall = host::wall().map_err(|error| error.to_string())?;
         plugin.tick(mono, wall, host::monotonic().map_err(|error| error.to_string())?);
         if let Some(places) = &*self.places.borrow() {

@@ -19,12 +19,12 @@ use crate::sync::Sync;
 use crate::waiting::Caller;
 
 /// The most calls under grants that may run at once in one VM; the next is refused.
-pub const MOST: usize = 32_768;
+pub const MOST: usize = 16_384;
 
 /// So many are looked for in the proxy with every tick.
 const FOUND_PER_TICK: usize = 4_096;
 
-/// So many are compared with a new lock, and so many are reset, with every tick.
+/// So many are compared with a new lock, and so many are reset, with every tick: all of them within a second.
 const JUDGED_PER_TICK: usize = 2_048;
 
 /// A call that runs.
@@ -39,7 +39,25 @@ pub struct Open {
     /// What age of knowledge it may have.
     pub criticality: Criticality,
     /// The JSON of the [`Event`] of its decision.
-    pub event: Box<[u8]>,
+    pub event: Vec<u8>,
+}
+
+impl Open {
+    /// The record of its end, from the one of its beginning: the JSON of an [`Event`]. Nothing if that cannot be read. As a
+    /// tree and not as the type, whose reader would be a part of the module worth saving.
+    #[must_use]
+    pub fn ending(&self, why: Why, id: &DecisionId, position: Option<Position>) -> Option<Vec<u8>> {
+        let mut event: Map<String, Value> = serde_json::from_slice(&self.event).ok()?;
+        let began = event.insert("id".to_owned(), id.as_str().into())?;
+        event.insert("ended".to_owned(), began);
+        event.insert("decision".to_owned(), DecisionWord::Deny.as_str().into());
+        event.insert("reasons".to_owned(), Value::Array(vec![why.code().into()]));
+        event.insert("position".to_owned(), serde_json::to_value(position?).ok()?);
+        for gone in ["instead_of", "condition_errors"] {
+            event.remove(gone);
+        }
+        serde_json::to_vec(&event).ok()
+    }
 }
 
 /// Why a call must not go on.
@@ -63,18 +81,6 @@ impl Why {
             Self::Stale => "stale",
         }
     }
-}
-
-/// A call that is to be reset.
-#[derive(Debug)]
-pub struct Ended {
-    /// Which.
-    pub caller: Caller,
-    /// Why.
-    pub why: Why,
-    /// The JSON of the [`Event`] that tells it; nothing if the record of its beginning cannot be read, which is never
-    /// written like that.
-    pub event: Option<Vec<u8>>,
 }
 
 /// A call, and what it was compared with.
@@ -131,6 +137,12 @@ impl Streams {
         self.kept.push_back(Kept { open, locks: self.generation });
     }
 
+    /// Takes back one that was due and could not be reset: it is due again with the next tick.
+    pub fn take_back(&mut self, open: Open) {
+        self.kept.push_back(Kept { open, locks: self.generation.wrapping_sub(1) });
+        self.unfinished = true;
+    }
+
     /// Forgets those that have ended, a part of them with every call. `is_there` asks the proxy.
     pub fn find(&mut self, is_there: impl Fn(Caller) -> bool) {
         for _ in 0..self.kept.len().min(FOUND_PER_TICK) {
@@ -141,13 +153,13 @@ impl Streams {
         }
     }
 
-    /// Takes out those that must not go on. `id` gives each record its id.
-    pub fn due(&mut self, sync: &Sync, mono: Mono, id: impl FnMut() -> DecisionId) -> Vec<Ended> {
+    /// Takes out those that must not go on.
+    pub fn due(&mut self, sync: &Sync, mono: Mono) -> Vec<(Open, Why)> {
         if self.kept.is_empty() {
             return Vec::new();
         }
         let fresh = [Criticality::Low, Criticality::Standard, Criticality::Critical];
-        let fresh = fresh.map(|criticality| sync.is_fresh(criticality, mono));
+        let fresh = fresh.map(|criticality| sync.may_run_on(criticality, mono));
         let seen = Some(Seen { position: sync.position(), fresh });
         let is_new = self.seen != seen;
         let one_ends = match (sync.latest(mono), self.next_end) {
@@ -164,10 +176,10 @@ impl Streams {
             self.generation = self.generation.saturating_add(1);
         }
         self.locks = locks;
-        self.judge(sync, mono, id)
+        self.judge(sync, mono)
     }
 
-    fn judge(&mut self, sync: &Sync, mono: Mono, mut id: impl FnMut() -> DecisionId) -> Vec<Ended> {
+    fn judge(&mut self, sync: &Sync, mono: Mono) -> Vec<(Open, Why)> {
         let (mut ended, mut compared) = (Vec::new(), 0_usize);
         (self.next_end, self.unfinished) = (None, false);
         let generation = self.generation;
@@ -184,8 +196,7 @@ impl Streams {
                 }
             }
             if let Some(why) = why.filter(|_| ended.len() < JUDGED_PER_TICK) {
-                let event = event(&kept.open.event, why, sync.position(), &mut id);
-                ended.push(Ended { caller: kept.open.caller, why, event });
+                ended.push((kept.open, why));
                 continue;
             }
             self.unfinished |= why.is_some();
@@ -202,16 +213,13 @@ fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
 
 /// Why a call must not go on, locks apart. Notes the end of its grant as it is known now, which may have been moved.
 fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
-    let (Some(table), Some(latest)) = (sync.table(), sync.latest(mono)) else {
-        return Some(Why::Stale);
-    };
-    match table.grant(&open.grant) {
-        Some(grant) if latest < grant.expires_at => {
-            open.ends_at = grant.expires_at;
-            (!sync.is_fresh(open.criticality, mono)).then_some(Why::Stale)
+    if let (Some(table), Some(latest)) = (sync.table(), sync.latest(mono)) {
+        match table.grant(&open.grant) {
+            Some(grant) if latest < grant.expires_at => open.ends_at = grant.expires_at,
+            _ => return Some(Why::GrantEnded),
         }
-        _ => Some(Why::GrantEnded),
     }
+    (!sync.may_run_on(open.criticality, mono)).then_some(Why::Stale)
 }
 
 /// Whether a lock blocks the call. What is not known of its caller keeps no lock off.
@@ -227,32 +235,17 @@ fn is_locked(sync: &Sync, mono: Mono, event: &[u8]) -> bool {
     let groups = event.get("groups").and_then(Value::as_array);
     let unknown_groups = user.is_some() && groups.is_none();
     let groups: Vec<&str> = groups.into_iter().flatten().filter_map(Value::as_str).collect();
+    // A record cuts what is very long.
+    let cut = text("workload").is_some_and(|workload| workload.ends_with('…'));
     let principal = Principal { user, groups: &groups, workload: text("workload") };
     let (service, action) = (text("service").unwrap_or_default(), text("action"));
     table.locks().any(|lock| {
         let for_groups = matches!(lock.target.subject, Some(Subject::Group { .. } | Subject::Through(_)));
-        lock.blocks(&principal, service, action, now.earliest) || (unknown_groups && for_groups)
+        let for_workloads = matches!(lock.target.subject, Some(Subject::Workload(_) | Subject::Through(_)));
+        lock.blocks(&principal, service, action, now.earliest)
+            || (unknown_groups && for_groups)
+            || (cut && for_workloads)
     })
-}
-
-/// The record of an end, from the one of the beginning: the JSON of an [`Event`]. As a tree and not as the type, whose
-/// reader would be a twentieth of the module.
-fn event(
-    beginning: &[u8],
-    why: Why,
-    position: Option<Position>,
-    id: &mut impl FnMut() -> DecisionId,
-) -> Option<Vec<u8>> {
-    let mut event: Map<String, Value> = serde_json::from_slice(beginning).ok()?;
-    let began = event.insert("id".to_owned(), id().as_str().into())?;
-    event.insert("ended".to_owned(), began);
-    event.insert("decision".to_owned(), DecisionWord::Deny.as_str().into());
-    event.insert("reasons".to_owned(), Value::Array(vec![why.code().into()]));
-    event.insert("position".to_owned(), serde_json::to_value(position?).ok()?);
-    for gone in ["instead_of", "condition_errors"] {
-        event.remove(gone);
-    }
-    serde_json::to_vec(&event).ok()
 }
 
 #[cfg(test)]

@@ -32,6 +32,9 @@ const LOST_AFTER: Span = Span::from_secs(5);
 /// The longest that a heartbeat may take.
 const HEARTBEAT_TIMEOUT_MILLIS: (u64, u64) = (250, 2_000);
 
+/// So long after a doubt what ran before it may go on: with the tick that ends it, within a second.
+const GRACE: Span = Span::from_millis(900);
+
 /// A question that somebody waits for is not asked more often than this, whoever wants it.
 const HURRY: Span = Span::from_millis(500);
 
@@ -137,6 +140,8 @@ pub struct Sync {
     freshness: Freshness,
     /// When the last question was sent whose answer showed that the table was current.
     confirmed: Option<Mono>,
+    /// Since when nothing counts as fresh that did before.
+    doubted: Option<Mono>,
     pages: Option<Pages>,
     fence: Fence,
     /// The last whole table as it was signed, to be kept for other VMs.
@@ -168,6 +173,7 @@ impl Sync {
             clock: ServerClock::default(),
             freshness: Freshness::default(),
             confirmed: None,
+            doubted: None,
             pages: None,
             fence: Fence::default(),
             to_keep: None,
@@ -185,11 +191,11 @@ impl Sync {
 
     /// Takes over a new configuration. Questions under way are forgotten, since their sender may be gone. If the
     /// services changed, what is held may lack some of them: a snapshot is asked for and nothing counts as fresh until then.
-    pub fn retarget(&mut self, services: Vec<String>, keys: Vec<PinnedKey>) {
+    pub fn retarget(&mut self, services: Vec<String>, keys: Vec<PinnedKey>, mono: Mono) {
         if self.filter.services != services {
             self.filter.services = services;
             self.wants_snapshot = true;
-            self.confirmed = None;
+            self.forget_confirmation(mono);
         }
         self.keys = keys;
         self.pages = None;
@@ -201,8 +207,8 @@ impl Sync {
 
     /// The machine may have slept for any time: nothing counts as fresh until a question that is asked from now on is
     /// answered, and questions under way are forgotten.
-    pub fn doubt(&mut self) {
-        self.confirmed = None;
+    pub fn doubt(&mut self, mono: Mono) {
+        self.forget_confirmation(mono);
         self.clock.doubt();
         self.pages = None;
         self.poll = None;
@@ -303,6 +309,20 @@ impl Sync {
     pub fn is_fresh(&self, criticality: Criticality, mono: Mono) -> bool {
         let bound = self.freshness.bound(criticality).duration();
         self.confirmed.is_some_and(|sent| mono.since(sent) < bound)
+    }
+
+    /// Whether what is known may still be gone by for calls of that criticality that run already: as [`Self::is_fresh`],
+    /// and for [`GRACE`] after a doubt, which a question settles unless the control plane cannot be reached.
+    #[must_use]
+    pub fn may_run_on(&self, criticality: Criticality, mono: Mono) -> bool {
+        let just_doubted = self.confirmed.is_none() && self.doubted.is_some_and(|doubted| mono < doubted.plus(GRACE));
+        just_doubted || self.is_fresh(criticality, mono)
+    }
+
+    fn forget_confirmation(&mut self, mono: Mono) {
+        if self.confirmed.take().is_some() {
+            self.doubted = Some(mono);
+        }
     }
 
     /// Somebody waits for what may have happened just now: asks at once, but not again within [`HURRY`].
@@ -569,7 +589,7 @@ impl Sync {
         let asked = flight.applied.filter(|asked| answer.position <= asked.position);
         if asked.is_some_and(|asked| asked.table_hash != answer.table_hash) {
             self.wants_snapshot = true;
-            self.confirmed = None;
+            self.forget_confirmation(mono);
             self.poll = None;
             self.next_poll = mono;
             return Err(SyncError::TableHash);

@@ -1,6 +1,6 @@
 //! The contexts of this VM: which there are, and whose a callback is. Called by `entry` and `bodies` for every callback;
-//! `root` and `http` do the work. Calls have no state here: nothing is to be kept, and nothing to be freed when they end.
-//! Those that wait are resumed from here.
+//! `root` and `http` do the work. Of calls only the answered ones are noted here, until they are gone. Those that wait are
+//! resumed from here.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -68,10 +68,10 @@ pub(crate) fn on_tick(id: u32) {
 
 /// Resets calls whose grants have ended while they ran.
 fn reset_ended(asked: &Root) {
-    for ended in asked.ended(|caller| http::exists(caller.context)) {
-        if http::is_there(ended.caller.context) {
-            http::reset(&ended);
-            asked.reset(ended);
+    for (open, why) in asked.ended(|caller| http::exists(caller.context)) {
+        if http::is_there(open.caller.context) {
+            let done = http::reset(open.caller.context, why);
+            asked.reset(open, why, done);
         }
     }
     // What follows concerns the root context again.
@@ -156,11 +156,15 @@ pub(crate) fn on_response_headers(context: u32, ends: bool) -> HeadAction {
     if let Some((caller, root)) = masked(context) {
         return response::head(&root, caller, ends);
     }
-    let undecided = found(|root| root.waits(context)).filter(|(_, for_its_body)| *for_its_body);
-    match undecided.and_then(|(caller, _)| Some((caller, root(caller.root)?))) {
-        Some((caller, root)) => response::before_the_body(&root, caller),
-        None => HeadAction::Continue,
+    // Whatever it waits for: it is not decided, and nothing of what it is answered may be seen.
+    let undecided = found(|root| root.waits(context));
+    let Some((caller, _)) = undecided else { return HeadAction::Continue };
+    let Some(root) = root(caller.root) else { return HeadAction::Stop };
+    let (action, answered) = response::before_the_decision(&root, caller, ends);
+    if answered {
+        note_answered(context);
     }
+    action
 }
 
 /// A part of a response's body, or with `ends` its end.

@@ -5,8 +5,8 @@
 //! 1. where the call is decided (`plugin`), parks it with [`Waiting::park`] and gives `Verdict::Wait`: `http` pauses it.
 //!    No room ([`Full`]) means to go on as if there were nothing to wait for, which refuses;
 //! 2. says in `Plugin::woken` when its cause is settled. That is looked at after every tick and after every answer;
-//! 3. decides again in `Plugin::decide` when `Turn::Again` comes with the cause. The headers are read anew then, so
-//!    nothing of the call has to be kept meanwhile.
+//! 3. decides again in `Plugin::decide` when `Turn::Again` comes with the cause. The headers are read anew then;
+//!    where the proxy will not give them again, [`Waiting::keep_head`] keeps them.
 //!
 //! `vm` does the rest: it resumes or answers from the root context, and finds out on every tick which calls are gone,
 //! because no callback tells (`entry` says why). The tick also owns every deadline; a deadline is late by one at most.

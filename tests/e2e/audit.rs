@@ -1,7 +1,7 @@
 //! Recorded: the log tells the whole story, linked by ids, and tells when somebody has changed it.
 
 use anyhow::{Context as _, Result};
-use grantmesh_tests::{ALICE, Api, Database, MALLORY, Mesh, OLAF, PATIENCE, Setup, member, play, text, until};
+use grantmesh_tests::{ALICE, Database, MALLORY, Mesh, OLAF, PATIENCE, Setup, entries, member, play, text, until};
 use reqwest::Method;
 use serde_json::Value;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
@@ -147,21 +147,6 @@ fn the_log_is_for_operators_and_auditors() {
         assert!(note.contains("\n\n\u{2014} "), "a signed note: {note}");
         Ok(())
     });
-}
-
-/// The whole log, page by page.
-async fn entries(api: &Api) -> Result<Vec<Value>> {
-    let mut log = Vec::new();
-    loop {
-        let page = api.get(&format!("/v1/audit/entries?from={}&limit=100", log.len())).await?.expect(200)?;
-        for entry in member(&page, "/entries")?.as_array().context("`entries` is no list")? {
-            log.push(serde_json::from_str(text(entry, "/entry")?)?);
-        }
-        let more = member(&page, "/size")?.as_u64().is_some_and(|size| size > log.len() as u64);
-        if !more || page["entries"] == serde_json::json!([]) {
-            return Ok(log);
-        }
-    }
 }
 
 /// The first entry of a kind that names an id.

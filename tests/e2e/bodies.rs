@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use grantmesh_tests::{ALICE, Api, Bodies, LEA, MALLORY, Mesh, PATIENCE, Reply, Setup, play, raw, until};
+use grantmesh_tests::{
+    ALICE, ANSWER, Api, Bodies, LEA, MALLORY, Mesh, PATIENCE, Reply, Setup, Weather, play, raw, until,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
@@ -294,5 +296,25 @@ async fn head_first(mesh: &mut Mesh, alice: &Api) -> Result<()> {
     );
     stream.write_all(head.as_bytes()).await?;
     read_until(&mut stream, "answered_early").await?;
+    // Nor while the record of the decision is on its way, whatever there is to mask.
+    let call = format!(
+        "POST /v1/pins HTTP/1.1\r\nhost: payments\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/json\r\ncontent-length: 15\r\n\
+         {ANSWER}: {{\"early\":true,\"headers\":{{\"content-type\":\"application/json\"}},\"body\":[\"{{\\\"secret\\\":\\\"plain\\\"}}\"]}}\r\n\r\n\
+         {{\"text\":\"fine\"}}"
+    );
+    mesh.cable.make(Weather::NoRecords);
+    for _ in 0..5 {
+        let early = raw::exchange(address, call.as_bytes()).await?;
+        assert!(early.text().contains("answered_early"), "{}", early.text());
+    }
+    mesh.cable.mend();
+    let decisions = mesh.decisions().await?;
+    let pins: Vec<&Value> = decisions.values().filter(|event| event["path"] == "/v1/pins").collect();
+    assert_eq!(pins.len(), 5);
+    for pin in pins {
+        assert_eq!(pin["decision"], "deny");
+        assert!(pin["instead_of"].is_string(), "its record was on its way: {pin}");
+    }
     mesh.envoy()?.filter_is_unharmed().await
 }

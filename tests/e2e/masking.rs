@@ -1,7 +1,9 @@
 //! What a caller may not see of a response is masked, and what cannot be masked is withheld: no plain value ever comes through.
 
-use anyhow::Result;
-use grantmesh_tests::{ALICE, ANSWER, Api, Bodies, LEA, Mesh, PATIENCE, Reply, Setup, play, text, until};
+use anyhow::{Context as _, Result};
+use grantmesh_tests::{
+    ALICE, ANSWER, Api, Bodies, LEA, Mesh, OLAF, PATIENCE, Reply, Setup, entries, play, text, until,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -48,10 +50,21 @@ async fn story(mesh: &mut Mesh, held: bool) -> Result<()> {
     assert_eq!(answered(&alice, Method::GET, CARD, &with_trailers).await?.text(), MASKED);
 
     // The service is asked for what can be masked.
-    let asking = alice.carrying("accept-encoding", "gzip")?.carrying("range", "bytes=0-10")?;
+    let unwanted = [
+        ("accept-encoding", "gzip"),
+        ("range", "bytes=0-10"),
+        ("if-range", "\"x\""),
+        ("if-match", "\"x\""),
+        ("if-none-match", "\"x\""),
+        ("if-modified-since", "Sat, 29 Oct 1994 19:43:31 GMT"),
+        ("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT"),
+    ];
+    let asking = unwanted.iter().try_fold(alice.clone(), |alice, (name, value)| alice.carrying(name, value))?;
     assert_eq!(answered(&asking, Method::GET, CARD, &card(&PLAIN)).await?.text(), MASKED);
     let served = mesh.upstream.served().pop().map(|call| call.headers).unwrap_or_default();
-    assert!(!served.contains_key("accept-encoding") && !served.contains_key("range"), "{served:?}");
+    for (name, _) in unwanted {
+        assert!(!served.contains_key(name), "{name}: {served:?}");
+    }
 
     withheld(mesh, &alice, held).await?;
     without_bodies(&alice).await?;
@@ -120,6 +133,14 @@ async fn withheld(mesh: &mut Mesh, alice: &Api, held: bool) -> Result<()> {
     let told =
         |code: &str| decisions.values().any(|event| event["reasons"][0] == code && event["action"] == "card.read");
     assert!(told("response_type") && told("response_malformed"), "what was withheld is on record: {decisions:?}");
+    let log = entries(&mesh.control_plane.api(&OLAF).await?).await?;
+    let events: Vec<&Value> = log.iter().filter_map(|entry| entry.pointer("/data/record/event")).collect();
+    for withheld in events.iter().filter(|event| event["action"] == "card.read" && event["decision"] == "deny") {
+        let let_through = events.iter().find(|event| event["id"] == withheld["ended"]);
+        let let_through =
+            let_through.with_context(|| format!("what had let it through is not on record: {withheld}"))?;
+        assert_eq!((&let_through["decision"], &let_through["path"]), (&json!("allow"), &withheld["path"]));
+    }
     Ok(())
 }
 

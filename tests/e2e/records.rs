@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use grantmesh_tests::{ALICE, Latencies, MALLORY, Mesh, OLAF, PATIENCE, Setup, Weather, member, play, text, until};
+use grantmesh_tests::{
+    ALICE, Latencies, MALLORY, Mesh, OLAF, PATIENCE, Setup, Weather, entries, member, play, text, until,
+};
 use reqwest::Method;
-use serde_json::Value;
 
 const CALLS: usize = 200;
 
@@ -47,7 +48,7 @@ fn a_critical_call_goes_on_only_when_its_record_is_durable() {
         mesh.until_refund_is("acc-42", 200).await?;
         let id = text(&problem, "/decision_id")?.to_owned();
         let (told, log) = until("the log tells of the refusal", PATIENCE, async || {
-            let log = entries(mesh).await?;
+            let log = entries(&mesh.control_plane.api(&OLAF).await?).await?;
             let told = log.iter().find(|entry| entry["ids"]["decision"] == id.as_str()).cloned();
             Ok(told.map(|told| (told, log)))
         })
@@ -152,7 +153,7 @@ fn what_is_received_and_what_is_declared_missing_is_what_was_made() {
 
         // The log alone says the same.
         let mut told = [0, 0];
-        for entry in entries(mesh).await? {
+        for entry in entries(&mesh.control_plane.api(&OLAF).await?).await? {
             match (entry["kind"].as_str(), entry["data"]["count"].as_u64()) {
                 (Some("decision"), _) => told[0] += entry["data"]["record"]["event"]["count"].as_u64().unwrap_or(1),
                 (Some("decisions.lost"), Some(count)) => told[1] += count,
@@ -175,20 +176,4 @@ async fn streams(mesh: &Mesh) -> Result<[u64; 4]> {
         }
     }
     Ok(sums)
-}
-
-/// The whole log.
-async fn entries(mesh: &Mesh) -> Result<Vec<Value>> {
-    let api = mesh.control_plane.api(&OLAF).await?;
-    let mut log: Vec<Value> = Vec::new();
-    loop {
-        let page = api.get(&format!("/v1/audit/entries?from={}&limit=500", log.len())).await?.expect(200)?;
-        let entries = member(&page, "/entries")?.as_array().context("no list")?;
-        if entries.is_empty() {
-            return Ok(log);
-        }
-        for entry in entries {
-            log.push(serde_json::from_str(text(entry, "/entry")?)?);
-        }
-    }
 }

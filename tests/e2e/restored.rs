@@ -1,7 +1,7 @@
 //! A database that was restored from a backup: nothing goes back to it by itself, and somebody can go on from it.
 
 use anyhow::{Context as _, Result, ensure};
-use grantmesh_tests::{ALICE, Mesh, OLAF, PATIENCE, Setup, play, text, until};
+use grantmesh_tests::{ALICE, Mesh, OLAF, PATIENCE, Setup, entries, play, until};
 use reqwest::Method;
 use serde_json::Value;
 
@@ -73,17 +73,17 @@ async fn restored(mesh: &mut Mesh) -> Result<()> {
     // What the backup has is in force again: that is what the operator chose, and the log says so.
     mesh.until_refund_is("acc-42", 200).await?;
     mesh.until_all_follow().await?;
-    let entries = entries(mesh).await?;
-    ensure!(entries.iter().any(|entry| entry["kind"] == "epoch.begun"), "no entry tells of the new epoch");
+    let log = entries(&mesh.control_plane.api(&OLAF).await?).await?;
+    ensure!(log.iter().any(|entry| entry["kind"] == "epoch.begun"), "no entry tells of the new epoch");
     until("every stream of records goes on, and says what was lost", PATIENCE, async || {
         let kept = mesh_records(mesh).await?;
         Ok((kept == 0).then_some(()))
     })
     .await?;
-    let entries = self::entries(mesh).await?;
+    let log = entries(&mesh.control_plane.api(&OLAF).await?).await?;
     let lost =
         |entry: &&Value| entry["kind"] == "decisions.lost" && entry["data"]["why"] == "the database was restored";
-    ensure!(entries.iter().any(|entry| lost(&entry)), "no entry tells what was lost");
+    ensure!(log.iter().any(|entry| lost(&entry)), "no entry tells what was lost");
     mesh.envoy()?.filter_is_unharmed().await
 }
 
@@ -93,21 +93,10 @@ async fn mesh_records(mesh: &mut Mesh) -> Result<u64> {
     mesh.envoy()?.stat("grantmesh.records.kept").await
 }
 
-async fn entries(mesh: &Mesh) -> Result<Vec<Value>> {
-    let api = mesh.control_plane.api(&OLAF).await?;
-    let mut entries = Vec::new();
-    loop {
-        let answer = api.get(&format!("/v1/audit/entries?from={}", entries.len())).await?.expect(200)?;
-        let page = answer["entries"].as_array().context("no entries")?;
-        for entry in page {
-            entries.push(serde_json::from_str(text(entry, "/entry")?)?);
-        }
-        if page.is_empty() {
-            return Ok(entries);
-        }
-    }
-}
-
 async fn decisions(mesh: &Mesh) -> Result<Vec<Value>> {
-    Ok(entries(mesh).await?.into_iter().filter(|entry| entry["kind"] == "decision").collect())
+    Ok(entries(&mesh.control_plane.api(&OLAF).await?)
+        .await?
+        .into_iter()
+        .filter(|entry| entry["kind"] == "decision")
+        .collect())
 }

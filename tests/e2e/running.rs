@@ -77,7 +77,9 @@ impl Running {
             match self {
                 // An error is an end, too: the connection is reset.
                 Self::One(mut stream) => {
-                    let _reset = stream.read_to_end(&mut Vec::new()).await;
+                    let mut rest = Vec::new();
+                    let _reset = stream.read_to_end(&mut rest).await;
+                    ensure!(!rest.ends_with(b"0\r\n\r\n"), "the answer ended as if it were complete");
                     Ok(())
                 }
                 Self::Two(mut response) => loop {

@@ -42,6 +42,7 @@ pub use dice::{Dice, proof_size};
 pub use envoy::{Bodies, Delivery, Envoy, EnvoySetup};
 pub use json::{member, text};
 pub use latency::Latencies;
+pub use log::entries;
 pub use mesh::{Database, Mesh, PAYMENTS, Setup};
 pub use parts::Parts;
 pub use people::{ALICE, BOB, LEA, MALLORY, OLAF, Person};

@@ -1,10 +1,11 @@
-//! The audit log as stories read it: the decisions of filters, by the id of the call.
+//! The audit log as stories read it: as a whole, or the decisions of filters by the id of the call.
 
 use std::collections::HashMap;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use crate::api::Api;
 use crate::json::{member, text};
 use crate::mesh::Mesh;
 use crate::people::OLAF;
@@ -24,8 +25,9 @@ impl Mesh {
         until("every record is acknowledged", PATIENCE * 30, async || {
             let fleet = api.get("/v1/fleet").await?.expect(200)?;
             let live = member(&fleet, "/filters")?.as_array().context("`filters` is no list")?.iter();
-            let mut all_heard = true;
-            for filter in live.filter(|filter| filter["state"] == "live") {
+            let live: Vec<&Value> = live.filter(|filter| filter["state"] == "live").collect();
+            let mut all_heard = !live.is_empty();
+            for filter in live {
                 let seen = text(filter, "/last_seen")?;
                 let (last, times) =
                     heard.entry(text(filter, "/vm")?.to_owned()).or_insert_with(|| (seen.to_owned(), 0));
@@ -39,23 +41,33 @@ impl Mesh {
             Ok((all_heard && made == acknowledged).then_some(()))
         })
         .await?;
-        let (mut found, mut from) = (HashMap::new(), 0_u64);
-        loop {
-            let page = api.get(&format!("/v1/audit/entries?from={from}")).await?.expect(200)?;
-            let entries = member(&page, "/entries")?.as_array().context("`entries` is no list")?;
-            for entry in entries {
-                let mut entry: Value = serde_json::from_str(text(entry, "/entry")?)?;
-                let event = entry.pointer_mut("/data/record/event").map(Value::take);
-                if let Some((event, id)) =
-                    event.and_then(|event| event["request_id"].as_str().map(str::to_owned).map(|id| (event, id)))
-                {
-                    found.insert(id, event);
-                }
+        let mut found = HashMap::new();
+        for mut entry in entries(&api).await? {
+            let event = entry.pointer_mut("/data/record/event").map(Value::take);
+            if let Some((event, id)) =
+                event.and_then(|event| event["request_id"].as_str().map(str::to_owned).map(|id| (event, id)))
+            {
+                found.insert(id, event);
             }
-            from += u64::try_from(entries.len())?;
-            if entries.is_empty() || Some(from) == member(&page, "/size")?.as_u64() {
-                return Ok(found);
-            }
+        }
+        Ok(found)
+    }
+}
+
+/// The whole log, page by page.
+///
+/// # Errors
+/// If it cannot be read.
+pub async fn entries(api: &Api) -> Result<Vec<Value>> {
+    let mut log: Vec<Value> = Vec::new();
+    loop {
+        let page = api.get(&format!("/v1/audit/entries?from={}&limit=500", log.len())).await?.expect(200)?;
+        let entries = member(&page, "/entries")?.as_array().context("`entries` is no list")?;
+        for entry in entries {
+            log.push(serde_json::from_str(text(entry, "/entry")?)?);
+        }
+        if entries.is_empty() || member(&page, "/size")?.as_u64() == u64::try_from(log.len()).ok() {
+            return Ok(log);
         }
     }
 }

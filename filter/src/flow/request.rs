@@ -39,6 +39,8 @@ pub(super) struct Request<'h> {
     /// The canonical path, once it is known to be one.
     pub(super) path: Option<&'h str>,
     pub(super) grpc: bool,
+    /// Whether refusals are carried out for the caller, once it is known what the call may be.
+    pub(super) enforced: Option<bool>,
     pub(super) ambiguity: Option<Ambiguity>,
     authority: Option<&'h [u8]>,
     request_id: Option<&'h [u8]>,
@@ -76,6 +78,8 @@ impl<'h> Request<'h> {
                     seen.form |= is_form(value);
                 }
                 b"upgrade" => request.once(&mut seen.upgrade, "upgrade", |request| request.upgrade = Some(value)),
+                b"sec-websocket-key" => seen.websocket_key = true,
+                b"sec-websocket-version" => seen.websocket_version = value == b"13",
                 b"x-request-id" => request.request_id = Some(value),
                 _ if name == REVISION_HEADER.as_bytes() => request.revision = Some(value),
                 b"origin" => request.origin = true,
@@ -84,7 +88,7 @@ impl<'h> Request<'h> {
                 _ => {}
             }
         }
-        request.take_upgrade();
+        request.take_upgrade(seen.websocket_key && seen.websocket_version);
         request.check_query(seen.authorization, method_override);
         if seen.form && request.method == b"POST" && method_override == MethodOverride::Refuse {
             request.refuse(Ambiguity::MethodForm);
@@ -99,9 +103,11 @@ impl<'h> Request<'h> {
     }
 
     /// What opens a WebSocket is a call of its own kind. Other protocols are refused: what follows would not be looked at
-    /// (`h2c` carries whole calls past a proxy).
-    fn take_upgrade(&mut self) {
-        let opens = self.upgrade.map(|protocol| self.method == b"GET" && protocol.eq_ignore_ascii_case(b"websocket"));
+    /// (`h2c` carries whole calls past a proxy). So is a handshake that is not whole (RFC 6455, section 4.1): a service
+    /// would answer it as the plain `GET` that it then is, which is another action.
+    fn take_upgrade(&mut self, whole: bool) {
+        let opens =
+            self.upgrade.map(|protocol| whole && self.method == b"GET" && protocol.eq_ignore_ascii_case(b"websocket"));
         match opens {
             Some(true) => self.method = WEBSOCKET.as_bytes(),
             Some(false) => self.refuse(Ambiguity::Upgrade),
@@ -196,6 +202,8 @@ struct Seen {
     authorization: bool,
     form: bool,
     upgrade: bool,
+    websocket_key: bool,
+    websocket_version: bool,
 }
 
 /// The known header that this is a spelling of: servers that hand headers on as variables make one of `-` and `_`.

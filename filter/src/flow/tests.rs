@@ -11,7 +11,8 @@ use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::VmIdentity;
 use grantmesh_shared::wire::table::{
     ActionItem, ActionsItem, AuditItem, BindingItem, Body, BodyWord, CriticalityWord, DenyItem, FieldItem, GrantItem,
-    HolderItem, Item, ModeWord, PlaceWord, RolloutItem, RuleItem, ServiceItem, SubjectItem, UnmatchedWord, UserItem,
+    HolderItem, Item, ModeWord, PlaceWord, RolloutItem, RuleItem, SelectorItem, ServiceItem, SubjectItem,
+    UnmatchedWord, UserItem,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -94,6 +95,32 @@ fn ticket() -> ConditionItem {
     ConditionItem { v: 1, source: "request.headers[\"x-ticket\"] == \"INC-1\"".to_owned(), form }
 }
 
+fn in_shadow() -> Option<RolloutItem> {
+    Some(RolloutItem { mode: ModeWord::Shadow, percent: 100 })
+}
+
+/// A service in shadow that has one action which is not, told from another by the body.
+fn tools() -> Body {
+    let tool = |name: &str, rollout: Option<RolloutItem>| ActionItem {
+        selectors: vec![SelectorItem { pointer: "/tool".to_owned(), value: name.to_owned() }],
+        resource: "tools".to_owned(),
+        body: Some(BodyWord::Strict),
+        rollout,
+        ..action(name, "POST", "/tools", CriticalityWord::Standard, AuditItem::All)
+    };
+    let enforced = Some(RolloutItem { mode: ModeWord::Enforce, percent: 100 });
+    Body::Service(ServiceItem {
+        name: "tools".to_owned(),
+        hosts: vec!["tools.example".to_owned()],
+        unmatched: UnmatchedWord::Deny,
+        rollout: in_shadow(),
+        actions: vec![tool("try", None), tool("use", enforced)],
+        bindings: Vec::new(),
+        rules: Vec::new(),
+        denials: Vec::new(),
+    })
+}
+
 fn service(name: &str, host: &str) -> Body {
     Body::Service(ServiceItem {
         name: name.to_owned(),
@@ -127,7 +154,7 @@ fn service(name: &str, host: &str) -> Body {
             },
             action("vault.open", "POST", "/v1/vaults/{account}", CriticalityWord::Critical, AuditItem::Sampled(0)),
             ActionItem {
-                rollout: Some(RolloutItem { mode: ModeWord::Shadow, percent: 100 }),
+                rollout: in_shadow(),
                 ..action("note.drop", "DELETE", "/v1/notes/{account}", CriticalityWord::Standard, AuditItem::All)
             },
         ]
@@ -262,7 +289,18 @@ pub(crate) fn refunds_grant() -> Body {
 /// A filter that has its table from time 0, which is the control plane's 1,000,000 ms.
 pub(crate) fn world(services: &[&str]) -> World {
     let mut world = World::new(services);
-    let bodies = [service("payments", "pay.example"), service("ledger", "Ledger.example"), refunds_grant()];
+    let Body::Grant(grant) = refunds_grant() else { panic!("a grant") };
+    let tried = GrantItem {
+        id: GrantId::new(2, [2; 10]),
+        action: "note.drop".to_owned(),
+        resource: "account/acc-2".to_owned(),
+        ..grant.clone()
+    };
+    let grants = [grant, tried].map(Body::Grant);
+    let bodies: Vec<Body> = [service("payments", "pay.example"), service("ledger", "Ledger.example"), tools()]
+        .into_iter()
+        .chain(grants)
+        .collect();
     world.tell(0, &bodies, &[]);
     world
 }
@@ -347,23 +385,24 @@ impl Case {
             (None, None) => Shown::Head,
         };
         match run(knowledge, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
-            Outcome::Preflight => Ran { word: "preflight", service: None, reason: "", event: None, reply: None },
-            Outcome::Allow { service, event, masked, .. } => {
+            Outcome::Preflight => Ran { word: "preflight", ..Ran::default() },
+            Outcome::Allow { service, event, masked, grant, .. } => {
                 let event = event.and_then(own);
                 let word = if masked.is_some() { "mask" } else { "allow" };
-                Ran { word, service: Some(service.to_owned()), reason: "", event, reply: None }
+                let watched = grant.is_some();
+                Ran { word, service: Some(service.to_owned()), event, watched, ..Ran::default() }
             }
             Outcome::Hold { mode, may_mask } => {
                 let word = if mode == BodyMode::Strict { "hold" } else { "head-first" };
-                Ran { word, service: None, reason: if may_mask { "may mask" } else { "" }, event: None, reply: None }
+                Ran { word, reason: if may_mask { "may mask" } else { "" }, ..Ran::default() }
             }
-            Outcome::Wait(_) => Ran { word: "wait", service: None, reason: "", event: None, reply: None },
+            Outcome::Wait(_) => Ran { word: "wait", ..Ran::default() },
             Outcome::Shadow { service, reason, event, .. } => {
-                Ran { word: "shadow", service: Some(service.to_owned()), reason, event: own(event), reply: None }
+                Ran { word: "shadow", service: Some(service.to_owned()), reason, event: own(event), ..Ran::default() }
             }
             Outcome::Refuse { service, word, reason, event, reply, .. } => {
                 let service = service.map(str::to_owned);
-                Ran { word: word.as_str(), service, reason, event: own(event), reply: Some(reply) }
+                Ran { word: word.as_str(), service, reason, event: own(event), reply: Some(reply), watched: false }
             }
         }
     }
@@ -393,9 +432,12 @@ impl Case {
     }
 }
 
+#[derive(Default)]
 pub(super) struct Ran {
     word: &'static str,
     service: Option<String>,
+    /// Whether it is to be reset once its grant ends.
+    watched: bool,
     pub(super) reason: &'static str,
     pub(super) event: Option<Box<DecisionEvent<'static>>>,
     pub(super) reply: Option<Reply>,
@@ -422,12 +464,21 @@ fn a_condition_reads_the_header_that_it_names() {
 fn opening_a_websocket_is_a_call_of_its_own_and_no_other_protocol_passes() {
     let account = "/v1/accounts/acc-1";
     case("GET", account).is("allow", "");
-    let event = case("GET", account).with("upgrade", "WebSocket").is("deny", "unmatched").event.unwrap();
+    let (key, version) = (("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="), ("sec-websocket-version", "13"));
+    let with = |method: &str, protocol: &str| {
+        case(method, account).with("upgrade", protocol).with(key.0, key.1).with(version.0, version.1)
+    };
+    let event = with("GET", "WebSocket").is("deny", "unmatched").event.unwrap();
     assert_eq!(event.method, "WEBSOCKET");
     for protocol in ["h2c", "TLS/1.0", "websocket, h2c", ""] {
-        case("GET", account).with("upgrade", protocol).is("deny", "upgrade");
+        with("GET", protocol).is("deny", "upgrade");
     }
-    case("POST", account).with("upgrade", "websocket").is("deny", "upgrade");
+    with("POST", "websocket").is("deny", "upgrade");
+    // A service answers these as the plain `GET` that they are.
+    let opening = || case("GET", account).with("upgrade", "websocket");
+    opening().with(key.0, key.1).is("deny", "upgrade");
+    opening().with(version.0, version.1).is("deny", "upgrade");
+    opening().with(key.0, key.1).with(version.0, "8").is("deny", "upgrade");
     case("WEBSOCKET", account).is("deny", "upgrade");
     case("GET", account).with("upgrade", "websocket").with("upgrade", "h2c").is("deny", "two_values");
 }
@@ -435,7 +486,7 @@ fn opening_a_websocket_is_a_call_of_its_own_and_no_other_protocol_passes() {
 #[test]
 fn no_more_calls_under_grants_run_than_are_watched() {
     let refund = || case("POST", REFUND);
-    refund().is("allow", "");
+    assert!(refund().is("allow", "").watched);
     Case { may_run: false, ..refund() }.is("deny", "too_many_run");
     Case { may_run: false, ..case("GET", "/v1/accounts/acc-1") }.is("allow", "");
 }
@@ -447,6 +498,8 @@ fn shadow_lets_through_and_records_what_would_have_been() {
     assert_eq!(event.action.as_deref(), Some("note.drop"));
     // Only that action is in shadow: what leads to none is the service's matter.
     case("DELETE", "/v1/notes/acc-1/").is("deny", "trailing_slash");
+    // Nothing would reset a call there, so nothing watches it.
+    assert!(!case("DELETE", "/v1/notes/acc-2").is("allow", "").watched);
 }
 
 #[test]

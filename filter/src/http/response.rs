@@ -10,7 +10,7 @@ use crate::masking::{self, Head, MASKED_HEADER, MaskedCall, Withheld};
 use crate::plugin::Turn;
 use crate::reply::Reply;
 use crate::root::Root;
-use crate::waiting::{Caller, Sent};
+use crate::waiting::{Caller, Cause, Sent, Woken};
 
 /// Where a response comes from.
 const DETAILS: &str = "response\0code_details";
@@ -24,19 +24,27 @@ fn is_the_services() -> bool {
     host::property(DETAILS).ok().flatten().is_none_or(|details| details == FROM_THE_SERVICE)
 }
 
-/// The head of a response to a call whose body is still awaited: it must not be seen before the call is decided.
-pub(crate) fn before_the_body(root: &Root, caller: Caller) -> HeadAction {
-    let Some((_, shared)) = root.configured() else { return HeadAction::Stop };
+/// The head of a response to a call that still waits, for its body or for anything else: it must not be seen before the
+/// call is decided, which is now. Gives also whether the call was answered.
+pub(crate) fn before_the_decision(root: &Root, caller: Caller, ends: bool) -> (HeadAction, bool) {
+    let Some((_, shared)) = root.configured() else { return (HeadAction::Stop, false) };
     if !is_the_services() {
         root.gone(vec![caller]);
-        return HeadAction::Continue;
+        return (HeadAction::Continue, false);
     }
-    let waiter = shared.plugin.try_borrow_mut().ok().and_then(|mut slot| slot.as_mut()?.take_unread(caller.context));
-    let turn = Turn::Only(Caller { sent: Sent::Whole, ..caller });
-    let look = Look { turn, shown: Shown::Never(Unread::Answered), kept: waiter.and_then(|waiter| waiter.head) };
-    match act(Some(root), look) {
-        Next::Continue => HeadAction::Continue,
-        Next::Hold | Next::Stop | Next::Answered => HeadAction::Stop,
+    let waiter = shared.plugin.try_borrow_mut().ok().and_then(|mut slot| slot.as_mut()?.take_waiter(caller.context));
+    let Some(waiter) = waiter else { return (HeadAction::Stop, false) };
+    let caller = Caller { sent: Sent::Whole, ..caller };
+    let turn = match waiter.cause {
+        // The record that was written ahead is replaced by the one of what comes of it now.
+        cause @ Cause::Record(_) => Turn::Again(Woken { caller, cause, late: true, head: None }),
+        Cause::Body(_) | Cause::Revision(_) => Turn::Only(caller),
+    };
+    match act(Some(root), Look { turn, shown: Shown::Never(Unread::Answered), kept: waiter.head }) {
+        Next::Continue if root.masks(caller.context).is_some() => (head(root, caller, ends), false),
+        Next::Continue => (HeadAction::Continue, false),
+        Next::Hold | Next::Stop => (HeadAction::Stop, false),
+        Next::Answered => (HeadAction::Stop, true),
     }
 }
 
@@ -127,8 +135,8 @@ fn judged_body(root: &Root, caller: Caller, size: usize, ends: bool) -> Result<B
         Err(Withheld::TooLarge(config.bodies.response_bytes))
     } else {
         let plain = host::buffer(Buffer::ResponseBody)?.unwrap_or_default();
-        let call = plugin.masking().get(caller.context);
-        call.map_or(Ok(Vec::new()), |call| call.masked(&plain, &config.bodies))
+        let Some(call) = plugin.masking().get(caller.context) else { return Ok(BodyAction::Keep) };
+        call.masked(&plain, &config.bodies)
     };
     match masked {
         Ok(masked) => {

@@ -5,10 +5,9 @@ use std::rc::Rc;
 use grantmesh_shared::engine::{BodyMode, Criticality};
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::time::Span;
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 
 use super::Plugin;
-use crate::callbacks;
 use crate::clock::Mono;
 use crate::config::Config;
 use crate::flow::{self, Knowledge, Outcome, RecordsState, Shown, Unread};
@@ -17,9 +16,9 @@ use crate::identity::{Identity, IdentityError};
 use crate::masking::{MaskedCall, Masking, Withheld};
 use crate::metrics::{Counters, Metric};
 use crate::random::Random;
-use crate::records::{Pushed, Records};
+use crate::records::{self, Pushed, Records};
 use crate::reply::Reply;
-use crate::streams::{Ended, Open};
+use crate::streams::{Open, Why};
 use crate::sync::Sync;
 use crate::waiting::{Ahead, Caller, Cause, Waiter, Waiting, Woken};
 
@@ -137,27 +136,30 @@ impl Plugin {
                     Some(woken) => self.decide(Turn::Again(woken), shown, config, headers, identity, mono),
                 }
             }
-            Outcome::Allow { service, criticality, errors, event, grant, masked, .. } => {
+            Outcome::Allow { service, criticality, errors, event, grant, mut masked, .. } => {
                 self.counters.decided(service, DecisionWord::Allow, criticality, ENFORCE);
                 self.counters.condition_errors(&errors);
-                // While it waited, another grant may have come to be the one that allows it.
-                let told: Box<[u8]> = match event {
-                    Some(event) if written.as_ref().is_some_and(|ahead| ahead.grant == event.grant) => {
-                        serde_json::to_vec(&Event::Decision(event)).unwrap_or_default().into()
+                if let Some(mut event) = event {
+                    // While it waited, another grant may have come to be the one that allows it.
+                    let is_written = written.as_ref().is_some_and(|ahead| ahead.grant == event.grant);
+                    match written {
+                        Some(ahead) if is_written => event.id = ahead.id,
+                        other => event.instead_of = other.map(|ahead| ahead.id),
                     }
-                    Some(mut event) => {
-                        event.instead_of = written.map(|ahead| ahead.id);
-                        record(&mut self.records, &mut self.counters, event, mono);
-                        if grant.is_some() { self.records.newest().into() } else { Box::default() }
+                    if let Some(masked) = &mut masked {
+                        masked.event.id = event.id.clone();
                     }
-                    None => Box::default(),
-                };
-                if let Some(grant) = grant {
-                    let criticality = criticality.unwrap_or(Criticality::Critical);
-                    let (grant, ends_at) = (grant.id.clone(), grant.expires_at);
-                    self.streams.admit(Open { caller, grant, ends_at, criticality, event: told });
+                    let event = records::json(event);
+                    if let Some(grant) = grant {
+                        let criticality = criticality.unwrap_or(Criticality::Critical);
+                        let (grant, ends_at) = (grant.id.clone(), grant.expires_at);
+                        self.streams.admit(Open { caller, grant, ends_at, criticality, event: event.clone() });
+                    }
+                    if !is_written {
+                        count(&mut self.counters, self.records.push_written(DecisionWord::Allow, event, mono));
+                    }
                 }
-                match masked.filter(|_| callbacks::for_bodies()) {
+                match masked {
                     None => Verdict::Pass,
                     Some(masked) => {
                         self.masking.begin(caller, masked);
@@ -173,7 +175,12 @@ impl Plugin {
                 } else {
                     Unread::NoRoom
                 };
-                self.decide(Turn::Only(caller), Shown::Never(unread), config, headers, identity, mono)
+                // What was written ahead of it is replaced by the record of what comes of it now.
+                let turn = match written {
+                    Some(ahead) => Turn::Again(Woken { caller, cause: Cause::Record(ahead), late, head: None }),
+                    None => Turn::Only(caller),
+                };
+                self.decide(turn, Shown::Never(unread), config, headers, identity, mono)
             }
             Outcome::Wait(position) => {
                 let cause = Cause::Revision(position);
@@ -259,6 +266,11 @@ impl Plugin {
         waiting.keep_head(context, head);
     }
 
+    /// Takes out a call that waits for anything.
+    pub fn take_waiter(&mut self, context: u32) -> Option<Waiter> {
+        self.unread.take(context).or_else(|| self.waiting.take(context))
+    }
+
     /// Takes out a call whose body is there, or never will be.
     pub fn take_unread(&mut self, context: u32) -> Option<Waiter> {
         self.unread.take(context)
@@ -288,7 +300,8 @@ impl Plugin {
         mono: Mono,
     ) -> Option<Reply> {
         let (caller, MaskedCall { service, criticality, mut event, .. }) = self.masking.end(context)?;
-        event.id = decision_id(&self.sync, &mut self.random, mono);
+        let id = decision_id(&self.sync, &mut self.random, mono);
+        event.ended = Some(std::mem::replace(&mut event.id, id));
         event.decision = DecisionWord::Deny;
         event.reasons = vec![why.code().into()];
         event.instead_of = None;
@@ -336,23 +349,25 @@ impl Plugin {
         callers
     }
 
-    /// Forgets calls under grants that have ended, as `is_there` tells; gives those that must not go on. Each that is
-    /// reset is to be told with [`Self::reset`].
-    pub fn ended(&mut self, mono: Mono, is_there: impl Fn(Caller) -> bool) -> Vec<Ended> {
+    /// Forgets calls under grants that have ended, as `is_there` tells; gives those that must not go on, and why. Each is
+    /// to be told with [`Self::reset`] once it is reset, or given back to [`Self::take_back`].
+    pub fn ended(&mut self, mono: Mono, is_there: impl Fn(Caller) -> bool) -> Vec<(Open, Why)> {
         self.streams.find(is_there);
-        let (random, sync) = (&mut self.random, &self.sync);
-        self.streams.due(sync, mono, || decision_id(sync, random, mono))
+        self.streams.due(&self.sync, mono)
     }
 
     /// Records that a call was reset while it ran.
-    pub fn reset(&mut self, ended: Ended, mono: Mono) {
-        self.counters.add(Metric::Resets(ended.why.code()), 1);
-        if let Some(event) = ended.event {
-            self.counters.add(Metric::RecordsMade, 1);
-            if self.records.push_written(event, mono) == Pushed::Dropped {
-                self.counters.add(Metric::RecordsDropped, 1);
-            }
-        }
+    pub fn reset(&mut self, open: &Open, why: Why, mono: Mono) {
+        self.counters.add(Metric::Resets(why.code()), 1);
+        let id = decision_id(&self.sync, &mut self.random, mono);
+        // Without a readable beginning it is a gap of one.
+        let event = open.ending(why, &id, self.sync.position()).unwrap_or_default();
+        count(&mut self.counters, self.records.push_written(DecisionWord::Deny, event, mono));
+    }
+
+    /// Takes back a call that could not be reset.
+    pub fn take_back(&mut self, open: Open) {
+        self.streams.take_back(open);
     }
 
     /// The calls that have waited long enough, to be decided again ([`Turn::Again`]). To be asked after every tick and
@@ -399,8 +414,12 @@ fn decision_id(sync: &Sync, random: &mut Random, mono: Mono) -> DecisionId {
 }
 
 fn record(records: &mut Records, counters: &mut Counters, event: Box<DecisionEvent<'_>>, mono: Mono) {
+    count(counters, records.push(event, mono));
+}
+
+fn count(counters: &mut Counters, pushed: Pushed) {
     counters.add(Metric::RecordsMade, 1);
-    match records.push(event, mono) {
+    match pushed {
         Pushed::Kept => {}
         Pushed::Folded => counters.add(Metric::RecordsFolded, 1),
         Pushed::Dropped => counters.add(Metric::RecordsDropped, 1),

@@ -33,16 +33,17 @@ fn refund(context: u32, criticality: Criticality, groups: &str) -> Open {
 }
 
 fn due(streams: &mut Streams, world: &World, millis: u64) -> Vec<(u32, &'static str)> {
-    let id = || DecisionId::new(4, [4; 10]);
-    let ended = streams.due(&world.sync, Mono::from_millis(millis), id);
-    for ended in &ended {
-        let event: Event<'static> = serde_json::from_slice(ended.event.as_ref().unwrap()).unwrap();
+    let id = DecisionId::new(4, [4; 10]);
+    let ended = streams.due(&world.sync, Mono::from_millis(millis));
+    for (open, why) in &ended {
+        let event: Event<'static> =
+            serde_json::from_slice(&open.ending(*why, &id, world.sync.position()).unwrap()).unwrap();
         let Event::Decision(event) = event else { panic!("{event:?}") };
-        assert_eq!((event.decision, &event.reasons[..]), (DecisionWord::Deny, &[ended.why.code().into()][..]));
-        assert_eq!((&event.id, event.ended.as_ref()), (&id(), Some(&DecisionId::new(3, [9; 10]))));
+        assert_eq!((event.decision, &event.reasons[..]), (DecisionWord::Deny, &[why.code().into()][..]));
+        assert_eq!((&event.id, event.ended.as_ref()), (&id, Some(&DecisionId::new(3, [9; 10]))));
         assert_eq!(event.position, world.sync.position());
     }
-    ended.iter().map(|ended| (ended.caller.context, ended.why.code())).collect()
+    ended.iter().map(|(open, why)| (open.caller.context, why.code())).collect()
 }
 
 fn lock(subject: Option<SubjectItem>, action: Option<&str>) -> Body {
@@ -103,6 +104,7 @@ fn what_has_not_been_heard_of_for_too_long_ends_by_criticality() {
 #[test]
 fn a_lock_ends_the_calls_that_it_blocks_and_no_others() {
     let group = |name: &str| SubjectItem::Group { issuer: "https://id.example".to_owned(), name: name.to_owned() };
+    let workload = SubjectItem::Workload("spiffe://mesh/bot".to_owned());
     for (subject, action, groups, ends) in [
         (None, None, "", true),
         (None, Some("refund.create"), "", true),
@@ -111,6 +113,11 @@ fn a_lock_ends_the_calls_that_it_blocks_and_no_others() {
         (Some(group("leads")), None, r#""groups":["support"],"#, false),
         // Too many groups to be recorded: nobody knows that the lock is not for one of them.
         (Some(group("leads")), None, "", true),
+        (Some(workload.clone()), None, r#""workload":"spiffe://mesh/bot","#, true),
+        (Some(workload.clone()), None, r#""workload":"spiffe://mesh/other","#, false),
+        // As far as it was recorded it may be the one.
+        (Some(workload.clone()), None, r#""workload":"spiffe://me…","#, true),
+        (None, Some("account.read"), r#""workload":"spiffe://me…","#, false),
     ] {
         let (mut world, mut streams) = (world(&["payments"]), Streams::default());
         world.tell(100, &[until(9_000_000)], &[]);
@@ -125,6 +132,26 @@ fn a_lock_ends_the_calls_that_it_blocks_and_no_others() {
         world.tell(400, &[], &[LOCK]);
         streams.admit(refund(8, Criticality::Low, groups));
         assert_eq!(due(&mut streams, &world, 400), []);
+    }
+}
+
+#[test]
+fn what_could_not_be_reset_is_due_again_whatever_the_reason() {
+    for locked in [false, true] {
+        let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+        world.tell(100, &[until(9_000_000)], &[]);
+        streams.admit(refund(7, Criticality::Low, ""));
+        assert_eq!(due(&mut streams, &world, 100), []);
+        if locked {
+            world.tell(200, &[lock(None, None)], &[]);
+        } else {
+            world.tell(200, &[], &[&refunds_grant().key()]);
+        }
+        for millis in [200, 300, 400] {
+            let (open, why) = streams.due(&world.sync, Mono::from_millis(millis)).pop().expect("it is due");
+            assert_eq!(why.code(), if locked { "locked" } else { "grant_ended" });
+            streams.take_back(open);
+        }
     }
 }
 

@@ -442,9 +442,9 @@ fn a_new_service_is_not_fresh_before_its_snapshot() {
     let server = Server::new();
     let mut filter = Filter::ready(&server);
     let keys = filter.sync.keys().to_vec();
-    filter.sync.retarget(vec!["payments".to_owned()], keys.clone());
+    filter.sync.retarget(vec!["payments".to_owned()], keys.clone(), Mono::default());
     assert_eq!(filter.fresh(20), [true; 3], "only the questions under way are forgotten");
-    filter.sync.retarget(vec!["payments".to_owned(), "ledger".to_owned()], keys);
+    filter.sync.retarget(vec!["payments".to_owned(), "ledger".to_owned()], keys, Mono::default());
     assert_eq!(filter.fresh(20), [false; 3]);
     let poll = filter.poll(20);
     assert_eq!(applied(&poll), Value::Null);
@@ -457,7 +457,7 @@ fn after_a_sleep_only_a_question_asked_since_confirms() {
     let server = Server::new();
     let mut filter = Filter::ready(&server);
     let asked = filter.due(10);
-    filter.sync.doubt();
+    filter.sync.doubt(Mono::default());
     assert_eq!(filter.fresh(11), [false; 3]);
     for question in &asked {
         let answer = match question.topic {
@@ -473,13 +473,33 @@ fn after_a_sleep_only_a_question_asked_since_confirms() {
 }
 
 #[test]
+fn what_runs_already_outlives_a_doubt_that_is_settled_at_once_and_no_other() {
+    let server = Server::new();
+    let mut filter = Filter::ready(&server);
+    let may_run_on = |filter: &Filter, millis| {
+        let (sync, all) = (&filter.sync, [Criticality::Critical, Criticality::Standard, Criticality::Low]);
+        all.map(|criticality| sync.may_run_on(criticality, at(millis)))
+    };
+    filter.sync.doubt(at(1_000));
+    assert_eq!((filter.fresh(1_899), may_run_on(&filter, 1_899)), ([false; 3], [true; 3]));
+    // A doubt upon a doubt gives no more time.
+    filter.sync.doubt(at(1_800));
+    assert_eq!(may_run_on(&filter, 1_900), [false; 3]);
+    let heartbeat = filter.the(Topic::Heartbeat, 2_000);
+    filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 2_001).unwrap();
+    assert_eq!(may_run_on(&filter, 2_001), [true; 3]);
+    assert_eq!(may_run_on(&filter, 7_000), filter.fresh(7_000), "without a doubt its age counts");
+    assert!(!may_run_on(&filter, 7_000)[0], "too old for what is critical");
+}
+
+#[test]
 fn after_a_sleep_that_the_clock_did_not_see_no_old_bound_of_the_time_counts() {
     let mut server = Server::new();
     let mut filter = Filter::ready(&server);
     assert!(filter.sync.latest(at(20)).unwrap() < Timestamp::from_millis(1_000_100));
     // 50 ms of sleep that the monotonic clock does not know of, then a poll that is answered at once.
     server.now += 20 + 50;
-    filter.sync.doubt();
+    filter.sync.doubt(Mono::default());
     let poll = filter.poll(20);
     filter.tell(&server, Topic::Sync, &server.sync(&poll, json!("unchanged")), 21).unwrap();
     assert!(filter.sync.latest(at(21)).unwrap() >= Timestamp::from_millis(server.now), "late by nothing");

@@ -2,7 +2,7 @@
 //! decided is what is served (DESIGN.md section 3). It never rewrites: what passes is forwarded as it came.
 
 /// The method, in policies and records, of a call that opens a WebSocket. Never one on the wire: there it is a `GET` with
-/// `upgrade: websocket` (RFC 6455), and proxies make one of that of HTTP/2 (RFC 8441), too.
+/// `upgrade: websocket`, a key and version 13 (RFC 6455, section 4.1).
 pub const WEBSOCKET: &str = "WEBSOCKET";
 
 /// The longest path with query that is looked at.
@@ -70,8 +70,11 @@ pub enum Ambiguity {
     /// A header that asks to treat the call as one of another path.
     #[error("the call has the header `{0}`, from which some frameworks take the path")]
     PathOverride(&'static str),
-    /// A change of protocol that is not the opening of a WebSocket by `GET`, or a method that spells one.
-    #[error("the call changes the protocol, and not by opening a WebSocket with `GET`")]
+    /// A change of protocol that is not the whole opening of a WebSocket by `GET`, or a method that spells one.
+    #[error(
+        "the call changes the protocol, and not by opening a WebSocket with `GET`, `sec-websocket-key` and \
+         `sec-websocket-version: 13`"
+    )]
     Upgrade,
     /// A gRPC call that is not exactly `POST /package.Service/Method`.
     #[error("the path of the gRPC call is not `/package.Service/Method`")]

@@ -112,8 +112,8 @@ impl Refusal<'_> {
     /// How strictly the refusal is carried out.
     #[must_use]
     pub fn rollout(&self) -> Rollout {
-        let action = self.matched.as_ref().and_then(|matched| matched.action.rollout);
-        action.or_else(|| self.service.map(Service::rollout)).unwrap_or_default()
+        let of_service = || self.service.map(Service::rollout).unwrap_or_default();
+        self.matched.as_ref().map_or_else(of_service, Matched::rollout)
     }
 }
 
@@ -135,6 +135,14 @@ pub struct Matched<'t> {
     pub action: &'t Action,
     /// What the call touches.
     pub resource: String,
+}
+
+impl Matched<'_> {
+    /// How strictly decisions about it are carried out: as the action says, or else the service.
+    #[must_use]
+    pub fn rollout(&self) -> Rollout {
+        self.action.rollout.unwrap_or_else(|| self.service.rollout())
+    }
 }
 
 /// A call whose service and place are found.
@@ -218,6 +226,21 @@ impl<'t> Prepared<'t, '_> {
         group
             .into_iter()
             .flat_map(|(service, group)| group.places().iter().filter_map(move |place| service.actions().get(*place)))
+    }
+
+    /// Whether a refusal is carried out for the caller before it is known which action is called: if it is for one that
+    /// the call may be.
+    #[must_use]
+    pub fn enforces(&self) -> bool {
+        let (Place::Ambiguous(service, _) | Place::Unmatched(service) | Place::Group(service, _)) = self.place else {
+            return true;
+        };
+        let own = service.rollout();
+        let enforces = |rollout: Rollout| rollout.enforces(service.name(), &self.call.principal);
+        match self.place {
+            Place::Group(..) => self.may_be().any(|action| enforces(action.rollout.unwrap_or(own))),
+            _ => enforces(own),
+        }
     }
 
     /// The action that the call is, as far as its body tells; nothing if it is none.

@@ -158,7 +158,8 @@ pub struct DecisionEvent<'a> {
     /// The decision that was recorded before the call and that this one replaces: the call was let through only on paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<DecisionId>,
-    /// The decision that had let this call through: it was reset while it ran. `grant` is the one that had allowed it.
+    /// The decision that had let this call through: it was reset while it ran, or its response was withheld. `grant` is
+    /// the one that had allowed it. Where allowed calls are not recorded, it is in no record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<DecisionId>,
     /// The service.

@@ -58,6 +58,25 @@ fn what_is_no_plain_json_is_refused_before_it_comes() {
 }
 
 #[test]
+fn what_may_be_an_enforced_action_is_refused_as_one() {
+    let tool = |body: Option<&str>| {
+        let headers = case("POST", "/tools").with("content-type", "application/json");
+        Case { services: vec!["tools"], bodies: true, body: body.map(|body| body.as_bytes().to_vec()), ..headers }
+    };
+    tool(Some(r#"{"tool":"try"}"#)).is("shadow", "no_role");
+    tool(Some(r#"{"tool":"use"}"#)).is("deny", "no_role");
+    // Whoever reads them otherwise may find the enforced one in them.
+    tool(Some(r#"{"tool":"USE"}"#)).is("deny", "unmatched");
+    tool(Some(r#"{"tool":"use","tool":"try"}"#)).is("deny", "two_keys");
+    tool(Some("{")).is("deny", "malformed_body");
+    tool(None).with("content-length", "65537").is("deny", "body_too_large");
+    tool(None).with("content-type", "text/plain").is("deny", "body_type");
+    Case { unread: Some(Unread::Late), ..tool(None) }.is("deny", "body_late");
+    Case { millis: 300_000, ..tool(None) }.is("deny", "stale");
+    Case { services: vec!["tools"], ..case("POST", "/other") }.is("shadow", "unmatched");
+}
+
+#[test]
 fn a_response_is_masked_unless_nothing_can_do_it() {
     let read = || Case { bodies: true, ..case("GET", "/v1/cards/acc-1") };
     read().is("mask", "");
