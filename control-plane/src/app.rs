@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use grantmesh_shared::engine::User;
 use grantmesh_shared::wire::sync::Position;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{NewId, new_id};
 use crate::domain::Grant;
@@ -57,6 +57,8 @@ struct Inner {
     store: Store,
     settings: Settings,
     services: access::ServiceCache,
+    /// How many more policies may be checked at once for people who need not be trusted.
+    checks: Arc<Semaphore>,
 }
 
 /// One page of a list.
@@ -99,7 +101,8 @@ impl App {
     /// If the database cannot be used.
     pub async fn open(settings: Settings) -> Result<Self, AppError> {
         let store = Store::open(&settings.database, settings.limits.tombstone_revisions, &*settings.clock).await?;
-        Ok(Self { inner: Arc::new(Inner { store, settings, services: access::ServiceCache::default() }) })
+        let checks = Arc::new(Semaphore::new(settings.limits.checks));
+        Ok(Self { inner: Arc::new(Inner { store, settings, services: access::ServiceCache::default(), checks }) })
     }
 
     /// What the use cases were opened with.

@@ -42,6 +42,11 @@ pub enum AppError {
     /// No random numbers.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// Others are having their policies checked.
+    #[error(
+        "as many policies as are checked at once are being checked already\ntry again in a moment, or run `grantmesh policy check`, which needs no server"
+    )]
+    Busy,
     /// The policy could not be checked to its end.
     #[error("the policy check did not finish")]
     Check(#[from] tokio::task::JoinError),
@@ -267,6 +272,7 @@ impl AppError {
                 RecordsRefused::WrongPrev { .. } => "records_wrong_prev",
                 RecordsRefused::NotYours { .. } => "records_not_yours",
             },
+            Self::Busy => "busy",
             Self::Store(_) | Self::Audit(_) | Self::Random(_) | Self::Check(_) => "internal",
         }
     }

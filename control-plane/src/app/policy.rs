@@ -2,6 +2,8 @@
 
 mod apply;
 
+use std::sync::Arc;
+
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::wire::policy::{Documents, Examined, Policy, PolicyFault, PolicyFile, examine, parse};
 use grantmesh_shared::wire::signature::Sha256Hash;
@@ -111,12 +113,20 @@ impl App {
         Ok(Listed::up_to(items, limit, |about| about.revision.to_string()))
     }
 
-    /// Faults and warnings of a policy. For everyone: it says nothing about the policy in force.
+    /// Faults and warnings of a policy. For everyone: it says nothing about the policy in force. Only a few are checked at
+    /// once, so that nobody takes all processors by it.
     ///
     /// # Errors
-    /// If the check could not run.
+    /// If as many are being checked already, or the check could not run.
     pub async fn check_policy(&self, files: Vec<PolicyFile>) -> Result<CheckedPolicy, AppError> {
-        Ok(examined(files).await?.1)
+        let Ok(permit) = Arc::clone(&self.inner.checks).try_acquire_owned() else { return Err(AppError::Busy) };
+        // The work goes on if nobody waits for it any more, and the permit with it.
+        let examine = move || {
+            let checked = examine_policy(&files);
+            drop(permit);
+            checked
+        };
+        Ok(tokio::task::spawn_blocking(examine).await?)
     }
 }
 
@@ -134,7 +144,11 @@ async fn version(tx: &mut Tx, id: Option<PolicyId>) -> Result<Option<PolicyVersi
     let Some(id) = id else { return Ok(None) };
     let Some(mut policy) = tx.policy(&id).await? else { return Ok(None) };
     if policy.about.digest.is_none() {
-        policy.about.digest = parse(&policy.files).ok().and_then(|documents| documents.digest().ok());
+        let digested = move || {
+            policy.about.digest = parse(&policy.files).ok().and_then(|documents| documents.digest().ok());
+            policy
+        };
+        return Ok(Some(tokio::task::spawn_blocking(digested).await?));
     }
     Ok(Some(policy))
 }

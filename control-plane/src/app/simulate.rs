@@ -8,9 +8,10 @@ use grantmesh_shared::wire::policy::{PolicyFile, Replay};
 use grantmesh_shared::wire::records::{Event, Record};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::task::spawn_blocking;
 
 use super::policy::examined;
-use super::{App, AppError, Invalid};
+use super::{App, AppError, Forbidden, Invalid};
 use crate::audit::{AuditError, EntryKind};
 use crate::domain::Actor;
 use crate::store::{StoreError, StoredEntry};
@@ -40,6 +41,14 @@ struct Data {
 }
 
 impl App {
+    /// Whether the actor may simulate policies.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn may_simulate_policies(&self, actor: &Actor) -> Result<(), Forbidden> {
+        self.must_audit(actor, "simulate a policy")
+    }
+
     /// Decides the recorded calls of the time before now again under a candidate policy. For operators and auditors.
     ///
     /// # Errors
@@ -50,11 +59,11 @@ impl App {
         files: Vec<PolicyFile>,
         since: Span,
     ) -> Result<Simulation, AppError> {
-        self.must_audit(actor, "simulate a policy")?;
+        self.may_simulate_policies(actor)?;
         let (_, checked) = examined(files).await?;
         let policy = checked.policy.map_err(Invalid::Policy)?;
         // The check has shown that the engine takes every service.
-        let mut replay = Replay::new(&policy).map_err(|error| StoreError::Impossible {
+        let replay = spawn_blocking(move || Replay::new(&policy)).await?.map_err(|error| StoreError::Impossible {
             table: "policies",
             column: "files",
             row: "candidate".to_owned(),
@@ -62,7 +71,7 @@ impl App {
         })?;
         let now = self.inner.settings.clock.now();
         let from = now.minus(since);
-        let mut tally = Tally::default();
+        let mut judging = (replay, Tally::default());
         let mut end = self.read().await?.head().await?.log_size;
         let (mut read, mut complete) = (0, false);
         while !complete && read < MOST_SIMULATED {
@@ -71,14 +80,21 @@ impl App {
             let limit = u32::try_from(end - start).unwrap_or(u32::MAX);
             let entries = self.read().await?.log_entries(start, limit).await?;
             read += end - start;
-            let mut oldest = now;
-            for entry in &entries {
-                oldest = oldest.min(take(&mut replay, &mut tally, entry, from)?);
-            }
+            // Deciding a page again takes its time, and others are answered meanwhile.
+            let page = move || {
+                let (mut replay, mut tally) = judging;
+                let mut oldest = now;
+                for entry in &entries {
+                    oldest = oldest.min(take(&mut replay, &mut tally, entry, from)?);
+                }
+                Ok::<_, AppError>(((replay, tally), oldest))
+            };
+            let oldest;
+            (judging, oldest) = spawn_blocking(page).await??;
             complete = start == 0 || oldest < from;
             end = start;
         }
-        Ok(tally.report((from, now), (read, complete)))
+        Ok(judging.1.report((from, now), (read, complete)))
     }
 }
 

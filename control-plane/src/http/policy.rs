@@ -1,5 +1,6 @@
 //! `/v1/policy`: read, check, simulate and apply the policy.
 
+mod callers;
 mod precondition;
 mod views;
 
@@ -19,6 +20,7 @@ use super::problem::ApiError;
 use super::view::{ListView, ProblemView};
 use super::wait::{Wait, revision};
 use crate::app::{AppError, CheckedPolicy, NewPolicy, Page, Simulation};
+use callers::{Auditor, Operator};
 use precondition::{etag, over};
 pub(crate) use views::{
     ApplyBody, CheckBody, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView, PolicyView, SimulateBody,
@@ -103,7 +105,7 @@ pub(super) async fn read_version(
         (status = "4XX", body = ProblemView)))]
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
-    CurrentUser(actor): CurrentUser,
+    Operator(actor): Operator,
     headers: HeaderMap,
     Json(ApplyBody { files: views, message, wait }): Json<ApplyBody>,
 ) -> Result<impl IntoResponse, ApiError> {
@@ -117,7 +119,9 @@ pub(super) async fn apply(
 
 /// Tells faults and warnings of a policy without applying it.
 #[utoipa::path(post, path = "/v1/policy/check", tag = "policy", security(("token" = [])), request_body = CheckBody,
-    responses((status = 200, body = FaultsView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = FaultsView),
+        (status = 429, body = ProblemView, description = "as many policies as are checked at once are being checked"),
+        (status = "4XX", body = ProblemView)))]
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
     _user: CurrentUser,
@@ -133,7 +137,7 @@ pub(super) async fn check(
     responses((status = 200, body = Simulation), (status = "4XX", body = ProblemView)))]
 pub(super) async fn simulate(
     State(api): State<Arc<Api>>,
-    CurrentUser(actor): CurrentUser,
+    Auditor(actor): Auditor,
     Json(SimulateBody { files: views, since }): Json<SimulateBody>,
 ) -> Result<Json<Simulation>, ApiError> {
     Ok(Json(api.app.simulate_policy(&actor, files(views), since).await?))

@@ -128,6 +128,7 @@ fn app_status(error: &AppError) -> StatusCode {
             RecordsRefused::Hole { .. } | RecordsRefused::WrongPrev { .. } => StatusCode::CONFLICT,
             RecordsRefused::NotYours { .. } => StatusCode::FORBIDDEN,
         },
+        AppError::Busy => StatusCode::TOO_MANY_REQUESTS,
         AppError::Store(StoreError::Database(_) | StoreError::Open(_)) => StatusCode::SERVICE_UNAVAILABLE,
         AppError::Store(_) | AppError::Audit(_) | AppError::Random(_) | AppError::Check(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
@@ -165,7 +166,7 @@ impl IntoResponse for ApiError {
         let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         let more = match status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
-            StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "1")),
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "1")),
             _ => None,
         };
         if let Some((name, value)) = more {

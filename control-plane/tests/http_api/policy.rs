@@ -75,6 +75,29 @@ async fn a_policy_is_checked_applied_and_shown() {
 }
 
 #[tokio::test]
+async fn only_a_few_policies_are_checked_at_once() {
+    let server = Server::start().await;
+    let tool = |at: usize| format!("  - {{name: t{at}, method: POST, path: /mcp, mcpTool: t{at}, body: strict}}\n");
+    let tools: String = (0..2_000).map(tool).collect();
+    let costly = files(&format!(
+        "apiVersion: grantmesh.dev/v1\nkind: Service\nmetadata: {{ name: s }}\nspec:\n  actions:\n{tools}"
+    ));
+    let checks = (0..6).map(|_| server.post(ALICE, "/v1/policy/check", &costly));
+    let (mut done, mut busy) = (0, 0);
+    for reply in futures_util::future::join_all(checks).await {
+        if reply.status == 200 {
+            done += 1;
+        } else {
+            reply.problem(429, "busy");
+            assert_eq!(reply.headers["retry-after"], "1");
+            busy += 1;
+        }
+    }
+    assert!(done >= 2 && busy > 0, "{done} checked, {busy} refused");
+    server.post(ALICE, "/v1/policy/check", &costly).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_policy_is_proven_at_every_filter() {
     let server = Arc::new(Server::start().await);
     let known = load(&server, 1).await;

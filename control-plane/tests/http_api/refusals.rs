@@ -83,6 +83,10 @@ async fn bodies_have_a_size() {
     for path in ["/v1/policy", "/v1/policy/simulate"] {
         server.raw("POST", path, &token, padded(16 * 1024 * 1024)).await.problem(413, "body_too_large");
     }
+    // Who may not send a policy is told so before it is read.
+    let other = server.token(ALICE);
+    server.raw("POST", "/v1/policy", &other, padded(16 * 1024 * 1024)).await.problem(403, "not_operator");
+    server.raw("POST", "/v1/policy/simulate", &other, padded(16 * 1024 * 1024)).await.problem(403, "not_auditor");
     server.raw("POST", "/v1/policy/check", &token, padded(1024 * 1024)).await.problem(413, "body_too_large");
     assert_eq!(server.raw("POST", "/v1/policy/check", &token, padded(900 * 1024)).await.status, 200);
 }

@@ -16,7 +16,8 @@ mod schema;
 
 pub use compile::{DeclaredSignal, Examined, Policy, compile, examine};
 pub use condition::{
-    ConditionFault, FactType, Judged, MAX_SOURCE_BYTES, Scope, compile_condition, compile_form, judge_condition,
+    ConditionFault, FactType, Judged, Judging, MAX_CONDITIONS, MAX_SOURCE_BYTES, Scope, Unjudged, compile_condition,
+    compile_form,
 };
 pub use diff::{Difference, diff};
 pub use documents::*;

@@ -11,7 +11,7 @@ use grantmesh_shared::wire::table::Body;
 use serde::Serialize;
 
 use super::{CheckedPolicy, examined, version};
-use crate::app::{App, AppError, Conflict, Invalid, PolicyChanged, signals};
+use crate::app::{App, AppError, Conflict, Forbidden, Invalid, PolicyChanged, signals};
 use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
 use crate::domain::{Actor, Over, PolicyAbout, PolicyVersion, SignalDeclaration, Text};
 use crate::store::{PolicyTexts, StoreError, Tx, WriteTx};
@@ -39,19 +39,27 @@ pub struct Applied {
 }
 
 impl App {
+    /// Whether the actor may put policies in force.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn may_apply_policies(&self, actor: &Actor) -> Result<(), Forbidden> {
+        self.must_operate(actor, "change the policy")
+    }
+
     /// Puts a policy in force. For operators. One that says what the version in force says is not applied again, whatever was
     /// expected: whoever repeats a send whose answer was lost is told that it is done.
     ///
     /// # Errors
     /// If the actor is none, the policy has faults, or another version is in force than expected.
     pub async fn apply_policy(&self, actor: &Actor, new: NewPolicy) -> Result<Applied, AppError> {
-        self.must_operate(actor, "change the policy")?;
+        self.may_apply_policies(actor)?;
         let NewPolicy { files, message, over } = new;
         let message = Text::optional(message.as_deref(), "message").map_err(Invalid::Text)?;
         let (files, CheckedPolicy { policy: compiled, digest, .. }) = examined(files).await?;
         let compiled = compiled.map_err(Invalid::Policy)?;
         let declared = declared_signals(&compiled)?;
-        let services = texts(compiled)?;
+        let services = tokio::task::spawn_blocking(move || texts(compiled)).await??;
         let mut tx = self.write().await?;
         let previous = tx.current_policy().await?;
         if let Some(policy) = unchanged(&mut tx, previous.as_ref(), digest, (&services, &declared)).await? {

@@ -8,6 +8,7 @@ mod people;
 mod roles;
 mod rules;
 mod warnings;
+mod work;
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +16,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::{Location, Spanned};
 
 use super::parse::{Documents, MAX_FAULTS, Placed, at, meant};
-use super::{ClaimSpec, ClaimWord, FactType, PolicyFault, SignalSpec};
+use super::{ClaimSpec, ClaimWord, FactType, Judging, PolicyFault, SignalSpec};
 use crate::engine::Subject;
 use crate::time::Span;
 use crate::wire::table::{ActionsItem, ModeWord, RolloutItem, ServiceItem, SubjectItem};
 use actions::Declared;
+use work::Work;
 
 pub(super) use actions::{MAX_ACTIONS, MAX_NAMES, MAX_SELECT};
 pub(super) use rules::MAX_REASON;
@@ -32,6 +34,9 @@ const SIGNAL_DURATION: Span = Span::from_secs(24 * 3_600);
 
 /// The most claims, and the most signals, that a policy declares.
 pub(super) const MAX_DECLARED: usize = 256;
+
+/// So many faults are told with the names that may have been meant.
+const MAX_MEANT: usize = 50;
 
 /// A checked policy: every service with all that concerns it, sorted by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -114,6 +119,10 @@ struct Compiler<'d> {
     /// What the actions of each service declare.
     declared: BTreeMap<&'d str, Declared<'d>>,
     services: BTreeMap<&'d str, ServiceItem>,
+    /// Each role with all that it inherits, itself included; of very many not all.
+    inherited: BTreeMap<&'d str, BTreeSet<&'d str>>,
+    judging: Judging,
+    work: Work,
 }
 
 /// What conditions and bindings of grants name.
@@ -135,6 +144,9 @@ impl<'d> Compiler<'d> {
             signals: Vec::new(),
             declared: BTreeMap::new(),
             services: BTreeMap::new(),
+            inherited: BTreeMap::new(),
+            judging: Judging::default(),
+            work: Work::default(),
         };
         compiler.defaults();
         compiler.services();
@@ -171,9 +183,14 @@ impl<'d> Compiler<'d> {
         }
     }
 
-    /// Whether no more faults are told, so that looking for them ends.
+    /// Whether no more faults are told, or all work is done that there may be, so that looking for faults ends.
     fn is_full(&self) -> bool {
-        self.faults.len() > MAX_FAULTS
+        self.faults.len() > MAX_FAULTS || self.work.is_spent
+    }
+
+    /// Names that are close to a wrong one. Comparing them takes long, so that of very many faults only the first are helped.
+    fn meant<Name: AsRef<str>>(&self, wrong: &str, known: &[Name]) -> Option<String> {
+        (self.faults.len() < MAX_MEANT).then(|| meant(wrong, known))
     }
 
     /// Keeps a warning; of very many only the first.
@@ -351,7 +368,7 @@ impl<'d> Compiler<'d> {
     fn known_service(&mut self, file: usize, service: &Spanned<String>) -> Option<&ServiceItem> {
         if !self.services.contains_key(service.value.as_str()) {
             let known: Vec<_> = self.services.keys().copied().collect();
-            let help = meant(&service.value, &known);
+            let help = self.meant(&service.value, &known);
             self.fault(file, service.referenced, format!("there is no service `{}`", service.value), help);
         }
         self.services.get(service.value.as_str())
@@ -378,7 +395,8 @@ impl<'d> Compiler<'d> {
             }
             let known = self.declared.get(service.value.as_str()).map(Declared::names).unwrap_or_default();
             let message = format!("the service `{}` has no action `{}`", service.value, action.value);
-            self.fault(file, action.referenced, message, meant(&action.value, &known));
+            let help = self.meant(&action.value, &known);
+            self.fault(file, action.referenced, message, help);
         }
         if actions.is_empty() {
             self.fault(file, service.referenced, "no action is named".to_owned(), "name at least one".to_owned());

@@ -5,6 +5,7 @@
 //! What of CEL is supported is said in `shared/policies/README.md`, under "Conditions".
 
 mod functions;
+mod judging;
 mod lower;
 mod names;
 mod never;
@@ -14,6 +15,7 @@ mod scan;
 mod types;
 mod zones;
 
+pub use judging::{Judging, MAX_CONDITIONS, Unjudged};
 pub use scan::MAX_SOURCE_BYTES;
 
 use cel::common::ast::IdedExpr;
@@ -95,7 +97,7 @@ pub fn compile_condition(source: &str, scope: &Scope) -> Result<ConditionItem, C
 /// If it is not a condition that this scope allows, with the place in `source`.
 pub fn compile_form(source: &str, scope: &Scope) -> Result<Form, ConditionFault> {
     let parsed = parse::parse(source)?;
-    let lower::Written { nodes, pool, .. } = lower::lower(&parsed, scope)?;
+    let lower::Written { nodes, pool, .. } = lower::lower(&parsed, scope, &mut judging::Patterns::default())?;
     form(source, nodes, pool)
 }
 
@@ -106,28 +108,6 @@ pub struct Judged {
     pub form: Form,
     /// It is never false: nothing but an error keeps it from holding.
     pub never_false: bool,
-}
-
-/// Compiles a condition as [`compile_form`] does, and refuses one that can never hold for calls of a service's actions
-/// (all of them if they are not named).
-///
-/// # Errors
-/// If it is not a condition that this scope allows, or two of its parts exclude each other, with the place in `source`.
-pub fn judge_condition(
-    source: &str,
-    scope: &Scope,
-    service: Option<&str>,
-    actions: Option<&[String]>,
-) -> Result<Judged, ConditionFault> {
-    let parsed = parse::parse(source)?;
-    let lower::Written { nodes, pool, origins } = lower::lower(&parsed, scope)?;
-    let form = form(source, nodes, pool)?;
-    let known = never::Known { service, actions };
-    if let Some(clashes) = never::never(&form, known, true) {
-        return Err(impossible(source, &parsed, &origins, &clashes));
-    }
-    let never_false = never::never(&form, known, false).is_some();
-    Ok(Judged { form, never_false })
 }
 
 fn form(source: &str, nodes: Vec<Node>, pool: Pool) -> Result<Form, ConditionFault> {

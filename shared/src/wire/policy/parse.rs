@@ -21,7 +21,7 @@ pub const MAX_DOCUMENTS: usize = 50_000;
 pub const MAX_FAULTS: usize = 1_000;
 
 /// Longer names are not compared with others, and of more names not all are.
-const MAX_COMPARED_NAME: usize = 128;
+const MAX_COMPARED_NAME: usize = 64;
 const MAX_COMPARED: usize = 1_000;
 
 /// So many names are listed where none is close.

@@ -1,7 +1,9 @@
 //! Actions of a service, from what people write to what filters receive, and what they declare for conditions.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
 
 use serde_saphyr::Spanned;
 
@@ -32,6 +34,7 @@ pub(super) struct Declared<'d> {
     places: HashMap<&'d str, usize>,
     /// What all of them declare, once somebody asked.
     by_all: OnceCell<Common>,
+    masked_by_all: OnceCell<BTreeSet<String>>,
 }
 
 /// What several actions declare alike.
@@ -47,7 +50,7 @@ pub(super) struct Common {
 impl<'d> Declared<'d> {
     pub(super) fn new(headers: Vec<String>, actions: Vec<ActionFacts<'d>>) -> Self {
         let places = actions.iter().enumerate().map(|(at, facts)| (facts.name, at)).collect();
-        Self { headers, actions, places, by_all: OnceCell::new() }
+        Self { headers, actions, places, by_all: OnceCell::new(), masked_by_all: OnceCell::new() }
     }
 
     /// What these actions declare alike. For all of them it is found once, however many conditions are about all.
@@ -55,6 +58,15 @@ impl<'d> Declared<'d> {
         match actions {
             ActionsItem::All => self.by_all.get_or_init(|| Common::of(&self.of(actions).collect::<Vec<_>>())).clone(),
             ActionsItem::Named(_) => Common::of(&self.of(actions).collect::<Vec<_>>()),
+        }
+    }
+
+    /// The masked fields that some of these actions have. For all of them they are found once.
+    pub(super) fn masked(&self, actions: &ActionsItem) -> Cow<'_, BTreeSet<String>> {
+        let of = || self.of(actions).flat_map(|facts| facts.masked.iter().cloned()).collect();
+        match actions {
+            ActionsItem::All => Cow::Borrowed(self.masked_by_all.get_or_init(of)),
+            ActionsItem::Named(_) => Cow::Owned(of()),
         }
     }
 
@@ -82,19 +94,27 @@ impl<'d> Declared<'d> {
 impl Common {
     fn of(actions: &[&ActionFacts<'_>]) -> Self {
         let Some((first, rest)) = actions.split_first() else { return Self::default() };
-        let common = |list: for<'f> fn(&'f ActionFacts<'_>) -> &'f Vec<String>| -> Vec<String> {
-            let in_all = |name: &&String| rest.iter().all(|facts| list(facts).contains(name));
-            list(first).iter().filter(in_all).cloned().collect()
-        };
-        let in_all = |field: &&(String, FactType)| rest.iter().all(|facts| facts.fields.contains(field));
         let unread = actions.iter().find(|facts| !facts.reads_body);
         Self {
-            params: common(|facts| &facts.params),
-            query: common(|facts| &facts.query),
-            fields: first.fields.iter().filter(in_all).cloned().collect(),
+            params: in_all(&first.params, rest.iter().map(|facts| &facts.params)),
+            query: in_all(&first.query, rest.iter().map(|facts| &facts.query)),
+            fields: in_all(&first.fields, rest.iter().map(|facts| &facts.fields)),
             no_body: unread.map(|facts| format!("the body of `{}` is not read (its action has no `body`)", facts.name)),
         }
     }
+}
+
+/// What is in the first list and in all others. Each is looked through once, however many names are common.
+fn in_all<'f, T: Clone + Eq + Hash + 'f>(first: &[T], others: impl Iterator<Item = &'f Vec<T>>) -> Vec<T> {
+    let mut common = first.to_vec();
+    for other in others {
+        if common.is_empty() {
+            break;
+        }
+        let other: HashSet<&T> = other.iter().collect();
+        common.retain(|name| other.contains(name));
+    }
+    common
 }
 
 /// What one action declares.

@@ -7,7 +7,7 @@ use super::actions::Common;
 use crate::engine::condition::{Form, Op};
 use crate::wire::condition::ConditionItem;
 use crate::wire::policy::parse::at;
-use crate::wire::policy::{ConditionFault, Judged, PolicyFault, Scope, judge_condition};
+use crate::wire::policy::{ConditionFault, Judged, MAX_CONDITIONS, PolicyFault, Scope, Unjudged};
 use crate::wire::table::ActionsItem;
 
 /// What is only there when a call is.
@@ -101,7 +101,7 @@ impl<'d> Compiler<'d> {
         scope: &Scope,
         (service, actions): (Option<&str>, Option<&[String]>),
     ) -> Option<Form> {
-        match judge_condition(&stated.value, scope, service, actions) {
+        match self.judging.judge(&stated.value, scope, service, actions) {
             Ok(Judged { form, never_false }) => {
                 let needs = form.needs();
                 self.named.claims.extend(needs.claims.iter().cloned());
@@ -113,8 +113,17 @@ impl<'d> Compiler<'d> {
                 }
                 Some(form)
             }
-            Err(fault) => {
+            Err(Unjudged::Fault(fault)) => {
                 self.condition_fault(file, stated, fault);
+                None
+            }
+            Err(Unjudged::Spent) => {
+                let message = format!(
+                    "the conditions up to here are too much: more than {MAX_CONDITIONS}, each counted once for every \
+                     service that it is about, or too large together"
+                );
+                let help = "use fewer conditions or simpler ones, and bind roles of fewer services under conditions";
+                self.too_much(file, stated.referenced, message, help.to_owned());
                 None
             }
         }

@@ -5,20 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::Spanned;
 
 use super::Compiler;
-use crate::wire::policy::parse::{Placed, meant};
+use crate::wire::policy::parse::Placed;
 use crate::wire::policy::{BindingSpec, PermissionSpec, RoleSpec};
 use crate::wire::table::{ActionsItem, BindingItem};
 
 /// The most roles that one role has the permissions of, itself included.
 const MAX_INHERITED: usize = 256;
 
-/// The most actions that all bindings together give, one by one.
-const MAX_GIVEN: usize = 1_000_000;
-
 /// What a role permits in one service, and what it reveals there.
 type Permitted<'d> = (&'d str, ActionsItem, Vec<String>);
 
-pub(super) type Roles<'d> = BTreeMap<&'d str, &'d Placed<RoleSpec>>;
+type Roles<'d> = BTreeMap<&'d str, &'d Placed<RoleSpec>>;
 
 impl<'d> Compiler<'d> {
     pub(super) fn bindings(&mut self) {
@@ -26,7 +23,6 @@ impl<'d> Compiler<'d> {
         let roles = self.roles();
         let mut seen = BTreeSet::new();
         let mut permitted: BTreeMap<&str, Vec<Permitted<'d>>> = BTreeMap::new();
-        let mut given = 0_usize;
         for Placed { file, document } in &documents.bindings {
             if self.is_full() {
                 return;
@@ -42,32 +38,31 @@ impl<'d> Compiler<'d> {
             if !roles.contains_key(role.value.as_str()) {
                 let known: Vec<_> = roles.keys().copied().collect();
                 let message = format!("there is no role `{}`", role.value);
-                self.fault(*file, role.referenced, message, meant(&role.value, &known));
+                let help = self.meant(&role.value, &known);
+                self.fault(*file, role.referenced, message, help);
                 continue;
             }
-            let permitted = permitted.entry(&role.value).or_insert_with(|| permissions(&roles, &role.value));
-            given = permitted.iter().fold(given, |given, (_, actions, _)| match actions {
-                ActionsItem::All => given.saturating_add(1),
-                ActionsItem::Named(names) => given.saturating_add(names.len()),
-            });
-            if given > MAX_GIVEN {
-                let message = format!("the bindings up to here give more than {MAX_GIVEN} actions, counted one by one");
-                let help = "bind fewer roles to more subjects at once, or write `actions: [\"*\"]`".to_owned();
-                self.fault(*file, role.referenced, message, help);
-                return;
+            if !permitted.contains_key(role.value.as_str()) {
+                let Some(found) = self.permissions(&roles, *file, role) else { return };
+                permitted.insert(&role.value, found);
             }
-            for (service, actions, reveals) in permitted.iter().cloned() {
+            let permitted = permitted.get(role.value.as_str()).into_iter().flatten();
+            for (service, actions, reveals) in permitted {
                 if !self.services.contains_key(service) {
                     continue;
                 }
-                let condition = self.standing_condition(*file, condition.as_ref(), service, &actions);
+                let pairs = self.count(service, actions).saturating_add(reveals.len());
+                if !self.may_pair(*file, name, pairs, subjects.len()) || self.is_full() {
+                    return;
+                }
+                let condition = self.standing_condition(*file, condition.as_ref(), service, actions);
                 let Some(item) = self.services.get_mut(service) else { continue };
                 item.bindings.push(BindingItem {
                     name: name.value.clone(),
                     role: role.value.clone(),
                     subjects: subjects.clone(),
-                    actions,
-                    reveals,
+                    actions: actions.clone(),
+                    reveals: reveals.clone(),
                     condition,
                 });
             }
@@ -93,6 +88,17 @@ impl<'d> Compiler<'d> {
             roles.insert(&name.value, role);
         }
         for role in &documents.roles {
+            if self.is_full() {
+                break;
+            }
+            if let Some(inherited) = self.all_inherited(&roles, role) {
+                self.inherited.insert(&role.document.metadata.name.value, inherited);
+            }
+        }
+        for role in &documents.roles {
+            if self.is_full() {
+                break;
+            }
             self.inheritance(&roles, role);
         }
         roles
@@ -101,7 +107,7 @@ impl<'d> Compiler<'d> {
     /// Reports inherited roles that are not there, and circles.
     fn inheritance(&mut self, roles: &Roles<'d>, role: &'d Placed<RoleSpec>) {
         let own = role.document.metadata.name.value.as_str();
-        if all_inherited(roles, own).len() > MAX_INHERITED {
+        if self.inherited.get(own).is_some_and(|inherited| inherited.len() > MAX_INHERITED) {
             let place = role.document.metadata.name.referenced;
             let message = format!("the role `{own}` inherits more than {MAX_INHERITED} roles");
             return self.fault(role.file, place, message, "put their permissions together".to_owned());
@@ -113,8 +119,9 @@ impl<'d> Compiler<'d> {
             if !roles.contains_key(inherited.value.as_str()) {
                 let known: Vec<_> = roles.keys().copied().filter(|known| *known != own).collect();
                 let message = format!("there is no role `{}`", inherited.value);
-                self.fault(role.file, inherited.referenced, message, meant(&inherited.value, &known));
-            } else if all_inherited(roles, &inherited.value).contains(own) {
+                let help = self.meant(&inherited.value, &known);
+                self.fault(role.file, inherited.referenced, message, help);
+            } else if self.inherited.get(inherited.value.as_str()).is_some_and(|all| all.contains(own)) {
                 let message = format!("the role `{own}` inherits itself through `{}`", inherited.value);
                 let help = "remove one of the roles from the circle".to_owned();
                 self.fault(role.file, inherited.referenced, message, help);
@@ -133,43 +140,51 @@ impl<'d> Compiler<'d> {
         if names.is_empty() {
             return Vec::new();
         }
-        let declared = self.declared.get(service).into_iter().flat_map(|declared| declared.of(actions));
-        let masked: BTreeSet<String> = declared.flat_map(|facts| facts.masked.iter().cloned()).collect();
-        let known: Vec<&String> = masked.iter().collect();
-        for name in names.iter().filter(|name| !masked.contains(&name.value)) {
+        let masked = self.declared.get(service).map(|declared| declared.masked(actions)).unwrap_or_default();
+        let unknown: Vec<_> = names.iter().filter(|name| !masked.contains(&name.value)).collect();
+        let known: Vec<String> = masked.iter().filter(|_| !unknown.is_empty()).cloned().collect();
+        for name in unknown {
+            if self.is_full() {
+                break;
+            }
             let message = format!("none of these actions has a masked field `{}`", name.value);
-            self.fault(file, name.referenced, message, meant(&name.value, &known));
+            let help = self.meant(&name.value, &known);
+            self.fault(file, name.referenced, message, help);
         }
         names.iter().map(|name| name.value.clone()).collect()
     }
-}
 
-/// A role and all that it inherits, itself included; of very many not all.
-pub(super) fn all_inherited<'d>(roles: &Roles<'d>, role: &'d str) -> BTreeSet<&'d str> {
-    let mut all = BTreeSet::new();
-    let mut open = vec![role];
-    while let Some(role) = open.pop().filter(|_| all.len() <= MAX_INHERITED) {
-        if all.insert(role) {
-            let inherits = roles.get(role).into_iter().flat_map(|role| &role.document.spec.inherits);
-            open.extend(inherits.map(|inherited| inherited.value.as_str()));
+    /// A role and all that it inherits, itself included; of very many not all. Nothing if there is too much to look at.
+    fn all_inherited(&mut self, roles: &Roles<'d>, role: &'d Placed<RoleSpec>) -> Option<BTreeSet<&'d str>> {
+        let name = &role.document.metadata.name;
+        let mut all = BTreeSet::new();
+        let mut open = vec![name.value.as_str()];
+        while let Some(next) = open.pop().filter(|_| all.len() <= MAX_INHERITED) {
+            if all.insert(next) {
+                let inherits = roles.get(next).map_or([].as_slice(), |role| role.document.spec.inherits.as_slice());
+                if !self.may_gather(role.file, name.referenced, inherits.len().saturating_add(1)) {
+                    return None;
+                }
+                open.extend(inherits.iter().map(|inherited| inherited.value.as_str()));
+            }
         }
+        Some(all)
     }
-    all
-}
 
-/// Everything a role permits, service by service, with all that it inherits. What reveals different fields stays apart.
-fn permissions<'d>(roles: &Roles<'d>, role: &'d str) -> Vec<Permitted<'d>> {
-    /// The names in their order, and whether all are meant.
-    #[derive(Default)]
-    struct Gathered<'d> {
-        all: bool,
-        names: Vec<String>,
-        seen: BTreeSet<&'d str>,
-    }
-    let mut found: BTreeMap<(&str, Vec<String>), Gathered<'d>> = BTreeMap::new();
-    for role in all_inherited(roles, role) {
-        let permissions = roles.get(role).into_iter().flat_map(|role| &role.document.spec.permissions);
-        for PermissionSpec { service, actions, reveals } in permissions {
+    /// Everything a role permits, service by service, with all that it inherits. What reveals different fields stays apart.
+    /// Nothing if there is too much to look at.
+    fn permissions(&mut self, roles: &Roles<'d>, file: usize, role: &'d Spanned<String>) -> Option<Vec<Permitted<'d>>> {
+        let all = self.inherited.get(role.value.as_str());
+        let inherited: Vec<&'d Placed<RoleSpec>> =
+            all.into_iter().flatten().filter_map(|role| roles.get(role)).copied().collect();
+        let mut found: BTreeMap<(&str, Vec<String>), Gathered<'d>> = BTreeMap::new();
+        for PermissionSpec { service, actions, reveals } in
+            inherited.iter().flat_map(|role| &role.document.spec.permissions)
+        {
+            let more = actions.len().saturating_add(reveals.len()).saturating_add(1);
+            if !self.may_gather(file, role.referenced, more) {
+                return None;
+            }
             let mut reveals: Vec<String> = reveals.iter().map(|name| name.value.clone()).collect();
             reveals.sort();
             reveals.dedup();
@@ -181,10 +196,18 @@ fn permissions<'d>(roles: &Roles<'d>, role: &'d str) -> Vec<Permitted<'d>> {
                 }
             }
         }
+        let item = |gathered: Gathered<'_>| match gathered {
+            Gathered { all: true, .. } => ActionsItem::All,
+            Gathered { names, .. } => ActionsItem::Named(names),
+        };
+        Some(found.into_iter().map(|((service, reveals), gathered)| (service, item(gathered), reveals)).collect())
     }
-    let item = |gathered: Gathered<'_>| match gathered {
-        Gathered { all: true, .. } => ActionsItem::All,
-        Gathered { names, .. } => ActionsItem::Named(names),
-    };
-    found.into_iter().map(|((service, reveals), gathered)| (service, item(gathered), reveals)).collect()
+}
+
+/// The names in their order, and whether all are meant.
+#[derive(Default)]
+struct Gathered<'d> {
+    all: bool,
+    names: Vec<String>,
+    seen: BTreeSet<&'d str>,
 }

@@ -6,7 +6,7 @@ use serde_saphyr::Spanned;
 
 use super::{Compiler, LONGEST};
 use crate::time::Span;
-use crate::wire::policy::parse::{Placed, meant};
+use crate::wire::policy::parse::Placed;
 use crate::wire::policy::{BindSpec, DenyRuleSpec, RuleSpec};
 use crate::wire::table::{ActionsItem, BindItem, DenyItem, RuleItem};
 
@@ -30,6 +30,9 @@ impl<'d> Compiler<'d> {
             let named = ActionsItem::Named(actions.clone());
             let (eligible, reviewers, approvals) = self.people(file, name, spec);
             let service = spec.service.value.as_str();
+            if !self.may_pair(file, name, actions.len(), eligible.len()) {
+                return;
+            }
             let item = RuleItem {
                 name: name.value.clone(),
                 actions,
@@ -77,8 +80,8 @@ impl<'d> Compiler<'d> {
         for (what, stated, known, place) in lists {
             for name in stated.iter().filter(|name| !known.contains(&name.value)) {
                 let message = format!("the {what} `{}` is not declared", name.value);
-                let help = match meant(&name.value, &known) {
-                    close if close.ends_with('?') => format!("{close} Or declare it {place}"),
+                let help = match self.meant(&name.value, &known) {
+                    Some(close) if close.ends_with('?') => format!("{close} Or declare it {place}"),
                     _ => format!("declare it {place}"),
                 };
                 self.fault(file, name.referenced, message, help);
@@ -118,10 +121,15 @@ impl<'d> Compiler<'d> {
                 let help = format!("write one line of at most {MAX_REASON} bytes for the refused caller");
                 self.fault(file, reason.referenced, message, help);
             }
+            let (subjects, except) = (self.subjects(file, subjects), self.subjects(file, except));
+            let count = self.count(&service.value, &actions);
+            if !self.may_pair(file, name, count, subjects.len().max(1)) {
+                return;
+            }
             let item = DenyItem {
                 name: name.value.clone(),
-                subjects: self.subjects(file, subjects),
-                except: self.subjects(file, except),
+                subjects,
+                except,
                 condition: self.condition(file, condition.as_ref(), &service.value, &actions),
                 actions,
                 reason: reason.value.clone(),

@@ -2,11 +2,11 @@
 //! else, so that every document was looked at, also where some have faults.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::Compiler;
-use super::roles::{Roles, all_inherited};
 use crate::wire::policy::parse::Placed;
-use crate::wire::table::{ActionsItem, DenyItem, RuleItem, ServiceItem, SubjectItem};
+use crate::wire::table::{ActionsItem, DenyItem, ServiceItem, SubjectItem};
 
 /// So many earlier rules are compared with one.
 const MAX_COMPARED: usize = 64;
@@ -23,13 +23,11 @@ impl<'d> Compiler<'d> {
 
     fn roles_that_nobody_has(&mut self) {
         let documents = self.documents;
-        let roles: Roles<'d> =
-            documents.roles.iter().map(|role| (role.document.metadata.name.value.as_str(), role)).collect();
         let mut had = BTreeSet::new();
         for binding in &documents.bindings {
             let role = binding.document.spec.role.value.as_str();
             if !had.contains(role) {
-                had.extend(all_inherited(&roles, role));
+                had.extend(self.inherited.get(role).into_iter().flatten().copied());
             }
         }
         for Placed { file, document } in &documents.roles {
@@ -86,31 +84,32 @@ impl<'d> Compiler<'d> {
         let documents = self.documents;
         for Placed { file, document } in &documents.services {
             let Some(service) = self.services.get(document.metadata.name.value.as_str()) else { continue };
-            let mut revealed: BTreeSet<(&str, &str)> = BTreeSet::new();
-            let mut everywhere: BTreeSet<&str> = BTreeSet::new();
-            for binding in service.bindings.iter().filter(|binding| !binding.reveals.is_empty()) {
-                match &binding.actions {
-                    ActionsItem::All => everywhere.extend(binding.reveals.iter().map(String::as_str)),
-                    ActionsItem::Named(names) => {
-                        let pairs =
-                            names.iter().flat_map(|name| binding.reveals.iter().map(move |field| (&**name, &**field)));
-                        revealed.extend(pairs);
+            // Fields that are masked, less those that something reveals.
+            let mut masked: BTreeMap<&str, BTreeMap<&str, _>> = BTreeMap::new();
+            for action in &document.spec.actions {
+                let fields = action.fields.iter().filter(|field| field.mask);
+                masked
+                    .insert(&action.name.value, fields.map(|field| (field.name.value.as_str(), &field.name)).collect());
+            }
+            let bindings = service.bindings.iter().map(|binding| (Some(&binding.actions), &[][..], &binding.reveals));
+            let rules = service.rules.iter().map(|rule| (None, rule.actions.as_slice(), &rule.reveals));
+            for (set, named, reveals) in bindings.chain(rules).filter(|(.., reveals)| !reveals.is_empty()) {
+                let reveals: BTreeSet<&str> = reveals.iter().map(String::as_str).collect();
+                let named = match set {
+                    Some(ActionsItem::All) => {
+                        masked.values_mut().for_each(|fields| fields.retain(|field, _| !reveals.contains(field)));
+                        continue;
+                    }
+                    Some(ActionsItem::Named(names)) => names.as_slice(),
+                    None => named,
+                };
+                for action in named {
+                    if let Some(fields) = masked.get_mut(action.as_str()) {
+                        fields.retain(|field, _| !reveals.contains(field));
                     }
                 }
             }
-            for rule in &service.rules {
-                revealed.extend(
-                    rule.actions.iter().flat_map(|name| rule.reveals.iter().map(move |field| (&**name, &**field))),
-                );
-            }
-            let mut hidden = Vec::new();
-            for action in &document.spec.actions {
-                let shown =
-                    |field: &str| everywhere.contains(field) || revealed.contains(&(action.name.value.as_str(), field));
-                hidden.extend(
-                    action.fields.iter().filter(|field| field.mask && !shown(&field.name.value)).map(|f| &f.name),
-                );
-            }
+            let hidden: Vec<_> = masked.into_values().flat_map(BTreeMap::into_values).collect();
             for name in hidden {
                 let message = format!("nothing reveals the masked field `{}`", name.value);
                 let help =
@@ -127,19 +126,24 @@ impl<'d> Compiler<'d> {
             documents.rules.iter().map(|rule| (rule.document.metadata.name.value.as_str(), rule)).collect();
         let mut found = Vec::new();
         for service in self.services.values() {
-            let mut by_action: BTreeMap<&str, Vec<&RuleItem>> = BTreeMap::new();
+            let mut by_action: BTreeMap<&str, Vec<Rc<Earlier<'_>>>> = BTreeMap::new();
             for rule in &service.rules {
                 let first = rule.actions.first().map(String::as_str).unwrap_or_default();
-                let earlier = by_action.get(first).into_iter().flatten().take(MAX_COMPARED);
-                let covers = |earlier: &&&RuleItem| {
-                    rule.actions.iter().all(|action| earlier.actions.contains(action))
-                        && rule.eligible.iter().all(|subject| earlier.eligible.contains(subject))
+                let earlier = by_action.get(first).into_iter().flatten();
+                let actions: BTreeSet<&String> = rule.actions.iter().collect();
+                let eligible: BTreeSet<&SubjectItem> = rule.eligible.iter().collect();
+                let covers = |earlier: &&Rc<Earlier<'_>>| {
+                    actions.is_subset(&earlier.actions) && eligible.is_subset(&earlier.eligible)
                 };
                 if let Some(earlier) = earlier.into_iter().find(covers) {
-                    found.push((rule.name.clone(), earlier.name.clone()));
+                    found.push((rule.name.clone(), earlier.name.to_owned()));
                 } else if rule.condition.is_none() {
+                    let earlier = Rc::new(Earlier { name: &rule.name, actions, eligible });
                     for action in &rule.actions {
-                        by_action.entry(action).or_default().push(rule);
+                        let there = by_action.entry(action).or_default();
+                        if there.len() < MAX_COMPARED {
+                            there.push(Rc::clone(&earlier));
+                        }
                     }
                 }
             }
@@ -161,26 +165,28 @@ impl<'d> Compiler<'d> {
         let documents = self.documents;
         let mut found: BTreeSet<(&str, String, String)> = BTreeSet::new();
         for service in self.services.values() {
-            let always: Vec<&DenyItem> = service
+            let always: Vec<Always<'_>> = service
                 .denials
                 .iter()
                 .filter(|deny| deny.condition.is_none() && deny.except.is_empty())
                 .take(MAX_COMPARED)
+                .map(Always::of)
                 .collect();
-            let denied = |subjects: &[SubjectItem], has: &dyn Fn(&DenyItem) -> bool| {
-                let fits = |deny: &&&DenyItem| {
-                    has(deny) && (deny.subjects.is_empty() || subjects.iter().all(|one| deny.subjects.contains(one)))
-                };
-                always.iter().find(fits).map(|deny| deny.name.clone())
+            // Nothing for all actions of the service.
+            let denied = |subjects: &[SubjectItem], actions: Option<&[String]>| {
+                always.iter().find(|deny| deny.refuses(subjects, actions)).map(|deny| deny.name.to_owned())
             };
             for binding in &service.bindings {
-                let has = |deny: &DenyItem| covers(&deny.actions, &binding.actions);
-                found.extend(denied(&binding.subjects, &has).map(|deny| ("binding", binding.name.clone(), deny)));
+                let actions = match &binding.actions {
+                    ActionsItem::All => None,
+                    ActionsItem::Named(names) => Some(names.as_slice()),
+                };
+                let deny = denied(&binding.subjects, actions);
+                found.extend(deny.map(|deny| ("binding", binding.name.clone(), deny)));
             }
             for rule in &service.rules {
-                let actions = ActionsItem::Named(rule.actions.clone());
-                let has = |deny: &DenyItem| covers(&deny.actions, &actions);
-                found.extend(denied(&rule.eligible, &has).map(|deny| ("rule", rule.name.clone(), deny)));
+                let deny = denied(&rule.eligible, Some(&rule.actions));
+                found.extend(deny.map(|deny| ("rule", rule.name.clone(), deny)));
             }
         }
         let mut places = BTreeMap::new();
@@ -200,12 +206,41 @@ impl<'d> Compiler<'d> {
     }
 }
 
-/// Whether all of the second are among the first.
-fn covers(wide: &ActionsItem, narrow: &ActionsItem) -> bool {
-    match (wide, narrow) {
-        (ActionsItem::All, _) => true,
-        (ActionsItem::Named(_), ActionsItem::All) => false,
-        (ActionsItem::Named(wide), ActionsItem::Named(narrow)) => narrow.iter().all(|action| wide.contains(action)),
+/// A rule that later ones are compared with.
+struct Earlier<'a> {
+    name: &'a str,
+    actions: BTreeSet<&'a String>,
+    eligible: BTreeSet<&'a SubjectItem>,
+}
+
+/// A deny rule without condition or exceptions.
+struct Always<'a> {
+    name: &'a str,
+    /// Nothing for all of them.
+    actions: Option<BTreeSet<&'a String>>,
+    /// Nothing for everyone.
+    subjects: Option<BTreeSet<&'a SubjectItem>>,
+}
+
+impl<'a> Always<'a> {
+    fn of(deny: &'a DenyItem) -> Self {
+        let actions = match &deny.actions {
+            ActionsItem::All => None,
+            ActionsItem::Named(names) => Some(names.iter().collect()),
+        };
+        let subjects = (!deny.subjects.is_empty()).then(|| deny.subjects.iter().collect());
+        Self { name: &deny.name, actions, subjects }
+    }
+
+    /// Whether it refuses all of these actions, or all that there are, to all of these people.
+    fn refuses(&self, subjects: &[SubjectItem], actions: Option<&[String]>) -> bool {
+        let has_actions = self
+            .actions
+            .as_ref()
+            .is_none_or(|denied| actions.is_some_and(|actions| actions.iter().all(|action| denied.contains(action))));
+        let has_subjects =
+            || self.subjects.as_ref().is_none_or(|denied| subjects.iter().all(|subject| denied.contains(subject)));
+        has_actions && has_subjects()
     }
 }
 

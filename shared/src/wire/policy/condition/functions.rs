@@ -2,9 +2,10 @@
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue};
 
+use super::judging::Style;
 use super::lower::{Lowered, Lowering, Result, pooled};
-use super::{ConditionFault, pattern, scan, zones};
-use crate::engine::condition::{Automaton, Network, Op, Part, Type};
+use super::{ConditionFault, scan, zones};
+use crate::engine::condition::{Network, Op, Part, Type};
 use crate::time::Timestamp;
 
 /// The parts of a date, as CEL names them, in the order of [`Part::ALL`].
@@ -80,7 +81,7 @@ fn timestamp(text: &str) -> Option<i64> {
     digits.bytes().skip(3).all(|digit| digit == b'0').then(|| at.millis())
 }
 
-impl<'s> Lowering<'s> {
+impl<'s> Lowering<'s, '_> {
     /// A function, or a method of its target.
     pub(super) fn function(&mut self, expr: &'s IdedExpr, call: &'s CallExpr) -> Result<Lowered> {
         let written = scan::written(&call.func_name);
@@ -114,9 +115,9 @@ impl<'s> Lowering<'s> {
             (Some(text), "endsWith", [part]) => self.affix(expr, Op::EndsWith, written, text, part),
             (Some(text), "contains", [part]) => self.affix(expr, Op::Contains, written, text, part),
             (Some(text), "matches", [regex]) | (None, "matches", [text, regex]) => {
-                self.pattern(expr, written, text, regex, pattern::regex)
+                self.pattern(expr, written, text, regex, Style::Regex)
             }
-            (Some(text), "glob", [glob]) => self.pattern(expr, written, text, glob, pattern::glob),
+            (Some(text), "glob", [glob]) => self.pattern(expr, written, text, glob, Style::Glob),
             (Some(network), "containsIP", [address]) => self.within(network, address),
             (Some(list), "all", args) => self.each(expr, Op::All, list, args),
             (Some(list), "exists", args) => self.each(expr, Op::Exists, list, args),
@@ -202,13 +203,13 @@ impl<'s> Lowering<'s> {
         written: &str,
         text: &'s IdedExpr,
         arg: &IdedExpr,
-        read: fn(&str) -> std::result::Result<Automaton, pattern::Refused>,
+        style: Style,
     ) -> Result<Lowered> {
         let Some(source) = literal(arg) else {
             let help = "it is compiled when the policy is applied: write a text in quotes";
             return Err(self.fault(arg, format!("the pattern of `{written}` must be fixed")).with_help(help));
         };
-        let automaton = read(source).map_err(|(message, help)| {
+        let automaton = self.patterns.table(style, source).map_err(|(message, help)| {
             let fault = self.fault(arg, message);
             match help {
                 Some(help) => fault.with_help(help),

@@ -3,6 +3,7 @@
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
 
+use super::judging::Patterns;
 use super::names::{self, Named, ROOTS};
 use super::parse::Parsed;
 use super::types::{FUNCTIONS, a, left_out, name};
@@ -20,9 +21,10 @@ pub(super) struct Lowered {
 
 pub(super) type Result<T> = std::result::Result<T, ConditionFault>;
 
-pub(super) struct Lowering<'s> {
+pub(super) struct Lowering<'s, 'p> {
     pub(super) parsed: &'s Parsed,
     scope: &'s Scope,
+    pub(super) patterns: &'p mut Patterns,
     nodes: Vec<Node>,
     pub(super) pool: Pool,
     /// The elements of the `all` and `exists` around, outermost first.
@@ -40,9 +42,9 @@ pub(super) struct Written<'s> {
 }
 
 /// Lowers a condition.
-pub(super) fn lower<'s>(parsed: &'s Parsed, scope: &'s Scope) -> Result<Written<'s>> {
+pub(super) fn lower<'s>(parsed: &'s Parsed, scope: &'s Scope, patterns: &mut Patterns) -> Result<Written<'s>> {
     let (nodes, pool) = (Vec::new(), Pool::default());
-    let mut lowering = Lowering { parsed, scope, nodes, pool, elements: Vec::new(), origins: Vec::new() };
+    let mut lowering = Lowering { parsed, scope, patterns, nodes, pool, elements: Vec::new(), origins: Vec::new() };
     let root = lowering.expr(&parsed.root)?;
     if root.kind != Type::Bool {
         let message = format!("the condition gives {}, not true or false", a(root.kind));
@@ -62,7 +64,7 @@ pub(super) fn pooled<T: PartialEq>(pool: &mut Vec<T>, constant: T) -> u16 {
     u16::try_from(at).unwrap_or(u16::MAX)
 }
 
-impl<'s> Lowering<'s> {
+impl<'s> Lowering<'s, '_> {
     pub(super) fn fault(&self, expr: &IdedExpr, message: impl Into<String>) -> ConditionFault {
         self.parsed.fault(expr, message)
     }

@@ -9,6 +9,7 @@ mod bounds;
 mod range;
 mod terms;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use crate::engine::condition::{Form, Node, Op, Type};
@@ -16,7 +17,10 @@ use bounds::{Bounds, Shape, Value};
 use terms::{Relation, Terms};
 
 /// How much work a search may take: nodes looked at, and facts copied where it branches.
-const WORK: usize = 30_000;
+pub(super) const WORK: usize = 30_000;
+
+/// A condition for more actions than these is judged as if it were for any.
+const MAX_ACTIONS: usize = 256;
 
 /// The most ways that one search opens within each other.
 const WAYS: usize = 64;
@@ -54,19 +58,23 @@ pub(super) struct Known<'a> {
     pub(super) actions: Option<&'a [String]>,
 }
 
-/// Why the form can never give `wanted`: what ends each way to it. Nothing if it may.
-pub(super) fn never(form: &Form, known: Known<'_>, wanted: bool) -> Option<Vec<Clash>> {
-    let search = Search { form, terms: Terms::new(form), known };
+/// Why the form can never give `wanted`: what ends each way to it. Nothing if it may. Takes what it does from `work`.
+pub(super) fn never(form: &Form, known: Known<'_>, wanted: bool, work: &mut usize) -> Option<Vec<Clash>> {
+    let known = Known { actions: known.actions.filter(|names| names.len() <= MAX_ACTIONS), ..known };
+    let search = Search { form, terms: Terms::new(form), known, compared: Cell::new(0) };
     let root = u16::try_from(form.nodes().len().checked_sub(1)?).ok()?;
-    let mut work = WORK;
     let way = Way { open: vec![(root, wanted)], ..Way::default() };
-    search.close(way, &mut work, 0)
+    let clashes = search.close(way, work, 0);
+    *work = work.saturating_sub(form.nodes().len());
+    clashes
 }
 
 struct Search<'a> {
     form: &'a Form,
     terms: Terms,
     known: Known<'a>,
+    /// Values that were compared, which counts as work.
+    compared: Cell<usize>,
 }
 
 /// One way to the wanted result: what is still to be looked at, and what it says so far.
@@ -93,8 +101,9 @@ impl Search<'_> {
     /// What ends every continuation of a way; nothing if one may go through.
     fn close(&self, mut way: Way, work: &mut usize, depth: usize) -> Option<Vec<Clash>> {
         while let Some(part) = way.open.pop() {
-            *work = work.checked_sub(1)?;
-            if let Err(clash) = self.assume(&mut way, part) {
+            let assumed = self.assume(&mut way, part);
+            pay(work, self.compared.take().saturating_add(1))?;
+            if let Err(clash) = assumed {
                 return Some(vec![clash]);
             }
         }
@@ -113,8 +122,9 @@ impl Search<'_> {
         };
         let mut proof = Vec::new();
         for open in ways {
-            let copied = way.truths.len().saturating_add(way.bounds.len()).saturating_add(way.compared.len());
-            *work = work.checked_sub(copied.saturating_add(way.forks.len()))?;
+            let bounds = way.bounds.values().map(Bounds::size).fold(0, usize::saturating_add);
+            let others = [way.truths.len(), way.compared.len(), way.forks.len()];
+            pay(work, others.into_iter().fold(bounds, usize::saturating_add))?;
             let next = Way { open, ..way.clone() };
             for clash in self.close(next, work, depth.saturating_add(1))? {
                 if !proof.contains(&clash) {
@@ -288,7 +298,9 @@ impl Search<'_> {
 
     /// Whether what is said of a value can still be.
     fn judged(&self, way: &mut Way, at: usize, part: Part) -> Closed {
-        match self.bounds(way, at).clash(self.form.pool()) {
+        let bounds = self.bounds(way, at);
+        self.compared.set(self.compared.get().saturating_add(bounds.work()));
+        match bounds.clash(self.form.pool()) {
             Some((one, other)) => {
                 let earlier = [one, other].into_iter().flatten().find(|known| *known != part);
                 Err(Clash::between(earlier, part))
@@ -359,6 +371,13 @@ impl Search<'_> {
         }
         None
     }
+}
+
+/// Takes work away; nothing is left if there is not enough.
+fn pay(work: &mut usize, cost: usize) -> Option<()> {
+    let left = work.checked_sub(cost);
+    *work = left.unwrap_or(0);
+    left.map(|_| ())
 }
 
 #[cfg(test)]

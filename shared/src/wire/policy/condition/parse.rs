@@ -9,6 +9,7 @@ use super::{ConditionFault, scan};
 use crate::engine::condition::{MAX_DEPTH, MAX_NODES};
 
 /// A parsed condition.
+#[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) root: IdedExpr,
     /// What the parser read.

@@ -130,6 +130,18 @@ pub(super) struct Bounds {
 type Two = (Option<Part>, Option<Part>);
 
 impl Bounds {
+    /// How much is copied with it.
+    pub(super) fn size(&self) -> usize {
+        let among = self.among.as_ref().map_or(0, |(values, _)| values.len());
+        among.saturating_add(self.not.len()).saturating_add(self.shapes.len()).saturating_add(1)
+    }
+
+    /// How much [`Self::clash`] looks at.
+    pub(super) fn work(&self) -> usize {
+        let among = self.among.as_ref().map_or(1, |(values, _)| values.len());
+        among.saturating_mul(self.not.len().saturating_add(self.shapes.len()).saturating_add(1))
+    }
+
     /// Between these whole numbers, by nature.
     pub(super) fn within(&mut self, low: i128, high: i128) {
         self.low = Some(End { value: Value::Whole(low), open: false, said: None });

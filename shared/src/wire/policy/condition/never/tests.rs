@@ -9,7 +9,7 @@ use crate::engine::{
     BodyFacts, Condition, Context, Criticality, FactValue, Facts, Now, Principal, Signal, Table, Verdict,
 };
 use crate::time::Timestamp;
-use crate::wire::policy::{FactType, Scope, judge_condition};
+use crate::wire::policy::{FactType, Judging, Scope, Unjudged};
 
 fn scope() -> Scope {
     let claim = |name: &str, kind| (name.to_owned(), kind);
@@ -28,10 +28,13 @@ fn scope() -> Scope {
 
 fn said(source: &str) -> String {
     let actions = ["a.read".to_owned(), "a.write".to_owned()];
-    match judge_condition(source, &scope(), Some("shop"), Some(&actions)) {
+    match Judging::default().judge(source, &scope(), Some("shop"), Some(&actions)) {
         Ok(judged) if judged.never_false => "never false".to_owned(),
         Ok(_) => "may hold".to_owned(),
-        Err(fault) => fault.message.strip_prefix("the condition can never hold: ").unwrap_or("?").to_owned(),
+        Err(Unjudged::Fault(fault)) => {
+            fault.message.strip_prefix("the condition can never hold: ").unwrap_or("?").to_owned()
+        }
+        Err(Unjudged::Spent) => "spent".to_owned(),
     }
 }
 
@@ -281,8 +284,9 @@ proptest! {
     #[test]
     fn it_never_claims_wrongly(source in condition(), worlds in prop::collection::vec(world(), 24)) {
         let form = crate::wire::policy::compile_form(&source, &scope()).unwrap();
+        let never = |form: &_, known, wanted| super::never(form, known, wanted, &mut super::WORK.clone());
         let known = super::Known { service: Some("shop"), actions: None };
-        let (never_true, never_false) = (super::never(&form, known, true), super::never(&form, known, false));
+        let (never_true, never_false) = (never(&form, known, true), never(&form, known, false));
         for world in worlds {
             match world.verdict(&form) {
                 Verdict::Holds => prop_assert!(never_true.is_none(), "{source} holds in {world:?}"),
