@@ -1,4 +1,4 @@
-//! Bound to one call: what the reviewer saw is what runs, and nothing else.
+//! Bound to what a call is: what the reviewer saw is what runs, as often as it is called until the grant ends, and nothing else.
 
 use anyhow::{Context as _, Result};
 use grantmesh_tests::{ALICE, Api, BOB, LEA, Mesh, PATIENCE, Reply, play, text, until};

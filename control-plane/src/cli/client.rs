@@ -26,6 +26,11 @@ pub(super) enum ClientError {
     /// Not a URL.
     #[error("`{0}` is not the URL of a server\nwrite it like `https://grantmesh.example.com`")]
     Url(String),
+    /// A URL of a challenge whose call cannot be read.
+    #[error(
+        "what stands behind the `#` of `{0}` is not the call of a challenge\ncopy the whole URL, as the challenge has it"
+    )]
+    Fragment(String),
     /// A URL of another server, which must not get the token.
     #[error(
         "`{url}` is not on the server `{server}`, so the token is not sent there\nname its server with `--server` if you trust it with your token"
@@ -57,6 +62,22 @@ pub(super) enum ClientError {
     Refused(Box<Problem>),
 }
 
+impl ClientError {
+    /// It is not the URL of a server.
+    pub(super) fn url(url: &str) -> Self {
+        Self::Url(shown_url(url))
+    }
+}
+
+/// A URL as failures show it: what stands behind its `?` or `#`, or before an `@`, may be nobody else's business.
+pub(super) fn shown_url(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
 /// A client of one server.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -74,15 +95,15 @@ impl Client {
     /// A client of the server that a URL is on; refused if the arguments name another one.
     pub(super) fn of_url(url: &str, args: &ClientArgs) -> Result<Self, ClientError> {
         let client = Self::of(args.server.as_deref().unwrap_or(url), args)?;
-        let there = Url::parse(url).map_err(|_| ClientError::Url(url.to_owned()))?;
+        let there = Url::parse(url).map_err(|_| ClientError::url(url))?;
         if there.origin() != client.server.origin() {
-            return Err(ClientError::Elsewhere { url: url.to_owned(), server: client.server.to_string() });
+            return Err(ClientError::Elsewhere { url: shown_url(url), server: client.shown() });
         }
         Ok(client)
     }
 
     fn of(server: &str, args: &ClientArgs) -> Result<Self, ClientError> {
-        let wrong = || ClientError::Url(server.to_owned());
+        let wrong = || ClientError::url(server);
         let url = Url::parse(server)
             .ok()
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
@@ -91,7 +112,7 @@ impl Client {
         // A redirect could carry the token away.
         let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
         let http =
-            http.map_err(|error| ClientError::Unreachable { server: server.to_owned(), reason: error.to_string() })?;
+            http.map_err(|error| ClientError::Unreachable { server: shown_url(server), reason: error.to_string() })?;
         Ok(Self { http, server: url, token })
     }
 
@@ -103,7 +124,7 @@ impl Client {
 
     /// Reads a URL of this server as it is.
     pub(super) async fn get_url(&self, url: &str) -> Result<Value, ClientError> {
-        let url = Url::parse(url).map_err(|_| ClientError::Url(url.to_owned()))?;
+        let url = Url::parse(url).map_err(|_| ClientError::url(url))?;
         self.json(self.http.request(Method::GET, url)).await
     }
 
@@ -174,6 +195,7 @@ impl Client {
     fn url(&self, path: &str) -> Result<Url, ClientError> {
         let mut url = self.server.clone();
         url.set_query(None);
+        url.set_fragment(None);
         // A server behind a prefix keeps it.
         let base = if path_is_ours(url.path()) { String::new() } else { url.path().trim_end_matches('/').to_owned() };
         url.set_path(&format!("{base}{path}"));
@@ -199,7 +221,7 @@ impl Client {
             while let Some(inner) = cause.source() {
                 cause = inner;
             }
-            ClientError::Unreachable { server: self.server.to_string(), reason: cause.to_string() }
+            ClientError::Unreachable { server: self.shown(), reason: cause.to_string() }
         };
         let answer = request.bearer_auth(&self.token).timeout(timeout).send().await.map_err(unreachable)?;
         let status = answer.status();
@@ -214,7 +236,12 @@ impl Client {
     }
 
     fn strange(&self, status: StatusCode) -> ClientError {
-        ClientError::Strange { server: self.server.to_string(), status: status.as_u16() }
+        ClientError::Strange { server: self.shown(), status: status.as_u16() }
+    }
+
+    /// The server as failures name it.
+    fn shown(&self) -> String {
+        shown_url(self.server.as_str())
     }
 }
 

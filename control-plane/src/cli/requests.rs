@@ -5,7 +5,7 @@ use grantmesh_shared::wire::shown::ShownCall;
 use grantmesh_shared::wire::sync::REVISION_HEADER;
 use serde_json::Value;
 
-use super::client::{Client, ClientError};
+use super::client::{Client, ClientError, shown_url};
 use super::output::Output;
 use super::{
     ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, tables,
@@ -56,7 +56,7 @@ async fn prefilled(
 
 /// The call that stands behind the `#` of a challenge's URL, where a rule binds one.
 fn shown_call(url: &str) -> Result<Option<ShownCall>, ClientError> {
-    let wrong = || ClientError::Url(url.to_owned());
+    let wrong = || ClientError::url(url);
     let parsed = reqwest::Url::parse(url).map_err(|_| wrong())?;
     let Some(fragment) = parsed.fragment() else { return Ok(None) };
     // The fragment is spelled as a query is.
@@ -64,7 +64,7 @@ fn shown_call(url: &str) -> Result<Option<ShownCall>, ClientError> {
     as_query.set_fragment(None);
     as_query.set_query(Some(fragment));
     let call = as_query.query_pairs().find(|(name, _)| name == "call").map(|(_, call)| call.into_owned());
-    call.map(|call| serde_json::from_str(&call).map_err(|_| wrong())).transpose()
+    call.map(|call| serde_json::from_str(&call).map_err(|_| ClientError::Fragment(shown_url(url)))).transpose()
 }
 
 async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
@@ -92,9 +92,9 @@ fn tell(request: &RequestView, out: &mut Output) {
     ));
     out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
     if let Some(call) = &request.call {
-        out.line(format_args!("  for this one call, with exactly:"));
+        out.line(format_args!("  for calls with exactly:"));
         for (name, value) in call.parts() {
-            out.line(format_args!("    {} = {}", name.escape_debug(), value.escape_debug()));
+            out.line(format_args!("    {name} = {value}"));
         }
     }
     let approvals = request.reviews.iter().filter(|review| review.verdict == "approve").count();

@@ -110,9 +110,9 @@ pub enum AskRefused {
         /// The rule.
         rule: String,
     },
-    /// The rule binds grants to one call, and none was shown.
+    /// The rule binds grants to what the call is, and none was shown.
     #[error(
-        "the rule `{rule}` binds a grant to one call, and the request shows none\nfile it from the challenge of the refused call"
+        "the rule `{rule}` binds a grant to the call that was refused, and the request shows none\nfile it from the challenge of the refused call"
     )]
     CallNotShown {
         /// The rule.
@@ -276,8 +276,9 @@ fn shown(
     let rule = || rule.to_owned();
     let call = call.ok_or_else(|| AskRefused::CallNotShown { rule: rule() })?;
     let user = (&*actor.user.issuer, &*actor.user.subject);
+    let fields = service.action(action).map(|action| action.fields.as_slice()).unwrap_or_default();
     let (call, digest) = call
-        .bound(bind, user, (service.name(), action, resource))
+        .bound(bind, user, (service.name(), action, resource), fields)
         .map_err(|source| AskRefused::CallUnusable { rule: rule(), source })?;
     let leads_there = |target: &str, method: &str| {
         let Ok(path) = canonical_path(target.as_bytes()) else { return false };

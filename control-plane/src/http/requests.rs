@@ -47,7 +47,7 @@ pub(crate) struct FileBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) duration: Option<Span>,
-    /// Where the rule binds a grant to one call: that call, `bound.call` of its challenge.
+    /// Where the rule binds a grant to what a call is: the parts of it that are bound, `bound.call` of its challenge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     pub(crate) call: Option<ShownCall>,

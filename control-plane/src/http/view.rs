@@ -220,7 +220,7 @@ pub struct GrantView {
     /// Masked response fields that it reveals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reveals: Vec<String>,
-    /// The digest of the one call that it is bound to.
+    /// The digest that a call must have to be let through: it is bound to calls that are in all bound parts as the one that was shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_digest: Option<String>,
     /// When it ended.

@@ -1,4 +1,4 @@
-//! What a challenge shows of the refused call, where a rule binds a grant to one. For `flow`.
+//! What a challenge shows of the refused call, where a rule binds a grant to it. For `flow`.
 
 use grantmesh_shared::engine::{BoundCall, Call, Context, Decision};
 use grantmesh_shared::wire::problem::{BoundChallenge, ProblemReason};
@@ -21,14 +21,15 @@ pub(super) fn of(decision: &Decision<'_>, call: &Call<'_>, context: &Context<'_>
     let mut showing = Showing { bound: None, unshown: Vec::new() };
     for rule in &refusal.rules {
         let Some(bind) = &rule.bind else { continue };
-        let bound = BoundCall { call, context, action: &matched.action.name, resource: &matched.resource };
+        let (action, fields) = (&*matched.action.name, matched.action.fields.as_slice());
+        let bound = BoundCall { call, context, action, fields, resource: &matched.resource };
         match ShownCall::of(bind, bound) {
             Ok((call, digest)) => {
                 let challenge = || BoundChallenge { rule: rule.name.to_string(), digest: Sha256Hash(digest.0), call };
                 showing.bound.get_or_insert_with(challenge);
             }
             Err(error) => {
-                let detail = format!("rule `{}` binds a grant to one call: {error}", rule.name);
+                let detail = format!("rule `{}` binds a grant to what the call is: {error}", rule.name);
                 showing.unshown.push(ProblemReason { code: "call_not_bound".to_owned(), detail });
             }
         }

@@ -4,6 +4,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::action::{Field, FieldPlace};
 use super::call::Call;
 use super::condition::Decimal;
 use super::context::{BodyFacts, Context, FactValue};
@@ -48,12 +49,14 @@ pub struct BoundCall<'a> {
     pub context: &'a Context<'a>,
     /// The action.
     pub action: &'a str,
+    /// The fields that the action declares: a bound one is bound at the place where it stands in the body.
+    pub fields: &'a [Field],
     /// The resource.
     pub resource: &'a str,
 }
 
 /// What begins every digest, so that it stands for nothing else.
-const DOMAIN: &[u8] = b"grantmesh call v1";
+const DOMAIN: &[u8] = b"grantmesh call v2";
 
 impl Bind {
     /// The digest of a call under this binding.
@@ -61,7 +64,7 @@ impl Bind {
     /// # Errors
     /// If the call lacks a bound part.
     pub fn digest(&self, bound: BoundCall<'_>) -> Result<Digest, Unbound<'_>> {
-        let BoundCall { call, context, action, resource } = bound;
+        let BoundCall { call, context, action, fields: declared, resource } = bound;
         let mut hash = Parts(Sha256::new());
         hash.part(DOMAIN);
         let (issuer, subject) = call.principal.user.unwrap_or_default();
@@ -97,8 +100,11 @@ impl Bind {
                 BodyFacts::Fields(fields) => fields,
             };
             let value = fields.iter().find(|(known, _)| **known == **name).map(|(_, value)| *value);
+            let declared = declared.iter().find(|field| field.place == FieldPlace::Request && field.name == *name);
             hash.part(b"field");
             hash.part(name.as_bytes());
+            // A name may come to mean another place: what is approved is what stands at this one.
+            hash.part(declared.ok_or(Unbound::Missing(name))?.pointer.as_bytes());
             match value.ok_or(Unbound::Missing(name))? {
                 FactValue::Text(text) => hash.typed(b"text", text.as_bytes()),
                 FactValue::Number(number) => hash.number(number),
@@ -142,7 +148,31 @@ mod tests {
         let call = Call::new("payments", b"POST", target.as_bytes(), principal).unwrap();
         let fields = [("amount", amount)];
         let context = Context { headers, body: BodyFacts::Fields(&fields), ..Context::EMPTY };
-        bind.digest(BoundCall { call: &call, context: &context, action: "pay", resource: "account/a" }).ok()
+        let fields = [declared("amount", "/amount")];
+        let bound = BoundCall { call: &call, context: &context, action: "pay", fields: &fields, resource: "account/a" };
+        bind.digest(bound).ok()
+    }
+
+    fn declared(name: &str, pointer: &str) -> Field {
+        Field { name: name.into(), place: FieldPlace::Request, pointer: pointer.into(), mask: false }
+    }
+
+    #[test]
+    fn a_field_is_bound_where_it_stands() {
+        let bind = Bind { fields: vec!["amount".into(), "fee".into()], ..Bind::default() };
+        let call = Call::new("payments", b"POST", b"/a", Principal::user("https://id.example", "ann", &[])).unwrap();
+        let same = FactValue::Number(5.into());
+        let context = Context { body: BodyFacts::Fields(&[("amount", same), ("fee", same)]), ..Context::EMPTY };
+        let digest = |fields: &[Field]| {
+            bind.digest(BoundCall { call: &call, context: &context, action: "pay", fields, resource: "account/a" }).ok()
+        };
+        let approved = digest(&[declared("amount", "/amount"), declared("fee", "/fee")]);
+        assert!(approved.is_some());
+        assert_ne!(digest(&[declared("amount", "/fee"), declared("fee", "/amount")]), approved, "they were swapped");
+        assert_ne!(digest(&[declared("amount", "/a/amount"), declared("fee", "/fee")]), approved);
+        assert_eq!(digest(&[declared("amount", "/amount")]), None, "a field that is declared no more");
+        let masked = Field { place: FieldPlace::Response, ..declared("fee", "/fee") };
+        assert_eq!(digest(&[declared("amount", "/amount"), masked]), None);
     }
 
     #[test]

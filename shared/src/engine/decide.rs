@@ -455,8 +455,9 @@ impl<'t> Judging<'t, '_> {
             }
         }
         let (bind, digest) = grant.bound.as_deref()?;
-        let action = self.action.map_or("", |action| &action.name);
-        let bound = BoundCall { call: self.call, context: self.context, action, resource: self.resource };
+        let (action, fields): (&str, _) =
+            self.action.map_or(("", [].as_slice()), |action| (&action.name, action.fields.as_slice()));
+        let bound = BoundCall { call: self.call, context: self.context, action, fields, resource: self.resource };
         match bind.digest(bound) {
             Ok(found) if found == *digest => None,
             Ok(_) => Some(Reason::GrantOtherCall { id: id() }),

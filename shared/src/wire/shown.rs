@@ -1,4 +1,4 @@
-//! What a filter shows of one call that a grant is to be bound to: exactly the parts that the rule binds, and nothing else of
+//! What a filter shows of a call that a grant is to be bound to: exactly the parts that the rule binds, and nothing else of
 //! it, for those may be secrets. In the challenge, in the request that is filed from it, and before the eyes of its reviewers.
 //! The digest of the grant is computed from this by the control plane; a filter's word is not needed for it.
 
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::engine::{
-    Ambiguity, Bind, BodyFacts, BoundCall, Call, Context, Decimal, Digest, FactValue, Principal, Unbound,
+    Ambiguity, Bind, BodyFacts, BoundCall, Call, Context, Decimal, Digest, FactValue, Field, Principal, Unbound,
 };
 
 /// The most bytes of one part that is shown.
@@ -16,7 +16,7 @@ pub const MAX_PART_BYTES: usize = 1_024;
 /// The most bytes of all of them.
 pub const MAX_BYTES: usize = 4_096;
 
-/// The bound parts of one call.
+/// The bound parts of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ShownCall {
@@ -163,7 +163,8 @@ impl ShownCall {
         Ok((shown, digest))
     }
 
-    /// Only what a binding binds of it, and the digest that a call of the user must have to be this one.
+    /// Only what a binding binds of it, and the digest that a call of the user must have to be this one. `declared` are the
+    /// fields of the action.
     ///
     /// # Errors
     /// If a bound part is missing, too long, or could be read in two ways.
@@ -172,6 +173,7 @@ impl ShownCall {
         bind: &Bind,
         (issuer, subject): (&str, &str),
         (service, action, resource): (&str, &str, &str),
+        declared: &[Field],
     ) -> Result<(Self, Digest), ShownError> {
         self.is_short()?;
         let missing = |what: &str| ShownError::Unbound(format!("the call that was shown has no {what}"));
@@ -197,10 +199,11 @@ impl ShownCall {
             fields.push((name, value));
         }
         let context = Context { headers: &headers, query: &query, body: BodyFacts::Fields(&fields), ..Context::EMPTY };
-        Self::of(bind, BoundCall { call: &call, context: &context, action, resource })
+        Self::of(bind, BoundCall { call: &call, context: &context, action, fields: declared, resource })
     }
 
-    /// Each part with its name, as people read it.
+    /// Each part with its name, as people read it: control characters are escaped, once, and texts of fields are quoted, so that
+    /// they do not read like numbers.
     #[must_use]
     pub fn parts(&self) -> Vec<(String, String)> {
         let mut parts = Vec::new();
@@ -210,6 +213,7 @@ impl ShownCall {
         parts.extend(self.workload.iter().map(|workload| ("workload".to_owned(), workload.clone())));
         parts.extend(self.headers.iter().map(|(name, value)| (format!("header {name}"), value.clone())));
         parts.extend(self.query.iter().map(|(name, value)| (format!("parameter {name}"), value.clone())));
+        parts.iter_mut().for_each(|(_, value)| *value = value.escape_debug().to_string());
         parts.extend(self.fields.iter().map(|(name, value)| {
             let text = match value {
                 ShownValue::Text(text) => format!("{text:?}"),
@@ -218,6 +222,7 @@ impl ShownCall {
             };
             (format!("field {name}"), text)
         }));
+        parts.iter_mut().for_each(|(name, _)| *name = name.escape_debug().to_string());
         parts
     }
 
@@ -246,6 +251,7 @@ impl ShownCall {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::FieldPlace;
 
     const USER: (&str, &str) = ("https://id.example", "ann");
     const WHAT: (&str, &str, &str) = ("payments", "pay", "account/a");
@@ -266,7 +272,14 @@ mod tests {
             body: BodyFacts::Fields(&fields),
             ..Context::EMPTY
         };
-        ShownCall::of(bind, BoundCall { call: &call, context: &context, action: WHAT.1, resource: WHAT.2 })
+        let (action, fields) = (WHAT.1, declared());
+        let fields = fields.as_slice();
+        ShownCall::of(bind, BoundCall { call: &call, context: &context, action, fields, resource: WHAT.2 })
+    }
+
+    fn declared() -> [Field; 1] {
+        let (name, pointer) = ("amount".into(), "/amount".into());
+        [Field { name, place: FieldPlace::Request, pointer, mask: false }]
     }
 
     #[test]
@@ -276,7 +289,7 @@ mod tests {
         let json = serde_json::to_string(&call).unwrap();
         assert!(!json.contains("s3cret"), "only bound parts: {json}");
         let back: ShownCall = serde_json::from_str(&json).unwrap();
-        assert_eq!(back.bound(&bind(), USER, WHAT), Ok((call.clone(), digest)));
+        assert_eq!(back.bound(&bind(), USER, WHAT, &declared()), Ok((call.clone(), digest)));
         let parts: Vec<String> = call.parts().into_iter().map(|(name, value)| format!("{name} = {value}")).collect();
         let expected = [
             "call = POST /a?to=b%20c",
@@ -286,8 +299,13 @@ mod tests {
             "field amount = 50.1",
         ];
         assert_eq!(parts, expected);
-        assert_ne!(call.bound(&bind(), ("https://id.example", "bob"), WHAT).unwrap().1, digest);
-        assert_ne!(call.bound(&bind(), USER, ("payments", "pay", "account/b")).unwrap().1, digest);
+        let mut odd = call.clone();
+        odd.fields = Named(vec![("note".to_owned(), ShownValue::Text("a\"b\n\u{1b}".to_owned()))]);
+        odd.headers = Named(vec![("x-ticket".to_owned(), "c\"d\t".to_owned())]);
+        let parts: Vec<String> = odd.parts().into_iter().map(|(_, value)| value).skip(2).collect();
+        assert_eq!(parts, [r#"c\"d\t"#, "b c", r#""a\"b\n\u{1b}""#], "each is escaped once");
+        assert_ne!(call.bound(&bind(), ("https://id.example", "bob"), WHAT, &declared()).unwrap().1, digest);
+        assert_ne!(call.bound(&bind(), USER, ("payments", "pay", "account/b"), &declared()).unwrap().1, digest);
     }
 
     #[test]
@@ -297,9 +315,9 @@ mod tests {
         let mut more = call.clone();
         more.headers.0.push(("x-note".to_owned(), "harmless".to_owned()));
         more.fields.0.push(("note".to_owned(), ShownValue::Text("harmless".to_owned())));
-        assert_eq!(more.bound(&bind(), USER, WHAT), Ok((call.clone(), digest)));
+        assert_eq!(more.bound(&bind(), USER, WHAT, &declared()), Ok((call.clone(), digest)));
         let narrow = Bind { fields: vec!["amount".into()], ..Bind::default() };
-        let (kept, _) = call.bound(&narrow, USER, WHAT).unwrap();
+        let (kept, _) = call.bound(&narrow, USER, WHAT, &declared()).unwrap();
         assert!(kept.target.is_none() && kept.headers.is_empty() && kept.fields.0.len() == 1, "{kept:?}");
         let empty = ShownCall { workload: call.workload.clone(), ..ShownCall::default() };
         for less in [
@@ -308,13 +326,13 @@ mod tests {
             ShownCall { fields: Named::default(), ..call.clone() },
             empty,
         ] {
-            assert!(matches!(less.bound(&bind(), USER, WHAT), Err(ShownError::Unbound(_))), "{less:?}");
+            assert!(matches!(less.bound(&bind(), USER, WHAT, &declared()), Err(ShownError::Unbound(_))), "{less:?}");
         }
         let mut odd = call.clone();
         odd.fields = Named(vec![("amount".to_owned(), ShownValue::Number("five".to_owned()))]);
-        assert!(odd.bound(&bind(), USER, WHAT).is_err());
+        assert!(odd.bound(&bind(), USER, WHAT, &declared()).is_err());
         let twisted = ShownCall { target: Some("/a//b".to_owned()), ..call };
-        assert!(matches!(twisted.bound(&bind(), USER, WHAT), Err(ShownError::Ambiguous(_))));
+        assert!(matches!(twisted.bound(&bind(), USER, WHAT, &declared()), Err(ShownError::Ambiguous(_))));
     }
 
     #[test]
@@ -326,6 +344,6 @@ mod tests {
         assert_eq!(error, ShownError::TooLong("x-ticket".to_owned()));
         let mut call = shown(&bind(), "PAY-1", amount()).unwrap().0;
         call.query.0.extend((0..5).map(|number| (number.to_string(), fits.clone())));
-        assert!(matches!(call.bound(&bind(), USER, WHAT), Err(ShownError::TooLong(_))));
+        assert!(matches!(call.bound(&bind(), USER, WHAT, &declared()), Err(ShownError::TooLong(_))));
     }
 }

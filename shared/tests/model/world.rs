@@ -439,10 +439,12 @@ impl World {
     }
 }
 
+fn declared(name: &str, place: FieldPlace, mask: bool) -> Field {
+    Field { name: name.into(), place, pointer: format!("/{name}").into(), mask }
+}
+
 impl Known {
     fn action(&self) -> Action {
-        let field =
-            |name: &str, place, mask| Field { name: name.into(), place, pointer: format!("/{name}").into(), mask };
         Action {
             name: self.name.into(),
             method: self.method.into(),
@@ -458,11 +460,11 @@ impl Known {
             query: vec!["dry".into()],
             body: None,
             fields: vec![
-                field("amount", FieldPlace::Request, false),
-                field("note", FieldPlace::Request, false),
-                field("card", FieldPlace::Response, true),
-                field("email", FieldPlace::Response, true),
-                field("plain", FieldPlace::Response, false),
+                declared("amount", FieldPlace::Request, false),
+                declared("note", FieldPlace::Request, false),
+                declared("card", FieldPlace::Response, true),
+                declared("email", FieldPlace::Response, true),
+                declared("plain", FieldPlace::Response, false),
             ],
         }
     }
@@ -517,7 +519,9 @@ impl Held {
     pub(crate) fn grant(&self) -> Grant {
         let bound = self.bound.as_ref().map(|(bind, approved)| {
             let (call, context) = (approved.call(), approved.context());
-            let parts = BoundCall { call: &call, context: &context, action: self.action, resource: self.resource };
+            let fields = ["amount", "note"].map(|name| declared(name, FieldPlace::Request, false));
+            let (action, resource) = (self.action, self.resource);
+            let parts = BoundCall { call: &call, context: &context, action, fields: &fields, resource };
             // What could not be bound fits no call.
             let digest = bind.digest(parts).unwrap_or(Digest([0; 32]));
             Box::new((bind.clone(), digest))

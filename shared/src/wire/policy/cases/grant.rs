@@ -95,7 +95,8 @@ impl Stage {
         lend(&given.facts, &query, |context| {
             let action = prepared.action(context.body).ok_or_else(|| wrong("the approved call has no action", HELP))?;
             let resource = action.templates.resource_of(call.path().as_str()).unwrap_or_default();
-            let bound = BoundCall { call: &call, context, action: &action.name, resource: &resource };
+            let (name, fields) = (&*action.name, action.fields.as_slice());
+            let bound = BoundCall { call: &call, context, action: name, fields, resource: &resource };
             let digest = bind.map(|bind| bind.digest(bound).map(|digest| (bind.clone(), digest))).transpose();
             let digest = digest.map_err(|error| wrong(error.to_string(), "state it below the grant, indented"))?;
             Ok((action.name.to_string(), resource, digest))

@@ -105,7 +105,7 @@ pub struct RuleSpec {
     pub reveals: Vec<Spanned<String>>,
 }
 
-/// What of a call a grant is bound to: exactly this is what was approved, and only this goes through.
+/// What of a call a grant is bound to: exactly this was approved, and only such calls go through, until the grant ends.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BindSpec {
