@@ -20,6 +20,9 @@ use draft::Draft;
 /// The largest description.
 const MAX_BYTES: u64 = 32 * 1024 * 1024;
 
+/// The most operations that are looked at: so many actions a service can have.
+const MAX_OPERATIONS: usize = 5_000;
+
 /// So many of what is left out are told one by one.
 const MAX_TOLD: usize = 100;
 

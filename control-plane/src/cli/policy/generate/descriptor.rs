@@ -7,13 +7,22 @@ use prost_types::method_options::IdempotencyLevel;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto};
 use std::collections::BTreeSet;
 
-use super::GenerateArgs;
 use super::draft::Draft;
+use super::{GenerateArgs, MAX_OPERATIONS};
+
+/// The largest set: decoded it takes many times its bytes.
+const MAX_SET_BYTES: usize = 2 * 1024 * 1024;
 
 /// Makes a draft of a set of files.
 pub(super) fn read(bytes: &[u8], args: &GenerateArgs) -> Result<Draft, String> {
+    if bytes.len() > MAX_SET_BYTES {
+        return Err(format!(
+            "it has more than {MAX_SET_BYTES} bytes\nwrite it for the files of one service, without `--include_imports` and `--include_source_info`"
+        ));
+    }
     let set = FileDescriptorSet::decode(bytes).map_err(|error| format!("it is no FileDescriptorSet: {error}"))?;
     let mut draft = Draft::default();
+    let mut operations = 0_usize;
     let (mut known, mut wanted) = (BTreeSet::new(), args.grpc_services.iter().collect::<BTreeSet<_>>());
     for file in &set.file {
         let package = file.package();
@@ -32,6 +41,12 @@ pub(super) fn read(bytes: &[u8], args: &GenerateArgs) -> Result<Draft, String> {
                 draft.title = if package.is_empty() { service.name() } else { package }.to_owned();
             }
             let mut methods = BTreeSet::new();
+            operations = operations.saturating_add(service.method.len()).saturating_add(1);
+            if operations > MAX_OPERATIONS {
+                return Err(format!(
+                    "it has more than {MAX_OPERATIONS} services and methods\nname those that are meant with `--grpc-service`"
+                ));
+            }
             for method in &service.method {
                 let what = format!("{full}/{}", method.name());
                 if !is_grpc(&full, method.name()) {

@@ -18,6 +18,8 @@ pub(super) struct Draft {
     pub(super) title: String,
     actions: Vec<ActionSpec>,
     names: BTreeSet<String>,
+    /// From which number on names of a beginning may be free.
+    numbers: BTreeMap<String, usize>,
     /// The templates of each method, with the action's name.
     paths: BTreeMap<String, Vec<(PathTemplate, String)>>,
     /// What cannot be said, and why.
@@ -86,11 +88,15 @@ impl Draft {
             let end = format!("-{number}");
             format!("{}{end}", wanted.get(..wanted.len().min(MAX_NAME.saturating_sub(end.len()))).unwrap_or_default())
         };
-        let names = std::iter::once(wanted.clone()).chain((2..).map(numbered));
-        // There are more names than there can be actions.
-        let name = names.into_iter().find(|name| !self.names.contains(name)).unwrap_or_default();
-        self.names.insert(name.clone());
-        name
+        let next = self.numbers.entry(wanted.clone()).or_insert(1);
+        loop {
+            let name = if *next == 1 { wanted.clone() } else { numbered(*next) };
+            *next = next.saturating_add(1);
+            // There are more names than there can be actions.
+            if self.names.insert(name.clone()) {
+                return name;
+            }
+        }
     }
 }
 

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use super::GenerateArgs;
 use super::draft::Draft;
+use super::{GenerateArgs, MAX_OPERATIONS};
 
 /// The methods that a path item has as fields.
 const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
 
-/// The most operations that are looked at: so many actions a service can have.
-const MAX_OPERATIONS: usize = 5_000;
+/// The most servers, and the longest URL of one.
+const MAX_SERVERS: usize = 1_000;
+const MAX_URL: usize = 2_048;
 
 /// So many references lead to a path item at most.
 const MAX_REFERENCES: usize = 16;
@@ -68,10 +69,13 @@ fn add(
         return draft.leave_out(what, "it is no operation");
     };
     let servers = operation.get("servers").or_else(|| item.get("servers"));
-    let elsewhere = servers.filter(|_| args.base_path.is_none()).map(|servers| bases(servers).as_slice() != [base]);
-    if elsewhere == Some(true) {
-        return draft
-            .leave_out(what, "it has servers of its own, at another path: generate it apart, with `--base-path`");
+    match servers.filter(|_| args.base_path.is_none()).map(bases) {
+        Some(Ok(bases)) if bases.as_slice() != [base] => {
+            return draft
+                .leave_out(what, "it has servers of its own, at another path: generate it apart, with `--base-path`");
+        }
+        Some(Err(why)) => return draft.leave_out(what, why),
+        Some(Ok(_)) | None => {}
     }
     let text = |field: &str| operation.get(field).and_then(Value::as_str).filter(|text| !text.trim().is_empty());
     let name = text("operationId").map_or_else(|| by_route(&method, path), str::to_owned);
@@ -108,7 +112,7 @@ fn version(document: &Value) -> Result<(), String> {
 
 /// The path that every server has.
 fn base_path(document: &Value) -> Result<String, String> {
-    let mut bases = document.get("servers").map(bases).unwrap_or_default();
+    let mut bases = document.get("servers").map(bases).transpose()?.unwrap_or_default();
     match (bases.pop(), bases.is_empty()) {
         (None, _) => Ok(String::new()),
         (Some(base), true) => Ok(base),
@@ -118,25 +122,56 @@ fn base_path(document: &Value) -> Result<String, String> {
     }
 }
 
-/// The paths of some servers, each once, with variables in their default values.
-fn bases(servers: &Value) -> Vec<String> {
-    let mut found: Vec<String> = servers.as_array().into_iter().flatten().map(base).collect();
+/// The paths of some servers, each once.
+fn bases(servers: &Value) -> Result<Vec<String>, String> {
+    let servers = servers.as_array().map(Vec::as_slice).unwrap_or_default();
+    if servers.len() > MAX_SERVERS {
+        return Err(format!("it has more than {MAX_SERVERS} servers\nsay with `--base-path` which path is meant"));
+    }
+    let mut found = servers.iter().map(base).collect::<Result<Vec<_>, _>>()?;
     found.sort();
     found.dedup();
-    found
+    Ok(found)
 }
 
-fn base(server: &Value) -> String {
-    let mut url = server.get("url").and_then(Value::as_str).unwrap_or_default().chars().take(2_048).collect::<String>();
-    for (name, variable) in server.get("variables").and_then(Value::as_object).into_iter().flatten().take(64) {
-        let default = variable.get("default").and_then(Value::as_str).unwrap_or_default();
-        url = url.replace(&format!("{{{name}}}"), default).chars().take(2_048).collect();
+/// The path of a server, with variables in their default values; refused where it may be another one.
+fn base(server: &Value) -> Result<String, String> {
+    const HELP: &str = "say with `--base-path` which path is meant";
+    let url =
+        server.get("url").and_then(Value::as_str).ok_or_else(|| format!("a server of it has no `url`\n{HELP}"))?;
+    let shown: String = url.chars().take(128).collect();
+    if url.len() > MAX_URL {
+        return Err(format!("its server `{shown}…` has more than {MAX_URL} bytes\n{HELP}"));
     }
     let path = match url.split_once("://") {
         Some((_, rest)) => rest.split_once('/').map(|(_, path)| format!("/{path}")).unwrap_or_default(),
-        None => url,
+        None => url.to_owned(),
     };
-    path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/').to_owned()
+    let mut base = String::new();
+    let mut rest = path.split(['?', '#']).next().unwrap_or_default();
+    while let Some((before, behind)) = rest.split_once('{') {
+        let (name, behind) = behind.split_once('}').ok_or_else(|| format!("its server `{shown}` is no URL\n{HELP}"))?;
+        let variable = server.get("variables").and_then(|variables| variables.get(name));
+        let default = variable.and_then(|variable| variable.get("default")).and_then(Value::as_str);
+        let default =
+            default.ok_or_else(|| format!("the variable `{name}` of its server `{shown}` has no `default`\n{HELP}"))?;
+        let others = variable.and_then(|variable| variable.get("enum")).and_then(Value::as_array);
+        if others.is_some_and(|others| others.iter().any(|other| other.as_str() != Some(default))) {
+            return Err(format!("its server `{shown}` is at different paths, as `{name}` says\n{HELP}"));
+        }
+        base.push_str(before);
+        base.push_str(default);
+        if base.len() > MAX_URL {
+            return Err(format!("the path of its server `{shown}` has more than {MAX_URL} bytes\n{HELP}"));
+        }
+        rest = behind;
+    }
+    base.push_str(rest);
+    let base = base.trim_end_matches('/').to_owned();
+    if !base.is_empty() && !base.starts_with('/') {
+        return Err(format!("its server `{shown}` is relative to where the document is served from\n{HELP}"));
+    }
+    Ok(base)
 }
 
 /// A path item behind its references.
