@@ -48,10 +48,13 @@ pub(in crate::cli) fn run(args: &DiffArgs, out: &mut Output) -> Result<(), Failu
     let before = policy_files(std::slice::from_ref(&args.before))?;
     let after = policy_files(std::slice::from_ref(&args.after))?;
     let (one, other) = (compiled(&before, out)?, compiled(&after, out)?);
-    let differences = match (parse(&before), parse(&after)) {
-        (Ok(before), Ok(after)) => diff((&before, &one.0), (&after, &other.0)),
+    let (differences, is_same_text) = match (parse(&before), parse(&after)) {
+        (Ok(before), Ok(after)) => {
+            let digests = (before.digest().ok(), after.digest().ok());
+            (diff((&before, &one.0), (&after, &other.0)), digests.0 == digests.1)
+        }
         // Both were compiled from these documents.
-        _ => Vec::new(),
+        _ => (Vec::new(), true),
     };
     let (mut decided, mut all) = (Vec::new(), 0);
     for path in &args.cases {
@@ -75,7 +78,7 @@ pub(in crate::cli) fn run(args: &DiffArgs, out: &mut Output) -> Result<(), Failu
         let decisions = json!({ "calls": all, "changed": decided });
         return Ok(out.json(&json!({ "differences": differences, "decisions": decisions }))?);
     }
-    show(&differences, out);
+    show(&differences, is_same_text, out);
     if !args.cases.is_empty() {
         out.line(format_args!("{} of {all} call(s) are decided otherwise", decided.len()));
     }
@@ -102,9 +105,13 @@ fn outcomes(
     Ok(played.into_iter().map(|played| (played.line, played.case.to_string(), played.outcome.text())).collect())
 }
 
-fn show(differences: &[Difference], out: &mut Output) {
+fn show(differences: &[Difference], is_same_text: bool, out: &mut Output) {
+    let described = |field: &String| field.starts_with("description: ");
     if differences.is_empty() {
-        out.line("the policies say the same");
+        let but = if is_same_text { "" } else { ", in other words: their digests differ" };
+        out.line(format_args!("the policies say the same{but}"));
+    } else if differences.iter().all(|one| one.change == "changed" && one.fields.iter().all(described)) {
+        out.line("the policies differ in descriptions alone");
     }
     for Difference { kind, name, change, fields } in differences {
         let word = out.toned(tone(change), change);

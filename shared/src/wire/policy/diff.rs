@@ -1,14 +1,16 @@
 //! What differs between two policies, in words: what was added, removed and changed, sorted by kind and name.
-//! Called by the CLI. Order within documents, files and spelling do not count; what is compared is what was compiled.
+//! Called by the CLI, and where somebody applies a policy over another one than was expected. Order within documents, files and
+//! spelling do not count: what was compiled is compared, and of the documents what is not compiled (descriptions, types).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{DefaultsSpec, Documents, Policy, RoleSpec};
+use super::parse::Placed;
+use super::{DefaultsSpec, Documents, FieldSpec, Policy, RoleSpec};
 use crate::engine::Subject;
-use crate::wire::table::SubjectItem;
+use crate::wire::table::{PlaceWord, SubjectItem};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,7 +56,15 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
         let place = KINDS.iter().position(|known| *known == kind).unwrap_or(KINDS.len());
         let fields = parts.entry((place, name)).or_default();
         for (field, value) in value.as_object().into_iter().flatten().filter(|(field, _)| *field != "name") {
-            fields.entry(camel(field)).or_default().extend(words(field, value));
+            match (field.as_str(), value.as_object()) {
+                // Documents say its parts one by one.
+                ("rollout", Some(rollout)) => {
+                    for (field, value) in rollout {
+                        fields.entry(camel(field)).or_default().extend(words(field, value));
+                    }
+                }
+                _ => fields.entry(camel(field)).or_default().extend(words(field, value)),
+            }
         }
     };
     for placed in &documents.defaults {
@@ -80,6 +90,9 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
         let value = serde_json::json!({ "inherits": inherits, "permissions": gives.collect::<Vec<_>>() });
         add("role", placed.document.metadata.name.value.clone(), value);
     }
+    for (kind, name, said) in said(documents) {
+        add(kind, name, said);
+    }
     for signal in &policy.signals {
         add("signal", signal.name.clone(), value(signal));
     }
@@ -90,7 +103,15 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
         }
         add("service", service.name.clone(), own);
         for action in &service.actions {
-            add("action", format!("{} {}", service.name, action.name), value(action));
+            let mut own = value(action);
+            if let Some(fields) = own.as_object_mut() {
+                // With their types, which only documents have.
+                fields.remove("fields");
+                if let Some(selectors) = fields.remove("selectors") {
+                    fields.insert("select".to_owned(), selectors);
+                }
+            }
+            add("action", format!("{} {}", service.name, action.name), own);
         }
         for binding in &service.bindings {
             let mut own = value(binding);
@@ -108,6 +129,56 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
         }
     }
     parts
+}
+
+/// What documents say and filters do not need: descriptions, declared headers, fields with their types.
+fn said(documents: &Documents) -> Vec<(&'static str, String, Value)> {
+    let mut said = Vec::new();
+    let described = |description: &Option<String>| match description {
+        Some(text) => json!({ "description": text }),
+        None => json!({}),
+    };
+    for Placed { document, .. } in &documents.services {
+        let (service, spec) = (&document.metadata.name.value, &document.spec);
+        said.push(("service", service.clone(), described(&spec.description)));
+        let headers: Vec<&str> = spec.headers.iter().map(|header| header.value.as_str()).collect();
+        if !headers.is_empty() {
+            said.push(("service", service.clone(), json!({ "headers": headers })));
+        }
+        for action in &spec.actions {
+            let name = format!("{service} {}", action.name.value);
+            said.push(("action", name.clone(), described(&action.description)));
+            if !action.fields.is_empty() {
+                said.push(("action", name, json!({ "fields": action.fields.iter().map(field).collect::<Vec<_>>() })));
+            }
+        }
+    }
+    for Placed { document, .. } in &documents.roles {
+        said.push(("role", document.metadata.name.value.clone(), described(&document.spec.description)));
+    }
+    for Placed { document, .. } in &documents.rules {
+        let name = format!("{} {}", document.spec.service.value, document.metadata.name.value);
+        said.push(("rule", name, described(&document.spec.description)));
+    }
+    for Placed { document, .. } in &documents.denials {
+        let name = format!("{} {}", document.spec.service.value, document.metadata.name.value);
+        said.push(("deny rule", name, described(&document.spec.description)));
+    }
+    said
+}
+
+/// A field, with what is meant where nothing is said.
+fn field(spec: &FieldSpec) -> Value {
+    let FieldSpec { name, place, pointer, kind, mask } = spec;
+    let pointer = pointer.as_ref().map_or_else(|| format!("/{}", name.value), |pointer| pointer.value.clone());
+    let mut field = json!({ "name": name.value, "in": place, "pointer": pointer });
+    if let Some(fields) = field.as_object_mut() {
+        match place {
+            PlaceWord::Request => fields.insert("type".to_owned(), value(&kind.unwrap_or_default())),
+            PlaceWord::Response => fields.insert("mask".to_owned(), value(mask)),
+        };
+    }
+    field
 }
 
 fn value(item: &impl Serialize) -> Value {
@@ -133,6 +204,8 @@ fn words(field: &str, value: &Value) -> Vec<String> {
         return vec![source.trim().to_owned()];
     }
     match value.get("named").unwrap_or(value) {
+        Value::String(all) if field == "actions" && all == "all" => vec!["*".to_owned()],
+        Value::String(body) if field == "body" => vec![body.replace('_', "-")],
         Value::Array(list) => list.iter().map(word).collect(),
         other => vec![word(other)],
     }
@@ -143,9 +216,33 @@ fn word(value: &Value) -> String {
         || serde_json::from_value::<SubjectItem>(value.clone()).ok().and_then(|item| Subject::try_from(item).ok());
     match value {
         Value::String(text) => text.clone(),
-        Value::Object(_) => subject().map_or_else(|| value.to_string(), |subject| subject.to_string()),
+        Value::Object(_) => subject().map_or_else(|| flow(value), |subject| subject.to_string()),
         other => other.to_string(),
     }
+}
+
+/// A value as documents write it on one line.
+fn flow(value: &Value) -> String {
+    match value {
+        Value::String(text) if is_plain(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            let mut fields: Vec<_> = fields.iter().collect();
+            fields.sort_by_key(|(name, _)| *name != "name");
+            let fields = fields.into_iter().map(|(name, value)| format!("{}: {}", camel(name), flow(value)));
+            format!("{{ {} }}", fields.collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Whether a text needs no quotes there.
+fn is_plain(text: &str) -> bool {
+    let inside = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.' | '/' | '+' | '~');
+    !text.is_empty()
+        && text.chars().all(inside)
+        && text.parse::<f64>().is_err()
+        && !matches!(text, "true" | "false" | "null" | "~")
 }
 
 fn stated(field: &str, words: &BTreeSet<String>) -> String {
