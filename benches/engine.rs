@@ -9,7 +9,6 @@ use grantmesh_shared::engine::{Call, Context, Decision, Grant, GrantHolder, Now,
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
-use grantmesh_shared::wire::table::Body;
 
 const ISSUER: &str = "https://dev-issuer.grantmesh.invalid";
 const SIZES: [u64; 5] = [100, 1_000, 10_000, 100_000, 1_000_000];
@@ -18,11 +17,8 @@ const NOW: Now = Now::exactly(Timestamp::from_millis(500));
 fn table(grants: u64) -> Table {
     let text = include_str!("../shared/policies/payments/policy.yaml").to_owned();
     let documents = parse(&[PolicyFile { name: "policy.yaml".to_owned(), text }]).expect("the example policy is read");
-    let mut table = Table::default();
-    for service in compile(&documents).expect("the example policy compiles").services {
-        let item = Body::Service(service).into_item().expect("a service has a JSON form");
-        item.parse().expect("the example service is understood").put_into(&mut table);
-    }
+    let policy = compile(&documents).expect("the example policy compiles");
+    let mut table = policy.table().expect("the example policy is understood");
     for number in 0..grants {
         let random = u128::from(number).to_be_bytes();
         let mut id = [0; 10];

@@ -11,7 +11,6 @@ use grantmesh_shared::engine::{
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
-use grantmesh_shared::wire::table::Body;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -58,10 +57,7 @@ fn table(actions: usize, bindings: usize, grants: u64) -> Table {
     }
     write!(text, "---\n{head}kind: DenyRule\nmetadata: {{ name: never }}\nspec: {{ service: svc, actions: [\"*\"], condition: \"request.method == \\\"PUT\\\"\", reason: no }}\n").unwrap();
     let files = [PolicyFile { name: "policy.yaml".to_owned(), text }];
-    let mut table = Table::default();
-    for service in compile(&parse(&files).unwrap()).unwrap().services {
-        Body::Service(service).into_item().unwrap().parse().unwrap().put_into(&mut table);
-    }
+    let mut table = compile(&parse(&files).unwrap()).unwrap().table().unwrap();
     for number in 0..grants {
         table.put_grant(Grant {
             id: GrantId::new(number, [0; 10]),

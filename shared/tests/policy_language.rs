@@ -7,7 +7,6 @@ use grantmesh_shared::engine::{
 };
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
-use grantmesh_shared::wire::table::Body;
 
 const ISSUER: &str = "https://id.example";
 const AGENT: &str = "spiffe://mesh/ns/agents/sa/refunds";
@@ -80,11 +79,7 @@ fn table() -> Table {
     let files = [PolicyFile { name: "policy.yaml".to_owned(), text: POLICY.to_owned() }];
     let policy = compile(&parse(&files).unwrap()).unwrap();
     assert_eq!(policy.signals[0].name, "incident.open");
-    let mut table = Table::default();
-    for service in policy.services {
-        Body::Service(service).into_item().unwrap().parse().unwrap().put_into(&mut table);
-    }
-    table
+    policy.table().unwrap()
 }
 
 /// The decision in a few words.

@@ -144,28 +144,18 @@ fn sync() {
 
 #[test]
 fn records() {
+    let id = "dec_00000000000000000000000005".parse().unwrap();
+    let call = ("POST", "/v1/accounts/acc-42/refunds");
     let decision = DecisionEvent {
-        id: "dec_00000000000000000000000005".parse().unwrap(),
-        decision: DecisionWord::Allow,
-        count: 1,
-        instead_of: None,
-        ended: None,
-        service: "payments".into(),
         action: Some("refund.create".into()),
         resource: Some("account/acc-42".into()),
-        method: "POST".into(),
-        path: "/v1/accounts/acc-42/refunds".into(),
         issuer: Some(ISSUER.into()),
         subject: Some("alice".into()),
         groups: Some(vec!["support".into()]),
-        workload: None,
         grant: Some("grant_00000000000000000000000002".parse().unwrap()),
-        binding: None,
-        shadow: false,
-        condition_errors: Vec::new(),
-        reasons: Vec::new(),
         request_id: Some("9b2f".into()),
         position: Some(POSITION),
+        ..DecisionEvent::new(id, DecisionWord::Allow, "payments", call)
     };
     let folded = DecisionEvent {
         decision: DecisionWord::Deny,

@@ -98,29 +98,9 @@ impl Vm {
 
     fn event(&mut self, caller: u8, allow: bool) -> Box<DecisionEvent<'static>> {
         self.made += 1;
-        Box::new(DecisionEvent {
-            id: DecisionId::new(self.made, [0; 10]),
-            decision: if allow { DecisionWord::Allow } else { DecisionWord::Deny },
-            count: 1,
-            instead_of: None,
-            ended: None,
-            service: "payments".into(),
-            action: None,
-            resource: None,
-            method: "GET".into(),
-            path: "/".into(),
-            issuer: None,
-            subject: Some(caller.to_string().into()),
-            groups: None,
-            workload: None,
-            grant: None,
-            binding: None,
-            shadow: false,
-            condition_errors: Vec::new(),
-            reasons: Vec::new(),
-            request_id: None,
-            position: None,
-        })
+        let word = if allow { DecisionWord::Allow } else { DecisionWord::Deny };
+        let event = DecisionEvent::new(DecisionId::new(self.made, [0; 10]), word, "payments", ("GET", "/"));
+        Box::new(DecisionEvent { subject: Some(caller.to_string().into()), ..event })
     }
 
     fn due(&mut self, millis: u64) -> Option<Question> {

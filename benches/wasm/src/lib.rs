@@ -17,7 +17,6 @@ use grantmesh_shared::engine::{
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
-use grantmesh_shared::wire::table::Body;
 
 const ISSUER: &str = "https://id.example.com";
 
@@ -75,11 +74,7 @@ spec:
 fn table() -> Table {
     let documents =
         parse(&[PolicyFile { name: "policy.yaml".to_owned(), text: POLICY.to_owned() }]).expect("it is read");
-    let mut table = Table::default();
-    for service in compile(&documents).expect("it compiles").services {
-        let item = Body::Service(service).into_item().expect("a service has a JSON form");
-        item.parse().expect("it is understood").put_into(&mut table);
-    }
+    let mut table = compile(&documents).expect("it compiles").table().expect("it is understood");
     for number in 0..GRANTS {
         table.put_grant(Grant {
             id: GrantId::new(number, [0; 10]),

@@ -40,6 +40,16 @@ struct Data {
     record: Record,
 }
 
+/// What is read of decisions that were lost or came back after all: how many, or the records that went with a database.
+#[derive(Deserialize)]
+struct Gone {
+    count: Option<u64>,
+    #[serde(default)]
+    from_seq: u64,
+    #[serde(default)]
+    to_seq: u64,
+}
+
 impl App {
     /// Whether the actor may simulate policies.
     ///
@@ -84,7 +94,8 @@ impl App {
             let page = move || {
                 let (mut replay, mut tally) = judging;
                 let mut oldest = now;
-                for entry in &entries {
+                // From the end, so that what replaces a decision is known before it.
+                for entry in entries.iter().rev() {
                     oldest = oldest.min(take(&mut replay, &mut tally, entry, from)?);
                 }
                 Ok::<_, AppError>(((replay, tally), oldest))
@@ -101,19 +112,27 @@ impl App {
 /// Takes an entry in; gives its time.
 fn take(replay: &mut Replay, tally: &mut Tally, entry: &StoredEntry, from: Timestamp) -> Result<Timestamp, AppError> {
     let line: Line<'_> = serde_json::from_slice(&entry.bytes).map_err(AuditError::Json)?;
-    if line.kind != EntryKind::Decision.as_str() || line.at < from {
+    let is = |kind: EntryKind| line.kind == kind.as_str();
+    if line.at < from {
         return Ok(line.at);
     }
-    // A record of another version is not understood, and said to be so.
-    match serde_json::from_str::<Data>(line.data.get()) {
-        // A running call's end is no call: the decision that let it through has a record of its own.
-        Ok(Data { record: Record { event: Event::Decision(event), .. } }) if event.ended.is_some() => {}
-        Ok(Data { record: Record { at, event: Event::Decision(event), .. } }) => {
-            let replayed = replay.judge(&event, at);
-            tally.add(&event, &replayed, at, replay);
+    if is(EntryKind::DecisionsLost) || is(EntryKind::DecisionsRecovered) {
+        if let Ok(Gone { count, from_seq, to_seq }) = serde_json::from_str(line.data.get()) {
+            let count = count.unwrap_or_else(|| to_seq.saturating_sub(from_seq));
+            tally.unrecorded(count, is(EntryKind::DecisionsRecovered));
         }
-        Ok(_) => {}
-        Err(_) => tally.unreadable(),
+    } else if is(EntryKind::Decision) || is(EntryKind::DecisionsDropped) {
+        // A record of another version is not understood, and said to be so.
+        match serde_json::from_str::<Data>(line.data.get()) {
+            Ok(Data { record: Record { event: Event::Gap { dropped }, .. } }) => tally.unrecorded(dropped, false),
+            Ok(Data { record: Record { at, event: Event::Decision(event), .. } }) => {
+                if !tally.is_told(&event) {
+                    let replayed = replay.judge(&event, at);
+                    tally.add(&event, &replayed, at, replay);
+                }
+            }
+            Err(_) => tally.unreadable(),
+        }
     }
     Ok(line.at)
 }

@@ -25,29 +25,8 @@ pub(crate) fn vm(number: u8) -> VmIdentity {
 
 /// A refused call of nobody.
 pub(crate) fn deny(id: DecisionId) -> DecisionEvent<'static> {
-    DecisionEvent {
-        id,
-        decision: DecisionWord::Deny,
-        count: 1,
-        instead_of: None,
-        ended: None,
-        service: "payments".into(),
-        action: None,
-        resource: None,
-        method: "GET".into(),
-        path: "/".into(),
-        issuer: None,
-        subject: None,
-        groups: None,
-        workload: None,
-        grant: None,
-        binding: None,
-        shadow: false,
-        condition_errors: Vec::new(),
-        reasons: vec!["unmatched".into()],
-        request_id: None,
-        position: None,
-    }
+    let event = DecisionEvent::new(id, DecisionWord::Deny, "payments", ("GET", "/"));
+    DecisionEvent { reasons: vec!["unmatched".into()], ..event }
 }
 
 /// A filter's end of a stream.

@@ -101,14 +101,24 @@ pub(crate) async fn recorded_decisions_are_judged_again(db: Db) {
     let reset = vec!["grant_ended".into()];
     let ended = Some(DecisionId::new(1, [1; 10]));
     events.push(DecisionEvent { decision: refused, reasons: reset, ended, ..granted });
+    // A critical call that was let through only on paper is one call.
+    let paper = DecisionEvent { id: DecisionId::new(2, [2; 10]), ..call(allow, "GET", "/accounts/a", "ann", support) };
+    let replaces = DecisionEvent {
+        id: DecisionId::new(3, [3; 10]),
+        instead_of: Some(paper.id.clone()),
+        reasons: vec!["record_unacknowledged".into()],
+        ..call(refused, "GET", "/accounts/a", "ann", support)
+    };
+    events.extend([paper, replaces]);
     events.into_iter().for_each(|event| stream.push(Event::Decision(Box::new(event))));
+    stream.push(Event::Gap { dropped: 7 });
     world.app.append_records(&identity(), &stream.batch(..)).await.unwrap();
 
     let candidate = || files(&[CANDIDATE]);
     let found = world.app.simulate_policy(&aud(), candidate(), span("24h")).await.unwrap();
     assert!(found.complete);
     let sums = (found.decisions, found.same, found.changed, found.not_by_policy, found.not_judged);
-    assert_eq!(sums, (12, 2, 7, 1, 2), "{found:?}");
+    assert_eq!(sums, (13, 2, 7, 2, 2), "{found:?}");
     let because: Vec<_> = found.not_judged_because.iter().map(|missing| missing.fact.as_str()).collect();
     assert_eq!(because, ["the claim level", "the groups of the caller"]);
     let told = |change: &Changed| {
@@ -126,7 +136,7 @@ pub(crate) async fn recorded_decisions_are_judged_again(db: Db) {
             "3 user:ann refund.create deny -> ask: no_role may_ask",
         ]
     );
-    assert_eq!((found.asks, found.requests, found.requests_a_day), (3, 2, 2.0));
+    assert_eq!((found.asks, found.requests, found.requests_a_day, found.unrecorded), (3, 2, Some(2.0), 7));
     let review = &found.reviews[0];
     assert_eq!((review.rule.as_str(), review.approvals, review.requests), ("refunds", 2, 2));
     assert_eq!(review.reviewers, ["group:leads"]);

@@ -23,7 +23,7 @@ pub use diff::{Difference, diff};
 pub use documents::*;
 pub use parse::{Documents, MAX_DOCUMENTS, MAX_FAULTS, MAX_POLICY_BYTES, MAX_TOTAL_BYTES, PolicyFile, parse};
 pub use print::PrintError;
-pub use replay::{Replay, Replayed, is_same, reviewers};
+pub use replay::{Replay, Replayed, reviewers};
 pub use schema::schema;
 
 use std::fmt;

@@ -209,6 +209,41 @@ pub struct DecisionEvent<'a> {
     pub position: Option<Position>,
 }
 
+impl<'a> DecisionEvent<'a> {
+    /// A decision about a call of which nothing else is known.
+    #[must_use]
+    pub fn new(
+        id: DecisionId,
+        decision: DecisionWord,
+        service: impl Into<Cow<'a, str>>,
+        (method, path): (impl Into<Cow<'a, str>>, impl Into<Cow<'a, str>>),
+    ) -> Self {
+        Self {
+            id,
+            decision,
+            count: 1,
+            instead_of: None,
+            ended: None,
+            service: service.into(),
+            action: None,
+            resource: None,
+            method: method.into(),
+            path: path.into(),
+            issuer: None,
+            subject: None,
+            groups: None,
+            workload: None,
+            grant: None,
+            binding: None,
+            shadow: false,
+            condition_errors: Vec::new(),
+            reasons: Vec::new(),
+            request_id: None,
+            position: None,
+        }
+    }
+}
+
 impl DecisionEvent<'_> {
     /// The same, with texts of its own.
     #[must_use]

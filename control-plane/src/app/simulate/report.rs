@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
 use grantmesh_shared::engine::Principal;
+use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::cases::{Outcome, Word};
-use grantmesh_shared::wire::policy::{Replay, Replayed, is_same, reviewers};
+use grantmesh_shared::wire::policy::{Replay, Replayed, reviewers};
 use grantmesh_shared::wire::records::DecisionEvent;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -29,8 +30,11 @@ pub struct Simulation {
     pub entries: u64,
     /// Whether all of that time was looked at; if not, there are more entries than are read at once, and only the latest were.
     pub complete: bool,
-    /// How many recorded decisions there were.
+    /// How many recorded decisions there were. Calls of which there is no record (`audit: counted`, those left out of a sample,
+    /// those of services without a policy then) are not among them.
     pub decisions: u64,
+    /// How many decisions of that time the log has no record of, because filters dropped or lost them.
+    pub unrecorded: u64,
     /// How many would be the same.
     pub same: u64,
     /// How many would be another.
@@ -45,12 +49,12 @@ pub struct Simulation {
     pub changes: Vec<Changed>,
     /// Changed decisions that are not among `changes`, which are too many to tell.
     pub changed_untold: u64,
-    /// Recorded calls that would be refused and could be asked for.
+    /// Recorded calls that would be refused and could be asked for, of the entries that were read.
     pub asks: u64,
     /// The same, counted once for each caller, action, resource and day.
     pub requests: u64,
-    /// The same, for each day of the time that was looked at.
-    pub requests_a_day: f64,
+    /// The same, for each day of the time that was looked at; nothing unless all of it was (`complete`).
+    pub requests_a_day: Option<f64>,
     /// Who would review them, rule by rule.
     pub reviews: Vec<Reviewing>,
 }
@@ -107,10 +111,30 @@ pub(super) struct Tally {
     changes: BTreeMap<[String; 5], u64>,
     /// Hashes of what is one request; as many at most as entries are read.
     requests: BTreeSet<u64>,
+    /// Decisions that later ones replace; as many at most as entries are read.
+    replaced: BTreeSet<DecisionId>,
+    /// Decisions that filters dropped or lost, and those of them that came back.
+    gone: u64,
+    recovered: u64,
     reviews: BTreeMap<(String, String), Reviewing>,
 }
 
 impl Tally {
+    /// Whether a decision is told already by a later record, which replaces it or tells of its end.
+    pub(super) fn is_told(&mut self, event: &DecisionEvent<'_>) -> bool {
+        if let Some(replaced) = &event.instead_of {
+            self.replaced.insert(replaced.clone());
+        }
+        // The end of a call is no other call.
+        event.ended.is_some() || self.replaced.remove(&event.id)
+    }
+
+    /// Decisions that filters could not deliver, or did after all.
+    pub(super) fn unrecorded(&mut self, decisions: u64, came_back: bool) {
+        let gone = if came_back { &mut self.recovered } else { &mut self.gone };
+        *gone = gone.saturating_add(decisions);
+    }
+
     /// A record that this build does not understand.
     pub(super) fn unreadable(&mut self) {
         self.sums.decisions += 1;
@@ -136,7 +160,7 @@ impl Tally {
         if outcome.decision == Word::Ask {
             self.ask(event, outcome, at, replay);
         }
-        if is_same(event.decision, outcome.decision) {
+        if Word::from(event.decision) == outcome.decision {
             self.sums.same += times;
             return;
         }
@@ -175,7 +199,7 @@ impl Tally {
 
     /// The sums of the time from one point to another.
     pub(super) fn report(self, (from, until): (Timestamp, Timestamp), (entries, complete): (u64, bool)) -> Simulation {
-        let Self { sums, missing, changes, reviews, .. } = self;
+        let Self { sums, missing, changes, reviews, gone, recovered, .. } = self;
         let mut not_judged_because: Vec<NotJudged> =
             missing.into_iter().map(|(fact, decisions)| NotJudged { fact, decisions }).collect();
         not_judged_because.sort_by_key(|missing| std::cmp::Reverse(missing.decisions));
@@ -191,7 +215,8 @@ impl Tally {
         changes.sort_by_key(|change| std::cmp::Reverse(change.decisions));
         let days = f64::from(u32::try_from(until.since(from).millis() / 1_000).unwrap_or(u32::MAX)) / 86_400.0;
         let requests = f64::from(u32::try_from(sums.requests).unwrap_or(u32::MAX));
-        let a_day = if days > 0.0 { (requests / days * 10.0).round() / 10.0 } else { 0.0 };
+        // What was read of a part of the time says nothing about a day.
+        let a_day = (complete && days > 0.0).then(|| (requests / days * 10.0).round() / 10.0);
         Simulation {
             from: from.to_string(),
             until: until.to_string(),
@@ -200,6 +225,7 @@ impl Tally {
             not_judged_because,
             changes,
             requests_a_day: a_day,
+            unrecorded: gone.saturating_sub(recovered),
             reviews: reviews.into_values().collect(),
             ..sums
         }

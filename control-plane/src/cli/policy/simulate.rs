@@ -43,10 +43,14 @@ pub(in crate::cli) async fn run(args: SimulateArgs, out: &mut Output) -> Result<
 fn show(simulation: &Simulation, out: &mut Output) {
     let Simulation { from, until, entries, complete, decisions, same, changed, .. } = simulation;
     let Simulation { not_by_policy, not_judged, not_judged_because, changes, changed_untold, .. } = simulation;
-    let Simulation { asks, requests, requests_a_day, reviews, .. } = simulation;
+    let Simulation { asks, requests, requests_a_day, reviews, unrecorded, .. } = simulation;
     out.line(format_args!("{decisions} recorded decision(s) from {from} to {until}"));
     if !complete {
         out.line(format_args!("not all of that time: only the latest {entries} entries of the log were read"));
+    }
+    out.line("calls of which there is no record are not among them: `audit: counted`, and those left out of a sample");
+    if *unrecorded > 0 {
+        out.line(format_args!("nor are {unrecorded} decision(s) of that time that filters dropped or lost"));
     }
     let tone = if *changed == 0 { Tone::Good } else { Tone::Waiting };
     let word = out.toned(tone, format_args!("{changed} would change"));
@@ -65,7 +69,11 @@ fn show(simulation: &Simulation, out: &mut Output) {
     if *changed_untold > 0 {
         out.line(format_args!("{changed_untold} more change(s) are not told one by one"));
     }
-    out.line(format_args!("{asks} call(s) would be asked for: {requests} request(s), {requests_a_day} a day"));
+    let a_day = requests_a_day.map_or_else(
+        || "and how many a day is not known, because not all of the time was looked at".to_owned(),
+        |requests| format!("{requests} a day"),
+    );
+    out.line(format_args!("{asks} call(s) would be asked for: {requests} request(s), {a_day}"));
     for Reviewing { service, rule, reviewers, approvals, requests } in reviews {
         let reviewers = reviewers.join(", ");
         out.line(format_args!("  {requests} under {service} {rule}, each for {approvals} of {reviewers}"));

@@ -17,9 +17,9 @@ use serde_saphyr::{Location, Spanned};
 
 use super::parse::{Documents, MAX_FAULTS, Placed, at, meant};
 use super::{ClaimSpec, ClaimWord, FactType, Judging, PolicyFault, SignalSpec};
-use crate::engine::Subject;
+use crate::engine::{Subject, Table};
 use crate::time::Span;
-use crate::wire::table::{ActionsItem, ModeWord, RolloutItem, ServiceItem, SubjectItem};
+use crate::wire::table::{ActionsItem, Body, ItemError, ModeWord, RolloutItem, ServiceItem, SubjectItem};
 use actions::Declared;
 use work::Work;
 
@@ -47,6 +47,22 @@ pub struct Policy {
     /// The signals that people may set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<DeclaredSignal>,
+}
+
+impl Policy {
+    /// The table that a filter of all its services has of it, without grants, locks and signals.
+    ///
+    /// # Errors
+    /// If the engine refuses a service.
+    pub fn table(&self) -> Result<Table, ItemError> {
+        let mut table = Table::default();
+        for service in &self.services {
+            let json =
+                |error: serde_json::Error| ItemError::Json { key: service.name.clone(), text: error.to_string() };
+            Body::Service(service.clone()).into_item().map_err(json)?.parse()?.put_into(&mut table);
+        }
+        Ok(table)
+    }
 }
 
 /// A signal that people may set.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::Policy;
-use super::cases::{Outcome, Stage, Word};
+use super::cases::Outcome;
 use crate::engine::{
     Basis, BodyFacts, Call, Condition, Context, Decision, FactValue, Grant, GrantHolder, Needs, Now, Principal, Reason,
     Rule, Service, Table, User, prepare,
@@ -62,7 +62,7 @@ impl Replay {
     /// # Errors
     /// If the engine refuses a service.
     pub fn new(policy: &Policy) -> Result<Self, ItemError> {
-        Ok(Self { table: Stage::new(policy, "")?.into_table() })
+        Ok(Self { table: policy.table()? })
     }
 
     /// The rule of that name.
@@ -214,15 +214,6 @@ fn facts(condition: &Condition) -> BTreeSet<String> {
         ("the proxy's place", origin),
     ];
     named.chain(single.into_iter().filter(|(_, named)| **named).map(|(name, _)| name.to_owned())).collect()
-}
-
-/// Whether two words say the same.
-#[must_use]
-pub const fn is_same(recorded: DecisionWord, now: Word) -> bool {
-    matches!(
-        (recorded, now),
-        (DecisionWord::Allow, Word::Allow) | (DecisionWord::Ask, Word::Ask) | (DecisionWord::Deny, Word::Deny)
-    )
 }
 
 /// Who reviews under a rule.

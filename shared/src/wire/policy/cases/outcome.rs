@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::Expected;
 use crate::engine::{Basis, ConditionError, Decision, Matched, Permit, Reason, Refusal};
+use crate::wire::records::DecisionWord;
 
 /// The word of a decision; a call that can be read in two ways has one of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -17,6 +18,16 @@ pub enum Word {
     Deny,
     /// Refused before it is looked at.
     Ambiguous,
+}
+
+impl From<DecisionWord> for Word {
+    fn from(word: DecisionWord) -> Self {
+        match word {
+            DecisionWord::Allow => Self::Allow,
+            DecisionWord::Ask => Self::Ask,
+            DecisionWord::Deny => Self::Deny,
+        }
+    }
 }
 
 impl Word {

@@ -9,7 +9,7 @@ use crate::engine::{
 use crate::time::{Span, Timestamp};
 use crate::wire::policy::parse::meant;
 use crate::wire::policy::{Policy, PolicyFault};
-use crate::wire::table::{Body, ItemError};
+use crate::wire::table::ItemError;
 
 /// An issuer that no policy names.
 const FOREIGN: &str = "https://foreign.example";
@@ -35,21 +35,10 @@ impl Stage {
     /// # Errors
     /// If the engine refuses a service.
     pub fn new(policy: &Policy, issuer: &str) -> Result<Self, ItemError> {
-        let mut table = Table::default();
-        let mut services = Vec::new();
-        for service in &policy.services {
-            let json =
-                |error: serde_json::Error| ItemError::Json { key: service.name.clone(), text: error.to_string() };
-            Body::Service(service.clone()).into_item().map_err(json)?.parse()?.put_into(&mut table);
-            services.push(service.name.clone());
-        }
+        let table = policy.table()?;
+        let services = policy.services.iter().map(|service| service.name.clone()).collect();
         let signals = policy.signals.iter().map(|signal| signal.name.clone()).collect();
         Ok(Self { table, issuer: issuer.to_owned(), services, signals })
-    }
-
-    /// The table alone.
-    pub(in crate::wire::policy) fn into_table(self) -> Table {
-        self.table
     }
 
     /// The table.
