@@ -8,6 +8,7 @@ mod audit;
 mod bodies;
 mod bound;
 mod challenge;
+mod context;
 mod crash;
 mod endings;
 mod fleet;
