@@ -1,7 +1,9 @@
 //! The bounds of conditions, each refused where it is passed: when the policy is read, when a form arrives, when it is judged.
 #![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
 
-use grantmesh_shared::engine::condition::{MAX_DEPTH, MAX_NODES, Node, Op, Pool};
+use grantmesh_shared::engine::condition::{
+    Automaton, MAX_COST, MAX_DEPTH, MAX_LEVELS, MAX_LIST, MAX_MEMBERS, MAX_NODES, MAX_TRANSITIONS, Node, Op, Pool, Zone,
+};
 use grantmesh_shared::engine::{
     Action, ActionSet, ActionTemplates, Audit, Binding, Call, Condition, Context, Criticality, Decision, DenyRule,
     EvalError, FactValue, Form, FormError, Now, Principal, Reason, Rollout, Service, ServiceParts, Subject, Table,
@@ -105,6 +107,99 @@ fn a_form_is_held_to_the_bounds_again() {
     assert_eq!(Form::new(vec![one], texts).err(), Some(FormError::Constants));
 }
 
+/// `LIST.all(x, ...)` around a body, so often within each other; the constant list is given.
+fn nested(levels: u16, list: usize) -> Result<u32, FormError> {
+    let pool = Pool { int_lists: vec![vec![1; list]], ..Pool::default() };
+    let mut nodes = vec![Node { op: Op::True, operands: [0; 3] }];
+    for _ in 0..levels {
+        let body = u16::try_from(nodes.len() - 1).unwrap();
+        nodes.push(Node { op: Op::Ints, operands: [0; 3] });
+        nodes.push(Node { op: Op::All, operands: [body + 1, body, 0] });
+    }
+    Form::new(nodes, pool).map(|form| form.cost())
+}
+
+#[test]
+fn a_form_goes_through_short_lists_in_two_levels_at_most() {
+    assert!(nested(MAX_LEVELS, 2).is_ok());
+    // Level by level from the outermost: the third one is the innermost, at node 2.
+    assert_eq!(nested(MAX_LEVELS + 1, 2), Err(FormError::Levels(2)));
+    assert!(nested(1, MAX_LIST).is_ok());
+    assert_eq!(nested(1, MAX_LIST + 1), Err(FormError::Constants));
+    let look = |length| {
+        let nodes = vec![
+            Node { op: Op::Int, operands: [0; 3] },
+            Node { op: Op::Ints, operands: [0; 3] },
+            Node { op: Op::In, operands: [0, 1, 0] },
+        ];
+        let pool = Pool { ints: vec![1], int_lists: vec![vec![1; length]], ..Pool::default() };
+        Form::new(nodes, pool).err()
+    };
+    assert_eq!((look(MAX_MEMBERS), look(MAX_MEMBERS + 1)), (None, Some(FormError::Constants)));
+    // An element of no list around it, of a level that is not there, and of a list of another type.
+    let each = |op, level, kind| {
+        let nodes = vec![
+            Node { op, operands: [level, 0, 0] },
+            Node { op: kind, operands: [0; 3] },
+            Node { op: Op::Eq, operands: [0, 1, 0] },
+            Node { op: Op::Ints, operands: [0; 3] },
+            Node { op: Op::All, operands: [3, 2, 0] },
+        ];
+        let pool = Pool { ints: vec![1], texts: vec!["x".into()], int_lists: vec![vec![1]], ..Pool::default() };
+        Form::new(nodes, pool).err()
+    };
+    assert_eq!(each(Op::EachInt, 0, Op::Int), None);
+    assert_eq!(each(Op::EachInt, 1, Op::Int), Some(FormError::Levels(0)));
+    assert_eq!(each(Op::EachInt, 2, Op::Int), Some(FormError::Operand(0)));
+    assert_eq!(each(Op::EachText, 0, Op::Text), Some(FormError::Levels(0)));
+    let loose = vec![
+        Node { op: Op::EachInt, operands: [0; 3] },
+        Node { op: Op::Int, operands: [0; 3] },
+        Node { op: Op::Eq, operands: [0, 1, 0] },
+    ];
+    let pool = Pool { ints: vec![1], ..Pool::default() };
+    assert_eq!(Form::new(loose, pool).err(), Some(FormError::Levels(0)));
+}
+
+#[test]
+fn a_form_that_may_cost_too_much_is_refused_on_arrival() {
+    // 64 times 64 comparisons, of which each costs little: together too much.
+    let body = [
+        Node { op: Op::EachText, operands: [0; 3] },
+        Node { op: Op::EachText, operands: [1, 0, 0] },
+        Node { op: Op::Eq, operands: [0, 1, 0] },
+        Node { op: Op::Groups, operands: [0; 3] },
+        Node { op: Op::Exists, operands: [3, 2, 0] },
+        Node { op: Op::Groups, operands: [0; 3] },
+        Node { op: Op::Exists, operands: [5, 4, 0] },
+    ];
+    let refused = Form::new(body.to_vec(), Pool::default()).err();
+    assert!(matches!(refused, Some(FormError::Cost(cost)) if cost > MAX_COST), "{refused:?}");
+}
+
+#[test]
+fn the_constants_of_a_form_are_few_and_short() {
+    let refused =
+        |pool| Form::new(vec![Node { op: Op::True, operands: [0; 3] }], pool).err() == Some(FormError::Constants);
+    let checked = |fits: Pool, over: Pool| assert_eq!((refused(fits), refused(over)), (false, true));
+    let ints = |count| Pool { ints: vec![1; count], ..Pool::default() };
+    checked(ints(MAX_NODES), ints(MAX_NODES + 1));
+    let lists = |count| Pool { int_lists: vec![vec![1; 250]; count], ..Pool::default() };
+    checked(lists(4), lists(5));
+    let texts = |count| Pool { text_lists: vec![vec!["x".repeat(4_096).into()]; count], ..Pool::default() };
+    checked(texts(2), texts(3));
+    let zones = |count| Pool { zones: vec![Zone::fixed(0).unwrap(); count], ..Pool::default() };
+    checked(zones(8), zones(9));
+    let pattern = |rows| Automaton::new(vec![0; 256], vec![2; rows], vec![true; rows], 2);
+    let patterns = |count| Pool { automata: vec![pattern(1).unwrap(); count], ..Pool::default() };
+    checked(patterns(16), patterns(17));
+    let large = |count| Pool { automata: vec![pattern(MAX_TRANSITIONS).unwrap(); count], ..Pool::default() };
+    checked(large(2), large(3));
+    assert_eq!(pattern(MAX_TRANSITIONS + 1), None);
+    let changes = |count| Zone::new(0, (0..count).map(|at| (at, 3_600)).collect(), None);
+    assert!(changes(160).is_some() && changes(161).is_none());
+}
+
 #[test]
 fn a_version_that_is_not_known_never_allows_and_always_denies() {
     let item =
@@ -194,6 +289,26 @@ fn the_conditions_of_one_call_share_its_fuel() {
     };
     assert_eq!(out_of_fuel(&refusal.errors), 1);
     assert!(matches!(refusal.reasons.first(), Some(Reason::DenyRule { .. })), "{:?}", refusal.reasons);
+}
+
+#[test]
+fn one_condition_takes_no_more_than_its_share_of_the_fuel_of_a_call() {
+    // Each of the texts costs 625 units: 64 of them cost twice what one evaluation may, and a fifth of what the call has.
+    let long = "y".repeat(5_000);
+    let teams = vec![long.as_str(); 64];
+    let claims = [("teams", FactValue::Texts(&teams))];
+    let context = Context { claims: &claims, ..Context::EMPTY };
+    let costly = "principal.claims.teams.exists(t, t.matches(\"x$\"))";
+    let costly: Condition = compile_condition(costly, &scope()).unwrap().try_into().unwrap();
+    let plain: Condition = compile_condition("true", &scope()).unwrap().try_into().unwrap();
+    let call = Call::new("svc", b"GET", b"/a", Principal::user(ISSUER, "ann", &[])).unwrap();
+    let table = service(1, 0, &costly, &plain);
+    // It is cut off, and what comes after it is judged all the same.
+    let Decision::Allow(permit) = decide(&table, &call, &context, Now::exactly(Timestamp::from_millis(1))) else {
+        panic!("the second binding holds")
+    };
+    let errors: Vec<_> = permit.errors().iter().map(|error| (error.by, error.error)).collect();
+    assert_eq!(errors, [("binding-0", EvalError::OutOfFuel)]);
 }
 
 #[test]
