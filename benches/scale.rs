@@ -1,14 +1,17 @@
 //! What one decision costs over a small table and over one a hundred times as large in every part:
 //! `cargo bench --package grantmesh-benches --bench scale`. The two of a pair are to be alike; what grows with the table shows here.
+//! With `-- --assert` it measures them side by side and fails if the large one costs more than a quarter more.
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up ends")]
+#![expect(clippy::print_stdout, reason = "what it measures is for the terminal")]
 
 use std::hint::black_box;
+use std::time::{Duration, Instant};
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion};
 use grantmesh_shared::engine::{
-    Action, ActionSet, ActionTemplates, Audit, Binding, Call, Condition, Context, Criticality, Decision, Grant,
-    GrantHolder, Now, Principal, Rollout, Rule, Service, ServiceParts, Subject, Table, Unmatched, User, Workload,
-    decide,
+    Action, ActionSet, ActionTemplates, Audit, Binding, Call, Condition, Context, Criticality, Decision, DenyRule,
+    Grant, GrantHolder, Now, Principal, Rollout, Rule, Service, ServiceParts, Subject, Table, Unmatched, User,
+    Workload, decide,
 };
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -58,10 +61,12 @@ fn grant(number: usize, holder: GrantHolder) -> Grant {
     }
 }
 
-/// 10 actions, 10 bindings, 100 rules and 10^4 grants, so many times.
+/// 10 actions, 10 bindings and 10 deny rules under conditions, 100 rules and 10^4 grants, so many times.
 fn table(scale: usize) -> Table {
     let source = "request.method == \"GET\" && principal.user.startsWith(\"user-\")";
-    let condition: Condition = Condition::When(compile_form(source, &Scope::default()).expect("it compiles").into());
+    let when = |source| Condition::When(compile_form(source, &Scope::default()).expect("it compiles").into());
+    let condition: Condition = when(source);
+    let denied: Condition = when("request.method == \"PUT\" || principal.user.endsWith(\"-9\")");
     let binding = |at: usize| Binding {
         name: format!("binding-{at}").into(),
         role: "role".into(),
@@ -69,6 +74,15 @@ fn table(scale: usize) -> Table {
         actions: ActionSet::All,
         reveals: Vec::new(),
         condition: condition.clone(),
+    };
+    // Everyone in the calls below is in `others`, whom one of them is about.
+    let denial = |at: usize| DenyRule {
+        name: format!("denial-{at}").into(),
+        actions: ActionSet::All,
+        subjects: group(&if at == 0 { "others".to_owned() } else { format!("denied-{at}") }),
+        except: group("exempt"),
+        condition: denied.clone(),
+        reason: "not while it is being moved".into(),
     };
     let rule = |at: usize| Rule {
         name: format!("rule-{at}").into(),
@@ -92,7 +106,7 @@ fn table(scale: usize) -> Table {
         actions: (0..10 * scale).map(action).collect(),
         bindings: (0..10 * scale).map(binding).collect(),
         rules: (0..100 * scale).map(rule).collect(),
-        denials: Vec::new(),
+        denials: (0..10 * scale).map(denial).collect(),
     };
     let mut table = Table::default();
     table.put_service(Service::new(parts).expect("a service"));
@@ -107,34 +121,93 @@ fn table(scale: usize) -> Table {
     table
 }
 
+/// A call, and what becomes of it.
+struct Case {
+    name: &'static str,
+    method: &'static str,
+    path: &'static str,
+    principal: Principal<'static>,
+    expected: &'static str,
+}
+
+fn cases() -> [Case; 5] {
+    let user = |name, groups| Principal::user(ISSUER, name, groups);
+    let batch = Principal { workload: Some("spiffe://mesh/batch"), ..Principal::default() };
+    let case = |name, method, path, principal, expected| Case { name, method, path, principal, expected };
+    [
+        case("role", "GET", "/v1/part-0/7/read", user("user-7", &["others", "role-7"]), "allow"),
+        case("grant", "POST", "/v1/part-1/7/write", user("user-7", &["others"]), "allow"),
+        case("grant of many", "POST", "/v1/part-1/2000050/write", batch, "allow"),
+        case("ask", "POST", "/v1/part-1/8/write", user("user-7", &["others", "asking-1"]), "ask"),
+        case("deny rule", "GET", "/v1/part-0/7/read", user("user-9", &["role-7", "denied-3"]), "deny"),
+    ]
+}
+
+impl Case {
+    fn decide(&self, table: &Table) {
+        let call = Call::new("svc", self.method.as_bytes(), self.path.as_bytes(), self.principal).expect("canonical");
+        let said = match decide(black_box(table), &call, &Context::EMPTY, NOW) {
+            Decision::Allow(_) => "allow",
+            Decision::Ask(_) => "ask",
+            Decision::Deny(_) => "deny",
+        };
+        assert_eq!(said, self.expected, "{}", self.name);
+    }
+}
+
 fn decisions(criterion: &mut Criterion) {
     let mut benches = criterion.benchmark_group("scale");
     for (size, scale) in [("small", 1), ("hundredfold", 100)] {
         let table = table(scale);
-        let user = |groups| Principal::user(ISSUER, "user-7", groups);
-        let batch = Principal { workload: Some("spiffe://mesh/batch"), ..Principal::default() };
-        let calls = [
-            ("role", "GET", "/v1/part-0/7/read", user(&["others", "role-7"]), "allow"),
-            ("grant", "POST", "/v1/part-1/7/write", user(&["others"]), "allow"),
-            ("grant of many", "POST", "/v1/part-1/2000050/write", batch, "allow"),
-            ("ask", "POST", "/v1/part-1/8/write", user(&["others", "asking-1"]), "ask"),
-        ];
-        for (name, method, path, principal, expected) in calls {
-            benches.bench_function(BenchmarkId::new(name, size), |bencher| {
-                bencher.iter(|| {
-                    let call = Call::new("svc", method.as_bytes(), path.as_bytes(), principal).expect("canonical");
-                    let said = match decide(black_box(&table), &call, &Context::EMPTY, NOW) {
-                        Decision::Allow(_) => "allow",
-                        Decision::Ask(_) => "ask",
-                        Decision::Deny(_) => "deny",
-                    };
-                    assert_eq!(said, expected, "{name}");
-                });
+        for case in cases() {
+            benches.bench_function(BenchmarkId::new(case.name, size), |bencher| {
+                bencher.iter(|| case.decide(&table));
             });
         }
     }
     benches.finish();
 }
 
-criterion_group!(scale, decisions);
-criterion_main!(scale);
+/// How much more a decision may cost over the large table.
+const MOST: f64 = 1.25;
+
+/// Rounds, and decisions in each. The quickest round of many is what the code costs; the others are what else ran.
+const ROUNDS: (u32, u32) = (400, 500);
+
+/// Measures both tables in turns, so that what else runs on the machine meets both.
+fn ratios() {
+    let (small, large) = (table(1), table(100));
+    let mut over = Vec::new();
+    for case in cases() {
+        let round = |table: &Table| {
+            let begun = Instant::now();
+            (0..ROUNDS.1).for_each(|_| case.decide(table));
+            begun.elapsed() / ROUNDS.1
+        };
+        let mut least = [Duration::MAX; 2];
+        for _ in 0..ROUNDS.0 {
+            for (least, table) in least.iter_mut().zip([&small, &large]) {
+                *least = round(table).min(*least);
+            }
+        }
+        let [few, many] = least;
+        let ratio = many.as_secs_f64() / few.as_secs_f64();
+        println!("{:<14} {:>5} ns  {:>5} ns  {ratio:.2}", case.name, few.as_nanos(), many.as_nanos());
+        if ratio > MOST {
+            over.push(case.name);
+        }
+    }
+    assert!(
+        over.is_empty(),
+        "over a table a hundred times as large these cost more than {MOST} times as much: {over:?}"
+    );
+}
+
+fn main() {
+    if std::env::args().any(|argument| argument == "--assert") {
+        return ratios();
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    decisions(&mut criterion);
+    criterion.final_summary();
+}
