@@ -1,6 +1,6 @@
 //! Error messages of policy documents: every fault with its file, line, column and what to do.
 
-use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
+use grantmesh_shared::wire::policy::{MAX_FAULTS, PolicyFile, compile, faults as all_faults, parse};
 
 /// All faults of a policy, or `fine`.
 fn faults(text: &str) -> String {
@@ -105,4 +105,74 @@ fn broken_text() {
 fn json_is_read_too() {
     let json = r#"{"apiVersion":"grantmesh.dev/v1","kind":"Service","metadata":{"name":"a"},"spec":{"actions":[{"name":"x","method":"GET","path":"/x"}]}}"#;
     assert_eq!(faults(json), "fine");
+}
+
+#[test]
+fn all_faults_are_told_at_once_and_no_false_ones() {
+    let text = r#"apiVersion: grantmesh.dev/v1
+kind: Service
+metadata: { name: payments, lable: x }
+spec:
+  hots: [a.example.com]
+  actions:
+    - { name: read, method: GET, path: "/a/{id}" }
+    - { name: write, methd: POST, path: "/b/{id}", fields: [{ name: amount, in: request, typ: number }] }
+---
+apiVersion: grantmesh.dev/v1
+kind: Service
+metadata: { name: ledger }
+spec: { actions: [{ name: read, method: get, path: /entries }] }
+---
+apiVersion: grantmesh.dev/v1
+kind: Role
+metadata: { name: reader }
+spec: { permissions: [{ service: payments, actions: [read] }, { service: ledger, actions: [raed] }] }
+---
+apiVersion: grantmesh.dev/v1
+kind: Binding
+metadata: { name: readers }
+spec: { role: raeder, subjects: ["workload:spiffe://a/b"] }
+---
+apiVersion: grantmesh.dev/v1
+kind: Rule
+metadata: { name: writes }
+spec: { service: payments, actions: [write], eligible: ["workload:spiffe://a/b"], reviewers: [], maxDuration: 1h, condition: request.params.id == "1", reveals: [iban], bind: { fields: [amount] } }
+---
+apiVersion: grantmesh.dev/v1
+kind: Rule
+metadata: { name: more }
+spec: { servce: payments, actions: [write], elegible: [] }
+"#;
+    let file = |text: &str| [PolicyFile { name: "p.yaml".to_owned(), text: text.to_owned() }];
+    let told = |text: &str| {
+        let found = all_faults(&file(text));
+        found.iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message)).collect::<Vec<_>>()
+    };
+    // What the first service has is not known, so that nothing is said to be missing from it.
+    assert_eq!(
+        told(text),
+        [
+            "3:29 unknown field `lable`",
+            "5:3 unknown field `hots`",
+            "8:22 unknown field `methd`",
+            "8:90 unknown field `typ`",
+            "13:41 `get` is not an HTTP method",
+            "18:92 the service `ledger` has no action `raed`",
+            "23:15 there is no role `raeder`",
+            "27:19 the rule `writes` has no reviewers, so nobody could ever get a grant",
+            "33:9 unknown field `servce`",
+            "33:45 unknown field `elegible`",
+        ]
+    );
+    // A role that cannot be read may be the one that is meant; without `Defaults` nothing more is known.
+    let role = text.replace("permissions: [{ service: payments", "permisions: [{ service: payments");
+    assert!(!told(&role).iter().any(|fault| fault.contains("there is no role")));
+    let defaults = "---\napiVersion: grantmesh.dev/v1\nkind: Defaults\nmetadata: { name: d }\nspec: { isuer: x }\n";
+    let without = told(&format!("{text}{defaults}"));
+    assert!(without.len() == 7 && without.iter().all(|fault| fault.contains("unknown field")), "{without:?}");
+    // Very many are not all told.
+    let many = (0..1_000).map(|at| format!("x{at}: 1")).collect::<Vec<_>>().join(", ");
+    let many = format!("apiVersion: grantmesh.dev/v1\nkind: Role\nmetadata: {{ name: r }}\nspec: {{ {many} }}\n");
+    assert_eq!(told(&many).len(), 100);
+    assert!(told(&vec![many; 200].join("---\n")).len() <= MAX_FAULTS + 100);
 }

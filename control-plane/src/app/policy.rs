@@ -5,7 +5,7 @@ mod apply;
 use std::sync::Arc;
 
 use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::policy::{Documents, Examined, Policy, PolicyFault, PolicyFile, examine, parse};
+use grantmesh_shared::wire::policy::{Documents, Examined, Policy, PolicyFault, PolicyFile, examine, faults, parse};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::Body;
 
@@ -35,7 +35,8 @@ pub fn examine_policy(files: &[PolicyFile]) -> CheckedPolicy {
     }
     match parse(files) {
         Ok(documents) => examine_documents(&documents),
-        Err(faults) => CheckedPolicy { policy: Err(faults), digest: None, warnings: Vec::new() },
+        // Some documents cannot be read; there is more to say about the others.
+        Err(_) => CheckedPolicy { policy: Err(faults(files)), digest: None, warnings: Vec::new() },
     }
 }
 

@@ -13,8 +13,9 @@ mod parse;
 mod print;
 mod replay;
 mod schema;
+mod tolerant;
 
-pub use compile::{DeclaredSignal, Examined, Policy, compile, examine};
+pub use compile::{DeclaredSignal, Examined, Policy, compile, examine, faults};
 pub use condition::{
     ConditionFault, FactType, Judged, Judging, MAX_CONDITIONS, MAX_SOURCE_BYTES, Scope, Unjudged, compile_condition,
     compile_form,

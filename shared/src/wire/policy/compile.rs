@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_saphyr::{Location, Spanned};
 
-use super::parse::{Documents, MAX_FAULTS, Placed, at, meant};
+use super::parse::{Documents, MAX_FAULTS, Placed, PolicyFile, at, meant, read_all};
 use super::{ClaimSpec, ClaimWord, FactType, Judging, PolicyFault, SignalSpec};
 use crate::engine::{Subject, Table};
 use crate::time::Span;
@@ -86,6 +86,19 @@ pub struct DeclaredSignal {
 /// Every fault that there is, in the order of files and lines.
 pub fn compile(documents: &Documents) -> Result<Policy, Vec<PolicyFault>> {
     Compiler::run(documents).finish()
+}
+
+/// Every fault of files, also if some of their documents cannot be read: then the others are checked as far as nothing depends
+/// on what those may declare.
+#[must_use]
+pub fn faults(files: &[PolicyFile]) -> Vec<PolicyFault> {
+    let (documents, mut faults) = read_all(files);
+    // Issuer, claims and signals are named everywhere.
+    if !documents.may_have("Defaults") {
+        let more = Compiler::run(&documents).faults;
+        faults.extend(more.into_iter().take(MAX_FAULTS.saturating_sub(faults.len())));
+    }
+    in_order(faults)
 }
 
 /// What there is to say about documents.
@@ -382,7 +395,7 @@ impl<'d> Compiler<'d> {
 
     /// The named service, if it exists; reports it otherwise.
     fn known_service(&mut self, file: usize, service: &Spanned<String>) -> Option<&ServiceItem> {
-        if !self.services.contains_key(service.value.as_str()) {
+        if !self.services.contains_key(service.value.as_str()) && !self.documents.may_have("Service") {
             let known: Vec<_> = self.services.keys().copied().collect();
             let help = self.meant(&service.value, &known);
             self.fault(file, service.referenced, format!("there is no service `{}`", service.value), help);

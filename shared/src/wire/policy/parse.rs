@@ -1,9 +1,12 @@
 //! From text to documents: splits files, reads each document by its kind, and turns the reader's errors into faults.
 
+use std::collections::BTreeSet;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_saphyr::{Error, Location};
 
+use super::tolerant::{Unknown, unknown_fields};
 use super::{
     API_VERSION, BindingSpec, DefaultsSpec, DenyRuleSpec, Document, PolicyFault, RoleSpec, RuleSpec, ServiceSpec,
 };
@@ -61,6 +64,8 @@ pub(super) struct Placed<Spec> {
 pub struct Documents {
     files: Vec<PolicyFile>,
     pieces: Vec<Piece>,
+    /// Kinds of documents that could not be read; all of them if it is not known which.
+    unread: BTreeSet<&'static str>,
     pub(super) defaults: Vec<Placed<DefaultsSpec>>,
     pub(super) services: Vec<Placed<ServiceSpec>>,
     pub(super) roles: Vec<Placed<RoleSpec>>,
@@ -70,6 +75,11 @@ pub struct Documents {
 }
 
 impl Documents {
+    /// Whether there may be more documents of a kind, which could not be read.
+    pub(super) fn may_have(&self, kind: &str) -> bool {
+        self.unread.contains(kind)
+    }
+
     /// The issuer whose users and groups the policy names; nothing if it names none.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
@@ -82,13 +92,20 @@ impl Documents {
 /// # Errors
 /// Every document that is malformed or has an unknown field or kind.
 pub fn parse(files: &[PolicyFile]) -> Result<Documents, Vec<PolicyFault>> {
+    let (documents, faults) = read_all(files);
+    if faults.is_empty() { Ok(documents) } else { Err(faults) }
+}
+
+/// Reads files: the documents that can be read, and the faults of the others.
+pub(super) fn read_all(files: &[PolicyFile]) -> (Documents, Vec<PolicyFault>) {
     let mut documents = Documents { files: files.to_vec(), ..Documents::default() };
     let mut faults = Vec::new();
     let total = files.iter().map(|file| file.text.len()).fold(0, usize::saturating_add);
     if total > MAX_TOTAL_BYTES {
         let message = format!("the files have {total} bytes together, more than {MAX_TOTAL_BYTES}");
         let help = Some("leave out what is no policy".to_owned());
-        return Err(vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help }]);
+        documents.unread.extend(KINDS);
+        return (documents, vec![PolicyFault { file: String::new(), line: 0, column: 0, message, help }]);
     }
     for (place, file) in files.iter().enumerate() {
         if file.text.len() > MAX_POLICY_BYTES {
@@ -100,6 +117,7 @@ pub fn parse(files: &[PolicyFile]) -> Result<Documents, Vec<PolicyFault>> {
                 message,
                 help: Some("split it into several files".to_owned()),
             });
+            documents.unread.extend(KINDS);
             continue;
         }
         for (before, text) in split(&file.text) {
@@ -112,15 +130,20 @@ pub fn parse(files: &[PolicyFile]) -> Result<Documents, Vec<PolicyFault>> {
                     message: "there are too many faults or documents to read on here".to_owned(),
                     help: Some(format!("mend the others first; a policy has at most {MAX_DOCUMENTS} documents")),
                 });
-                return Err(faults);
+                documents.unread.extend(KINDS);
+                return (documents, faults);
             }
             documents.pieces.push(Piece { file: place, before });
-            if let Err(fault) = documents.read(piece, &text) {
-                faults.push(documents.placed(piece, fault));
+            if let Err(found) = documents.read(piece, &text) {
+                faults.extend(found.into_iter().map(|fault| documents.placed(piece, fault)));
+                match likely_kind(&text) {
+                    Some(kind) => documents.unread.extend([kind]),
+                    None => documents.unread.extend(KINDS),
+                }
             }
         }
     }
-    if faults.is_empty() { Ok(documents) } else { Err(faults) }
+    (documents, faults)
 }
 
 /// Each document of a file that says something, and how many lines of the file are before it.
@@ -173,35 +196,36 @@ impl Documents {
         (text, piece.map_or(0, |piece| piece.before))
     }
 
-    fn read(&mut self, file: usize, text: &str) -> Result<(), PolicyFault> {
+    fn read(&mut self, file: usize, text: &str) -> Result<(), Vec<PolicyFault>> {
         // Most documents say their kind at the begin of a line and are read once. Whatever is not as it should be is read
         // again from its head, so that the first thing that is wrong is told.
-        if likely_kind(text).is_some_and(|kind| self.read_as(kind, file, text).is_ok()) {
+        if likely_kind(text).is_some_and(|kind| self.read_as(kind, file, text, Why::First).is_ok()) {
             return Ok(());
         }
-        let head: Head = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
+        let head: Head = serde_saphyr::from_str(text).map_err(|error| vec![fault(&error)])?;
         if head.api_version.value != API_VERSION {
             let message = format!("`{}` is not a version of policy documents", head.api_version.value);
-            return Err(at(head.api_version.referenced, message, Some(format!("write `apiVersion: {API_VERSION}`"))));
+            let help = Some(format!("write `apiVersion: {API_VERSION}`"));
+            return Err(vec![at(head.api_version.referenced, message, help)]);
         }
         match KINDS.into_iter().find(|kind| *kind == head.kind.value) {
-            Some(kind) => self.read_as(kind, file, text),
+            Some(kind) => self.read_as(kind, file, text, Why::All),
             None => {
                 let other = head.kind.value.as_str();
                 let message = format!("`{other}` is not a kind of policy document");
-                Err(at(head.kind.referenced, message, Some(meant(other, &KINDS))))
+                Err(vec![at(head.kind.referenced, message, Some(meant(other, &KINDS)))])
             }
         }
     }
 
-    fn read_as(&mut self, kind: &'static str, file: usize, text: &str) -> Result<(), PolicyFault> {
+    fn read_as(&mut self, kind: &'static str, file: usize, text: &str, why: Why) -> Result<(), Vec<PolicyFault>> {
         match kind {
-            "Defaults" => self.defaults.push(placed(kind, file, text)?),
-            "Service" => self.services.push(placed(kind, file, text)?),
-            "Role" => self.roles.push(placed(kind, file, text)?),
-            "Binding" => self.bindings.push(placed(kind, file, text)?),
-            "Rule" => self.rules.push(placed(kind, file, text)?),
-            _ => self.denials.push(placed(kind, file, text)?),
+            "Defaults" => self.defaults.push(placed(kind, file, text, why)?),
+            "Service" => self.services.push(placed(kind, file, text, why)?),
+            "Role" => self.roles.push(placed(kind, file, text, why)?),
+            "Binding" => self.bindings.push(placed(kind, file, text, why)?),
+            "Rule" => self.rules.push(placed(kind, file, text, why)?),
+            _ => self.denials.push(placed(kind, file, text, why)?),
         }
         Ok(())
     }
@@ -213,14 +237,47 @@ fn likely_kind(text: &str) -> Option<&'static str> {
     KINDS.into_iter().find(|kind| *kind == stated)
 }
 
+/// How much is told of a document that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// The first fault.
+    First,
+    /// All unknown fields, for which it is read again.
+    All,
+}
+
 /// A document that is of this kind, and of the version that is read here.
-fn placed<Spec: DeserializeOwned>(kind: &str, file: usize, text: &str) -> Result<Placed<Spec>, PolicyFault> {
-    let document: Document<Spec> = serde_saphyr::from_str(text).map_err(|error| fault(&error))?;
+fn placed<Spec: DeserializeOwned>(
+    kind: &str,
+    file: usize,
+    text: &str,
+    why: Why,
+) -> Result<Placed<Spec>, Vec<PolicyFault>> {
+    let document: Document<Spec> = serde_saphyr::from_str(text).map_err(|error| match why {
+        Why::First => vec![fault(&error)],
+        Why::All => all_faults::<Spec>(text, &error),
+    })?;
     if document.kind.value != kind || document.api_version.value != API_VERSION {
         let message = format!("`{}` is not the kind that was read", document.kind.value);
-        return Err(at(document.kind.referenced, message, None));
+        return Err(vec![at(document.kind.referenced, message, None)]);
     }
     Ok(Placed { file, document })
+}
+
+/// The fault that ended the reading; all of them if it is an unknown field, behind which there may be others.
+fn all_faults<Spec: DeserializeOwned>(text: &str, error: &Error) -> Vec<PolicyFault> {
+    if !matches!(error.without_snippet(), Error::SerdeUnknownField { .. }) {
+        return vec![fault(error)];
+    }
+    let (unknown, other) = unknown_fields::<Document<Spec>>(text);
+    let told = |Unknown { name, place, expected }: Unknown| {
+        at(place, format!("unknown field `{name}`"), Some(meant(&name, expected)))
+    };
+    let mut faults: Vec<PolicyFault> = unknown.into_iter().map(told).collect();
+    // A field that is missed is most likely one that was misspelt.
+    let other = other.as_ref().filter(|other| !matches!(other.without_snippet(), Error::SerdeMissingField { .. }));
+    faults.extend(other.map(fault));
+    if faults.is_empty() { vec![fault(error)] } else { faults }
 }
 
 /// A fault at a place; the caller knows the file.

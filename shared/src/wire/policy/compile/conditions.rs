@@ -53,6 +53,10 @@ impl<'d> Compiler<'d> {
         service: &str,
         actions: &ActionsItem,
     ) -> Option<Form> {
+        // That a service is not there is told where it is named; what it declares is not known.
+        if !self.declared.contains_key(service) {
+            return None;
+        }
         let known = match actions {
             ActionsItem::All => None,
             ActionsItem::Named(names) => Some(names.as_slice()),

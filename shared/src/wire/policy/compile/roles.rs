@@ -35,6 +35,9 @@ impl<'d> Compiler<'d> {
                 self.fault(*file, name.referenced, message, "name at least one principal under `subjects`".to_owned());
             }
             let subjects = self.subjects(*file, subjects);
+            if !roles.contains_key(role.value.as_str()) && self.documents.may_have("Role") {
+                continue;
+            }
             if !roles.contains_key(role.value.as_str()) {
                 let known: Vec<_> = roles.keys().copied().collect();
                 let message = format!("there is no role `{}`", role.value);
@@ -116,6 +119,9 @@ impl<'d> Compiler<'d> {
             if self.is_full() {
                 return;
             }
+            if !roles.contains_key(inherited.value.as_str()) && self.documents.may_have("Role") {
+                continue;
+            }
             if !roles.contains_key(inherited.value.as_str()) {
                 let known: Vec<_> = roles.keys().copied().filter(|known| *known != own).collect();
                 let message = format!("there is no role `{}`", inherited.value);
@@ -137,7 +143,8 @@ impl<'d> Compiler<'d> {
         actions: &ActionsItem,
         names: &[Spanned<String>],
     ) -> Vec<String> {
-        if names.is_empty() {
+        // That a service is not there is told where it is named.
+        if names.is_empty() || !self.declared.contains_key(service) {
             return Vec::new();
         }
         let masked = self.declared.get(service).map(|declared| declared.masked(actions)).unwrap_or_default();

@@ -68,6 +68,9 @@ impl<'d> Compiler<'d> {
         actions: &ActionsItem,
         spec: &BindSpec,
     ) -> Option<BindItem> {
+        if !self.declared.contains_key(service) {
+            return None;
+        }
         let BindSpec { exact, fields, headers, query } = spec;
         let scope = self.scope(service, actions);
         let declared_fields: Vec<String> = scope.fields.iter().map(|(name, _)| name.clone()).collect();
