@@ -26,7 +26,8 @@ pub(crate) mod bodies {
     pub(crate) use super::grants::{RevokeBody, RevokedView};
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::policy::{
-        ApplyBody, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView, PolicyView,
+        ApplyBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
+        PolicyView,
     };
     pub(crate) use super::requests::{FileBody, PrefillView};
     pub(crate) use super::reviews::{ReviewBody, ReviewedView};
@@ -133,6 +134,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(policy::read_version))
         .routes(routes!(policy::check).layer(DefaultBodyLimit::max(CHECKED_BODY)))
         .routes(routes!(policy::simulate).layer(policy_body()))
+        .routes(routes!(policy::explain))
         .routes(routes!(policy::schema))
         .routes(routes!(audit::entries))
         .routes(routes!(audit::checkpoint))

@@ -198,6 +198,9 @@ pub enum Invalid {
     /// The policy has faults.
     #[error("the policy has {} fault(s), the first: {}\nfix them all and apply again", .0.len(), first(.0))]
     Policy(Vec<PolicyFault>),
+    /// What is stated is no call of the policy.
+    #[error("{0}")]
+    Call(String),
     /// Not a key that a client may use.
     #[error("an idempotency key is 1 to 128 visible ASCII characters\nuse a random UUID")]
     IdempotencyKey,
@@ -262,6 +265,7 @@ impl AppError {
                     "unknown_target"
                 }
                 Invalid::Policy(_) => "policy_invalid",
+                Invalid::Call(_) => "bad_call",
                 Invalid::IdempotencyKey => "bad_idempotency_key",
                 Invalid::Filter { .. } => "filter_not_covered",
             },

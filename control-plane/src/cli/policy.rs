@@ -14,11 +14,10 @@ use std::fmt;
 
 use grantmesh_shared::wire::policy::{self, Policy, PolicyFault, PolicyFile, parse};
 
-use super::client::{Client, ClientError};
 use super::output::{Output, Tone};
-use super::{ClientArgs, Failure, PolicyCheckArgs};
+use super::{Failure, PolicyCheckArgs};
 use crate::app::{CheckedPolicy, compile_policy, examine_policy};
-use crate::http::bodies::{FaultsView, PolicyView};
+use crate::http::bodies::FaultsView;
 use files::{FilesError, policy_files};
 
 /// A fault with the line that it is in.
@@ -68,13 +67,6 @@ fn compiled(files: &[PolicyFile], out: &mut Output) -> Result<(Policy, String), 
             Err(FilesError::Faults(faults.len()))
         }
     }
-}
-
-/// The files of the policy in force.
-async fn in_force(args: &ClientArgs) -> Result<Vec<PolicyFile>, ClientError> {
-    let client = Client::new(args)?;
-    let policy: PolicyView = client.read(&client.get("/v1/policy", &[]).await?)?;
-    Ok(policy.files.into_iter().map(PolicyFile::from).collect())
 }
 
 pub(super) fn check(args: &PolicyCheckArgs, out: &mut Output) -> Result<(), Failure> {

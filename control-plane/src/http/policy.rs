@@ -1,4 +1,4 @@
-//! `/v1/policy`: read, check, simulate and apply the policy.
+//! `/v1/policy`: read, check, explain, simulate and apply the policy.
 
 mod callers;
 mod precondition;
@@ -23,7 +23,8 @@ use crate::app::{AppError, CheckedPolicy, NewPolicy, Page, Simulation};
 use callers::{Auditor, Operator};
 use precondition::{etag, over};
 pub(crate) use views::{
-    ApplyBody, CheckBody, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView, PolicyView, SimulateBody,
+    ApplyBody, CheckBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
+    PolicyView, SimulateBody,
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -141,6 +142,18 @@ pub(super) async fn simulate(
     Json(SimulateBody { files: views, since }): Json<SimulateBody>,
 ) -> Result<Json<Simulation>, ApiError> {
     Ok(Json(api.app.simulate_policy(&actor, files(views), since).await?))
+}
+
+/// Decides one call as filters would now, from the policy, grants, locks and signals in force, and tells everything that the
+/// policy says about it. Changes nothing.
+#[utoipa::path(post, path = "/v1/policy/explain", tag = "policy", security(("token" = [])), request_body = ExplainBody,
+    responses((status = 200, body = ExplainedView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn explain(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Json(body): Json<ExplainBody>,
+) -> Result<Json<ExplainedView>, ApiError> {
+    Ok(Json(api.app.explain_call(&actor, body.try_into()?).await?.into()))
 }
 
 /// The JSON Schema of policy documents, for editors. Needs no token: it is the same for everyone and says nothing about this server.

@@ -37,7 +37,7 @@ pub enum ApiError {
     Precondition,
     /// The body is too large.
     #[error(
-        "the body is too large\nsend at most 64 KiB, 1 MiB of policy files to check, or 16 MiB of them to apply or simulate"
+        "the body is too large\nsend at most 64 KiB, 1 MiB with policy files to check, or 16 MiB with those to apply or simulate: as JSON, about 15 MiB of files"
     )]
     TooLarge,
     /// The use case refused or failed.

@@ -5,8 +5,8 @@ use std::process::Output;
 
 use super::server::{ALICE, LEA, OLAF, POLICY, Person, Server};
 
-struct Story {
-    server: Server,
+pub(crate) struct Story {
+    pub(crate) server: Server,
     address: SocketAddr,
 }
 
@@ -39,12 +39,15 @@ pub(crate) async fn grantmesh(arguments: &[&str], environment: &[(&str, &str)]) 
 
 impl Story {
     async fn begin() -> Self {
-        let mut server = Server::bare().await;
+        Self::with(Server::bare().await).await
+    }
+
+    pub(crate) async fn with(mut server: Server) -> Self {
         let address = server.listen().await;
         Self { server, address }
     }
 
-    async fn say(&self, person: Person, line: &str) -> Said {
+    pub(crate) async fn say(&self, person: Person, line: &str) -> Said {
         let arguments: Vec<String> = line.split(' ').map(|word| word.replace('_', " ").replace('~', "_")).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let (server, token) = (format!("http://{}", self.address), self.server.token(person));
@@ -193,6 +196,20 @@ async fn what_cannot_be_done_is_told_with_what_to_do() {
     let elsewhere =
         story.say(ALICE, "request --from-url http://127.0.0.1:1/v1/requests/new?service=x --justification why").await;
     assert!(elsewhere.code == 1 && elsewhere.err.contains("the token is not sent there"), "{elsewhere:?}");
+    // What stands behind a challenge's `#` is shown by no failure.
+    for url in [
+        "http://127.0.0.1:1/v1/requests/new?service=x#call=s3cret".to_owned(),
+        format!("http://{}/v1/requests/new?service=x#call=s3cret", story.address),
+        "http:// x#call=s3cret".to_owned(),
+    ] {
+        let token = story.server.token(ALICE);
+        let server = format!("http://{}", story.address);
+        let arguments = ["request", "--from-url", &url, "--justification", "why"];
+        let said = grantmesh(&arguments, &[("GRANTMESH_SERVER", &server), ("GRANTMESH_TOKEN", &token)]).await;
+        assert!(said.code == 1 && !said.err.contains("s3cret"), "{said:?}");
+        let said = grantmesh(&arguments, &[("GRANTMESH_TOKEN", "t")]).await;
+        assert!(said.code == 1 && !said.err.contains("s3cret"), "{said:?}");
+    }
     let none = grantmesh(&["requests", "--server", "http://127.0.0.1:1"], &[]).await;
     assert!(none.code == 1 && none.err.contains("there is no token"), "{none:?}");
     let dead = grantmesh(&["requests", "--server", "http://127.0.0.1:1", "--token", "secret-token"], &[]).await;
@@ -241,6 +258,20 @@ async fn policy_faults_are_shown_where_they_are() {
     std::fs::write(&file, POLICY).unwrap();
     assert!(
         grantmesh(&["policy", "check", folder.path().to_str().unwrap()], &[]).await.fine().contains("ok: 1 file(s)")
+    );
+    let unused = "---\napiVersion: grantmesh.dev/v1\nkind: Role\nmetadata: { name: unused }\n\
+                  spec: { permissions: [{ service: payments, actions: [account.read] }] }\n";
+    std::fs::write(&file, format!("{POLICY}{unused}")).unwrap();
+    let warned = grantmesh(&["policy", "check", path], &[]).await;
+    assert!(warned.code == 0 && warned.out.contains("ok: 1 file(s), 1 warning(s)"), "{warned:?}");
+    assert!(warned.err.contains(": warning: nobody has the role `unused`\n"), "{warned:?}");
+    let denied = grantmesh(&["policy", "check", path, "--deny-warnings"], &[]).await;
+    assert!(denied.code == 1 && denied.err.contains("nobody has the role"), "{denied:?}");
+    let json = grantmesh(&["policy", "check", path, "--json"], &[]).await.fine();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (json["faults"].as_array().map(Vec::len), json["warnings"].as_array().map(Vec::len)),
+        (Some(0), Some(1))
     );
     let empty = tempfile::tempdir().unwrap();
     assert_eq!(grantmesh(&["policy", "check", empty.path().to_str().unwrap()], &[]).await.code, 1);

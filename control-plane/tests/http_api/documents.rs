@@ -42,6 +42,7 @@ async fn the_description_is_generated_and_served() {
     GET /v1/policy
     POST /v1/policy
     POST /v1/policy/check
+    POST /v1/policy/explain
     GET /v1/policy/schema
     POST /v1/policy/simulate
     GET /v1/policy/versions

@@ -39,6 +39,19 @@ pub(crate) fn applied(answer: &SyncAnswer) -> Option<Applied> {
     Some(Applied { position: answer.position, table_hash: answer.table_hash })
 }
 
+/// Delivers records of a VM.
+pub(crate) async fn deliver(server: &Server, records: &[Record]) -> Reply {
+    let records = records.iter().map(|record| to_raw_value(record).unwrap()).collect();
+    let filter = serde_json::from_value(vm(1)).unwrap();
+    let stream = StreamState::default();
+    // Written as it is: the bytes of a record are what is hashed.
+    let batch =
+        serde_json::to_string(&RecordsRequest { v: 1, filter, nonce: NONCE.to_owned(), stream, records }).unwrap();
+    let reply = server.raw("POST", "/filter/v1/records", &server.credential(&["payments"]), batch).await;
+    assert!(reply.signed_by(&server.signing));
+    reply
+}
+
 /// A VM that has loaded everything.
 pub(crate) async fn load(server: &Server, number: u64) -> Option<Applied> {
     applied(&sync(server, &question(number, None, 0)).await)
@@ -185,17 +198,7 @@ async fn records_are_kept_once_and_holes_are_told() {
             Some(record)
         })
         .collect();
-    let send = async |records: &[Record]| {
-        let records = records.iter().map(|record| to_raw_value(record).unwrap()).collect();
-        let filter = serde_json::from_value(vm(1)).unwrap();
-        let stream = StreamState::default();
-        // Written as it is: the bytes of a record are what is hashed.
-        let batch =
-            serde_json::to_string(&RecordsRequest { v: 1, filter, nonce: NONCE.to_owned(), stream, records }).unwrap();
-        let reply = server.raw("POST", "/filter/v1/records", &server.credential(&["payments"]), batch).await;
-        assert!(reply.signed_by(&server.signing));
-        reply
-    };
+    let send = async |records: &[Record]| deliver(&server, records).await;
     let next = |reply: &Reply| reply.read::<RecordsAnswer>().next_seq;
     assert_eq!(next(&send(&records[..2]).await), 2);
     assert_eq!(next(&send(&records[..2]).await), 2, "sent again, kept once");

@@ -14,6 +14,8 @@ mod policy;
 #[cfg(test)]
 mod policy_generate;
 #[cfg(test)]
+mod policy_in_force;
+#[cfg(test)]
 mod policy_tools;
 #[cfg(test)]
 mod refusals;

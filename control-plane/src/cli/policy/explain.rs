@@ -1,4 +1,5 @@
-//! `policy explain`: one call, the whole decision, and everything that the policy says about the action.
+//! `policy explain`: one call, the whole decision, and everything that the policy says about the action. With files it is decided
+//! here, by them alone; without, by the server, from all that is in force.
 
 use std::path::PathBuf;
 
@@ -10,16 +11,19 @@ use grantmesh_shared::wire::policy::cases::{
 use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
 use serde_json::json;
 
+use super::compiled;
 use super::files::policy_files;
-use super::{compiled, in_force};
+use crate::cli::client::Client;
 use crate::cli::output::{Output, Tone};
 use crate::cli::{ClientArgs, Failure};
 use crate::clock::{Clock as _, SystemClock};
+use crate::http::bodies::{ExplainBody, ExplainedView};
 
 /// What `policy explain` takes.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ExplainArgs {
-    /// The policy's files or folders; the policy in force if none is named
+    /// The policy's files or folders, which then decide alone; if none is named, the server decides from the policy, grants, locks
+    /// and signals in force
     paths: Vec<PathBuf>,
     /// The call's method
     #[arg(long)]
@@ -52,10 +56,10 @@ pub(in crate::cli) struct ExplainArgs {
 struct Misstated(PolicyFault);
 
 pub(in crate::cli) async fn run(args: ExplainArgs, out: &mut Output) -> Result<(), Failure> {
-    let files: Vec<PolicyFile> = match args.paths.as_slice() {
-        [] => in_force(&args.client).await?,
-        paths => policy_files(paths)?,
-    };
+    if args.paths.is_empty() {
+        return in_force(args, out).await;
+    }
+    let files: Vec<PolicyFile> = policy_files(&args.paths)?;
     let (policy, issuer) = compiled(&files, out)?;
     let mut stage = Stage::new(&policy, &issuer)?;
     for name in &args.signals {
@@ -79,13 +83,30 @@ pub(in crate::cli) async fn run(args: ExplainArgs, out: &mut Output) -> Result<(
             out.json(&json!({ "call": case.to_string(), "at": case.at.to_string(), "explanation": explanation }))?
         );
     }
-    show(&case, &explanation, out);
+    show((&case.to_string(), &case.at.to_string()), &explanation, out);
     Ok(())
 }
 
-fn show(case: &Case, explanation: &Explanation, out: &mut Output) {
+/// Lets the server decide.
+async fn in_force(args: ExplainArgs, out: &mut Output) -> Result<(), Failure> {
+    let ExplainArgs { paths: _, method, path, caller, service, at, facts, signals, client: args } = args;
+    let client = Client::new(&args)?;
+    let at = at.map(|at| at.to_string());
+    let body = ExplainBody { service, method, path, caller, at, facts, signals };
+    let answer = client.post("/v1/policy/explain", &body).await?;
+    if args.json {
+        return Ok(out.json(&answer)?);
+    }
+    let ExplainedView { policy, position, call, at, explanation } = client.read(&answer)?;
+    show((&call, &at), &explanation, out);
+    let revision = position.revision;
+    out.line(format_args!("decided from {policy} with the grants, locks and signals in force at revision {revision}"));
+    Ok(())
+}
+
+fn show((call, at): (&str, &str), explanation: &Explanation, out: &mut Output) {
     let Explanation { outcome, considered } = explanation;
-    out.line(format_args!("{case}, at {}", case.at));
+    out.line(format_args!("{call}, at {at}"));
     if let (Some(action), Some(resource)) = (&outcome.action, &outcome.resource) {
         out.line(format_args!("is `{action}` on `{resource}`"));
     }

@@ -1,11 +1,15 @@
 //! The JSON of `/v1/policy`.
 
-use grantmesh_shared::time::Span;
+use grantmesh_shared::time::{Span, TimestampError};
+use grantmesh_shared::wire::policy::cases::Explanation;
 use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
+use grantmesh_shared::wire::sync::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::app::{Explained, StatedCall};
 use crate::domain::{PolicyAbout, PolicyVersion};
+use crate::http::problem::ApiError;
 use crate::http::view::{ArrivalView, UserView};
 
 /// A policy file.
@@ -50,6 +54,48 @@ pub(crate) struct SimulateBody {
     /// The time before now whose recorded decisions are judged again.
     #[schema(value_type = String, example = "24h")]
     pub(crate) since: Span,
+}
+
+/// A call to explain, stated as cases of `grantmesh policy test` do it.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExplainBody {
+    /// The service; needed if the policy has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<String>,
+    /// The method.
+    pub(crate) method: String,
+    /// The path, with its query.
+    pub(crate) path: String,
+    /// Who calls: `alice[support]`, `workload:ID`, `alice[support]+workload:ID` or `nobody`.
+    pub(crate) caller: String,
+    /// When; now if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<String>,
+    /// Facts of the call: `header x-ticket INC-1`, `body amount 90`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) facts: Vec<String>,
+    /// Signals that are set, besides those in force.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) signals: Vec<String>,
+}
+
+/// An explained call.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExplainedView {
+    /// The policy in force.
+    pub(crate) policy: String,
+    /// The state that it was decided from.
+    #[schema(value_type = Object)]
+    pub(crate) position: Position,
+    /// The call, as cases state it.
+    pub(crate) call: String,
+    /// When.
+    pub(crate) at: String,
+    /// `outcome`, the decision with its reasons, and `considered`: every deny rule, binding and rule about the action.
+    #[schema(value_type = Object)]
+    pub(crate) explanation: Explanation,
 }
 
 /// What is wrong with a policy.
@@ -107,6 +153,24 @@ pub(crate) struct PolicyAppliedView {
     /// What the filters did; only with `wait`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) arrival: Option<ArrivalView>,
+}
+
+impl TryFrom<ExplainBody> for StatedCall {
+    type Error = ApiError;
+
+    fn try_from(
+        ExplainBody { service, method, path, caller, at, facts, signals }: ExplainBody,
+    ) -> Result<Self, ApiError> {
+        let wrong = |error: TimestampError| ApiError::Value(format!("`at`: {error}"));
+        let at = at.map(|at| at.parse()).transpose().map_err(wrong)?;
+        Ok(Self { service, method, path, caller, at, facts, signals })
+    }
+}
+
+impl From<Explained> for ExplainedView {
+    fn from(Explained { policy, position, call, at, explanation }: Explained) -> Self {
+        Self { policy: policy.to_string(), position, call, at: at.to_string(), explanation }
+    }
 }
 
 impl From<PolicyFileView> for PolicyFile {

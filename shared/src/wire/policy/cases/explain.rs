@@ -1,6 +1,8 @@
 //! One decision with everything that was, or could have been, looked at for it: for people who ask why.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 
 use super::lines::{first_line, word};
 use super::{Case, CaseFacts, Outcome, Stage};
@@ -8,7 +10,8 @@ use crate::engine::{Condition, Criticality, Facts, Fuel, Principal, Service, Sub
 use crate::wire::policy::PolicyFault;
 
 /// A decision with everything of the policy about its action.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Explanation {
     /// The decision.
     pub outcome: Outcome,
@@ -17,27 +20,28 @@ pub struct Explanation {
 }
 
 /// A deny rule, binding or rule about the action of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Considered {
     /// `deny rule`, `binding` or `rule`.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Its name.
     pub name: String,
     /// Whom it names; everyone if nobody is named.
     pub subjects: Vec<String>,
     /// Whom a deny rule is not for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<String>,
     /// Whether the caller is one of them.
     pub for_caller: bool,
     /// Its condition as it was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<String>,
     /// What came of the condition: `holds`, `fails`, `unsure`, or the code of an error.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
     /// Who decides on a request under a rule.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reviewers: Vec<String>,
 }
 
@@ -159,7 +163,16 @@ fn part(
         Condition::Unsupported => (Some("of a kind that is not known here".to_owned()), Some(said(verdict))),
     };
     let (name, subjects) = (name.to_owned(), texts(subjects));
-    Considered { kind, name, subjects, except: Vec::new(), for_caller, condition, verdict, reviewers: Vec::new() }
+    Considered {
+        kind: kind.into(),
+        name,
+        subjects,
+        except: Vec::new(),
+        for_caller,
+        condition,
+        verdict,
+        reviewers: Vec::new(),
+    }
 }
 
 fn said(verdict: Verdict) -> String {

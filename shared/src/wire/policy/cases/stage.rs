@@ -41,6 +41,14 @@ impl Stage {
         Ok(Self { table, issuer: issuer.to_owned(), services, signals })
     }
 
+    /// A stage with what a filter of these services has: their policy, with the grants, locks and signals in force.
+    /// `signals` are those that the policy declares.
+    #[must_use]
+    pub fn of(table: Table, issuer: &str, signals: Vec<String>) -> Self {
+        let services = table.services().map(|service| service.name().to_owned()).collect();
+        Self { table, issuer: issuer.to_owned(), services, signals }
+    }
+
     /// The table.
     #[must_use]
     pub const fn table(&self) -> &Table {
