@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "test code: a fault ends the test")]
 
 use grantmesh_shared::engine::{
-    Basis, BodyFacts, Call, Context, Decision, FactValue, Now, Principal, Signal, Table, decide,
+    Audit, Basis, BodyFacts, Call, Context, Decision, FactValue, Now, Percent, Principal, Rollout, Signal, Table,
+    decide,
 };
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
@@ -80,6 +81,28 @@ fn table() -> Table {
     let policy = compile(&parse(&files).unwrap()).unwrap();
     assert_eq!(policy.signals[0].name, "incident.open");
     policy.table().unwrap()
+}
+
+#[test]
+fn shares_of_principals_and_of_records_are_those_of_the_document() {
+    let text = POLICY
+        .replace("  headers: [x-ticket]", "  headers: [x-ticket]\n  percent: 25")
+        .replace("grpc: shop.Stock/Check", "grpc: shop.Stock/Check, audit: { sampled: 10 }, percent: 75");
+    let policy = compile(&parse(&[PolicyFile { name: "policy.yaml".to_owned(), text }]).unwrap()).unwrap();
+    let table = policy.table().unwrap();
+    let service = table.service("shop").unwrap();
+    let action = |name: &str| service.action(name).unwrap();
+    assert_eq!(action("stock.check").audit, Audit::Sampled(Percent::new(10).unwrap()));
+    assert_eq!(action("order.read").audit, Audit::All);
+    let names: Vec<String> = (0..2_000).map(|at| format!("user-{at}")).collect();
+    let enforced = |rollout: Rollout| -> Vec<&str> {
+        let is = |name: &&String| rollout.enforces("shop", &Principal::user(ISSUER, name, &[]));
+        names.iter().filter(is).map(String::as_str).collect()
+    };
+    let (few, many) = (enforced(service.rollout()), enforced(action("stock.check").rollout.unwrap()));
+    assert!((400..600).contains(&few.len()) && (1_400..1_600).contains(&many.len()), "{} {}", few.len(), many.len());
+    assert!(few.iter().all(|name| many.contains(name)), "whoever is in a share is in every larger one");
+    assert_eq!(action("order.read").rollout, None, "the service's counts");
 }
 
 /// The decision in a few words.

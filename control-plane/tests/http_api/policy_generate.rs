@@ -112,6 +112,16 @@ async fn descriptors_become_a_service() {
     let cut = grpc(&set[..set.len() - 3], &[]).await;
     assert!(cut.code == 1 && cut.err.contains("it is no FileDescriptorSet"), "{cut:?}");
     assert!(grpc(b"", &[]).await.err.contains("it has no services"));
+    let large = grpc(&vec![0; 2 * 1024 * 1024 + 1], &[]).await;
+    assert!(large.code == 1 && large.err.contains("more than 2097152 bytes"), "{large:?}");
+    // Names that are all alike get numbers, and no more than a service may have.
+    let mut many = ledger();
+    let service = many.file.iter_mut().flat_map(|file| &mut file.service).next().unwrap();
+    let method = service.method[0].clone();
+    let named = |at: usize| prost_types::MethodDescriptorProto { name: Some(format!("M{at}")), ..method.clone() };
+    service.method = (0..5_000).map(named).collect();
+    let said = grpc(&many.encode_to_vec(), &[]).await;
+    assert!(said.code == 1 && said.err.contains("more than 5000 services and methods"), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +155,30 @@ async fn what_is_no_description_is_refused_with_its_reason() {
 
     let many: serde_json::Map<_, _> = (0..5_001).map(|at| (format!("/p{at}"), json!({ "get": {} }))).collect();
     assert!(about(&with(many.into())).await.err.contains("more than 5000 operations"));
+
+    // Where the paths begin must be certain.
+    let at = |server: serde_json::Value| {
+        json!({ "openapi": "3.0.0", "paths": { "/a": { "get": {} } }, "servers": [server] }).to_string()
+    };
+    let versions =
+        |more: serde_json::Value| json!({ "url": "https://x.example/{version}/api", "variables": { "version": more } });
+    for (server, expected) in [
+        (json!({ "url": "v1" }), "relative to where the document is served from"),
+        (json!({}), "has no `url`"),
+        (json!({ "url": "https://x.example/{version}" }), "the variable `version` of its server"),
+        (versions(json!({})), "has no `default`"),
+        (versions(json!({ "default": "v1", "enum": ["v1", "v2"] })), "at different paths, as `version` says"),
+        (json!({ "url": format!("/{}", "a".repeat(3_000)) }), "more than 2048 bytes"),
+    ] {
+        let said = about(&at(server)).await;
+        assert!(
+            said.code == 1 && said.err.contains(expected) && said.err.contains("--base-path"),
+            "{expected}: {said:?}"
+        );
+    }
+    for fine in [json!({ "default": "v1" }), json!({ "default": "v1", "enum": ["v1"] })] {
+        assert!(about(&at(versions(fine))).await.fine().contains("path: /v1/api/a\n"));
+    }
 
     // What is wrong with one operation leaves the others.
     let said = about(&with(json!({

@@ -145,6 +145,21 @@ async fn two_policies_are_compared_in_words_and_in_decisions() {
     let same: serde_json::Value = serde_json::from_str(&same).unwrap();
     assert_eq!(same["differences"].as_array().map(Vec::len), Some(0));
 
+    // As documents say it, not as filters get it.
+    let other = POLICY
+        .replace("audit: counted", "audit: { sampled: 10 }\n      mode: shadow\n      description: seen by support")
+        .replace("  maxDuration: 1h", "  maxDuration: 1h\n  bind: { exact: true }");
+    let denial = denial.replace("[refund.list]", "[\"*\"]");
+    std::fs::write(path("other.yaml"), format!("{other}{denial}")).unwrap();
+    let said = grantmesh(&["policy", "diff", &path("policy.yaml"), &path("other.yaml")], &[]).await.fine();
+    insta::assert_snapshot!("in_words", said);
+    assert!(!said.contains('"'), "{said}");
+    let described = POLICY.replace("audit: counted", "audit: counted\n      description: seen by support");
+    std::fs::write(path("described.yaml"), described).unwrap();
+    let said = grantmesh(&["policy", "diff", &path("policy.yaml"), &path("described.yaml")], &[]).await.fine();
+    assert!(said.starts_with("the policies differ in descriptions alone\nchanged: action payments "), "{said}");
+    assert!(said.contains("description: + seen by support"), "{said}");
+
     // For scripts.
     let code = async |one: &str, other: &str| {
         grantmesh(&["policy", "diff", &path(one), &path(other), "--exit-code"], &[]).await.code

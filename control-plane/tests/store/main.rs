@@ -4,6 +4,8 @@
 //! PostgreSQL's programs are looked for in `GRANTMESH_POSTGRES_BIN`, then where Debian puts them.
 
 #[cfg(test)]
+mod bound;
+#[cfg(test)]
 mod db;
 #[cfg(test)]
 mod lifecycle;
@@ -70,6 +72,7 @@ scenarios! {
     rules::two_approvals_are_two_people,
     rules::the_stricter_policy_applies,
     rules::a_grant_has_the_stricter_terms_of_both_policies,
+    bound::a_bound_request_is_kept_as_it_was_shown,
     races::fifty_approvals_make_one_grant,
     races::one_of_approve_and_withdraw_wins,
     races::one_of_approve_and_time_out_wins,

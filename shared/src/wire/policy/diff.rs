@@ -57,9 +57,9 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
         let fields = parts.entry((place, name)).or_default();
         for (field, value) in value.as_object().into_iter().flatten().filter(|(field, _)| *field != "name") {
             match (field.as_str(), value.as_object()) {
-                // Documents say its parts one by one.
+                // Documents say its parts one by one, and all principals by nothing.
                 ("rollout", Some(rollout)) => {
-                    for (field, value) in rollout {
+                    for (field, value) in rollout.iter().filter(|(_, value)| value.as_u64() != Some(100)) {
                         fields.entry(camel(field)).or_default().extend(words(field, value));
                     }
                 }
