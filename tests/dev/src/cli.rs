@@ -114,7 +114,7 @@ impl Task {
             Self::E2e => "only the end-to-end stories",
             Self::Prove => "the proofs in full size: what the tests do a little of, some hundred times as often",
             Self::Bless => "rewrite the golden files and snapshots",
-            Self::Wasm => "build the filter for Envoy and print its path",
+            Self::Wasm => "build the filter's two modules for Envoy and print their paths",
             Self::Envoy => "find or install Envoy and print its path",
             Self::Bench => "the engine's benches, natively and in V8, and what the filter costs inside Envoy",
             Self::Clean => "remove what was built (and, with --tools, what was fetched)",
@@ -132,7 +132,7 @@ impl Task {
             ),
             Self::Test => (
                 "[arguments for the runner]",
-                "Needs Envoy, PostgreSQL's server programs, Node, Python, nginx and the filter's module, and gets them.\n\
+                "Needs Envoy, PostgreSQL's server programs, Node, Python, nginx and the filter's two modules, and gets them.\n\
                  Runs the documentation's examples and then everything else with cargo-nextest (`cargo test` where it\n\
                  cannot be had). With arguments the examples are left out:\n\n  \
                  cargo dev test canonical\n  cargo dev test -p grantmesh-shared\n  cargo dev test --no-capture -E 'test(decide)'",
@@ -159,7 +159,7 @@ impl Task {
             ),
             Self::Wasm => (
                 "",
-                "Output: target/wasm/grantmesh_filter.wasm. Takes the toolchain's own wasm32-wasip1 library, or asks rustup\n\
+                "Output: target/wasm/grantmesh_filter.wasm, and grantmesh_filter_bodies.wasm, which also reads bodies. Takes the toolchain's own wasm32-wasip1 library, or asks rustup\n\
                  for it, or (Debian) builds one from the packages rustc-web, cargo-web, rust-web-src and wasi-libc.",
             ),
             Self::Envoy => {

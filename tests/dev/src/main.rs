@@ -57,7 +57,10 @@ fn perform(invocation: &Invocation) -> Result<ExitCode, Failure> {
         Task::Check => check::run(&workspace)?,
         Task::Bench => bench::run(&workspace, rest)?,
         Task::Clean => clean::run(&workspace, rest)?,
-        Task::Wasm => println!("{}", wasm::filters(&workspace)?.0.display()),
+        Task::Wasm => {
+            let (plain, bodies) = wasm::filters(&workspace)?;
+            println!("{}\n{}", plain.display(), bodies.display());
+        }
         Task::Envoy => println!("{}", setup::envoy(&workspace)?.display()),
     }
     Ok(ExitCode::SUCCESS)

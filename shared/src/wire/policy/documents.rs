@@ -70,7 +70,7 @@ pub struct DefaultsSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_DECLARED))]
     pub claims: Vec<ClaimSpec>,
-    /// Signals that people may set and conditions may name, as `signals.NAME`.
+    /// Signals that people may set and conditions may name, as `signals["NAME"]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = MAX_DECLARED))]
     pub signals: Vec<SignalSpec>,

@@ -167,7 +167,7 @@ pub struct SelectSpec {
 #[serde(rename_all = "kebab-case")]
 #[schemars(inline)]
 pub enum BodySpec {
-    /// The service sees nothing of the call before it is decided. Needs a proxy setting, see the deployment's notes.
+    /// The service sees nothing of the call before it is decided. The proxy must run the plugin with `allow_on_headers_stop_iteration`.
     Strict,
     /// The service may see the head of the call before it is decided.
     HeadFirst,
