@@ -36,7 +36,7 @@ pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
 pub use decide::{
     Basis, ConditionError, Decision, Matched, Now, Permit, Prepared, Refusal, decide, prepare, rules_to_ask,
 };
-pub use grant::{Grant, GrantHolder};
+pub use grant::{Claims, Grant, GrantHolder, Uses};
 pub use lock::{Lock, LockTarget};
 pub use principal::{Principal, Subject, SubjectError, Through, User, Workload};
 pub use query::{QueryError, query_mentions, query_parameters};

@@ -123,6 +123,10 @@ id!(
     /// One decision, as a challenge shows it and the audit log keeps it.
     DecisionId, "dec_", "a decision"
 );
+id!(
+    /// One use of a grant that is for a number of uses.
+    UseId, "use_", "a use"
+);
 
 #[cfg(test)]
 mod tests {

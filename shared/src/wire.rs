@@ -3,6 +3,7 @@
 //! JSON throughout. Every type refuses unknown fields: what a part does not understand it must not act on
 //! (DESIGN.md section 3). Conversions into the engine's types are the only way in; they check everything again.
 
+pub mod claims;
 pub mod condition;
 #[cfg(feature = "policy")]
 pub mod policy;

@@ -72,6 +72,7 @@ fn table(actions: usize, bindings: usize, grants: u64) -> Table {
             conditions: Vec::new(),
             bound: None,
             reveals: Vec::new(),
+            uses: None,
         });
     }
     table

@@ -85,6 +85,9 @@ fn rules_that_nobody_could_fulfil() {
         changed("approvals: 1", "approvals: 0"),
         changed("reviewers: [\"group:payments-leads\"]\n  approvals: 1", "reviewers: [\"user:lea\"]\n  approvals: 2"),
         changed("reviewers: [\"group:payments-leads\"]", "reviewers: []"),
+        changed("approvals: 1", "maxUses: 0"),
+        changed("approvals: 1", "maxUses: 1001"),
+        changed("approvals: 1", "maxUses: many"),
     ];
     insta::assert_snapshot!(report.join("\n\n"));
 }

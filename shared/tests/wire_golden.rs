@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
 
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::claims::{ClaimOutcome, ClaimRefusal, ClaimResult, ClaimsAnswer, ClaimsRequest};
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
 use grantmesh_shared::wire::problem::{Challenge, Problem, ProblemReason};
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record, RecordsRequest, StreamState};
+use grantmesh_shared::wire::records::{
+    DecisionEvent, DecisionWord, Event, Record, RecordsRequest, StreamState, UseEvent, UseOutcome,
+};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::{
     Applied, Change, Freshness, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position, SyncAnswer, SyncRequest,
@@ -56,6 +59,7 @@ fn grant() -> Item {
         conditions: Vec::new(),
         bound: None,
         reveals: Vec::new(),
+        uses: None,
     })
     .into_item()
     .unwrap()
@@ -95,7 +99,7 @@ fn items() {
         assert_ne!(other_key.hash(), item.hash());
         refuses_unknown_fields(&item);
     }
-    let more = grant().body.get().replace("\"rule\"", "\"uses\":1,\"rule\"");
+    let more = grant().body.get().replace("\"rule\"", "\"bytes\":1,\"rule\"");
     let newer = Item { key: grant().key, body: serde_json::value::RawValue::from_string(more).unwrap() };
     assert!(newer.parse().is_err(), "a grant with a limit that this build does not know must be refused");
 }
@@ -142,11 +146,10 @@ fn sync() {
     answers.iter().for_each(refuses_unknown_fields);
 }
 
-#[test]
-fn records() {
+fn decision() -> DecisionEvent<'static> {
     let id = "dec_00000000000000000000000005".parse().unwrap();
     let call = ("POST", "/v1/accounts/acc-42/refunds");
-    let decision = DecisionEvent {
+    DecisionEvent {
         action: Some("refund.create".into()),
         resource: Some("account/acc-42".into()),
         issuer: Some(ISSUER.into()),
@@ -156,7 +159,45 @@ fn records() {
         request_id: Some("9b2f".into()),
         position: Some(POSITION),
         ..DecisionEvent::new(id, DecisionWord::Allow, "payments", call)
+    }
+}
+
+#[test]
+fn claims() {
+    let question =
+        ClaimsRequest { v: PROTOCOL_VERSION, filter: filter(), nonce: NONCE.to_owned(), claims: vec![decision()] };
+    let outcomes = [
+        ClaimOutcome::Claimed("use_00000000000000000000000006".parse().unwrap()),
+        ClaimOutcome::Refused(ClaimRefusal::Exhausted),
+        ClaimOutcome::Refused(ClaimRefusal::Ended),
+        ClaimOutcome::Refused(ClaimRefusal::NotYours),
+    ];
+    let results = outcomes.map(|outcome| ClaimResult { decision: decision().id, outcome });
+    let answer = ClaimsAnswer {
+        v: PROTOCOL_VERSION,
+        kind: Default::default(),
+        nonce: NONCE.to_owned(),
+        results: results.into_iter().collect(),
     };
+    let used = DecisionEvent { use_id: Some("use_00000000000000000000000006".parse().unwrap()), ..decision() };
+    let outcome = UseEvent {
+        id: "use_00000000000000000000000006".parse().unwrap(),
+        grant: "grant_00000000000000000000000002".parse().unwrap(),
+        outcome: UseOutcome::Answered,
+        status: Some(201),
+    };
+    let events = [Event::Decision(Box::new(used)), Event::Use(Box::new(outcome))];
+    let mut texts = vec![golden(&question), golden(&answer)];
+    texts.extend(events.iter().map(golden));
+    insta::assert_snapshot!(texts.join("\n"));
+    refuses_unknown_fields(&question);
+    refuses_unknown_fields(&answer);
+    events.iter().for_each(refuses_unknown_fields);
+}
+
+#[test]
+fn records() {
+    let decision = decision();
     let folded = DecisionEvent {
         decision: DecisionWord::Deny,
         count: 4_000,

@@ -9,7 +9,7 @@ use super::call::Call;
 use super::canonical::Ambiguity;
 use super::condition::{Condition, EvalError, Fuel, Needs, Verdict};
 use super::context::{Context, Facts};
-use super::grant::Grant;
+use super::grant::{Claims, Grant};
 use super::principal::Principal;
 use super::reason::Reason;
 use super::route::Routed;
@@ -54,6 +54,7 @@ pub struct Permit<'t> {
     basis: Basis<'t>,
     errors: Vec<ConditionError<'t>>,
     masked: Vec<&'t Field>,
+    claim: Option<&'t Grant>,
 }
 
 impl<'t> Permit<'t> {
@@ -73,6 +74,12 @@ impl<'t> Permit<'t> {
     #[must_use]
     pub fn errors(&self) -> &[ConditionError<'t>] {
         &self.errors
+    }
+
+    /// The grant for a number of uses of which this call is to be one: it allows the call, or reveals fields of the response.
+    #[must_use]
+    pub const fn claim(&self) -> Option<&'t Grant> {
+        self.claim
     }
 
     /// The response fields that the caller may not see: no role and no live grant reveals them.
@@ -151,6 +158,7 @@ pub struct Prepared<'t, 'c> {
     table: &'t Table,
     call: &'c Call<'c>,
     place: Place<'t>,
+    claims: Claims<'c>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +182,7 @@ pub fn prepare<'t, 'c>(table: &'t Table, call: &'c Call<'c>) -> Prepared<'t, 'c>
             Routed::LetterCase => Place::Ambiguous(service, Ambiguity::LetterCase),
         },
     };
-    Prepared { table, call, place }
+    Prepared { table, call, place, claims: Claims::None }
 }
 
 /// Decides one call at one time. See the module's head for the order.
@@ -183,7 +191,13 @@ pub fn decide<'t>(table: &'t Table, call: &Call<'_>, context: &Context<'_>, now:
     prepare(table, call).decide(context, now)
 }
 
-impl<'t> Prepared<'t, '_> {
+impl<'t, 'c> Prepared<'t, 'c> {
+    /// The same, with what is known of the call's claim.
+    #[must_use]
+    pub const fn with(self, claims: Claims<'c>) -> Self {
+        Self { claims, ..self }
+    }
+
     /// What deciding reads of the call beyond method, path and principal; nothing if that is enough.
     #[must_use]
     pub const fn needs(&self) -> Option<&'t Needs> {
@@ -300,6 +314,7 @@ impl<'t> Prepared<'t, '_> {
             resource: matched.as_ref().map_or("", |matched| matched.resource.as_str()),
             fuel: Fuel::per_call(),
             errors: Vec::new(),
+            claims: self.claims,
         };
         if matched.is_some() && self.call.principal.is_anonymous() {
             return deny(Some(service), matched, Reason::NoPrincipal);
@@ -319,7 +334,8 @@ impl<'t> Prepared<'t, '_> {
             let Judging { errors, .. } = judging;
             return match service.unmatched() {
                 Unmatched::Allow => {
-                    Decision::Allow(Permit { matched: None, basis: Basis::Unmatched, errors, masked: Vec::new() })
+                    let masked = Vec::new();
+                    Decision::Allow(Permit { matched: None, basis: Basis::Unmatched, errors, masked, claim: None })
                 }
                 Unmatched::Deny => deny(Some(service), None, Reason::Unmatched { service: service.name().to_owned() }),
             };
@@ -327,9 +343,13 @@ impl<'t> Prepared<'t, '_> {
         let basis = judging.role(place).map(Basis::Role).or_else(|| judging.grant().map(Basis::Grant));
         match basis {
             Some(basis) => {
-                let masked = judging.masked(place);
+                let (masked, revealing) = judging.masked(place, basis);
+                let claim = match basis {
+                    Basis::Grant(grant) if grant.uses.is_some() => Some(grant),
+                    _ => revealing,
+                };
                 let Judging { errors, .. } = judging;
-                Decision::Allow(Permit { matched, basis, errors, masked })
+                Decision::Allow(Permit { matched, basis, errors, masked, claim })
             }
             None => judging.refuse(place).with(matched),
         }
@@ -385,6 +405,7 @@ struct Judging<'t, 'c> {
     resource: &'c str,
     fuel: Fuel,
     errors: Vec<ConditionError<'t>>,
+    claims: Claims<'c>,
 }
 
 impl<'t> Judging<'t, '_> {
@@ -423,10 +444,27 @@ impl<'t> Judging<'t, '_> {
             .find(|binding| self.judge(&binding.name, &binding.condition).allows())
     }
 
-    /// The first live grant that allows the call.
+    /// The first live grant that allows the call: one for a number of uses only where no other does, or where a use of it
+    /// was claimed for this call.
     fn grant(&mut self) -> Option<&'t Grant> {
         let resource = self.resource;
-        let mut held = self.held().into_iter().flatten().flat_map(|held| held.of(resource)).map(|grant| &**grant);
+        let held = self.held();
+        let of = |held: [Option<&'t Held>; 2]| held.into_iter().flatten().flat_map(move |held| held.of(resource));
+        let mut limited = false;
+        if let Claims::Held(id) = self.claims
+            && let Some(claimed) = of(held).find(|grant| grant.id == *id)
+            && self.miss(claimed).is_none()
+        {
+            return Some(claimed);
+        }
+        for grant in of(held) {
+            if grant.uses.is_some() {
+                limited = true;
+            } else if self.miss(grant).is_none() {
+                return Some(grant);
+            }
+        }
+        let mut held = of(held).filter(|grant| limited && grant.uses.is_some()).map(|grant| &**grant);
         held.find(|grant| self.miss(grant).is_none())
     }
 
@@ -448,6 +486,14 @@ impl<'t> Judging<'t, '_> {
         if self.now.earliest < grant.starts_at {
             return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
         }
+        let is_exhausted = grant.uses.is_some_and(|uses| match self.claims {
+            Claims::Held(claimed) if *claimed == grant.id => false,
+            Claims::Refused(refused) => uses.exhausted || refused.contains(&grant.id),
+            Claims::None | Claims::Held(_) => uses.exhausted,
+        });
+        if is_exhausted {
+            return Some(Reason::GrantExhausted { id: id() });
+        }
         for condition in &grant.conditions {
             let verdict = self.judge(grant.id.as_str(), condition);
             if !verdict.allows() {
@@ -465,11 +511,12 @@ impl<'t> Judging<'t, '_> {
         }
     }
 
-    /// The response fields that no role and no live grant of the principal reveals.
-    fn masked(&mut self, place: usize) -> Vec<&'t Field> {
+    /// The response fields that no role and no live grant of the principal reveals; and the grant for a number of uses that
+    /// is used for revealing some. Of those, `basis` reveals what it reveals, and another one is looked for only beside a role.
+    fn masked(&mut self, place: usize, basis: Basis<'t>) -> (Vec<&'t Field>, Option<&'t Grant>) {
         let mut masked: Vec<&'t Field> = self.action.into_iter().flat_map(Action::masked_fields).collect();
         if masked.is_empty() {
-            return masked;
+            return (masked, None);
         }
         let service = self.service;
         for binding in service.bindings_for(place, &self.call.principal).filter(|binding| !binding.reveals.is_empty()) {
@@ -477,12 +524,27 @@ impl<'t> Judging<'t, '_> {
                 masked.retain(|field| !binding.reveals.contains(&field.name));
             }
         }
-        let held = self.held().into_iter().flatten().flat_map(|held| held.of(self.resource));
-        for grant in held.filter(|grant| !grant.reveals.is_empty()) {
+        let resource = self.resource;
+        let held = self.held();
+        let of = || held.into_iter().flatten().flat_map(|held| held.of(resource)).filter(|one| !one.reveals.is_empty());
+        let (own, by_role) = match basis {
+            Basis::Grant(grant) => (Some(&grant.id), false),
+            Basis::Role(_) | Basis::Unmatched => (None, true),
+        };
+        for grant in of().filter(|grant| grant.uses.is_none() || own == Some(&grant.id)) {
             if self.miss(grant).is_none() {
                 masked.retain(|field| !grant.reveals.contains(&field.name));
             }
         }
-        masked
+        let reveals = |grant: &Grant, masked: &[&Field]| masked.iter().any(|field| grant.reveals.contains(&field.name));
+        let claims = self.claims;
+        let held = |grant: &Grant| matches!(claims, Claims::Held(id) if grant.id == *id);
+        let limited = || of().filter(|grant| by_role && grant.uses.is_some()).map(|grant| &**grant);
+        let mut limited = limited().filter(|grant| held(grant)).chain(limited().filter(|grant| !held(grant)));
+        let claim = limited.find(|grant| reveals(grant, &masked) && self.miss(grant).is_none());
+        if let Some(grant) = claim {
+            masked.retain(|field| !grant.reveals.contains(&field.name));
+        }
+        (masked, claim)
     }
 }

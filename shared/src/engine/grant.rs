@@ -34,6 +34,29 @@ pub struct Grant {
     pub bound: Option<Box<(Bind, Digest)>>,
     /// Masked response fields that it reveals.
     pub reveals: Vec<Box<str>>,
+    /// For how many calls it is, if it is for a number of them: each is claimed from the control plane before it goes on.
+    pub uses: Option<Uses>,
+}
+
+/// For how many calls a grant is, and whether they have all been.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uses {
+    /// So many.
+    pub allowed: u32,
+    /// Whether none is left. What runs under it goes on until the grant's time.
+    pub exhausted: bool,
+}
+
+/// What is known of a call's claim for a use, from outside of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Claims<'c> {
+    /// None was made.
+    #[default]
+    None,
+    /// A use of this grant was claimed for this very call, perhaps the last one.
+    Held(&'c GrantId),
+    /// The control plane has refused claims on these.
+    Refused(&'c [GrantId]),
 }
 
 /// Who holds a grant: a user, a workload, or both at once. Both parts must then fit.

@@ -82,6 +82,12 @@ pub enum Reason {
         /// When.
         at: Timestamp,
     },
+    /// A grant was for a number of uses, and all have been.
+    #[error("all uses of {id} have been claimed")]
+    GrantExhausted {
+        /// The grant.
+        id: GrantId,
+    },
     /// A grant has not begun.
     #[error("{id} begins at {at}")]
     GrantNotStarted {
@@ -152,6 +158,7 @@ impl Reason {
             Self::ConditionUnsure { .. } => "condition_unsure",
             Self::ConditionErrs { .. } => "condition_errs",
             Self::GrantEnded { .. } => "grant_ended",
+            Self::GrantExhausted { .. } => "grant_exhausted",
             Self::GrantNotStarted { .. } => "grant_not_started",
             Self::GrantOtherResource { .. } => "grant_other_resource",
             Self::GrantOtherCall { .. } => "grant_other_call",

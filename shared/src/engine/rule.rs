@@ -59,6 +59,8 @@ pub struct Rule {
     pub max_duration: Span,
     /// The length of a grant when the requester names none.
     pub default_duration: Span,
+    /// For how many calls a grant may be; for any number if nothing is said.
+    pub max_uses: Option<u32>,
     /// How long a request may wait for its reviews.
     pub request_timeout: Span,
     /// What the context must be for asking.

@@ -242,6 +242,7 @@ mod tests {
             conditions: Vec::new(),
             bound: None,
             reveals: Vec::new(),
+            uses: None,
         })
     }
 

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::signature::Sha256Hash;
 use super::sync::{Position, VmIdentity};
-use crate::id::{DecisionId, GrantId};
+use crate::id::{DecisionId, GrantId, UseId};
 use crate::time::Timestamp;
 
 /// Where filters send records: `POST`.
@@ -93,6 +93,8 @@ pub struct Record {
 pub enum Event<'a> {
     /// A call was decided.
     Decision(Box<DecisionEvent<'a>>),
+    /// A call that was a use of a grant had its outcome.
+    Use(Box<UseEvent>),
     /// Calls were decided but could not be kept; counted, never silent.
     Gap {
         /// How many records were dropped.
@@ -101,11 +103,12 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// How many decisions a record with this event accounts for.
+    /// How many decisions a record with this event accounts for; an outcome is counted like one.
     #[must_use]
     pub const fn decisions(&self) -> u64 {
         match self {
             Self::Decision(event) => event.count,
+            Self::Use(_) => 1,
             Self::Gap { dropped } => *dropped,
         }
     }
@@ -117,6 +120,57 @@ const fn one() -> u64 {
 
 const fn is_one(count: &u64) -> bool {
     *count == 1
+}
+
+/// What came of a use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UseEvent {
+    /// The use.
+    pub id: UseId,
+    /// The grant.
+    pub grant: GrantId,
+    /// The word.
+    pub outcome: UseOutcome,
+    /// The status that the service answered with, or the proxy in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// What came of the call of a use, as far as the proxy saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UseOutcome {
+    /// The service answered; whether it did what it was asked is told by the status.
+    Answered,
+    /// The service did not answer, and the proxy did in its place. It may have done what it was asked.
+    Failed,
+    /// The call was gone before there was an answer.
+    Unknown,
+    /// The call did not go on: it was gone, or refused after all, when the use had been taken.
+    Unused,
+}
+
+impl UseOutcome {
+    /// Every word.
+    pub const ALL: [Self; 4] = [Self::Answered, Self::Failed, Self::Unknown, Self::Unused];
+
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Unused => "unused",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
 }
 
 /// The word of a decision.
@@ -189,6 +243,9 @@ pub struct DecisionEvent<'a> {
     /// The grant that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
+    /// Which use of that grant it was, if that is for a number of uses.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub use_id: Option<UseId>,
     /// The binding that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub binding: Option<Cow<'a, str>>,
@@ -234,6 +291,7 @@ impl<'a> DecisionEvent<'a> {
             groups: None,
             workload: None,
             grant: None,
+            use_id: None,
             binding: None,
             shadow: false,
             condition_errors: Vec::new(),
@@ -266,6 +324,7 @@ impl DecisionEvent<'_> {
             groups: self.groups.map(own_all),
             workload: self.workload.map(own),
             grant: self.grant,
+            use_id: self.use_id,
             binding: self.binding.map(own),
             shadow: self.shadow,
             condition_errors: own_all(self.condition_errors),

@@ -12,7 +12,7 @@ use super::table_hash::TableHash;
 use crate::engine::{Grant, Lock, Service, ServiceError, Signal, SubjectError, Table, TemplateError};
 use crate::id::{GrantId, LockId};
 
-pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem};
+pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem, UsesItem};
 pub use policy::{
     ActionItem, ActionsItem, AuditItem, BindingItem, BodyWord, CriticalityWord, DenyItem, FieldItem, ModeWord,
     PlaceWord, RolloutItem, RuleItem, SelectorItem, ServiceItem, UnmatchedWord,

@@ -249,7 +249,7 @@ impl Judge<'_> {
     fn has_grant(&mut self, held: &Held) -> bool {
         let live = held.starts_at <= self.told.earliest && self.told.latest < held.expires_at;
         let fits = self.action.is_some_and(|action| action.name == held.action) && held.resource == self.resource;
-        if !live || !fits || !is_held_by(&held.holder, self.told) {
+        if !live || !fits || held.uses == Some(true) || !is_held_by(&held.holder, self.told) {
             return false;
         }
         // The engine stops at the first that does not hold.
@@ -273,7 +273,10 @@ impl Judge<'_> {
             return Said { word: "allow role", by, errors: self.errors, ..said };
         }
         if !grants.is_empty() {
-            let by = grants.iter().map(|held| held.id.to_string()).collect();
+            // One for a number of uses only where no other allows.
+            let limited = grants.iter().all(|held| held.uses.is_some());
+            let by = grants.iter().filter(|held| limited || held.uses.is_none());
+            let by = by.map(|held| held.id.to_string()).collect();
             return Said { word: "allow grant", by, errors: self.errors, ..said };
         }
         let mut by = BTreeSet::new();

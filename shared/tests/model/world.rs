@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use grantmesh_shared::engine::{
     Action, ActionSet, ActionTemplates, Audit, Bind, Binding, BodyFacts, BoundCall, Call, Condition, Context,
     Criticality, DenyRule, Digest, FactValue, Field, FieldPlace, Grant, GrantHolder, Lock, LockTarget, Now, Principal,
-    Rollout, Rule, Selector, Service, ServiceParts, Signal, Subject, Table, Through, Unmatched, User,
+    Rollout, Rule, Selector, Service, ServiceParts, Signal, Subject, Table, Through, Unmatched, User, Uses,
 };
 use grantmesh_shared::id::{GrantId, LockId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -149,6 +149,8 @@ pub(crate) struct Held {
     /// What is bound, and the call that was approved.
     pub(crate) bound: Option<(Bind, Told)>,
     pub(crate) reveals: Vec<&'static str>,
+    /// Whether none is left, if it is for a number of uses.
+    pub(crate) uses: Option<bool>,
 }
 
 /// One call with everything that is known of it.
@@ -353,6 +355,7 @@ pub(crate) fn held(dice: &mut Dice, rules: &[Asking], number: u64) -> Held {
         holder = GrantHolder::User(User { issuer: (*issuer).into(), subject: (*subject).into() });
     }
     let starts_at = dice.below(8) as i64;
+    let uses = dice.chance(25).then(|| dice.chance(50));
     Held {
         id: grant_id(number),
         holder,
@@ -362,7 +365,9 @@ pub(crate) fn held(dice: &mut Dice, rules: &[Asking], number: u64) -> Held {
         expires_at: starts_at + 1 + dice.below(12) as i64,
         conditions: rule.map(|rule| rule.grant_condition).filter(|at| *at != 0).into_iter().collect(),
         bound,
-        reveals: rule.map(|rule| rule.reveals.clone()).unwrap_or_default(),
+        // What one use more reveals depends on which grant is taken; that has tests of its own.
+        reveals: rule.filter(|_| uses.is_none()).map(|rule| rule.reveals.clone()).unwrap_or_default(),
+        uses,
     }
 }
 
@@ -498,6 +503,7 @@ impl Asking {
             grant_condition: compiled(self.grant_condition),
             bind: self.bind.clone(),
             reveals: boxed(&self.reveals),
+            max_uses: None,
         }
     }
 }
@@ -540,6 +546,7 @@ impl Held {
             conditions,
             bound,
             reveals: boxed(&self.reveals),
+            uses: self.uses.map(|exhausted| Uses { allowed: 1, exhausted }),
         }
     }
 }

@@ -24,7 +24,7 @@ use actions::Declared;
 use work::Work;
 
 pub(super) use actions::{MAX_ACTIONS, MAX_NAMES, MAX_SELECT};
-pub(super) use rules::MAX_REASON;
+pub(super) use rules::{MAX_REASON, MAX_USES};
 
 /// The longest that a rule may let a grant last, and a signal be set.
 const LONGEST: Span = Span::from_secs(30 * 24 * 3_600);

@@ -125,6 +125,7 @@ fn granted(event: &DecisionEvent<'_>, id: &GrantId, at: Timestamp) -> Option<Gra
         conditions: Vec::new(),
         bound: None,
         reveals: Vec::new(),
+        uses: None,
     })
 }
 

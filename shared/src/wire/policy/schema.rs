@@ -7,7 +7,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::compile::{MAX_REASON, MAX_SELECT};
+use super::compile::{MAX_REASON, MAX_SELECT, MAX_USES};
 use super::{
     API_VERSION, BindingSpec, DefaultsSpec, DenyRuleSpec, MAX_SOURCE_BYTES, Metadata, RoleSpec, RuleSpec, ServiceSpec,
 };
@@ -120,6 +120,8 @@ forms! {
     Percent: { "type": "integer", "minimum": 0, "maximum": 100 }
     /// At least one.
     Approvals: { "type": "integer", "minimum": 1, "maximum": u32::MAX }
+    /// A number of calls.
+    Uses: { "type": "integer", "minimum": 1, "maximum": MAX_USES }
     /// An HTTP method.
     Method: { "type": "string", "pattern": "^[A-Z]{1,32}$", "examples": ["GET", "POST", "PUT", "PATCH", "DELETE"] }
     /// A path template.

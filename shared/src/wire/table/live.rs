@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ItemError, SubjectItem, UserItem};
-use crate::engine::{Bind, Condition, Digest, Grant, GrantHolder, Lock, LockTarget, Signal, Subject, User, Workload};
+use crate::engine::{
+    Bind, Condition, Digest, Grant, GrantHolder, Lock, LockTarget, Signal, Subject, User, Uses, Workload,
+};
 use crate::id::{GrantId, LockId, RequestId};
 use crate::time::Timestamp;
 use crate::wire::condition::ConditionItem;
@@ -40,6 +42,20 @@ pub struct GrantItem {
     /// Masked response fields that it reveals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reveals: Vec<String>,
+    /// For how many calls it is, if it is for a number of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<UsesItem>,
+}
+
+/// For how many calls a grant is. How many of them have been is the control plane's to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsesItem {
+    /// So many; at least one.
+    pub allowed: u32,
+    /// Whether none is left.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub exhausted: bool,
 }
 
 /// The parts of a call that are bound, and the digest over them.
@@ -143,7 +159,7 @@ impl TryFrom<GrantItem> for Grant {
 
     fn try_from(item: GrantItem) -> Result<Self, ItemError> {
         let GrantItem { id, request, holder, service, action, resource, rule, starts_at, expires_at, .. } = item;
-        let GrantItem { conditions, bound, reveals, .. } = item;
+        let GrantItem { conditions, bound, reveals, uses, .. } = item;
         let user = holder.user.map(|user| User { issuer: user.issuer.into(), subject: user.subject.into() });
         let workload = holder.workload.as_deref().map(str::parse::<Workload>).transpose()?;
         let holder = match (user, workload) {
@@ -152,7 +168,7 @@ impl TryFrom<GrantItem> for Grant {
             (Some(user), Some(workload)) => GrantHolder::Both(user, workload),
             (None, None) => return Err(ItemError::Grant(id)),
         };
-        if expires_at <= starts_at {
+        if expires_at <= starts_at || uses.is_some_and(|uses| uses.allowed == 0) {
             return Err(ItemError::Grant(id));
         }
         Ok(Self {
@@ -168,6 +184,7 @@ impl TryFrom<GrantItem> for Grant {
             conditions: conditions.into_iter().map(Condition::try_from).collect::<Result<_, _>>()?,
             bound: bound.map(|bound| Box::new((bound.bind.into(), Digest(bound.digest.0)))),
             reveals: reveals.into_iter().map(String::into_boxed_str).collect(),
+            uses: uses.map(|UsesItem { allowed, exhausted }| Uses { allowed, exhausted }),
         })
     }
 }

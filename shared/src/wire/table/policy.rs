@@ -232,6 +232,9 @@ pub struct RuleItem {
     pub max_duration: Span,
     /// The length of a grant when none is named.
     pub default_duration: Span,
+    /// For how many calls a grant may be; for any number if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_uses: Option<u32>,
     /// How long a request may wait.
     pub request_timeout: Span,
     /// What the context must be for asking.
@@ -390,7 +393,7 @@ impl TryFrom<RuleItem> for Rule {
 
     fn try_from(item: RuleItem) -> Result<Self, ItemError> {
         let RuleItem { name, actions, eligible, reviewers, approvals, max_duration, default_duration, .. } = item;
-        let RuleItem { request_timeout, condition: asking, grant_condition, bind, reveals, .. } = item;
+        let RuleItem { max_uses, request_timeout, condition: asking, grant_condition, bind, reveals, .. } = item;
         Ok(Self {
             name: name.into(),
             actions: boxed(actions),
@@ -399,6 +402,7 @@ impl TryFrom<RuleItem> for Rule {
             approvals,
             max_duration,
             default_duration,
+            max_uses,
             request_timeout,
             condition: condition(asking)?,
             grant_condition: condition(grant_condition)?,

@@ -4,7 +4,7 @@ use super::lines::{Wrong, shown, wrong};
 use super::stage::{Lent, lend};
 use super::{Caller, GivenGrant, Granted, Stage};
 use crate::engine::{
-    Bind, BoundCall, Call, Condition, Digest, Grant, GrantHolder, Rule, User, prepare, query_parameters,
+    Bind, BoundCall, Call, Condition, Digest, Grant, GrantHolder, Rule, User, Uses, prepare, query_parameters,
 };
 use crate::id::RequestId;
 use crate::wire::policy::parse::meant;
@@ -50,6 +50,7 @@ impl Stage {
             conditions: condition.into_iter().cloned().collect(),
             bound: bound.map(Box::new),
             reveals: rule.map(|rule| rule.reveals.clone()).unwrap_or_default(),
+            uses: rule.and_then(|rule| rule.max_uses).map(|_| Uses { allowed: 1, exhausted: false }),
         })
     }
 

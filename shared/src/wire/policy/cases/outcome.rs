@@ -72,6 +72,7 @@ impl From<&Reason> for Told {
             | Reason::GrantNotStarted { id, .. }
             | Reason::GrantOtherResource { id, .. }
             | Reason::GrantOtherCall { id }
+            | Reason::GrantExhausted { id }
             | Reason::GrantUnbound { id, .. }
             | Reason::GrantOtherHolder { id } => Some(id.to_string()),
             _ => None,

@@ -8,13 +8,16 @@ use super::{Compiler, LONGEST};
 use crate::time::Span;
 use crate::wire::policy::parse::Placed;
 use crate::wire::policy::{BindSpec, DenyRuleSpec, RuleSpec};
-use crate::wire::table::{ActionsItem, BindItem, DenyItem, RuleItem};
+use crate::wire::table::{ActionsItem, BindItem, BodyWord, DenyItem, RuleItem};
 
 /// How long a request waits if its rule does not say.
 const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
 
 /// The longest reason of a deny rule.
 pub(in crate::wire::policy) const MAX_REASON: usize = 512;
+
+/// The most calls that a grant may be counted for; more is as good as any number.
+pub(in crate::wire::policy) const MAX_USES: u32 = 1_000;
 
 impl<'d> Compiler<'d> {
     pub(super) fn rules(&mut self) {
@@ -41,6 +44,7 @@ impl<'d> Compiler<'d> {
                 approvals,
                 max_duration: self.duration(file, Some(&spec.max_duration), LONGEST, LONGEST),
                 default_duration: self.default_duration(file, spec),
+                max_uses: self.max_uses(file, spec),
                 request_timeout: self.duration(file, spec.request_timeout.as_ref(), REQUEST_TIMEOUT, LONGEST),
                 condition: self.asking_condition(file, spec.condition.as_ref(), service, &named),
                 grant_condition: self.condition(file, spec.grant_condition.as_ref(), service, &named),
@@ -57,6 +61,26 @@ impl<'d> Compiler<'d> {
         // The maximum's own faults are told where it is read.
         let max = spec.max_duration.value.parse().unwrap_or(LONGEST).min(LONGEST);
         self.duration(file, spec.default_duration.as_ref(), max, max)
+    }
+
+    /// For how many calls a grant may be; reports what cannot be counted.
+    fn max_uses(&mut self, file: usize, spec: &RuleSpec) -> Option<u32> {
+        let stated = spec.max_uses.as_ref()?;
+        if !(1..=MAX_USES).contains(&stated.value) {
+            let message = format!("a grant cannot be for {} calls", stated.value);
+            let help = format!("write a number from 1 to {MAX_USES}, or leave `maxUses` out for any number of calls");
+            self.fault(file, stated.referenced, message, help);
+        }
+        let service = self.services.get(spec.service.value.as_str());
+        let head_first = service.into_iter().flat_map(|service| &service.actions).find(|action| {
+            action.body == Some(BodyWord::HeadFirst) && spec.actions.iter().any(|name| name.value == action.name)
+        });
+        if let Some(action) = head_first.map(|action| action.name.clone()) {
+            let message = format!("calls of `{action}` cannot be counted: their heads go on before they are decided");
+            let help = "write `body: strict` for the action, or leave `maxUses` out".to_owned();
+            self.fault(file, stated.referenced, message, help);
+        }
+        Some(stated.value)
     }
 
     /// What a grant is bound to; reports what the actions or the service do not declare.

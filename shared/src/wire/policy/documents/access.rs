@@ -84,6 +84,11 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub default_duration: Option<Spanned<String>>,
+    /// For how many calls a grant may be, each of them claimed from the control plane before it goes on: at most so many go
+    /// through, over all proxies. For any number of calls if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Uses>")]
+    pub max_uses: Option<Spanned<u32>>,
     /// How long a request may wait for its reviews; `24h` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
