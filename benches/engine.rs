@@ -36,6 +36,7 @@ fn table(grants: u64) -> Table {
             conditions: Vec::new(),
             bound: None,
             reveals: Vec::new(),
+            uses: None,
         });
     }
     table

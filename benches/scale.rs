@@ -58,6 +58,7 @@ fn grant(number: usize, holder: GrantHolder) -> Grant {
         conditions: Vec::new(),
         bound: None,
         reveals: Vec::new(),
+        uses: None,
     }
 }
 
@@ -97,6 +98,7 @@ fn table(scale: usize) -> Table {
         grant_condition: Condition::Always,
         bind: None,
         reveals: Vec::new(),
+        max_uses: None,
     };
     let parts = ServiceParts {
         name: "svc".into(),

@@ -8,8 +8,9 @@ mod shown;
 use std::borrow::Cow;
 
 use grantmesh_shared::engine::{
-    Ambiguity, Audit, Basis, BodyFacts, BodyMode, Call, ConditionError, Context, Criticality, Decision, FactValue,
-    Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Service, Table, canonical_path, prepare,
+    Ambiguity, Audit, Basis, BodyFacts, BodyMode, Call, Claims, ConditionError, Context, Criticality, Decision,
+    FactValue, Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Service, Table, canonical_path,
+    prepare,
 };
 use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
@@ -46,8 +47,21 @@ pub struct Knowledge<'a> {
     pub room_to_mask: bool,
     /// Whether one more call under a grant may run.
     pub may_run: bool,
+    /// What is known of the use that was claimed for the call.
+    pub claim: ClaimState<'a>,
     /// Now.
     pub mono: Mono,
+}
+
+/// What is known of the use that a call needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClaimState<'a> {
+    /// What was claimed, or refused.
+    pub claims: Claims<'a>,
+    /// Whether a claim was not answered, or can no longer be made.
+    pub is_over: bool,
+    /// Whether one more use may run.
+    pub may_run: bool,
 }
 
 /// Whether a call that is recorded can be.
@@ -78,6 +92,8 @@ pub enum Outcome<'a> {
         event: Option<Box<DecisionEvent<'a>>>,
         /// What allowed it, if that is a grant.
         grant: Option<&'a Grant>,
+        /// The grant of which it is a use, if it goes on only as one.
+        claim: Option<&'a Grant>,
         /// Whether it goes on only when the control plane has that record.
         ahead: bool,
         /// What of its response is masked.
@@ -141,6 +157,15 @@ enum OwnReason {
     RecordUnacknowledged,
     #[error("more calls under grants run in this worker of the proxy than it can watch")]
     TooManyRun,
+    #[error(
+        "the grant is for a number of uses, and this filter cannot claim one for this call: it needs the module \
+         `grantmesh_filter_bodies.wasm`, which sees what comes of a call"
+    )]
+    CannotClaim,
+    #[error(
+        "no use of the grant could be claimed in time; if the control plane has taken one for this call, that one is lost"
+    )]
+    ClaimUnanswered,
     #[error("the response has fields that you may not see, and this filter cannot mask them")]
     CannotMask,
     #[error("the response has fields that you may not see, and too many responses are being masked already")]
@@ -159,6 +184,8 @@ impl OwnReason {
             Self::RecordsBacklog => "records_backlog",
             Self::RecordUnacknowledged => "record_unacknowledged",
             Self::TooManyRun => "too_many_run",
+            Self::CannotClaim => "cannot_claim",
+            Self::ClaimUnanswered => "claim_unanswered",
             Self::CannotMask => "cannot_mask",
             Self::TooManyMasked => "too_many_masked",
             Self::BadIdentity(_) => "bad_identity",
@@ -248,12 +275,15 @@ pub fn run<'a>(
             });
             let ahead = recorded && criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
             let event = event.filter(|_| recorded);
-            // In shadow nothing is reset, so there is nothing to watch.
-            let grant = match (permit.basis(), permit.matched()) {
-                (Basis::Grant(grant), Some(matched)) if flow.carries_out(matched) => Some(grant),
-                _ => None,
+            // In shadow nothing is reset and no use is taken.
+            let enforced = permit.matched().is_some_and(|matched| flow.carries_out(matched));
+            let claim = permit.claim().filter(|_| enforced);
+            let grant = match permit.basis() {
+                Basis::Grant(grant) if enforced => Some(grant),
+                _ => claim,
             };
-            Outcome::Allow { service, criticality, event, grant, ahead, errors: permit.errors().to_vec(), masked }
+            let errors = permit.errors().to_vec();
+            Outcome::Allow { service, criticality, event, grant, claim, ahead, errors, masked }
         }
         Err(Cause::Hold { mode, may_mask }) => Outcome::Hold { mode, may_mask },
         Err(cause) => match flow.worth_waiting(&request, &cause) {
@@ -341,7 +371,7 @@ impl<'a> Flow<'a> {
         if self.service.is_none() {
             return Err(own(OwnReason::UnknownHost));
         }
-        let prepared = prepare(table, &call);
+        let prepared = prepare(table, &call).with(self.knowledge.claim.claims);
         request.enforced = Some(prepared.enforces());
         let query = call.path().query();
         let sources = Sources { config, headers, identity, query, host: request.host(), body: BodyFacts::NotRead };
@@ -378,15 +408,17 @@ impl<'a> Flow<'a> {
         // A condition that errs is recorded with its rule, whatever else is; and a call whose record was written ahead is one
         // that is recorded, whatever another draw of the sample would say.
         let ahead = self.knowledge.records == RecordsState::Unacknowledged;
-        let recorded = recorded || ahead || !permit.errors().is_empty();
+        let claim = permit.claim().filter(|_| permit.matched().is_some_and(|matched| self.carries_out(matched)));
+        let recorded = recorded || ahead || claim.is_some() || !permit.errors().is_empty();
         let reason = match (self.knowledge.records, criticality) {
             (RecordsState::Full, Criticality::Standard | Criticality::Critical) => Some(OwnReason::RecordsBacklog),
             (RecordsState::Unacknowledged, Criticality::Critical) => Some(OwnReason::RecordUnacknowledged),
             _ => None,
         };
         let reason = reason.filter(|_| recorded);
-        let watched = matches!(permit.basis(), Basis::Grant(_));
+        let watched = claim.is_some() || matches!(permit.basis(), Basis::Grant(_));
         let reason = reason.or((watched && !self.knowledge.may_run).then_some(OwnReason::TooManyRun));
+        let reason = reason.or_else(|| self.cannot_claim(&permit, claim));
         let reason = if permit.masked().is_empty() {
             reason
         } else if !callbacks::for_bodies() {
@@ -401,6 +433,22 @@ impl<'a> Flow<'a> {
             return Err(Cause::Own(reason, permit.matched().cloned()));
         }
         Ok(Passed { permit, recorded })
+    }
+
+    /// Why a call that is to be a use cannot be one.
+    fn cannot_claim(&self, permit: &Permit<'_>, claim: Option<&Grant>) -> Option<OwnReason> {
+        let claim = claim?;
+        let ClaimState { claims, is_over, may_run } = self.knowledge.claim;
+        let is_held = matches!(claims, Claims::Held(id) if *id == claim.id);
+        // A head that has gone on cannot be told that it must go on once.
+        let head_first = permit.matched().is_some_and(|matched| matched.action.body == Some(BodyMode::HeadFirst));
+        if !callbacks::for_bodies() || head_first {
+            Some(OwnReason::CannotClaim)
+        } else if !may_run {
+            Some(OwnReason::TooManyRun)
+        } else {
+            (is_over && !is_held).then_some(OwnReason::ClaimUnanswered)
+        }
     }
 
     /// The decision, with the body if it depends on that.
@@ -468,6 +516,8 @@ impl<'a> Flow<'a> {
                 OwnReason::RecordsBacklog
                 | OwnReason::RecordUnacknowledged
                 | OwnReason::TooManyRun
+                | OwnReason::CannotClaim
+                | OwnReason::ClaimUnanswered
                 | OwnReason::CannotMask
                 | OwnReason::TooManyMasked
                 | OwnReason::BadIdentity(_),
@@ -489,6 +539,9 @@ impl<'a> Flow<'a> {
             Basis::Grant(grant) => event.grant = Some(grant.id.clone()),
             Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
             Basis::Unmatched => {}
+        }
+        if let Some(claim) = permit.claim() {
+            event.grant = Some(claim.id.clone());
         }
         event.condition_errors = errors_text(permit.errors());
         event
@@ -610,6 +663,7 @@ impl<'a> Flow<'a> {
             groups: identity.filter(|identity| identity.user.is_some()).and_then(|identity| groups(&identity.groups)),
             workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
             grant: None,
+            use_id: None,
             binding: None,
             shadow: false,
             condition_errors: Vec::new(),

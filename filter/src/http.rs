@@ -14,8 +14,10 @@ use crate::plugin::{Turn, Verdict};
 use crate::reply::Reply;
 use crate::root::Root;
 use crate::streams::Why;
+use crate::uses;
 use crate::waiting::{Caller, Cause, Sent, Woken};
 use grantmesh_shared::engine::BodyMode;
+use grantmesh_shared::id::UseId;
 
 /// The URI of the peer's certificate, as the listener's TLS saw it.
 const TLS_PEER: &str = "connection\0uri_san_peer_certificate";
@@ -176,6 +178,9 @@ fn act(root: Option<&Root>, look: Look<'_>) -> Next {
         Ok(Verdict::Wait) => Next::Stop,
         Ok(Verdict::Mask) if head_is_here => asking_for_plain_json(Next::Continue),
         Ok(Verdict::Mask) => Next::Continue,
+        Ok(Verdict::Once { id, masks }) if head_is_here => once(&id, masks),
+        // It could not be told that it must go on once.
+        Ok(Verdict::Once { .. }) => answer(&Reply::blind("cannot_claim", "the call's head has gone on already")),
         Ok(Verdict::Hold { mode: BodyMode::Strict, .. }) => Next::Hold,
         Ok(Verdict::Hold { mode: BodyMode::HeadFirst, may_mask: true }) => asking_for_plain_json(Next::Continue),
         Ok(Verdict::Hold { mode: BodyMode::HeadFirst, may_mask: false }) => Next::Continue,
@@ -193,6 +198,22 @@ fn asking_for_plain_json(next: Next) -> Next {
         }
     }
     next
+}
+
+/// Has the proxy send a call once, whatever its route and its caller say, and tells the service which use it is.
+fn once(id: &UseId, masks: bool) -> Next {
+    let removed = uses::RETRY_HEADERS.iter().try_for_each(|name| host::remove_header(host::Map::Request, name));
+    let key = (uses::KEY_HEADER, id.as_str());
+    let mut told = uses::ONCE.into_iter().chain([key]);
+    let set = |(name, value): (&str, &str)| host::set_header(host::Map::Request, name, value);
+    match removed.and_then(|()| told.try_for_each(set)) {
+        Ok(()) if masks => asking_for_plain_json(Next::Continue),
+        Ok(()) => Next::Continue,
+        Err(error) => {
+            let blind = Blind::Host(error);
+            answer(&Reply::blind(blind.code(), &blind.to_string()))
+        }
+    }
 }
 
 fn decided(root: Option<&Root>, look: Look<'_>) -> Result<Verdict, Blind> {

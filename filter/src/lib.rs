@@ -23,6 +23,7 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::string_slice, clippy::arithmetic_side_effects))]
 
 pub mod callbacks;
+pub mod claims;
 pub mod clock;
 pub mod config;
 pub mod facts;
@@ -41,6 +42,7 @@ pub mod reply;
 pub mod seats;
 pub mod streams;
 pub mod sync;
+pub mod uses;
 pub mod waiting;
 
 // Under clippy these are checked natively too, where they could not be linked.

@@ -9,8 +9,6 @@
 use grantmesh_shared::engine::{ConditionError, Criticality};
 use grantmesh_shared::wire::records::DecisionWord;
 
-use crate::question::Topic;
-
 /// The most services that are told apart; the rest are counted as `other`.
 const MAX_SERVICES: usize = 256;
 
@@ -28,7 +26,9 @@ pub enum Metric {
     /// `grantmesh.preflights`.
     Preflights,
     /// `grantmesh.callouts.{topic,result}total`: questions to the control plane, by what came of them.
-    Callouts(Topic, &'static str),
+    Callouts(&'static str, &'static str),
+    /// `grantmesh.claims.{result}total`: claims of uses, by what came of them.
+    Claims(&'static str),
     /// `grantmesh.records.made`.
     RecordsMade,
     /// `grantmesh.records.acknowledged`.
@@ -123,8 +123,9 @@ impl Counters {
             Metric::ConditionError(code) => return name("condition_errors", &[("error", code)], "total"),
             Metric::Resets(code) => return name("resets", &[("reason", code)], "total"),
             Metric::Callouts(topic, result) => {
-                return name("callouts", &[("topic", topic.as_str()), ("result", result)], "total");
+                return name("callouts", &[("topic", topic), ("result", result)], "total");
             }
+            Metric::Claims(result) => return name("claims", &[("result", result)], "total"),
             Metric::Preflights => ("", &[], "preflights"),
             Metric::RecordsMade => ("records", &[], "made"),
             Metric::RecordsAcknowledged => ("records", &[], "acknowledged"),
@@ -167,7 +168,7 @@ mod tests {
         counters.decided("payments", DecisionWord::Allow, Some(Criticality::Critical), "enforce");
         counters.decided("payments", DecisionWord::Allow, Some(Criticality::Critical), "enforce");
         counters.decided("led;.;ger", DecisionWord::Ask, None, "enforce");
-        counters.add(Metric::Callouts(Topic::Sync, "nonce"), 3);
+        counters.add(Metric::Callouts("sync", "nonce"), 3);
         counters.add(Metric::RecordsMade, 0);
         let taken = counters.take();
         let mut named: Vec<_> = taken.iter().map(|(metric, sum)| (counters.name(*metric), *sum)).collect();

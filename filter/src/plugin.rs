@@ -2,6 +2,7 @@
 //! with configurations; this stays. `root` and `http` call it; it knows nothing of the host.
 
 mod calls;
+mod claimed;
 
 use grantmesh_shared::engine::Criticality;
 use grantmesh_shared::id::VmId;
@@ -9,6 +10,8 @@ use grantmesh_shared::wire::sync::VmIdentity;
 
 pub use calls::{Turn, Verdict};
 
+use crate::callbacks;
+use crate::claims::Claims;
 use crate::clock::Mono;
 use crate::config::Config;
 use crate::masking::Masking;
@@ -19,6 +22,7 @@ use crate::random::Random;
 use crate::records::Records;
 use crate::streams::Streams;
 use crate::sync::{Progress, Sync};
+use crate::uses::Uses;
 use crate::waiting::Waiting;
 
 /// The most calls of one principal that wait for their bodies in one VM.
@@ -29,6 +33,8 @@ const MOST_UNREAD_PER_PRINCIPAL: usize = 256;
 pub struct Plugin {
     sync: Sync,
     records: Records,
+    claims: Claims,
+    uses: Uses,
     waiting: Waiting,
     /// Calls whose bodies are awaited.
     unread: Waiting,
@@ -56,6 +62,8 @@ impl Plugin {
         Self {
             sync: Sync::new(filter, config.keys.clone()),
             records: Records::default(),
+            claims: Claims::default(),
+            uses: Uses::default(),
             waiting: Waiting::default(),
             unread: Waiting::with_room_for(MOST_UNREAD_PER_PRINCIPAL),
             masking: Masking::default(),
@@ -115,6 +123,9 @@ impl Plugin {
             self.asker = root;
             self.sync.retarget(config.services.clone(), config.keys.clone(), mono);
             self.records.forget_flight();
+            if callbacks::for_bodies() {
+                self.claims.forget_flights();
+            }
         }
     }
 
@@ -131,6 +142,9 @@ impl Plugin {
         let sync = &self.sync;
         let batch = self.records.due(sync.filter(), mono, &mut self.random, |at| sync.latest(at));
         questions.extend(batch);
+        if callbacks::for_bodies() {
+            questions.extend(self.claims.due(self.sync.filter(), mono, &mut self.random));
+        }
         questions
     }
 
@@ -139,27 +153,42 @@ impl Plugin {
     /// # Errors
     /// What is wrong with it, in words for the proxy's log. The next question is already planned then.
     pub fn answered(&mut self, topic: Topic, answer: &Answer<'_>, mono: Mono) -> Result<Option<Progress>, String> {
+        if let Topic::Claims(key) = topic
+            && callbacks::for_bodies()
+        {
+            return match self.claims.answered(key, answer, self.sync.keys()) {
+                Ok(orphans) => {
+                    self.counters.add(Metric::Callouts(topic.as_str(), "ok"), 1);
+                    self.orphaned(orphans, mono);
+                    Ok(None)
+                }
+                Err(error) => {
+                    self.counters.add(Metric::Callouts(topic.as_str(), error.code()), 1);
+                    Err(error.to_string())
+                }
+            };
+        }
         if topic == Topic::Records {
             let taken = self.records.answered(answer, self.sync.keys(), mono, &mut self.random);
             return match taken {
                 Ok(count) => {
-                    self.counters.add(Metric::Callouts(topic, "ok"), 1);
+                    self.counters.add(Metric::Callouts(topic.as_str(), "ok"), 1);
                     self.counters.add(Metric::RecordsAcknowledged, count);
                     Ok(None)
                 }
                 Err(error) => {
-                    self.counters.add(Metric::Callouts(topic, error.code()), 1);
+                    self.counters.add(Metric::Callouts(topic.as_str(), error.code()), 1);
                     Err(error.to_string())
                 }
             };
         }
         match self.sync.answered(topic, answer, mono, &mut self.random) {
             Ok(progress) => {
-                self.counters.add(Metric::Callouts(topic, "ok"), 1);
+                self.counters.add(Metric::Callouts(topic.as_str(), "ok"), 1);
                 Ok(Some(progress))
             }
             Err(error) => {
-                self.counters.add(Metric::Callouts(topic, error.code()), 1);
+                self.counters.add(Metric::Callouts(topic.as_str(), error.code()), 1);
                 Err(error.to_string())
             }
         }

@@ -1,11 +1,11 @@
 //! What the filter asks the control plane, as a value, and what came back, checked: signature first, then form.
-//! Made by `sync` and `records`, sent and answered by `root` (or by a test or simulator, which then is the network).
+//! Made by `sync`, `records` and `claims`, sent and answered by `root` (or by a test or simulator, which then is the network).
 
 use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 
-/// Which of the three conversations a question belongs to. At most one of each is under way.
+/// Which conversation a question belongs to. At most one of each is under way; every question for uses is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Topic {
     /// The long poll.
@@ -14,6 +14,8 @@ pub enum Topic {
     Heartbeat,
     /// Decision records.
     Records,
+    /// Claims of uses: the question of this number.
+    Claims(u32),
 }
 
 impl Topic {
@@ -24,6 +26,7 @@ impl Topic {
             Self::Sync => "sync",
             Self::Heartbeat => "heartbeat",
             Self::Records => "records",
+            Self::Claims(_) => "claims",
         }
     }
 }

@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 
 /// An unpredictable sequence, and beside it a quick one that is only unique.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Random {
     seed: [u8; 32],
     drawn: u64,

@@ -188,13 +188,18 @@ impl Root {
         slot.as_ref()?.masking().caller(context)
     }
 
+    /// The call of this context, if it is a use that has no outcome yet.
+    pub(crate) fn uses(&self, context: u32) -> Option<Caller> {
+        let slot = self.shared().plugin.try_borrow().ok()?;
+        slot.as_ref()?.uses().caller(context)
+    }
+
     /// Forgets calls that waited and are gone.
     pub(crate) fn gone(&self, gone: Vec<Caller>) {
-        let Ok(mut slot) = self.shared().plugin.try_borrow_mut() else {
-            return;
-        };
-        if let Some(plugin) = slot.as_mut() {
-            gone.into_iter().for_each(|caller| plugin.gone(caller.context));
+        if let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic())
+            && let Some(plugin) = slot.as_mut()
+        {
+            gone.into_iter().for_each(|caller| plugin.gone(caller.context, mono));
         }
     }
 
@@ -304,6 +309,8 @@ impl Root {
             return;
         };
         let name = topic.as_str();
+        // All claims are one matter.
+        let topic = if matches!(topic, Topic::Claims(_)) { Topic::Claims(0) } else { topic };
         match error {
             Some(error) if known.get(&topic) != Some(&error) => {
                 host::log(Level::Warn, &format!("{name}: {error}"));

@@ -153,6 +153,9 @@ pub(crate) fn on_request_body(context: u32, size: usize, ends: bool) -> BodyActi
 }
 
 pub(crate) fn on_response_headers(context: u32, ends: bool) -> HeadAction {
+    if let Some(root) = found(|root| root.uses(context)).and_then(|caller| root(caller.root)) {
+        response::outcome(&root, context);
+    }
     if let Some((caller, root)) = masked(context) {
         return response::head(&root, caller, ends);
     }

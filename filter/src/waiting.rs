@@ -55,8 +55,21 @@ pub enum Cause {
     Revision(Position),
     /// The control plane has the record that this call is let through.
     Record(Ahead),
+    /// The control plane has said whether there is a use for this call.
+    Claim(Claiming),
     /// The rest of the call is there. No answer tells that: whoever takes the body in takes the call out.
     Body(BodyMode),
+}
+
+/// A use that is claimed for a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claiming {
+    /// The decision that it is claimed by.
+    pub id: DecisionId,
+    /// Of which grant.
+    pub grant: GrantId,
+    /// Grants on which the control plane has refused a claim of this call.
+    pub refused: Vec<GrantId>,
 }
 
 /// The record of a call that was written before the call goes on.
@@ -228,7 +241,7 @@ mod tests {
     fn due(waiting: &mut Waiting, millis: u64, revision: u64) -> Vec<(u32, bool)> {
         let woken = waiting.take_due(Mono::from_millis(millis), &|cause| match cause {
             Cause::Revision(wanted) => *wanted <= at(revision),
-            Cause::Record(_) | Cause::Body(_) => false,
+            Cause::Record(_) | Cause::Claim(_) | Cause::Body(_) => false,
         });
         woken.into_iter().map(|woken| (woken.caller.context, woken.late)).collect()
     }

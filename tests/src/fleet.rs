@@ -175,10 +175,10 @@ impl Filter {
         // There is one call at a time; one that would wait for its record is let through.
         let turn = Turn::First(Caller { context: 1, ..Caller::default() });
         let verdict = plugin.decide(turn, Shown::Nothing, &self.config, &headers, &Ok(identity), self.now());
-        plugin.gone(1);
+        plugin.gone(1, self.now());
         match verdict {
             Verdict::Answer(reply) => reply.status,
-            Verdict::Pass | Verdict::Mask | Verdict::Wait | Verdict::Hold { .. } => 200,
+            Verdict::Pass | Verdict::Mask | Verdict::Once { .. } | Verdict::Wait | Verdict::Hold { .. } => 200,
         }
     }
 

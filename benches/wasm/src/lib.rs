@@ -89,6 +89,7 @@ fn table() -> Table {
             conditions: Vec::new(),
             bound: None,
             reveals: Vec::new(),
+            uses: None,
         });
     }
     table

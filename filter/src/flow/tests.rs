@@ -12,7 +12,7 @@ use grantmesh_shared::wire::sync::VmIdentity;
 use grantmesh_shared::wire::table::{
     ActionItem, ActionsItem, AuditItem, BindingItem, Body, BodyWord, CriticalityWord, DenyItem, FieldItem, GrantItem,
     HolderItem, Item, ModeWord, PlaceWord, RolloutItem, RuleItem, SelectorItem, ServiceItem, SubjectItem,
-    UnmatchedWord, UserItem,
+    UnmatchedWord, UserItem, UsesItem,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -190,6 +190,7 @@ fn service(name: &str, host: &str) -> Body {
             actions: vec!["refund.create".to_owned(), "refund.rpc".to_owned()],
             eligible: group("support"),
             reviewers: group("leads"),
+            max_uses: None,
             approvals: 1,
             max_duration: Span::from_secs(3_600),
             default_duration: Span::from_secs(900),
@@ -283,6 +284,7 @@ pub(crate) fn refunds_grant() -> Body {
         conditions: Vec::new(),
         bound: None,
         reveals: Vec::new(),
+        uses: None,
     })
 }
 
@@ -296,7 +298,16 @@ pub(crate) fn world(services: &[&str]) -> World {
         resource: "account/acc-2".to_owned(),
         ..grant.clone()
     };
-    let grants = [grant, tried].map(Body::Grant);
+    let counted = GrantItem {
+        id: GrantId::new(3, [3; 10]),
+        action: "note.add".to_owned(),
+        resource: "account/acc-3".to_owned(),
+        uses: Some(UsesItem { allowed: 1, exhausted: false }),
+        ..grant.clone()
+    };
+    let memo = GrantItem { action: "memo.add".to_owned(), resource: "memo.add".to_owned(), ..counted.clone() };
+    let memo = GrantItem { id: GrantId::new(4, [4; 10]), ..memo };
+    let grants = [grant, tried, counted, memo].map(Body::Grant);
     let bodies: Vec<Body> = [service("payments", "pay.example"), service("ledger", "Ledger.example"), tools()]
         .into_iter()
         .chain(grants)
@@ -314,6 +325,8 @@ pub(super) struct Case {
     millis: u64,
     may_wait: bool,
     may_run: bool,
+    /// What is known of a claim: `held`, `refused` or `over`, or there is no room for a use (`full`).
+    claim: &'static str,
     room: bool,
     /// Whether the record that was written ahead was not acknowledged.
     late: bool,
@@ -335,6 +348,7 @@ pub(super) fn case(method: &str, path: &str) -> Case {
         millis: 100,
         may_wait: true,
         may_run: true,
+        claim: "",
         room: true,
         late: false,
         method_override: "refuse",
@@ -361,6 +375,7 @@ impl Case {
         let pairs: Vec<(&[u8], &[u8])> =
             self.headers.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
         let map = serialise(&pairs);
+        let counted = GrantId::new(3, [3; 10]);
         let knowledge = Knowledge {
             config: &config,
             sync: &sync,
@@ -372,6 +387,15 @@ impl Case {
             may_wait: self.may_wait,
             room_to_mask: self.room_to_mask,
             may_run: self.may_run,
+            claim: ClaimState {
+                claims: match self.claim {
+                    "held" => Claims::Held(&counted),
+                    "refused" => Claims::Refused(std::slice::from_ref(&counted)),
+                    _ => Claims::None,
+                },
+                is_over: self.claim == "over",
+                may_run: self.claim != "full",
+            },
             mono: Mono::from_millis(self.millis),
         };
         if self.bodies {
@@ -386,9 +410,13 @@ impl Case {
         };
         match run(knowledge, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
             Outcome::Preflight => Ran { word: "preflight", ..Ran::default() },
-            Outcome::Allow { service, event, masked, grant, .. } => {
+            Outcome::Allow { service, event, masked, grant, claim, .. } => {
                 let event = event.and_then(own);
-                let word = if masked.is_some() { "mask" } else { "allow" };
+                let word = match (masked.is_some(), claim.is_some()) {
+                    (true, false) => "mask",
+                    (false, true) => "use",
+                    _ => "allow",
+                };
                 let watched = grant.is_some();
                 Ran { word, service: Some(service.to_owned()), event, watched, ..Ran::default() }
             }
@@ -489,6 +517,23 @@ fn no_more_calls_under_grants_run_than_are_watched() {
     assert!(refund().is("allow", "").watched);
     Case { may_run: false, ..refund() }.is("deny", "too_many_run");
     Case { may_run: false, ..case("GET", "/v1/accounts/acc-1") }.is("allow", "");
+}
+
+#[test]
+fn a_use_is_claimed_where_its_outcome_can_be_seen() {
+    let note = || Case { bodies: true, ..case("POST", "/v1/accounts/acc-3/notes") };
+    // Before anything says that there are callbacks for responses.
+    Case { bodies: false, ..note() }.is("deny", "cannot_claim");
+    let ran = note().is("use", "");
+    assert!(ran.watched && ran.event.unwrap().grant == Some(GrantId::new(3, [3; 10])));
+    Case { claim: "held", ..note() }.is("use", "");
+    Case { claim: "refused", ..note() }.is("deny", "no_role");
+    Case { claim: "over", ..note() }.is("deny", "claim_unanswered");
+    Case { claim: "full", ..note() }.is("deny", "too_many_run");
+
+    // Its head has gone on, and could not be told to go on once.
+    let memo = Case { bodies: true, ..case("POST", "/v1/memos") }.with("content-type", "application/json");
+    Case { body: Some(br#"{"amount": 5000}"#.to_vec()), ..memo }.is("deny", "cannot_claim");
 }
 
 #[test]
@@ -644,6 +689,7 @@ fn what_is_not_known_well_enough_refuses() {
         may_wait: false,
         room_to_mask: true,
         may_run: true,
+        claim: ClaimState::default(),
         mono: Mono::from_millis(9),
     };
     let map = serialise(&[(b":method", b"GET"), (b":path", b"/v1/accounts/a")]);

@@ -11,6 +11,7 @@ use crate::plugin::Turn;
 use crate::reply::Reply;
 use crate::root::Root;
 use crate::waiting::{Caller, Cause, Sent, Woken};
+use grantmesh_shared::wire::records::UseOutcome;
 
 /// Where a response comes from.
 const DETAILS: &str = "response\0code_details";
@@ -38,6 +39,8 @@ pub(crate) fn before_the_decision(root: &Root, caller: Caller, ends: bool) -> (H
     let turn = match waiter.cause {
         // The record that was written ahead is replaced by the one of what comes of it now.
         cause @ Cause::Record(_) => Turn::Again(Woken { caller, cause, late: true, head: None }),
+        // What was claimed for it is lost.
+        cause @ Cause::Claim(_) => Turn::Again(Woken { caller, cause, late: true, head: None }),
         Cause::Body(_) | Cause::Revision(_) => Turn::Only(caller),
     };
     match act(Some(root), Look { turn, shown: Shown::Never(Unread::Answered), kept: waiter.head }) {
@@ -45,6 +48,18 @@ pub(crate) fn before_the_decision(root: &Root, caller: Caller, ends: bool) -> (H
         Next::Continue => (HeadAction::Continue, false),
         Next::Hold | Next::Stop => (HeadAction::Stop, false),
         Next::Answered => (HeadAction::Stop, true),
+    }
+}
+
+/// The head of the response to a call that is a use: its outcome.
+pub(crate) fn outcome(root: &Root, context: u32) {
+    let Some((_, shared)) = root.configured() else { return };
+    let status = host::header_map(Map::Response).ok().and_then(|map| masking::status(&Headers::parse(&map).ok()?));
+    let outcome = if is_the_services() { UseOutcome::Answered } else { UseOutcome::Failed };
+    if let (Ok(mut slot), Ok(mono)) = (shared.plugin.try_borrow_mut(), host::monotonic())
+        && let Some(plugin) = slot.as_mut()
+    {
+        plugin.use_ended(context, outcome, status, mono);
     }
 }
 
@@ -66,7 +81,7 @@ fn judged_head(root: &Root, caller: Caller, ends: bool) -> Result<HeadAction, Bl
     let plugin = slot.as_mut().ok_or(Blind::NotReady)?;
     if status.is_some_and(|status| status >= 400) && !is_the_services() {
         // The proxy's own word about a failure, or ours.
-        plugin.gone(caller.context);
+        plugin.gone(caller.context, mono);
         return Ok(HeadAction::Continue);
     }
     match masking::head(&headers, ends, &config.bodies) {

@@ -3,14 +3,17 @@
 use std::rc::Rc;
 
 use grantmesh_shared::engine::{BodyMode, Criticality};
-use grantmesh_shared::id::DecisionId;
+use grantmesh_shared::id::{DecisionId, UseId};
 use grantmesh_shared::time::Span;
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, UseOutcome};
 
 use super::Plugin;
+use super::claimed::{Claim, UsedBy};
+use crate::callbacks;
+use crate::claims::Orphan;
 use crate::clock::Mono;
 use crate::config::Config;
-use crate::flow::{self, Knowledge, Outcome, RecordsState, Shown, Unread};
+use crate::flow::{self, ClaimState, Knowledge, Outcome, RecordsState, Shown, Unread};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::{MaskedCall, Masking, Withheld};
@@ -20,13 +23,17 @@ use crate::records::{self, Pushed, Records};
 use crate::reply::Reply;
 use crate::streams::{Open, Why};
 use crate::sync::Sync;
-use crate::waiting::{Ahead, Caller, Cause, Waiter, Waiting, Woken};
+use crate::uses::Used;
+use crate::waiting::{Ahead, Caller, Cause, Claiming, Waiter, Waiting, Woken};
 
 /// How long a call waits for a state that its caller has heard of.
 const WAIT_FOR_REVISION: Span = Span::from_millis(500);
 
 /// How long a critical call waits for the acknowledgement of its record.
 const WAIT_FOR_RECORD: Span = Span::from_millis(2_000);
+
+/// How long a call waits for the claim of a use.
+const WAIT_FOR_CLAIM: Span = Span::from_millis(2_000);
 
 /// How long a call waits for its body.
 const WAIT_FOR_BODY: Span = Span::from_secs(30);
@@ -69,6 +76,13 @@ pub enum Verdict {
     Pass,
     /// It goes on, and its response is masked.
     Mask,
+    /// It goes on once, as this use of a grant.
+    Once {
+        /// The use.
+        id: UseId,
+        /// Whether its response is masked.
+        masks: bool,
+    },
     /// It is answered here.
     Answer(Reply),
     /// It waits, and is decided again when [`Plugin::woken`] tells.
@@ -87,7 +101,7 @@ impl Verdict {
     #[must_use]
     pub fn word(&self) -> Option<&'static str> {
         match self {
-            Self::Pass | Self::Mask => Some("allow"),
+            Self::Pass | Self::Mask | Self::Once { .. } => Some("allow"),
             Self::Answer(reply) => Some(reply.word.as_str()),
             Self::Wait | Self::Hold { .. } => None,
         }
@@ -107,9 +121,20 @@ impl Plugin {
     ) -> Verdict {
         let (may_wait, caller) = (matches!(turn, Turn::First(_)), turn.caller());
         let may_park = !matches!(turn, Turn::Only(_));
-        let (written, late) = match turn {
-            Turn::Again(Woken { cause: Cause::Record(ahead), late, .. }) => (Some(ahead), late),
-            _ => (None, false),
+        let (mut written, mut late, mut claiming) = (None, false, None);
+        match turn {
+            Turn::Again(Woken { cause: Cause::Record(ahead), late: never, .. }) => {
+                (written, late) = (Some(ahead), never);
+            }
+            Turn::Again(Woken { cause: Cause::Claim(claim), .. }) if callbacks::for_bodies() => {
+                claiming = Some(self.claimed(claim));
+            }
+            _ => {}
+        }
+        let claim = ClaimState {
+            claims: claiming.as_ref().map(Claim::claims).unwrap_or_default(),
+            is_over: !may_park || written.is_some() || claiming.as_ref().is_some_and(Claim::is_over),
+            may_run: self.uses.has_room(),
         };
         let records = match (late, self.records.has_room()) {
             (true, _) => RecordsState::Unacknowledged,
@@ -119,7 +144,7 @@ impl Plugin {
         };
         let room_to_mask = self.masking.has_room();
         let may_run = self.streams.has_room();
-        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, room_to_mask, may_run, mono };
+        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, room_to_mask, may_run, claim, mono };
         let (random, sync) = (&mut self.random, &self.sync);
         let id = || decision_id(sync, random, mono);
         match flow::run(knowledge, headers, identity, shown, id) {
@@ -127,7 +152,22 @@ impl Plugin {
                 self.counters.add(Metric::Preflights, 1);
                 Verdict::Pass
             }
-            Outcome::Allow { event: Some(event), ahead: true, .. } if written.is_none() => {
+            Outcome::Allow { event: Some(event), claim: Some(grant), .. }
+                if callbacks::for_bodies() && claiming.as_ref().is_none_or(|claiming| !claiming.is_of(grant)) =>
+            {
+                let refused = claiming.as_ref().map(Claim::refused).unwrap_or_default();
+                let claiming = Claiming { id: event.id.clone(), grant: grant.id.clone(), refused };
+                let sent = self.claims.claim(&event, &grant.id);
+                let cause = Cause::Claim(claiming.clone());
+                if sent && self.park(caller, cause, identity, mono.plus(WAIT_FOR_CLAIM)) {
+                    return Verdict::Wait;
+                }
+                self.claims.forget(&claiming.id);
+                let woken = Woken { caller, cause: Cause::Claim(claiming), late: true, head: None };
+                self.decide(Turn::Again(woken), shown, config, headers, identity, mono)
+            }
+            // What was claimed is as good as a record: the control plane has it, with the decision.
+            Outcome::Allow { event: Some(event), ahead: true, claim: None, .. } if written.is_none() => {
                 self.counters.add(Metric::RecordsMade, 1);
                 let (id, grant) = (event.id.clone(), event.grant.clone());
                 let ahead = Ahead { seq: self.records.push_ahead(event, mono), id, grant };
@@ -136,7 +176,11 @@ impl Plugin {
                     Some(woken) => self.decide(Turn::Again(woken), shown, config, headers, identity, mono),
                 }
             }
-            Outcome::Allow { service, criticality, errors, event, grant, mut masked, .. } => {
+            Outcome::Allow { service, criticality, errors, event, grant, claim, mut masked, .. } => {
+                let (used, unused) = match claiming.as_ref().and_then(Claim::used) {
+                    Some(used) if claim.is_some_and(|grant| used.grant == grant.id) => (Some(used), None),
+                    other => (None, other),
+                };
                 self.counters.decided(service, DecisionWord::Allow, criticality, ENFORCE);
                 self.counters.condition_errors(&errors);
                 if let Some(mut event) = event {
@@ -146,8 +190,11 @@ impl Plugin {
                         Some(ahead) if is_written => event.id = ahead.id,
                         other => event.instead_of = other.map(|ahead| ahead.id),
                     }
+                    if let Some(used) = &used {
+                        (event.id, event.use_id) = (used.decision.clone(), Some(used.id.clone()));
+                    }
                     if let Some(masked) = &mut masked {
-                        masked.event.id = event.id.clone();
+                        (masked.event.id, masked.event.use_id) = (event.id.clone(), event.use_id.clone());
                     }
                     let event = records::json(event);
                     if let Some(grant) = grant {
@@ -159,12 +206,18 @@ impl Plugin {
                         count(&mut self.counters, self.records.push_written(DecisionWord::Allow, event, mono));
                     }
                 }
-                match masked {
-                    None => Verdict::Pass,
-                    Some(masked) => {
-                        self.masking.begin(caller, masked);
-                        Verdict::Mask
+                self.orphaned(unused.map(Orphan::from), mono);
+                let masks = masked.is_some();
+                if let Some(masked) = masked {
+                    self.masking.begin(caller, masked);
+                }
+                match used {
+                    Some(UsedBy { id, grant, .. }) => {
+                        self.uses.begin(Used { caller, id: id.clone(), grant });
+                        Verdict::Once { id, masks }
                     }
+                    None if masks => Verdict::Mask,
+                    None => Verdict::Pass,
                 }
             }
             Outcome::Hold { mode, may_mask } => {
@@ -196,6 +249,7 @@ impl Plugin {
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Shadowed(reason), 1);
                 record(&mut self.records, &mut self.counters, event, mono);
+                self.orphaned(claiming.as_ref().and_then(Claim::used).map(Orphan::from), mono);
                 Verdict::Pass
             }
             Outcome::Refuse { service, criticality, word, reason, errors, mut event, reply } => {
@@ -204,6 +258,7 @@ impl Plugin {
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Refusals(reason), 1);
                 record(&mut self.records, &mut self.counters, event, mono);
+                self.orphaned(claiming.as_ref().and_then(Claim::used).map(Orphan::from), mono);
                 Verdict::Answer(reply)
             }
         }
@@ -317,10 +372,10 @@ impl Plugin {
         Some(reply)
     }
 
-    /// Whether a call waits for a record that is not under way yet.
+    /// Whether a call waits for a record or a claim that is not under way yet.
     #[must_use]
-    pub const fn is_urgent(&self) -> bool {
-        self.records.is_urgent()
+    pub fn is_urgent(&self) -> bool {
+        self.records.is_urgent() || self.claims.is_urgent()
     }
 
     /// Whether the decision that was just made is one of those whose duration is measured.
@@ -341,11 +396,13 @@ impl Plugin {
 
     /// Calls to look whether they are still there: all that wait, and some of those whose responses are awaited.
     pub fn to_look_for(&mut self) -> Vec<Caller> {
-        if self.waiting.is_empty() && self.unread.is_empty() && self.masking.is_empty() {
+        let nobody = self.waiting.is_empty() && self.unread.is_empty() && self.masking.is_empty();
+        if nobody && self.uses.is_empty() {
             return Vec::new();
         }
         let mut callers: Vec<Caller> = self.waiting.callers().chain(self.unread.callers()).collect();
         callers.extend(self.masking.some());
+        callers.extend(self.uses.some());
         callers
     }
 
@@ -375,10 +432,11 @@ impl Plugin {
     pub fn woken(&mut self, mono: Mono) -> Vec<Woken> {
         let mut woken = Vec::new();
         if !self.waiting.is_empty() {
-            let (position, records) = (self.sync.position(), &self.records);
+            let (position, records, claims) = (self.sync.position(), &self.records, &self.claims);
             woken = self.waiting.take_due(mono, &|cause| match cause {
                 Cause::Revision(wanted) => position >= Some(*wanted),
                 Cause::Record(ahead) => records.is_acknowledged(ahead.seq),
+                Cause::Claim(claiming) => claims.is_settled(&claiming.id),
                 Cause::Body(_) => false,
             });
             for woken in &woken {
@@ -394,10 +452,12 @@ impl Plugin {
     }
 
     /// Forgets a call that is gone.
-    pub fn gone(&mut self, context: u32) {
-        if self.waiting.forget(context) {
+    pub fn gone(&mut self, context: u32, mono: Mono) {
+        if let Some(waiter) = self.waiting.take(context) {
             self.counters.add(Metric::Waits("gone"), 1);
+            self.forget_claim(&waiter.cause, mono);
         }
+        self.use_ended(context, UseOutcome::Unknown, None, mono);
         if self.unread.forget(context) {
             self.counters.add(Metric::Bodies("gone"), 1);
         }
@@ -417,7 +477,7 @@ fn record(records: &mut Records, counters: &mut Counters, event: Box<DecisionEve
     count(counters, records.push(event, mono));
 }
 
-fn count(counters: &mut Counters, pushed: Pushed) {
+pub(super) fn count(counters: &mut Counters, pushed: Pushed) {
     counters.add(Metric::RecordsMade, 1);
     match pushed {
         Pushed::Kept => {}

@@ -29,6 +29,7 @@ fn event(number: usize, path: &str) -> Box<DecisionEvent<'static>> {
         groups: None,
         workload: None,
         grant: None,
+        use_id: None,
         binding: None,
         shadow: false,
         condition_errors: Vec::new(),
@@ -246,7 +247,7 @@ fn refusals_alike_become_one_record_with_their_count() {
     let counts = |subject: &str, reason: &str| -> Vec<u64> {
         let events = server.kept.iter().filter_map(|record| match &record.event {
             Event::Decision(event) => Some(event),
-            Event::Gap { .. } => None,
+            Event::Use(_) | Event::Gap { .. } => None,
         });
         let alike = events.filter(|event| event.subject.as_deref() == Some(subject) && event.reasons == [reason]);
         alike.map(|event| event.count).collect()
@@ -343,7 +344,7 @@ proptest! {
         prop_assert_eq!(filter.records.kept(), 0);
         let ids: Vec<String> = server.kept.iter().map(|record| match &record.event {
             Event::Decision(event) => event.id.to_string(),
-            Event::Gap { .. } => "gap".to_owned(),
+            Event::Use(_) | Event::Gap { .. } => "gap".to_owned(),
         }).collect();
         let expected: Vec<String> = (0..pushed).map(|number| event(number, "/").id.to_string()).collect();
         prop_assert_eq!(ids, expected);
