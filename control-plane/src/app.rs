@@ -21,6 +21,7 @@ mod reviews;
 mod settings;
 mod signals;
 mod simulate;
+mod uses;
 
 use std::sync::Arc;
 

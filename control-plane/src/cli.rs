@@ -59,6 +59,8 @@ enum Command {
     Withdraw(WithdrawArgs),
     /// List grants
     Grants(GrantsArgs),
+    /// List the uses of a grant that is for a number of calls, and what came of each
+    Uses(UsesArgs),
     /// End a grant before its time
     Revoke(RevokeArgs),
     /// Give your own grant back
@@ -204,6 +206,9 @@ struct RequestArgs {
     /// For how long; the rule's default if left out
     #[arg(long)]
     duration: Option<Span>,
+    /// For how many calls; for one if left out and the rule counts them
+    #[arg(long, value_name = "NUMBER")]
+    uses: Option<u32>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -244,6 +249,9 @@ struct ApproveArgs {
     /// For a shorter time than was asked
     #[arg(long)]
     duration: Option<Span>,
+    /// For fewer calls than was asked
+    #[arg(long, value_name = "NUMBER")]
+    uses: Option<u32>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -269,12 +277,20 @@ struct WithdrawArgs {
 
 #[derive(Debug, Args)]
 struct GrantsArgs {
-    /// Only in this state: active, expired, revoked or released
+    /// Only in this state: active, expired, revoked, released or exhausted
     #[arg(long)]
     state: Option<String>,
     /// Only those you hold
     #[arg(long)]
     mine: bool,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct UsesArgs {
+    /// The grant
+    grant: String,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -403,6 +419,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Deny(args) => requests::deny(args, out).await,
         Command::Withdraw(args) => requests::withdraw(args, out).await,
         Command::Grants(args) => grants::list(args, out).await,
+        Command::Uses(args) => grants::uses(args, out).await,
         Command::Revoke(args) => grants::revoke(args, out).await,
         Command::Release(args) => grants::release(args, out).await,
         Command::Lock(command) => locks::run(command, out).await,

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! Request: pending ─► approved | denied | timed_out | withdrawn      Grant: active ─► expired | revoked | released
+//!                                                                           └─► exhausted ─► revoked (what runs ends)
 //! Lock: active ─► expired | removed                                  Signal: set ─► set anew, cleared, or over by its time
 //! ```
 
@@ -17,6 +18,7 @@ mod rulebook;
 mod signal;
 mod stream;
 mod text;
+mod usage;
 
 pub use actor::Actor;
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
@@ -30,3 +32,4 @@ pub use rulebook::{Asked, NotEligible, Rulebook};
 pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
+pub use usage::{Outcome as UseOutcomeTold, Use, UseCount};

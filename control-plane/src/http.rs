@@ -23,7 +23,7 @@ mod wait;
 pub(crate) mod bodies {
     pub(crate) use super::audit::{EntriesView, EntryView};
     pub(crate) use super::fleet::FleetView;
-    pub(crate) use super::grants::{RevokeBody, RevokedView};
+    pub(crate) use super::grants::{GrantUsesView, RevokeBody, RevokedView};
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::policy::{
         ApplyBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
@@ -67,6 +67,9 @@ const POLICY_BODY: usize = MAX_TOTAL_BYTES;
 
 /// The largest batch of decision records.
 const RECORDS_BODY: usize = 5 * 1024 * 1024;
+
+/// The largest question for uses.
+const CLAIMS_BODY: usize = 1024 * 1024;
 
 /// How long a request may take that does not wait for anything by its nature.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -127,6 +130,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(grants::list))
         .routes(routes!(grants::read))
         .routes(routes!(grants::release))
+        .routes(routes!(grants::uses))
         .routes(routes!(locks::list))
         .routes(routes!(signals::list))
         .routes(routes!(policy::read))
@@ -140,6 +144,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(audit::checkpoint))
         .routes(routes!(fleet::list))
         .routes(routes!(filter::heartbeat))
+        .routes(routes!(filter::claims).layer(DefaultBodyLimit::max(CLAIMS_BODY)))
         .routes(routes!(filter::records).layer(DefaultBodyLimit::max(RECORDS_BODY)))
         .routes(routes!(ops::alive))
         .routes(routes!(ops::ready))

@@ -22,6 +22,7 @@ mod select;
 mod signals;
 mod streams;
 mod tx;
+mod uses;
 mod vms;
 mod wake;
 mod write;

@@ -100,8 +100,14 @@ impl App {
     }
 }
 
-/// Ends a grant whose time ended, within a transaction that found it so.
+/// Ends a grant whose time ended, within a transaction that found it so. One that was exhausted stays that; what ran under
+/// it ends.
 pub(super) async fn expire(tx: &mut WriteTx, grant: Grant) -> Result<(), AppError> {
+    if let GrantState::Exhausted { .. } = grant.state {
+        let grant = Grant { revision: tx.revision(), ..grant };
+        tx.end_grant(&grant).await?;
+        return Ok(tx.log(&ended_entry(&grant))?);
+    }
     let grant = grant.expire(tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
     tx.end_grant(&grant).await?;
     Ok(tx.log(&ended_entry(&grant))?)
@@ -118,7 +124,9 @@ fn ended_entry(grant: &Grant) -> Entry<EndedData<'_>> {
     let (kind, actor, reason) = match &grant.state {
         GrantState::Revoked { by, reason, .. } => (EntryKind::GrantRevoked, ActorField::User(by.clone()), Some(reason)),
         GrantState::Released { .. } => (EntryKind::GrantReleased, ActorField::User(grant.holder.clone()), None),
-        GrantState::Active | GrantState::Expired { .. } => (EntryKind::GrantExpired, ActorField::System, None),
+        GrantState::Active | GrantState::Expired { .. } | GrantState::Exhausted { .. } => {
+            (EntryKind::GrantExpired, ActorField::System, None)
+        }
     };
     let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
     Entry { kind, actor, ids, data: EndedData { reason, revision: grant.revision } }

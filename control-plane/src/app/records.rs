@@ -7,7 +7,7 @@ use grantmesh_shared::wire::sync::VmIdentity;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{App, AppError, RecordsRefused};
+use super::{App, AppError, RecordsRefused, uses};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::Stream;
 use crate::store::{StreamSums, WriteTx};
@@ -59,6 +59,9 @@ impl App {
             tx.log(&recovered_entry(vm, &stream, intake.recovered))?;
         }
         for (record, raw) in &intake.new {
+            if let Event::Use(told) = &record.event {
+                uses::ended(&mut tx, &batch.filter, told).await?;
+            }
             tx.log(&record_entry(&batch.filter, record, raw))?;
         }
         if stream.next_seq > from {
@@ -152,7 +155,13 @@ fn record_entry<'a>(filter: &'a VmIdentity, record: &Record, raw: &'a RawValue) 
         Event::Decision(decision) => {
             ids.decision = Some(decision.id.clone());
             ids.grant.clone_from(&decision.grant);
+            ids.use_id.clone_from(&decision.use_id);
             EntryKind::Decision
+        }
+        Event::Use(told) => {
+            ids.grant = Some(told.grant.clone());
+            ids.use_id = Some(told.id.clone());
+            EntryKind::UseEnded
         }
         Event::Gap { .. } => EntryKind::DecisionsDropped,
     };

@@ -39,6 +39,8 @@ pub struct Prefill {
     pub duration: Span,
     /// The rule's maximum.
     pub max_duration: Span,
+    /// For how many calls a grant may be, if they are counted.
+    pub max_uses: Option<u32>,
     /// Who reviews, as `user:NAME` or `group:NAME`.
     pub reviewers: Vec<String>,
 }
@@ -111,6 +113,7 @@ impl App {
             rule: asked.rule.name.to_string(),
             duration: asked.rule.default_duration,
             max_duration: asked.rule.max_duration,
+            max_uses: asked.rule.max_uses,
             reviewers: asked.rule.reviewers.iter().map(ToString::to_string).collect(),
         })
     }
@@ -177,8 +180,9 @@ fn sent(new: &NewRequest) -> String {
     };
     let duration = new.duration.map(Span::millis);
     let mut all = serde_json::json!([kind, new.target.service(), one, two, new.justification, duration, new.rule]);
-    if let (Some(call), Some(all)) = (&new.call, all.as_array_mut()) {
-        all.push(serde_json::json!(call));
+    if let Some(all) = all.as_array_mut() {
+        all.extend(new.call.as_ref().map(|call| serde_json::json!(call)));
+        all.extend(new.uses.map(|uses| serde_json::json!({ "uses": uses })));
     }
     Sha256Hash::of(all.to_string().as_bytes()).to_string()
 }
@@ -209,6 +213,8 @@ struct FiledData<'a> {
     resource: &'a str,
     rule: &'a str,
     duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uses: Option<u32>,
     times_out_at: Timestamp,
     digest: Sha256Hash,
     justification: &'a Text,
@@ -226,6 +232,7 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
             resource: &ask.resource,
             rule: &ask.rule,
             duration_ms: ask.duration.millis(),
+            uses: ask.uses,
             times_out_at: ask.times_out_at,
             digest: ask.digest(),
             justification: &ask.justification,

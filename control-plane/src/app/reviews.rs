@@ -61,6 +61,8 @@ struct ReviewData<'a> {
     digest: Sha256Hash,
     reason: Option<&'a Text>,
     duration_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uses: Option<u32>,
 }
 
 fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Grant>) -> Entry<ReviewData<'a>> {
@@ -75,7 +77,8 @@ fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Gra
         ..EntryIds::default()
     };
     let duration_ms = review.duration.map(|duration| duration.millis());
-    let data = ReviewData { digest: request.ask.digest(), reason: review.reason.as_ref(), duration_ms };
+    let data =
+        ReviewData { digest: request.ask.digest(), reason: review.reason.as_ref(), duration_ms, uses: review.uses };
     Entry { kind, actor: ActorField::User(review.reviewer.clone()), ids, data }
 }
 
@@ -88,6 +91,8 @@ struct IssuedData<'a> {
     rule: &'a str,
     starts_at: Timestamp,
     expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uses: Option<u32>,
     revision: u64,
 }
 
@@ -107,6 +112,7 @@ fn issued_entry<'a>(request: &Request, review: &Review, grant: &'a Grant) -> Ent
         rule: &grant.rule,
         starts_at: grant.starts_at,
         expires_at: grant.expires_at,
+        uses: grant.uses.map(|uses| uses.allowed),
         revision: grant.revision,
     };
     Entry { kind: EntryKind::GrantIssued, actor: ActorField::User(review.reviewer.clone()), ids, data }

@@ -131,6 +131,8 @@ fn take(replay: &mut Replay, tally: &mut Tally, entry: &StoredEntry, from: Times
                     tally.add(&event, &replayed, at, replay);
                 }
             }
+            // What came of a call is in entries of another kind.
+            Ok(Data { record: Record { event: Event::Use(_), .. } }) => {}
             Err(_) => tally.unreadable(),
         }
     }

@@ -1,7 +1,7 @@
 //! One entry of the audit log as JSON: fixed key order, `v` first, at most 16 KiB, hashed in exactly the bytes that are kept.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::{DecisionId, GrantId, LockId, PolicyId, RequestId, ReviewId, VmId};
+use grantmesh_shared::id::{DecisionId, GrantId, LockId, PolicyId, RequestId, ReviewId, UseId, VmId};
 use grantmesh_shared::time::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -35,6 +35,10 @@ pub enum EntryKind {
     GrantRevoked,
     /// A grant was released.
     GrantReleased,
+    /// A use of a grant was taken.
+    UseClaimed,
+    /// A filter told what came of a use.
+    UseEnded,
     /// A lock was made.
     LockCreated,
     /// A lock was removed.
@@ -81,6 +85,8 @@ impl EntryKind {
             Self::GrantExpired => "grant.expired",
             Self::GrantRevoked => "grant.revoked",
             Self::GrantReleased => "grant.released",
+            Self::UseClaimed => "use.claimed",
+            Self::UseEnded => "use.ended",
             Self::LockCreated => "lock.created",
             Self::LockRemoved => "lock.removed",
             Self::LockExpired => "lock.expired",
@@ -143,6 +149,9 @@ pub struct EntryIds {
     /// The grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
+    /// The use.
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    pub use_id: Option<UseId>,
     /// The policy version.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<PolicyId>,

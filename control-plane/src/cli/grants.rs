@@ -3,8 +3,8 @@
 use super::client::Client;
 use super::output::Output;
 use super::requests::pages;
-use super::{Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, arrival, segment, tables};
-use crate::http::bodies::{FleetView, RevokeBody, RevokedView};
+use super::{Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, UsesArgs, arrival, segment, tables};
+use crate::http::bodies::{FleetView, GrantUsesView, RevokeBody, RevokedView};
 use crate::http::view::{GrantView, ListView};
 
 pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
@@ -19,6 +19,21 @@ pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failu
         return Ok(());
     }
     out.table(tables::grants(&grants.items));
+    Ok(())
+}
+
+pub(super) async fn uses(args: UsesArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = client.get(&format!("/v1/grants/{}/uses", segment(&args.grant)), &[]).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    let uses: GrantUsesView = client.read(&answer)?;
+    if uses.uses.is_empty() {
+        out.remark("no uses");
+        return Ok(());
+    }
+    out.table(tables::uses(&uses.uses));
     Ok(())
 }
 

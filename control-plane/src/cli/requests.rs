@@ -14,17 +14,30 @@ use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
 use crate::http::view::{ListView, RequestView};
 
 pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
-    let RequestArgs { show, from_url, service, action, resource, method, path, rule, justification, duration, .. } =
-        args;
+    let RequestArgs {
+        show,
+        from_url,
+        service,
+        action,
+        resource,
+        method,
+        path,
+        rule,
+        justification,
+        duration,
+        uses,
+        ..
+    } = args;
     let (args, justification) = (args.client, justification.unwrap_or_default());
     if let Some(RequestCommand::Show(args)) = show {
         return self::show(&args, out).await;
     }
     let (client, body) = match from_url {
-        Some(url) => prefilled(&url, &args, justification, rule, duration).await?,
+        Some(url) => prefilled(&url, &args, justification, rule, (duration, uses)).await?,
         None => {
             let service = service.unwrap_or_default();
-            let body = FileBody { service, action, resource, method, path, rule, justification, duration, call: None };
+            let body =
+                FileBody { service, action, resource, method, path, rule, justification, duration, uses, call: None };
             (Client::new(&args)?, body)
         }
     };
@@ -43,7 +56,7 @@ async fn prefilled(
     args: &super::ClientArgs,
     justification: String,
     rule: Option<String>,
-    duration: Option<Span>,
+    (duration, uses): (Option<Span>, Option<u32>),
 ) -> Result<(Client, FileBody), ClientError> {
     let client = Client::of_url(url, args)?;
     let prefill: PrefillView = client.read(&client.get_url(url).await?)?;
@@ -51,6 +64,7 @@ async fn prefilled(
     let mut body = FileBody { justification, call, ..prefill.body };
     body.rule = rule.or(body.rule);
     body.duration = duration.or(body.duration);
+    body.uses = uses.or(body.uses);
     Ok((client, body))
 }
 
@@ -90,6 +104,9 @@ fn tell(request: &RequestView, out: &mut Output) {
         "  {} asks for {} on {} of {}, for {}",
         request.requester.subject, request.action, request.resource, request.service, request.duration
     ));
+    if let Some(uses) = request.uses {
+        out.line(format_args!("  for {uses} {} at most", if uses == 1 { "call" } else { "calls" }));
+    }
     out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
     if let Some(call) = &request.call {
         out.line(format_args!("  for calls with exactly:"));
@@ -142,15 +159,16 @@ pub(super) async fn pages(
 }
 
 pub(super) async fn approve(args: ApproveArgs, out: &mut Output) -> Result<(), Failure> {
-    let ApproveArgs { request, reason, duration, client } = args;
-    review(&request, ReviewBody { verdict: "approve".to_owned(), reason, duration, digest: None }, &client, out).await
+    let ApproveArgs { request, reason, duration, uses, client } = args;
+    review(&request, ReviewBody { verdict: "approve".to_owned(), reason, duration, uses, digest: None }, &client, out)
+        .await
 }
 
 pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure> {
     let DenyArgs { request, reason, client } = args;
     review(
         &request,
-        ReviewBody { verdict: "deny".to_owned(), reason: Some(reason), duration: None, digest: None },
+        ReviewBody { verdict: "deny".to_owned(), reason: Some(reason), duration: None, uses: None, digest: None },
         &client,
         out,
     )

@@ -6,7 +6,7 @@ use super::locks::target;
 use super::output::Tone;
 use super::policy::versions::short;
 use crate::http::bodies::{LockView, PolicyVersionView, SignalView};
-use crate::http::view::{FilterView, GrantView, RequestView, UserView};
+use crate::http::view::{FilterView, GrantView, RequestView, UseView, UserView};
 
 /// A cell with a state's word in its colour.
 fn state(word: &str) -> Cell {
@@ -76,7 +76,7 @@ pub(super) fn requests(items: &[RequestView]) -> Table {
 }
 
 pub(super) fn grants(items: &[GrantView]) -> Table {
-    let mut table = head(&["grant", "state", "who", "service", "action", "resource", "from", "until"]);
+    let mut table = head(&["grant", "state", "who", "service", "action", "resource", "from", "until", "uses"]);
     for item in items {
         table.add_row([
             Cell::new(&item.id),
@@ -87,6 +87,28 @@ pub(super) fn grants(items: &[GrantView]) -> Table {
             Cell::new(&item.resource),
             Cell::new(when(&item.starts_at)),
             Cell::new(when(item.ended_at.as_ref().unwrap_or(&item.expires_at))),
+            Cell::new(item.uses.map_or_else(|| "any".to_owned(), |uses| format!("{}/{}", uses.claimed, uses.allowed))),
+        ]);
+    }
+    table
+}
+
+pub(super) fn uses(items: &[UseView]) -> Table {
+    let mut table = head(&["use", "no", "outcome", "status", "taken", "decision", "node"]);
+    for item in items {
+        let tone = match item.outcome.as_str() {
+            "answered" => Tone::Good,
+            "unknown" => Tone::Waiting,
+            _ => Tone::Bad,
+        };
+        table.add_row([
+            Cell::new(&item.id),
+            Cell::new(item.number),
+            Cell::new(&item.outcome).fg(tone.colour()),
+            Cell::new(item.status.map_or_else(String::new, |status| status.to_string())),
+            Cell::new(when(&item.claimed_at)),
+            Cell::new(&item.decision),
+            Cell::new(&item.node),
         ]);
     }
     table

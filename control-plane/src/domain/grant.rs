@@ -5,11 +5,13 @@ use std::fmt;
 use grantmesh_shared::engine::User;
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::claims::ClaimRefusal;
 use grantmesh_shared::wire::condition::ConditionItem;
-use grantmesh_shared::wire::table::{Body, BoundItem, GrantItem, HolderItem, UserItem};
+use grantmesh_shared::wire::table::{Body, BoundItem, GrantItem, HolderItem, UserItem, UsesItem};
 use serde::{Deserialize, Serialize};
 
 use super::text::Text;
+use super::usage::UseCount;
 
 /// Whether a grant is in force, or how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +37,11 @@ pub enum GrantState {
         /// When.
         at: Timestamp,
     },
+    /// All its uses were taken. What runs under it goes on until its time.
+    Exhausted {
+        /// When the last one was.
+        at: Timestamp,
+    },
 }
 
 /// Who ends a grant before its time.
@@ -57,11 +64,13 @@ pub enum GrantStateWord {
     Revoked,
     /// Its holder gave it back.
     Released,
+    /// All its uses were taken.
+    Exhausted,
 }
 
 impl GrantStateWord {
     /// Every word.
-    pub const ALL: [Self; 4] = [Self::Active, Self::Expired, Self::Revoked, Self::Released];
+    pub const ALL: [Self; 5] = [Self::Active, Self::Expired, Self::Revoked, Self::Released, Self::Exhausted];
 
     /// The word as it is written everywhere.
     #[must_use]
@@ -71,6 +80,7 @@ impl GrantStateWord {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Released => "released",
+            Self::Exhausted => "exhausted",
         }
     }
 
@@ -96,6 +106,7 @@ impl GrantState {
             Self::Expired { .. } => GrantStateWord::Expired,
             Self::Revoked { .. } => GrantStateWord::Revoked,
             Self::Released { .. } => GrantStateWord::Released,
+            Self::Exhausted { .. } => GrantStateWord::Exhausted,
         }
     }
 
@@ -104,7 +115,9 @@ impl GrantState {
     pub const fn ended_at(&self) -> Option<Timestamp> {
         match self {
             Self::Active => None,
-            Self::Expired { at } | Self::Revoked { at, .. } | Self::Released { at } => Some(*at),
+            Self::Expired { at } | Self::Revoked { at, .. } | Self::Released { at } | Self::Exhausted { at } => {
+                Some(*at)
+            }
         }
     }
 }
@@ -155,6 +168,8 @@ pub struct Grant {
     pub expires_at: Timestamp,
     /// What it holds beyond that.
     pub terms: Terms,
+    /// For how many calls it is, if it is for a number of them.
+    pub uses: Option<UseCount>,
     /// The revision of its last change: what filters must have applied to know of it.
     pub revision: u64,
     /// Whether it is in force.
@@ -166,6 +181,35 @@ impl Grant {
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         self.state == GrantState::Active && now >= self.expires_at
+    }
+
+    /// Takes one use; gives the grant with it, and which one it is. With the last one the grant is exhausted.
+    ///
+    /// # Errors
+    /// If there is none to take.
+    pub fn claim(self, now: Timestamp, revision: u64) -> Result<(Self, u32), ClaimRefusal> {
+        let Some(UseCount { allowed, claimed }) = self.uses else { return Err(ClaimRefusal::NotYours) };
+        match self.state {
+            GrantState::Active => {}
+            GrantState::Exhausted { .. } => return Err(ClaimRefusal::Exhausted),
+            GrantState::Expired { .. } | GrantState::Revoked { .. } | GrantState::Released { .. } => {
+                return Err(ClaimRefusal::Ended);
+            }
+        }
+        if now < self.starts_at || now >= self.expires_at {
+            return Err(ClaimRefusal::Ended);
+        }
+        if claimed >= allowed {
+            return Err(ClaimRefusal::Exhausted);
+        }
+        let number = claimed.saturating_add(1);
+        let uses = Some(UseCount { allowed, claimed: number });
+        let grant = if number < allowed {
+            Self { uses, ..self }
+        } else {
+            Self { uses, state: GrantState::Exhausted { at: now }, revision, ..self }
+        };
+        Ok((grant, number))
     }
 
     /// Ends the grant because its time did.
@@ -188,6 +232,10 @@ impl Grant {
             return Err(AlreadyEnded { state: GrantStateWord::Expired });
         }
         let state = match (self.state, by) {
+            // Its last call may still run.
+            (GrantState::Exhausted { .. }, EndedBy::Revoker(by, reason)) if now < self.expires_at => {
+                GrantState::Revoked { at: now, by, reason }
+            }
             (GrantState::Active, EndedBy::Revoker(by, reason)) => GrantState::Revoked { at: now, by, reason },
             (GrantState::Active, EndedBy::Holder) => GrantState::Released { at: now },
             (state, _) => {
@@ -214,6 +262,10 @@ impl Grant {
             conditions: self.terms.conditions.clone(),
             bound: self.terms.bound.clone(),
             reveals: self.terms.reveals.clone(),
+            uses: self.uses.map(|UseCount { allowed, .. }| UsesItem {
+                allowed,
+                exhausted: matches!(self.state, GrantState::Exhausted { .. }),
+            }),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use grantmesh_shared::engine::{Bind, Routed, Service, User, canonical_path};
+use grantmesh_shared::engine::{Bind, BodyMode, Routed, Rule, Service, User, canonical_path};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::shown::{ShownCall, ShownError};
@@ -20,6 +20,9 @@ const SHORTEST: Span = Span::from_secs(1);
 
 /// The longest resource, in bytes: with it and the longest justification, an audit entry is still within its limit.
 const MAX_RESOURCE_BYTES: usize = 2_048;
+
+/// The most calls that a grant can be for.
+pub(super) const MOST_USES: u32 = 1_000;
 
 /// What a grant is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +75,8 @@ pub struct NewRequest {
     pub justification: String,
     /// For how long; the rule's default if nothing is said.
     pub duration: Option<Span>,
+    /// For how many calls; for one where the rule counts them, else for any number.
+    pub uses: Option<u32>,
     /// Under which rule; the first that fits if nothing is said.
     pub rule: Option<String>,
     /// The call that the grant is to be bound to, as a filter has shown it.
@@ -138,6 +143,24 @@ pub enum AskRefused {
         /// The resource.
         resource: String,
     },
+    /// More calls than the rule lets a grant be for, or none.
+    #[error("a grant for {asked} calls is not what the rule `{rule}` allows\nask for 1 to {max}")]
+    Uses {
+        /// The number.
+        asked: u32,
+        /// The most.
+        max: u32,
+        /// The rule.
+        rule: String,
+    },
+    /// The action's calls cannot be counted.
+    #[error(
+        "the calls of `{action}` cannot be counted: their heads go on before they are decided\nleave the number of uses out"
+    )]
+    UsesNotCounted {
+        /// The action.
+        action: String,
+    },
     /// Under a second.
     #[error("`{asked}` is shorter than a second\nask for at least `1s`")]
     DurationTooShort {
@@ -165,6 +188,8 @@ pub struct Ask {
     pub justification: Text,
     /// For how long.
     pub duration: Span,
+    /// For how many calls, if for a number of them.
+    pub uses: Option<u32>,
     /// The call that the grant will be bound to, if the rule binds it.
     pub shown: Option<Shown>,
     /// The policy version that was in force.
@@ -206,6 +231,7 @@ impl Ask {
         if duration < SHORTEST {
             return Err(AskRefused::DurationTooShort { asked: duration });
         }
+        let uses = uses(service, action, rule, new.uses)?;
         Ok(Self {
             requester: actor.user.clone(),
             requester_groups: actor.groups.clone(),
@@ -215,6 +241,7 @@ impl Ask {
             rule: rule.name.to_string(),
             justification,
             duration,
+            uses,
             shown,
             policy,
             created_at: now,
@@ -236,13 +263,19 @@ impl Ask {
             resource: &'a str,
             rule: &'a str,
             duration_ms: u64,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            uses: Option<u32>,
             policy: &'a PolicyId,
             justification: &'a Text,
             #[serde(skip_serializing_if = "Option::is_none")]
             shown: Option<&'a Shown>,
         }
         let digested = Digested {
-            v: if self.shown.is_none() { 1 } else { 2 },
+            v: match (&self.shown, self.uses) {
+                (None, None) => 1,
+                (Some(_), None) => 2,
+                (_, Some(_)) => 3,
+            },
             issuer: &self.requester.issuer,
             subject: &self.requester.subject,
             service: &self.service,
@@ -250,6 +283,7 @@ impl Ask {
             resource: &self.resource,
             rule: &self.rule,
             duration_ms: self.duration.millis(),
+            uses: self.uses,
             policy: &self.policy,
             justification: &self.justification,
             shown: self.shown.as_ref(),
@@ -263,6 +297,19 @@ impl Ask {
     pub fn actor(&self) -> Actor {
         Actor::new(&self.requester.issuer, &self.requester.subject, self.requester_groups.clone())
     }
+}
+
+/// For how many calls a grant is asked.
+fn uses(service: &Service, action: &str, rule: &Rule, asked: Option<u32>) -> Result<Option<u32>, AskRefused> {
+    let Some(uses) = asked.or(rule.max_uses.map(|_| 1)) else { return Ok(None) };
+    let max = rule.max_uses.unwrap_or(MOST_USES);
+    if uses == 0 || uses > max {
+        return Err(AskRefused::Uses { asked: uses, max, rule: rule.name.to_string() });
+    }
+    if service.action(action).is_some_and(|action| action.body == Some(BodyMode::HeadFirst)) {
+        return Err(AskRefused::UsesNotCounted { action: action.to_owned() });
+    }
+    Ok(Some(uses))
 }
 
 /// The bound parts of the call that was shown, and their digest: computed here, whatever a filter or requester says it is.

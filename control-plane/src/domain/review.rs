@@ -12,6 +12,7 @@ use super::actor::Actor;
 use super::grant::{Grant, GrantState, Terms};
 use super::request::{AlreadyDecided, Request, RequestState, Shown};
 use super::text::{Text, TextError};
+use super::usage::UseCount;
 
 /// What a reviewer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,6 +55,8 @@ pub struct NewReview {
     pub reason: Option<String>,
     /// A shorter duration than was asked for.
     pub duration: Option<Span>,
+    /// Fewer calls than were asked for.
+    pub uses: Option<u32>,
     /// The digest of the request that the reviewer saw; checked if it is stated.
     pub digest: Option<Sha256Hash>,
 }
@@ -73,6 +76,8 @@ pub struct Review {
     pub reason: Option<Text>,
     /// The shorter duration.
     pub duration: Option<Span>,
+    /// The fewer calls.
+    pub uses: Option<u32>,
     /// When.
     pub at: Timestamp,
 }
@@ -165,6 +170,16 @@ pub enum ReviewRefused {
         /// The request's.
         asked: Span,
     },
+    /// More calls than were asked for, or none, or calls that cannot be counted.
+    #[error(
+        "a grant for {stated} calls is not narrower than what was asked for\nreviewers may narrow a request to 1 to {most} calls, never widen it"
+    )]
+    UsesWidened {
+        /// The review's.
+        stated: u32,
+        /// The most.
+        most: u32,
+    },
     /// The rule was given a shorter time for reviews since, and it is over.
     #[error(
         "the policy now lets a request under this rule wait for `{timeout}`, and this one has waited longer\ndeny it, and have a new one filed"
@@ -244,6 +259,11 @@ impl Request {
         if let Some(stated) = new.duration.filter(|stated| *stated > asked || *stated < Span::from_secs(1)) {
             return Err(ReviewRefused::DurationWidened { stated, asked });
         }
+        // Where nothing was asked to be counted, whether it can be is the action's matter.
+        let most = self.ask.uses.unwrap_or(0);
+        if let Some(stated) = new.uses.filter(|stated| *stated == 0 || *stated > most) {
+            return Err(ReviewRefused::UsesWidened { stated, most });
+        }
         let reason = match new.verdict {
             Verdict::Approve => Text::optional(new.reason.as_deref(), "reason")?,
             Verdict::Deny => Some(Text::new(new.reason.as_deref().unwrap_or_default(), "reason")?),
@@ -255,6 +275,7 @@ impl Request {
             verdict: new.verdict,
             reason,
             duration: new.duration,
+            uses: new.uses,
             at: now,
         })
     }
@@ -273,6 +294,9 @@ impl Request {
         let narrowed = self.reviews.iter().filter_map(|review| review.duration);
         let allowed = [rules.then, rules.now].into_iter().flatten().map(|rule| rule.max_duration);
         let duration = narrowed.chain(allowed).fold(self.ask.duration, Span::min);
+        let narrowed = self.reviews.iter().filter_map(|review| review.uses);
+        let allowed = [rules.then, rules.now].into_iter().flatten().filter_map(|rule| rule.max_uses);
+        let uses = narrowed.chain(allowed).chain(self.ask.uses).min();
         Grant {
             id,
             request: self.id.clone(),
@@ -284,6 +308,7 @@ impl Request {
             starts_at: now,
             expires_at: now.plus(duration),
             terms: rules.terms(self.ask.shown.as_ref()),
+            uses: uses.map(|allowed| UseCount { allowed, claimed: 0 }),
             revision,
             state: GrantState::Active,
         }

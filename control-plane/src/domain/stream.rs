@@ -179,7 +179,7 @@ impl Stream {
         self.next_seq = next_seq.saturating_add(1);
         self.last_hash = hash;
         let sum = match record.event {
-            Event::Decision(_) => &mut self.received,
+            Event::Decision(_) | Event::Use(_) => &mut self.received,
             Event::Gap { .. } => &mut self.dropped,
         };
         *sum = sum.saturating_add(record.event.decisions()).min(MOST_DECISIONS);

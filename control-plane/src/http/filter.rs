@@ -8,8 +8,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
+use grantmesh_shared::wire::claims::{ClaimsAnswer, ClaimsKind, ClaimsRequest};
 use grantmesh_shared::wire::problem::MEDIA_TYPE;
-use grantmesh_shared::wire::records::{DecisionWord, RecordsAnswer, RecordsKind, RecordsRequest};
+use grantmesh_shared::wire::records::{DecisionWord, RecordsAnswer, RecordsKind, RecordsRequest, UseOutcome};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
 use grantmesh_shared::wire::sync::{HeartbeatRequest, SyncRequest};
 use serde::Deserialize;
@@ -79,6 +80,28 @@ pub(super) async fn heartbeat(
     reply(&api, answer)
 }
 
+/// Takes uses of grants for calls.
+#[utoipa::path(post, path = "/filter/v1/claims", tag = "filters", security(("credential" = [])), request_body = Object,
+    responses((status = 200, body = Object), (status = "4XX", body = ProblemView)))]
+pub(super) async fn claims(
+    State(api): State<Arc<Api>>,
+    CurrentFilter(filter): CurrentFilter,
+    asked: Result<Json<ClaimsRequest<'static>>, ApiError>,
+) -> Response {
+    let answer = match asked {
+        Ok(Json(asked)) => claim(&api, &filter, &asked).await,
+        Err(error) => Err(error),
+    };
+    reply(&api, answer)
+}
+
+async fn claim(api: &Api, filter: &FilterIdentity, asked: &ClaimsRequest<'_>) -> Result<SignedAnswer, ApiError> {
+    api.push.check(filter, asked.v, &asked.nonce, &asked.filter)?;
+    let results = api.app.claim(filter, asked).await?;
+    let nonce = asked.nonce.clone();
+    Ok(api.push.sign(&ClaimsAnswer { v: PROTOCOL_VERSION, kind: ClaimsKind::Claims, nonce, results })?)
+}
+
 /// Keeps a batch of decision records.
 #[utoipa::path(post, path = "/filter/v1/records", tag = "filters", security(("credential" = [])), request_body = Object,
     responses((status = 200, body = Object), (status = "4XX", body = ProblemView)))]
@@ -100,8 +123,9 @@ async fn keep(api: &Api, filter: &FilterIdentity, batch: &RecordsRequest) -> Res
     let next_seq = match api.app.append_records(filter, batch).await {
         Ok(Appended { next_seq, new }) => {
             for record in batch.records.iter().rev().take(new) {
-                let (word, count) = counted(record.get());
-                api.metrics.decisions(word, count);
+                if let Some((word, count)) = counted(record.get()) {
+                    api.metrics.decisions(word, count);
+                }
             }
             next_seq
         }
@@ -113,8 +137,8 @@ async fn keep(api: &Api, filter: &FilterIdentity, batch: &RecordsRequest) -> Res
     Ok(api.push.sign(&RecordsAnswer { v: PROTOCOL_VERSION, kind: RecordsKind::Records, nonce, next_seq })?)
 }
 
-/// The word under which a record is counted, and for how many decisions.
-fn counted(record: &str) -> (&'static str, u64) {
+/// The word under which a record is counted, and for how many decisions; nothing if it tells of none.
+fn counted(record: &str) -> Option<(&'static str, u64)> {
     #[derive(Deserialize)]
     struct Peek {
         event: EventPeek,
@@ -123,11 +147,13 @@ fn counted(record: &str) -> (&'static str, u64) {
     struct EventPeek {
         decision: Option<DecisionWord>,
         count: Option<u64>,
+        outcome: Option<UseOutcome>,
         dropped: Option<u64>,
     }
-    match serde_json::from_str::<Peek>(record) {
+    Some(match serde_json::from_str::<Peek>(record) {
         Ok(Peek { event: EventPeek { decision: Some(word), count, .. } }) => (word.as_str(), count.unwrap_or(1)),
+        Ok(Peek { event: EventPeek { outcome: Some(_), .. } }) => return None,
         Ok(Peek { event: EventPeek { dropped, .. } }) => ("dropped", dropped.unwrap_or(1)),
         Err(_) => ("dropped", 1),
-    }
+    })
 }

@@ -13,7 +13,7 @@ use super::Api;
 use super::extract::{Asked, CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::requests::unknown_state;
-use super::view::{ArrivalView, GrantView, ListView, ProblemView};
+use super::view::{ArrivalView, GrantView, ListView, ProblemView, UseView};
 use super::wait::{Wait, revision};
 use crate::app::{GrantFilter, Page};
 use crate::domain::GrantStateWord;
@@ -96,6 +96,25 @@ pub(super) async fn revoke(
     let ended = api.app.revoke(&actor, &id, &reason).await?;
     let arrival = wait.arrival(&api, Some(&ended.grant.service), ended.position).await;
     Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
+}
+
+/// The uses of a grant that is for a number of them.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct GrantUsesView {
+    /// In their order.
+    pub(crate) uses: Vec<UseView>,
+}
+
+/// The uses of a grant that were taken, with what came of each.
+#[utoipa::path(get, path = "/v1/grants/{id}/uses", tag = "grants", security(("token" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = GrantUsesView), (status = "4XX", body = ProblemView)))]
+pub(super) async fn uses(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<GrantId>,
+) -> Result<Json<GrantUsesView>, ApiError> {
+    let uses = api.app.uses(&actor, &id).await?;
+    Ok(Json(GrantUsesView { uses: uses.iter().map(UseView::from).collect() }))
 }
 
 /// Gives your own grant back.

@@ -47,6 +47,9 @@ pub(crate) struct FileBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) duration: Option<Span>,
+    /// For how many calls; for one if it is left out and the rule counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uses: Option<u32>,
     /// Where the rule binds a grant to what a call is: the parts of it that are bound, `bound.call` of its challenge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -62,6 +65,9 @@ pub(crate) struct PrefillView {
     pub(crate) body: FileBody,
     /// The longest duration.
     pub(crate) max_duration: String,
+    /// For how many calls a grant may be, where the rule counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_uses: Option<u32>,
     /// Who reviews.
     pub(crate) reviewers: Vec<String>,
 }
@@ -129,9 +135,9 @@ pub(super) async fn file(
     headers: HeaderMap,
     Json(body): Json<FileBody>,
 ) -> Result<(StatusCode, Json<RequestView>), ApiError> {
-    let FileBody { service, action, resource, method, path, rule, justification, duration, call } = body;
+    let FileBody { service, action, resource, method, path, rule, justification, duration, uses, call } = body;
     let target = target(service, action, resource, method, path)?;
-    let new = NewRequest { target, justification, duration, rule, call };
+    let new = NewRequest { target, justification, duration, uses, rule, call };
     let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(RequestView::from(&filed.request))))
 }
@@ -156,10 +162,11 @@ pub(super) async fn prefill(
         rule: Some(found.rule),
         justification: String::new(),
         duration: Some(found.duration),
+        uses: found.max_uses.map(|_| 1),
         call: None,
     };
     let (post, max_duration) = (format!("{}/v1/requests", api.public_url), found.max_duration.to_string());
-    Ok(Json(PrefillView { post, body, max_duration, reviewers: found.reviewers }))
+    Ok(Json(PrefillView { post, body, max_duration, max_uses: found.max_uses, reviewers: found.reviewers }))
 }
 
 /// The requests that you filed or may review, newest first.

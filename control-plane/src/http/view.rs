@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::{App, Listed};
-use crate::domain::{Grant, GrantState, Request, RequestState, Review, Stream};
+use crate::domain::{Grant, GrantState, Request, RequestState, Review, Stream, Use, UseCount};
 use crate::push::{Arrival, FilterArrival, FleetRow};
 
 /// A problem document (RFC 9457).
@@ -98,19 +98,23 @@ pub struct ReviewView {
     pub reason: Option<String>,
     /// The shorter duration that the reviewer approved.
     pub duration: Option<String>,
+    /// The fewer calls that the reviewer approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
     /// When.
     pub at: String,
 }
 
 impl From<&Review> for ReviewView {
     fn from(review: &Review) -> Self {
-        let Review { id, reviewer, reviewer_groups: _, verdict, reason, duration, at } = review;
+        let Review { id, reviewer, reviewer_groups: _, verdict, reason, duration, uses, at } = review;
         Self {
             id: id.to_string(),
             reviewer: reviewer.into(),
             verdict: verdict.as_str().to_owned(),
             reason: reason.as_ref().map(|reason| reason.as_str().to_owned()),
             duration: duration.as_ref().map(ToString::to_string),
+            uses: *uses,
             at: at.to_string(),
         }
     }
@@ -137,6 +141,9 @@ pub struct RequestView {
     pub justification: String,
     /// For how long.
     pub duration: String,
+    /// For how many calls, if for a number of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u32>,
     /// How many approvals it takes.
     pub approvals_needed: u32,
     /// The reviews so far.
@@ -177,6 +184,7 @@ impl From<&Request> for RequestView {
             rule: ask.rule.clone(),
             justification: ask.justification.as_str().to_owned(),
             duration: ask.duration.to_string(),
+            uses: ask.uses,
             approvals_needed: *approvals_needed,
             reviews: reviews.iter().map(ReviewView::from).collect(),
             created_at: ask.created_at.to_string(),
@@ -196,7 +204,7 @@ impl From<&Request> for RequestView {
 pub struct GrantView {
     /// Its id.
     pub id: String,
-    /// `active`, `expired`, `revoked` or `released`.
+    /// `active`, `expired`, `revoked`, `released` or `exhausted`.
     pub state: String,
     /// The request it came from.
     pub request: String,
@@ -214,6 +222,9 @@ pub struct GrantView {
     pub starts_at: String,
     /// From when on it no longer allows.
     pub expires_at: String,
+    /// For how many calls it is, if for a number of them, and how many have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uses: Option<UsesView>,
     /// What the context of each call must be, in CEL: all of them must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
@@ -246,11 +257,11 @@ impl GrantView {
     pub fn of(app: &App, grant: &Grant) -> Self {
         let position = app.position_of(grant);
         let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, .. } = grant;
-        let Grant { terms, state, .. } = grant;
+        let Grant { terms, state, uses, .. } = grant;
         let (ended_by, reason) = match state {
             GrantState::Revoked { by, reason, .. } => (Some(by.into()), Some(reason.as_str().to_owned())),
             GrantState::Released { .. } => (Some(holder.into()), None),
-            GrantState::Active | GrantState::Expired { .. } => (None, None),
+            GrantState::Active | GrantState::Expired { .. } | GrantState::Exhausted { .. } => (None, None),
         };
         Self {
             id: id.to_string(),
@@ -263,6 +274,7 @@ impl GrantView {
             rule: rule.clone(),
             starts_at: starts_at.to_string(),
             expires_at: expires_at.to_string(),
+            uses: uses.map(UsesView::from),
             conditions: terms.conditions.iter().map(|condition| condition.source.clone()).collect(),
             reveals: terms.reveals.clone(),
             call_digest: terms.bound.as_ref().map(|bound| bound.digest.to_string()),
@@ -271,6 +283,63 @@ impl GrantView {
             reason,
             position: position.into(),
             revision: position.to_string(),
+        }
+    }
+}
+
+/// For how many calls a grant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UsesView {
+    /// So many.
+    pub allowed: u32,
+    /// So many were taken.
+    pub claimed: u32,
+}
+
+impl From<UseCount> for UsesView {
+    fn from(UseCount { allowed, claimed }: UseCount) -> Self {
+        Self { allowed, claimed }
+    }
+}
+
+/// One use of a grant: a call that was let through as one of a number.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct UseView {
+    /// Its id; the service got it as `idempotency-key`.
+    pub id: String,
+    /// The how manieth of its grant, from 1.
+    pub number: u32,
+    /// The decision that it was taken for.
+    pub decision: String,
+    /// The filter VM that decided.
+    pub vm: String,
+    /// Its node.
+    pub node: String,
+    /// When it was taken.
+    pub claimed_at: String,
+    /// `answered`, `failed`, `unknown` or `unused`; `unknown` also as long as the filter has not told.
+    pub outcome: String,
+    /// The status of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// When the filter told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<String>,
+}
+
+impl From<&Use> for UseView {
+    fn from(taken: &Use) -> Self {
+        let Use { id, grant: _, number, decision, vm, node, claimed_at, outcome } = taken;
+        Self {
+            id: id.to_string(),
+            number: *number,
+            decision: decision.to_string(),
+            vm: vm.to_string(),
+            node: node.clone(),
+            claimed_at: claimed_at.to_string(),
+            outcome: outcome.map_or("unknown", |told| told.word.as_str()).to_owned(),
+            status: outcome.and_then(|told| told.status),
+            told_at: outcome.map(|told| told.at.to_string()),
         }
     }
 }

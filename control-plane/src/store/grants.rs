@@ -1,4 +1,4 @@
-//! Grants as they are kept, together with the item that filters load. A change of state is guarded by `state = 'active'`.
+//! Grants as they are kept, together with the item that filters load. A change of state is guarded by the state before.
 
 use grantmesh_shared::engine::User;
 use grantmesh_shared::id::GrantId;
@@ -9,7 +9,7 @@ use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
 use crate::audit::AuditError;
-use crate::domain::{Grant, GrantState, GrantStateWord, Text};
+use crate::domain::{Grant, GrantState, GrantStateWord, Text, Use, UseCount};
 
 const TABLE: (&str, &str) = ("grants", "id");
 
@@ -17,7 +17,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, state, request, holder_issuer, holder_subject, service, action, resource, rule, starts_at, expires_at, ",
-            "terms, revision, ended_at, ended_by_issuer, ended_by_subject, reason FROM grants",
+            "terms, uses, claimed, revision, ended_at, ended_by_issuer, ended_by_subject, reason FROM grants",
             $rest
         )
     };
@@ -38,10 +38,16 @@ impl TryFrom<Row> for Grant {
             starts_at: row.time("starts_at")?,
             expires_at: row.time("expires_at")?,
             terms: row.json("terms")?,
+            uses: uses(&row)?,
             revision: row.unsigned("revision")?,
             state: state(&row)?,
         })
     }
+}
+
+fn uses(row: &Row) -> Result<Option<UseCount>, StoreError> {
+    let claimed = row.unsigned("claimed")?;
+    Ok(row.opt_unsigned("uses")?.map(|allowed| UseCount { allowed, claimed }))
 }
 
 fn state(row: &Row) -> Result<GrantState, StoreError> {
@@ -54,6 +60,7 @@ fn state(row: &Row) -> Result<GrantState, StoreError> {
         GrantStateWord::Active => GrantState::Active,
         GrantStateWord::Expired => GrantState::Expired { at: at()? },
         GrantStateWord::Released => GrantState::Released { at: at()? },
+        GrantStateWord::Exhausted => GrantState::Exhausted { at: at()? },
         GrantStateWord::Revoked => GrantState::Revoked {
             at: at()?,
             by: User { issuer: part("ended_by_issuer")?.into(), subject: part("ended_by_subject")?.into() },
@@ -74,15 +81,17 @@ impl Tx {
         self.rows(TABLE, AssertSqlSafe(sql), values).await?.into_iter().map(Grant::try_from).collect()
     }
 
-    /// Active grants whose time is over.
+    /// Grants that filters hold and whose time is over.
     pub(crate) async fn overdue_grants(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Grant>, StoreError> {
-        let sql = select!(" WHERE state = 'active' AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2");
+        let sql =
+            select!(" WHERE (state = 'active' OR lingers = 1) AND expires_at <= $1 ORDER BY expires_at, id LIMIT $2");
         self.rows(TABLE, sql, args![now, limit]).await?.into_iter().map(Grant::try_from).collect()
     }
 
-    /// When the next active grant expires.
+    /// When the time of the next grant that filters hold ends.
     pub(crate) async fn next_expiry(&mut self) -> Result<Option<Timestamp>, StoreError> {
-        let sql = "SELECT id, expires_at FROM grants WHERE state = 'active' ORDER BY expires_at LIMIT 1";
+        let sql =
+            "SELECT id, expires_at FROM grants WHERE (state = 'active' OR lingers = 1) ORDER BY expires_at LIMIT 1";
         self.row(TABLE, sql, args![]).await?.map(|row| row.time("expires_at")).transpose()
     }
 }
@@ -93,8 +102,8 @@ impl WriteTx {
         self.change();
         let terms = serde_json::to_string(&grant.terms).map_err(AuditError::Json)?;
         let sql = "INSERT INTO grants (id, state, request, holder_issuer, holder_subject, service, action, resource, rule, \
-                   starts_at, expires_at, revision, terms) \
-                   VALUES ($1, 'active', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                   starts_at, expires_at, revision, terms, uses) \
+                   VALUES ($1, 'active', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
         let values = args![
             grant.id.as_str(),
             grant.request.as_str(),
@@ -108,13 +117,14 @@ impl WriteTx {
             grant.expires_at,
             grant.revision,
             terms,
+            grant.uses.map(|uses| uses.allowed),
         ];
         self.execute(sql, values).await?;
         let item = grant.body().into_item().map_err(AuditError::Json)?;
         self.put_item(&item.key, Some(&grant.service), item.body.get()).await
     }
 
-    /// Keeps how an active grant ended and takes it from filters.
+    /// Keeps how a grant ended that filters hold, and takes it from them.
     pub(crate) async fn end_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         self.change();
         let (by, reason) = match &grant.state {
@@ -122,7 +132,7 @@ impl WriteTx {
             _ => (None, None),
         };
         let sql = "UPDATE grants SET state = $1, ended_at = $2, ended_by_issuer = $3, ended_by_subject = $4, reason = $5, \
-                   revision = $6 WHERE id = $7 AND state = 'active'";
+                   revision = $6, lingers = 0 WHERE id = $7 AND (state = 'active' OR lingers = 1)";
         let values = args![
             grant.state.word().as_str(),
             grant.state.ended_at(),
@@ -134,5 +144,28 @@ impl WriteTx {
         ];
         self.execute_one("grants", grant.id.as_str(), sql, values).await?;
         self.remove_item(&grant.body()).await
+    }
+
+    /// Keeps a use that was taken, and the grant as it is with it. Filters hear of it only when it was the last.
+    pub(crate) async fn claim(&mut self, grant: &Grant, taken: &Use) -> Result<(), StoreError> {
+        let exhausted = matches!(grant.state, GrantState::Exhausted { .. });
+        let sql = "UPDATE grants SET claimed = $1, state = $2, ended_at = $3, revision = $4, lingers = $5 \
+                   WHERE id = $6 AND state = 'active' AND claimed = $7";
+        let values = args![
+            taken.number,
+            grant.state.word().as_str(),
+            grant.state.ended_at(),
+            grant.revision,
+            u32::from(exhausted),
+            grant.id.as_str(),
+            taken.number.saturating_sub(1),
+        ];
+        self.execute_one("grants", grant.id.as_str(), sql, values).await?;
+        self.insert_use(taken).await?;
+        if exhausted {
+            let item = grant.body().into_item().map_err(AuditError::Json)?;
+            self.put_item(&item.key, Some(&grant.service), item.body.get()).await?;
+        }
+        Ok(())
     }
 }

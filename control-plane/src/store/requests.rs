@@ -16,7 +16,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, state, requester_issuer, requester_subject, requester_groups, service, action, resource, rule, ",
-            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id, shown ",
+            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id, shown, uses ",
             "FROM requests",
             $rest
         )
@@ -43,6 +43,7 @@ impl TryFrom<Row> for Request {
                 .map_err(|error| row.bad("justification", error))?,
             duration: row.span("duration_ms")?,
             shown: row.opt_json("shown")?,
+            uses: row.opt_unsigned("uses")?,
             policy: row.parsed("policy")?,
             created_at: row.time("created_at")?,
             times_out_at: row.time("times_out_at")?,
@@ -116,8 +117,8 @@ impl WriteTx {
         self.change();
         let ask = &request.ask;
         let sql = "INSERT INTO requests (id, state, requester_issuer, requester_subject, requester_groups, service, action, \
-                   resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown) \
-                   VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+                   resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown, \
+                   uses) VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
         let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
         let values = args![
             request.id.as_str(),
@@ -136,6 +137,7 @@ impl WriteTx {
             ask.created_at,
             ask.times_out_at,
             shown.as_deref(),
+            ask.uses,
         ];
         self.execute(sql, values).await.map(drop)
     }

@@ -77,6 +77,12 @@ impl From<Option<Span>> for Value {
     }
 }
 
+impl From<Option<u32>> for Value {
+    fn from(value: Option<u32>) -> Self {
+        Self::Int(value.map(i64::from))
+    }
+}
+
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
         Self::Text(Some(value.to_owned()))
@@ -271,6 +277,12 @@ impl Row {
     pub(crate) fn unsigned<T: TryFrom<i64>>(&self, column: &'static str) -> Result<T, StoreError> {
         let value: i64 = self.get(column)?;
         T::try_from(value).map_err(|_| self.bad(column, format!("`{value}` is out of range")))
+    }
+
+    pub(crate) fn opt_unsigned<T: TryFrom<i64>>(&self, column: &'static str) -> Result<Option<T>, StoreError> {
+        let value: Option<i64> = self.get(column)?;
+        let read = |value| T::try_from(value).map_err(|_| self.bad(column, format!("`{value}` is out of range")));
+        value.map(read).transpose()
     }
 
     pub(crate) fn time(&self, column: &'static str) -> Result<Timestamp, StoreError> {

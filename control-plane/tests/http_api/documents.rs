@@ -23,6 +23,7 @@ async fn the_description_is_generated_and_served() {
         .collect();
     insta::assert_snapshot!(listed.join("\n"), @r"
     GET /dev/jwks.json
+    POST /filter/v1/claims
     POST /filter/v1/heartbeat
     POST /filter/v1/records
     POST /filter/v1/sync
@@ -36,6 +37,7 @@ async fn the_description_is_generated_and_served() {
     GET /v1/grants/{id}
     POST /v1/grants/{id}/release
     POST /v1/grants/{id}/revoke
+    GET /v1/grants/{id}/uses
     GET /v1/locks
     POST /v1/locks
     DELETE /v1/locks/{id}

@@ -30,6 +30,8 @@ mod signals;
 #[cfg(test)]
 mod simulate;
 #[cfg(test)]
+mod uses;
+#[cfg(test)]
 mod world;
 
 macro_rules! scenarios {
@@ -96,6 +98,12 @@ scenarios! {
     records::a_stream_belongs_to_its_node,
     records::what_goes_with_a_filter_is_told_and_taken_back_when_it_comes_after_all,
     simulate::recorded_decisions_are_judged_again,
+    uses::a_grant_is_good_for_as_many_calls_as_were_approved,
+    uses::a_claim_is_one_callers_and_the_same_however_often_it_is_asked,
+    uses::no_more_are_taken_whoever_asks_at_once,
+    uses::what_came_of_a_use_is_told_once_by_who_took_it,
+    uses::reviewers_narrow_the_number,
+    uses::an_exhausted_grant_stays_with_filters_until_its_time_or_its_revocation,
     push::tombstones_are_pruned_and_the_floor_rises,
     push::a_restart_forgets_nothing,
     push::filters_are_kept_at_first_contact,

@@ -215,7 +215,7 @@ pub(crate) fn ask(action: &str, account: &str) -> NewRequest {
         action: action.to_owned(),
         resource: format!("account/{account}"),
     };
-    NewRequest { target, justification: "ticket PAY-7".to_owned(), duration: None, rule: None, call: None }
+    NewRequest { target, justification: "ticket PAY-7".to_owned(), duration: None, uses: None, rule: None, call: None }
 }
 
 pub(crate) fn refund(account: &str) -> NewRequest {
@@ -223,11 +223,17 @@ pub(crate) fn refund(account: &str) -> NewRequest {
 }
 
 pub(crate) fn approval() -> NewReview {
-    NewReview { verdict: Verdict::Approve, reason: None, duration: None, digest: None }
+    NewReview { verdict: Verdict::Approve, reason: None, duration: None, uses: None, digest: None }
 }
 
 pub(crate) fn denial() -> NewReview {
-    NewReview { verdict: Verdict::Deny, reason: Some("not this one".to_owned()), duration: None, digest: None }
+    NewReview {
+        verdict: Verdict::Deny,
+        reason: Some("not this one".to_owned()),
+        duration: None,
+        uses: None,
+        digest: None,
+    }
 }
 
 pub(crate) fn span(text: &str) -> Span {
