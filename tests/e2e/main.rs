@@ -27,3 +27,4 @@ mod restored;
 mod running;
 mod speed;
 mod swap;
+mod uses;

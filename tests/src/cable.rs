@@ -35,6 +35,8 @@ pub enum Weather {
     Lossy,
     /// Connections on which decision records are sent break before they arrive; everything else does.
     NoRecords,
+    /// Claims of uses arrive, and the connections on which they were sent break before they are answered.
+    NoClaimAnswers,
     /// In place of each answer, one of the same kind that was given earlier to another question arrives.
     Replayed,
     /// In place of each answer, the latest of the other kind arrives: poll and heartbeat get each other's.
@@ -133,7 +135,7 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
     let (_, _) = (near.set_nodelay(true), far.set_nodelay(true));
     let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.split(), far.split());
     let weather = || *common.weather.borrow();
-    let lost = AtomicBool::new(false);
+    let (lost, claimed) = (AtomicBool::new(false), AtomicBool::new(false));
     let there = async {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -141,8 +143,11 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else {
                 return to_far.shutdown().await;
             };
-            if weather() == Weather::NoRecords && messages::is_about_records(bytes) {
+            if weather() == Weather::NoRecords && messages::is_about("records", bytes) {
                 return to_far.shutdown().await;
+            }
+            if messages::is_about("claims", bytes) {
+                claimed.store(true, Ordering::Relaxed);
             }
             if weather() == Weather::HalfOpen {
                 lost.store(true, Ordering::Relaxed);
@@ -162,7 +167,12 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
             counter.count(bytes, &common.seen);
             let whole = messages.take(bytes);
             match weather() {
-                Weather::Fine | Weather::Cut | Weather::NoRecords => to_near.write_all(bytes).await?,
+                Weather::NoClaimAnswers if claimed.load(Ordering::Relaxed) => {
+                    return Err(io::ErrorKind::ConnectionReset.into());
+                }
+                Weather::Fine | Weather::Cut | Weather::NoRecords | Weather::NoClaimAnswers => {
+                    to_near.write_all(bytes).await?;
+                }
                 Weather::HalfOpen => lost.store(true, Ordering::Relaxed),
                 Weather::Slow(span) => {
                     pause(span).await;

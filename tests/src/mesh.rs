@@ -141,6 +141,15 @@ impl Mesh {
     /// If it does not start.
     pub async fn start_envoy(&mut self) -> Result<()> {
         self.envoy = None;
+        self.envoy = Some(self.another_envoy("envoy").await?);
+        Ok(())
+    }
+
+    /// An Envoy beside the mesh's own, in a folder of this name.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn another_envoy(&self, name: &str) -> Result<Envoy> {
         let (key, _) = self.control_plane.public_keys().await?;
         let anybody = Api::new(&self.control_plane.url(), None)?;
         let setup = EnvoySetup {
@@ -155,8 +164,7 @@ impl Mesh {
             max_request_headers_kb: self.setup.max_request_headers_kb,
             change: self.setup.change,
         };
-        self.envoy = Some(Envoy::start(&self.parts, &self.folder.path().join("envoy"), &setup).await?);
-        Ok(())
+        Envoy::start(&self.parts, &self.folder.path().join(name), &setup).await
     }
 
     /// Ends Envoy at once: `kill -9`.

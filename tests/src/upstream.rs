@@ -119,6 +119,9 @@ async fn serve(
             call.body = body.to_vec();
         }
     }
+    if asked.as_ref().is_some_and(|asked: &Value| asked["never"] == true) {
+        return std::future::pending().await;
+    }
     match (upgrade, asked) {
         (Ok(upgrade), _) => upgrade.on_upgrade(async |mut socket| while socket.recv().await.is_some() {}),
         (Err(_), Some(asked)) => answer(&asked),

@@ -37,9 +37,9 @@ impl Counter {
     }
 }
 
-/// Whether a request with decision records begins here.
-pub(super) fn is_about_records(bytes: &[u8]) -> bool {
-    find(bytes, b"POST /filter/v1/records ").is_some()
+/// Whether a filter's question of this kind begins here.
+pub(super) fn is_about(kind: &str, bytes: &[u8]) -> bool {
+    find(bytes, format!("POST /filter/v1/{kind} ").as_bytes()).is_some()
 }
 
 /// Cuts a stream of HTTP/1.1 answers with `content-length` into answers.
