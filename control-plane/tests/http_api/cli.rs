@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::process::Output;
 
+use grantmesh_control_plane::audit::LogHash;
+use sqlx::{Connection as _, SqliteConnection};
+
 use super::server::{ALICE, LEA, OLAF, POLICY, Person, Server};
 
 pub(crate) struct Story {
@@ -109,6 +112,39 @@ async fn asked_for_approved_revoked_and_verified() {
     );
     assert_eq!(story.say(ALICE, "audit tail").await.code, 1);
     assert!(story.say(OLAF, "fleet").await.err.contains("no filters"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_whose_tree_is_not_over_its_entries_is_found_out_by_whoever_reads_it() {
+    let story = Story::begin().await;
+    let folder = story.server.folder.path().display().to_string();
+    let policy = story.server.folder.path().join("policy.yaml");
+    std::fs::write(&policy, POLICY).unwrap();
+    let policy = policy.display().to_string().replace('_', "~");
+    story.say(OLAF, &format!("policy apply {policy} --message first")).await.fine();
+    let lock = "lock create --everything --reason drill";
+    story.say(OLAF, lock).await.fine();
+    let vkey = story.server.log_vkey.replace('_', "~");
+    let verify = format!("audit verify --log-key {vkey}");
+    assert!(story.say(OLAF, &verify).await.fine().contains("is whole"));
+
+    // Somebody rewrites an entry and its leaf. What the root is made of stays, and so it is still signed.
+    let mut database = SqliteConnection::connect(&format!("sqlite:{folder}/grantmesh.db")).await.unwrap();
+    let first = "SELECT entry FROM log_entries WHERE seq = 0";
+    let (mut forged,): (Vec<u8>,) = sqlx::query_as(first).fetch_one(&mut database).await.unwrap();
+    // Its last digit: of a time, a number or a hash.
+    let digit = forged.iter().rposition(u8::is_ascii_digit).unwrap();
+    forged[digit] = if forged[digit] == b'9' { b'8' } else { b'9' };
+    let leaf = LogHash::of_entry(&forged).0.to_vec();
+    for (sql, bytes) in [
+        ("UPDATE log_entries SET entry = $1 WHERE seq = 0", forged),
+        ("UPDATE log_hashes SET hash = $1 WHERE idx = 0", leaf),
+    ] {
+        let changed = sqlx::query(sql).bind(bytes).execute(&mut database).await.unwrap();
+        assert_eq!(changed.rows_affected(), 1, "{sql}");
+    }
+    let said = story.say(OLAF, &verify).await;
+    assert!(said.code == 1 && said.err.contains("but the checkpoint says"), "{said:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

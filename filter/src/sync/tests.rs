@@ -249,6 +249,7 @@ fn answers_that_must_not_count_do_not() {
     );
     refused(|server, poll| delta(server, poll, json!([]), json!(["quota/x"])), "item");
     refused(|server, poll| with(server.snapshot(poll), "/change/snapshot/index", json!(1)), "unexpected");
+    refused(|server, poll| with(server.snapshot(poll), "/table_hash", json!("0".repeat(64))), "table_hash");
 }
 
 #[test]
@@ -528,6 +529,9 @@ fn a_restored_history_is_taken_only_under_a_new_epoch_and_only_whole() {
     // And there is no way back, whatever its revision.
     let poll = filter.poll(80_002);
     let error = filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 80_003).unwrap_err();
+    assert_eq!(error.code(), "rollback");
+    let heartbeat = filter.the(Topic::Heartbeat, 120_000);
+    let error = filter.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 120_001).unwrap_err();
     assert_eq!(error.code(), "rollback");
 }
 

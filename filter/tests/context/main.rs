@@ -6,10 +6,11 @@
 
 mod world;
 
+use grantmesh_filter::plugin::{Turn, Verdict};
 use serde_json::{Value, json};
 
 use world::Comes::{Errs, False, True, Unsure};
-use world::{BOT, Call, Comes, EPOCH, World, ann, workload};
+use world::{BOT, CALLER, Call, Comes, EPOCH, World, ann, workload};
 
 /// Holds one condition against calls to a filter with this configuration.
 #[track_caller]
@@ -263,4 +264,48 @@ fn a_signal_holds_until_the_moment_it_ends() {
     // Told again it counts again.
     world.set_signal(EPOCH + 3_000, 1_500);
     assert_eq!(world.both(&call, 2_000), (true, true));
+    // A time is told in whole milliseconds: it may have been nearly one more.
+    world.set_signal(EPOCH + 2_501, 2_500);
+    assert_eq!(world.both(&call, 2_500), (false, true));
+}
+
+#[test]
+fn a_lock_is_above_what_allows() {
+    let call = ann(json!({}));
+    let mut world = World::new("true", &json!({}));
+    assert_eq!(world.status("opened", &call, 1).0, 200);
+    world.lock(2);
+    let (status, told) = world.status("opened", &call, 3);
+    assert!(status == 403 && told.contains("\"locked\"") && told.contains("moving house"), "{status} {told}");
+}
+
+#[test]
+fn a_critical_call_goes_on_when_its_record_is_acknowledged_and_not_before() {
+    let call = ann(json!({}));
+    let first = |world: &mut World| world.decide(Turn::First(CALLER), "sealed", &call, 1);
+    let again = |world: &mut World, millis| {
+        let mut woken = world.woken(millis);
+        let woken = woken.pop().expect("it has waited");
+        world.decide(Turn::Again(woken), "sealed", &call, millis)
+    };
+
+    let mut world = World::new("true", &json!({}));
+    assert_eq!(first(&mut world), Verdict::Wait);
+    assert_eq!(world.sent_records(false, 2), 1, "its record is under way at once");
+    assert_eq!(world.woken(3), [], "nobody has acknowledged it");
+
+    let mut world = World::new("true", &json!({}));
+    assert_eq!(first(&mut world), Verdict::Wait);
+    assert_eq!(world.sent_records(true, 2), 1);
+    assert_eq!(again(&mut world, 3), Verdict::Pass);
+
+    // Where the acknowledgement does not come it is refused, however long it has waited.
+    let mut world = World::new("true", &json!({}));
+    assert_eq!(first(&mut world), Verdict::Wait);
+    assert_eq!(world.sent_records(false, 2), 1);
+    assert_eq!(world.woken(2_000), []);
+    let Verdict::Answer(reply) = again(&mut world, 2_001) else { panic!("it must not go on") };
+    assert!(reply.status == 403 && String::from_utf8(reply.body).unwrap().contains("record_unacknowledged"));
+    // A call that is not critical waits for nothing.
+    assert_eq!(world.decide(Turn::First(CALLER), "opened", &call, 2_002), Verdict::Pass);
 }

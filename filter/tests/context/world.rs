@@ -1,5 +1,5 @@
-//! A filter that follows a policy of two actions, one that is allowed and one that is denied under the same condition, and the
-//! calls that it decides: metadata in the proxy's own encoding, a header map in the proxy's own encoding.
+//! A filter that follows a policy of three actions, and the calls that it decides, with metadata and headers in the proxy's own
+//! encoding. One action is allowed and one is denied under the same condition; the third is critical and always allowed.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -12,13 +12,14 @@ use grantmesh_filter::headers::{Headers, serialise};
 use grantmesh_filter::identity::Identity;
 use grantmesh_filter::plugin::{Plugin, Turn, Verdict};
 use grantmesh_filter::question::{Answer, Question, Topic};
-use grantmesh_filter::waiting::Caller;
+use grantmesh_filter::waiting::{Caller, Sent, Woken};
+use grantmesh_shared::id::LockId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
-use grantmesh_shared::wire::records::RecordsRequest;
+use grantmesh_shared::wire::records::{RecordsAnswer, RecordsKind, RecordsRequest};
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::{Change, Freshness, Position, SyncAnswer, SyncKind, SyncRequest};
-use grantmesh_shared::wire::table::{Body, Item, SignalItem};
+use grantmesh_shared::wire::table::{Body, Item, LockItem, SignalItem};
 use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
 use prost::Message as _;
 use prost_types::value::Kind;
@@ -27,6 +28,9 @@ use serde_json::{Value, json};
 
 /// The control plane's time at the filter's time 0.
 pub(crate) const EPOCH: i64 = 1_800_000_000_000;
+
+/// The one call that there is at a time.
+pub(crate) const CALLER: Caller = Caller { context: 1, root: 0, sent: Sent::HeadAlone };
 
 /// When calls are made, by the filter's clock.
 const CALLED: u64 = 1;
@@ -156,6 +160,7 @@ spec:
   headers: [x-ticket]
   actions:
     - {{ name: opened, method: GET, path: "/opened/{{item}}/{{part=**}}", resource: "item/{{item}}", query: [dry] }}
+    - {{ name: sealed, method: GET, path: "/sealed/{{item}}/{{part=**}}", resource: "item/{{item}}", criticality: critical }}
     - {{ name: closed, method: GET, path: "/closed/{{item}}/{{part=**}}", resource: "item/{{item}}", query: [dry] }}
 ---
 apiVersion: grantmesh.dev/v1
@@ -166,7 +171,7 @@ spec: {{ permissions: [{{ service: desk, actions: [opened] }}] }}
 apiVersion: grantmesh.dev/v1
 kind: Role
 metadata: {{ name: closed }}
-spec: {{ permissions: [{{ service: desk, actions: [closed] }}] }}
+spec: {{ permissions: [{{ service: desk, actions: [closed, sealed] }}] }}
 ---
 apiVersion: grantmesh.dev/v1
 kind: Binding
@@ -220,6 +225,14 @@ impl World {
         self.put(vec![Body::Signal(signal)], millis);
     }
 
+    /// Locks everything, until it is unlocked.
+    pub(crate) fn lock(&mut self, millis: u64) {
+        let id = LockId::new(1, [1; 10]);
+        let reason = "moving house".to_owned();
+        let lock = LockItem { id, subject: None, service: None, action: None, reason, expires_at: None };
+        self.put(vec![Body::Lock(lock)], millis);
+    }
+
     /// Tells the filter of changes, as the control plane does.
     fn put(&mut self, bodies: Vec<Body>, millis: u64) {
         let questions = self.plugin.due(Mono::from_millis(millis));
@@ -241,15 +254,11 @@ impl World {
                 _ => Change::Delta { puts, removes: Vec::new() },
             },
         };
-        let body = serde_json::to_vec(&answer).unwrap();
-        let key = KeyId::of(self.key.verifying_key().as_bytes());
-        let signature = Signature { key, bytes: self.key.sign(&signed_bytes(&body)).to_bytes() }.to_string();
-        let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
-        self.plugin.answered(Topic::Sync, &answer, Mono::from_millis(millis)).unwrap();
+        self.answer(Topic::Sync, &answer, millis);
     }
 
-    /// The status that a call of an action is answered with; 200 stands for let through.
-    fn status(&mut self, action: &str, call: &Call, millis: u64) -> (u16, String) {
+    /// What becomes of a call of an action.
+    pub(crate) fn decide(&mut self, turn: Turn, action: &str, call: &Call, millis: u64) -> Verdict {
         let path = format!("/{action}/7/a/b{}", call.query);
         let mut pairs: Vec<(&[u8], &[u8])> =
             vec![(b":method", b"GET"), (b":path", path.as_bytes()), (b":authority", b"Desk.example:443")];
@@ -259,12 +268,44 @@ impl World {
         let peer = call.peer.map(str::as_bytes);
         let identity = Identity::read(metadata.as_deref(), &self.config.identity_key, peer);
         let headers = Headers::parse(&map).unwrap();
-        let turn = Turn::Only(Caller { context: 1, ..Caller::default() });
-        match self.plugin.decide(turn, Shown::Nothing, &self.config, &headers, &identity, Mono::from_millis(millis)) {
+        self.plugin.decide(turn, Shown::Nothing, &self.config, &headers, &identity, Mono::from_millis(millis))
+    }
+
+    /// The status that a call of an action is answered with, and the answer; 200 stands for let through.
+    pub(crate) fn status(&mut self, action: &str, call: &Call, millis: u64) -> (u16, String) {
+        match self.decide(Turn::Only(CALLER), action, call, millis) {
             Verdict::Pass => (200, String::new()),
             Verdict::Answer(reply) => (reply.status, String::from_utf8(reply.body).unwrap()),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// The calls that have waited long enough.
+    pub(crate) fn woken(&mut self, millis: u64) -> Vec<Woken> {
+        self.plugin.woken(Mono::from_millis(millis))
+    }
+
+    /// The records that are sent now; the answer to them is the control plane's if it keeps them.
+    pub(crate) fn sent_records(&mut self, kept: bool, millis: u64) -> usize {
+        let questions = self.plugin.due(Mono::from_millis(millis));
+        let Some(question) = questions.into_iter().find(|question| question.topic == Topic::Records) else { return 0 };
+        let batch: RecordsRequest = serde_json::from_slice(&question.body).unwrap();
+        let count = batch.records.len();
+        if kept {
+            let next_seq = u64::try_from(count).unwrap();
+            let (v, kind, nonce) = (PROTOCOL_VERSION, RecordsKind::Records, batch.nonce);
+            self.answer(Topic::Records, &RecordsAnswer { v, kind, nonce, next_seq }, millis);
+        }
+        count
+    }
+
+    /// Gives the filter an answer, signed.
+    fn answer(&mut self, topic: Topic, answer: &impl serde::Serialize, millis: u64) {
+        let body = serde_json::to_vec(answer).unwrap();
+        let key = KeyId::of(self.key.verifying_key().as_bytes());
+        let signature = Signature { key, bytes: self.key.sign(&signed_bytes(&body)).to_bytes() }.to_string();
+        let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
+        self.plugin.answered(topic, &answer, Mono::from_millis(millis)).unwrap();
     }
 
     /// Whether the allowed action is let through and the denied one is not.

@@ -198,6 +198,27 @@ mod tests {
         all.dedup();
         assert_eq!(all.len(), 9);
         assert_eq!(digest("/a?b=1", &[], &[], number("1.5")), None, "a bound header is missing");
+        // Who calls what is bound, whatever else is.
+        let plain = |principal: Principal<'_>, (service, action, resource): (&str, &str, &str)| {
+            let call = Call::new(service, b"GET", b"/a", principal).unwrap();
+            let bound = BoundCall { call: &call, context: &Context::EMPTY, action, fields: &[], resource };
+            Bind::default().digest(bound).unwrap().0
+        };
+        let ann = Principal::user("https://id.example", "ann", &[]);
+        let what = ("payments", "pay", "account/a");
+        let mut all = vec![
+            plain(ann, what),
+            plain(Principal { workload: Some("spiffe://mesh/bot"), ..ann }, what),
+            plain(Principal { workload: Some("spiffe://mesh/bot"), ..Principal::default() }, what),
+            plain(Principal::user("https://id.example", "bob", &[]), what),
+            plain(Principal::user("https://other.example", "ann", &[]), what),
+            plain(ann, ("ledger", "pay", "account/a")),
+            plain(ann, ("payments", "read", "account/a")),
+            plain(ann, ("payments", "pay", "account/b")),
+        ];
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 8);
         assert_eq!(digest("/a?b=1", &[], &ticket, FactValue::Other), None);
     }
 }
