@@ -12,6 +12,7 @@ pub(crate) enum Task {
     Check,
     E2e,
     Prove,
+    Mutants,
     Bless,
     Wasm,
     Envoy,
@@ -28,12 +29,13 @@ pub(crate) enum Invocation {
     Run { task: Task, help: bool, rest: Vec<String> },
 }
 
-const TASKS: [Task; 10] = [
+const TASKS: [Task; 11] = [
     Task::Demo,
     Task::Test,
     Task::Check,
     Task::E2e,
     Task::Prove,
+    Task::Mutants,
     Task::Bless,
     Task::Wasm,
     Task::Envoy,
@@ -98,6 +100,7 @@ impl Task {
             Self::Check => "check",
             Self::E2e => "e2e",
             Self::Prove => "prove",
+            Self::Mutants => "mutants",
             Self::Bless => "bless",
             Self::Wasm => "wasm",
             Self::Envoy => "envoy",
@@ -113,6 +116,7 @@ impl Task {
             Self::Check => "formatting, lints, dependencies, documentation, tidiness",
             Self::E2e => "only the end-to-end stories",
             Self::Prove => "the proofs in full size: what the tests do a little of, some hundred times as often",
+            Self::Mutants => "tests that prove tests: break one guard at a time, and demand that its tests fail",
             Self::Bless => "rewrite the golden files and snapshots",
             Self::Wasm => "build the filter's two modules for Envoy and print their paths",
             Self::Envoy => "find or install Envoy and print its path",
@@ -152,6 +156,17 @@ impl Task {
                  grantmesh-tests then says `all`. Takes minutes each. A new proof needs nothing but the name and that function.\n\n  \
                  cargo dev prove\n  cargo dev prove parsers::",
             ),
+            Self::Mutants => (
+                "[word of a mutant's name]...",
+                "Works in a copy of the checkout under target/mutants/, with a target folder of its own that is kept. For each mutant\n\
+                 of tests/dev/src/mutants.txt: changes what it says, builds, runs the tests that it names, and demands that all of\n\
+                 them fail; before that, that all of them pass as it is. Prints what became of each, and fails if one survived,\n\
+                 does not build, or no longer applies. The first run builds everything; later ones take some 10 s a mutant.\n\n  \
+                 cargo dev mutants\n  cargo dev mutants digest\n\n\
+                 A mutant that survives is a test that is missing. A new guard deserves a mutant:\n\n  \
+                 WHAT IS BROKEN, IN WORDS\n    @ FILE\n    - WHAT STANDS THERE, EXACTLY ONCE\n    + WHAT STANDS THERE INSTEAD\n    \
+                 ! BINARY TEST (as nextest prints them)",
+            ),
             Self::Bless => (
                 "[arguments for the runner]",
                 "Runs the tests that compare with golden files or snapshots and lets them write instead.\n\
@@ -183,7 +198,9 @@ impl Task {
         let known: &[&str] = match self {
             Self::Check | Self::Wasm | Self::Envoy => &[],
             Self::Clean => &["--tools"],
-            Self::Demo | Self::Test | Self::E2e | Self::Prove | Self::Bless | Self::Bench => return Ok(()),
+            Self::Demo | Self::Test | Self::E2e | Self::Prove | Self::Mutants | Self::Bless | Self::Bench => {
+                return Ok(());
+            }
         };
         match rest.iter().find(|argument| !known.contains(&argument.as_str())) {
             Some(unknown) if !help => {

@@ -10,6 +10,7 @@ mod check;
 mod clean;
 mod cli;
 mod demo;
+mod mutants;
 mod process;
 mod report;
 mod setup;
@@ -53,6 +54,7 @@ fn perform(invocation: &Invocation) -> Result<ExitCode, Failure> {
         Task::Test => suite::test(&workspace, rest)?,
         Task::E2e => suite::e2e(&workspace, rest)?,
         Task::Prove => suite::prove(&workspace, rest)?,
+        Task::Mutants => mutants::run(&workspace, rest)?,
         Task::Bless => suite::bless(&workspace, rest)?,
         Task::Check => check::run(&workspace)?,
         Task::Bench => bench::run(&workspace, rest)?,

@@ -63,6 +63,21 @@ pub(crate) fn capture(command: &mut Command) -> Result<String, Failure> {
     Err(Failure::new(format!("`{}` failed ({})", shown(command), output.status)).output(said))
 }
 
+/// How a program ended, and all that it said.
+pub(crate) struct Ended {
+    /// Its exit code; nothing if it was ended by a signal.
+    pub(crate) code: Option<i32>,
+    /// What it printed, anywhere.
+    pub(crate) output: String,
+}
+
+/// Runs a program quietly, however it ends.
+pub(crate) fn end(command: &mut Command) -> Result<Ended, Failure> {
+    let output = command.stdin(Stdio::null()).output().map_err(|error| not_started(command, &error))?;
+    let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    Ok(Ended { code: output.status.code(), output: said.concat() })
+}
+
 /// Whether the program starts and ends well; nothing is shown.
 pub(crate) fn works(command: &mut Command) -> bool {
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

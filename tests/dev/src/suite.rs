@@ -133,6 +133,11 @@ impl Parts {
         Ok(parts)
     }
 
+    /// PostgreSQL alone, for tests that play on no proxy.
+    pub(crate) fn only_database(workspace: &Workspace) -> Result<Self, Failure> {
+        Ok(Self { variables: vec![("GRANTMESH_POSTGRES_BIN", setup::postgres(workspace)?)] })
+    }
+
     /// Envoy, the filter's modules, and the place where the control plane's binary is going to be.
     pub(crate) fn without_database(workspace: &Workspace) -> Result<Self, Failure> {
         let (filter, bodies) = wasm::filters(workspace)?;

@@ -32,6 +32,11 @@ impl Workspace {
         Ok(Self { root: root.to_owned(), target })
     }
 
+    /// A checkout that stands there.
+    pub(crate) fn at(root: PathBuf, target: PathBuf) -> Self {
+        Self { root, target }
+    }
+
     /// The folder of the root Cargo.toml.
     pub(crate) fn root(&self) -> &Path {
         &self.root
