@@ -34,7 +34,7 @@ use crate::domain::Grant;
 use crate::store::{Select, Store, Tx, Visible, WriteTx};
 
 pub use crate::domain::RecordsRefused;
-pub use crate::store::{Head, StoredItem, StoredVm, StreamSums, VmSeen};
+pub use crate::store::{Head, OpenWait, StoredItem, StoredVm, StreamSums, VmReached, VmSeen, WaitToTell};
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
 pub use error::{AppError, Conflict, Forbidden, Invalid, PolicyChanged};
 pub use explain::{Explained, StatedCall};

@@ -5,6 +5,7 @@
 //! (`current`); many questions share one read. Never answers from a table that it could not check.
 
 mod answer;
+mod crossing;
 mod fleet;
 mod interest;
 mod snapshots;
@@ -26,6 +27,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::{App, AppError, StoredItem};
 use crate::keys::Ed25519Key;
+use crossing::Crossing;
 use interest::Interest;
 use snapshots::Snapshots;
 
@@ -51,6 +53,7 @@ pub struct Push {
     snapshots: Snapshots,
     interest: Interest,
     fleet: Fleet,
+    crossing: Crossing,
     /// Reads of the store that were asked for, by number.
     asked: AtomicU64,
     wake: Notify,
@@ -88,10 +91,11 @@ impl Push {
     /// Loads the table and the fleet.
     ///
     /// # Errors
-    /// If the store fails.
+    /// If the store or the random source fails.
     pub async fn start(app: App, signing: Arc<Ed25519Key>, freshness: Freshness) -> Result<Arc<Self>, AppError> {
         let table = load(&app).await?;
         let fleet = Fleet::load(app.load_vms().await?, freshness, app.settings().clock.now());
+        let crossing = Crossing::new(&app)?;
         let (done, _) = watch::channel(Read { serves: 0, ok: true });
         Ok(Arc::new(Self {
             app,
@@ -101,6 +105,7 @@ impl Push {
             snapshots: Snapshots::default(),
             interest: Interest::default(),
             fleet,
+            crossing,
             asked: AtomicU64::new(0),
             wake: Notify::new(),
             done,
@@ -110,8 +115,13 @@ impl Push {
         }))
     }
 
-    /// Follows the store until [`Push::end`]. Runs as one task.
+    /// Follows the store and the other replicas until [`Push::end`]. Runs as one task.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.follow_store(), self.cross());
+        self.keep_fleet().await;
+    }
+
+    async fn follow_store(&self) {
         let mut changed = self.app.changed();
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,7 +140,6 @@ impl Push {
             }
             self.read_store().await;
         }
-        self.keep_fleet().await;
     }
 
     /// Answers every held question and holds none from now on.
@@ -144,34 +153,7 @@ impl Push {
         self.stop();
         self.ended.store(true, Ordering::Release);
         self.wake.notify_one();
-    }
-
-    /// Waits until the change at `position` has arrived at every VM of a service (of all services if none is named), or
-    /// `bound` is over. VMs that another replica answers acknowledge there: for them only the end of the lease shows here.
-    pub async fn prove_arrival(&self, service: Option<&str>, position: Position, bound: Duration) -> Arrival {
-        let mut all_known = self.meet_others().await;
-        let clock = &*self.app.settings().clock;
-        let mut arrival = self.fleet.wait(service, position, bound, clock).await;
-        all_known &= self.meet_others().await;
-        if all_known {
-            arrival = self.fleet.arrival(service, position, clock.now());
-        }
-        arrival.complete &= all_known;
-        arrival
-    }
-
-    /// Takes in the VMs that other replicas have answered; gives whether that was possible.
-    async fn meet_others(&self) -> bool {
-        match self.app.load_vms().await {
-            Ok(stored) => {
-                self.fleet.met_elsewhere(stored, KEEP_MARGIN);
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the filters of other replicas are not known; no arrival can be proven now");
-                false
-            }
-        }
+        self.crossing.look();
     }
 
     /// Who follows, and how far.

@@ -24,6 +24,7 @@ mod streams;
 mod tx;
 mod uses;
 mod vms;
+mod waits;
 mod wake;
 mod write;
 
@@ -40,7 +41,8 @@ pub use error::StoreError;
 pub use head::Head;
 pub use items::StoredItem;
 pub use streams::StreamSums;
-pub use vms::{StoredVm, VmSeen};
+pub use vms::{StoredVm, VmReached, VmSeen};
+pub use waits::{OpenWait, WaitToTell};
 
 pub(crate) use idempotency::StoredKey;
 pub(crate) use log::{StoredEntry, StoredHash};
@@ -60,6 +62,7 @@ struct Inner {
     pools: Pools,
     tombstone_revisions: u64,
     signal: watch::Sender<Head>,
+    fleet: watch::Sender<()>,
     /// The frontier after the last commit of this process; right as long as no other replica has committed since.
     frontier: Mutex<Frontier>,
     listener: Option<JoinHandle<()>>,
@@ -79,13 +82,13 @@ impl Store {
         tx.make_head(clock.now()).await?;
         tx.commit().await?;
         let head = begin_read(&pools).await?.head().await?;
-        let signal = watch::Sender::new(head);
+        let (signal, fleet) = (watch::Sender::new(head), watch::Sender::new(()));
         let listener = match &pools {
-            Pools::Postgres(pool) => Some(wake::listen(pool.clone(), signal.clone())),
+            Pools::Postgres(pool) => Some(wake::listen(pool.clone(), signal.clone(), fleet.clone())),
             Pools::Sqlite { .. } => None,
         };
         let frontier = Mutex::default();
-        let store = Self { inner: Arc::new(Inner { pools, tombstone_revisions, signal, frontier, listener }) };
+        let store = Self { inner: Arc::new(Inner { pools, tombstone_revisions, signal, fleet, frontier, listener }) };
         store.begin_log(clock).await?;
         Ok(store)
     }
@@ -123,6 +126,11 @@ impl Store {
     /// Tells of commits.
     pub(crate) fn changed(&self) -> watch::Receiver<Head> {
         self.inner.signal.subscribe()
+    }
+
+    /// Tells that other replicas have news of waits or acknowledgements. Never of this process's own, and only a hint.
+    pub(crate) fn fleet_told(&self) -> watch::Receiver<()> {
+        self.inner.fleet.subscribe()
     }
 
     /// Tells waiters of a head that was read, in case a wake was lost.

@@ -145,8 +145,9 @@ async fn housekeeping(app: App, push: Arc<Push>) {
 
 async fn forget_what_is_old(app: &App, push: &Push) -> Result<(), AppError> {
     let keys = app.forget_idempotency_keys().await?;
-    let gone = push.fleet().take_forgotten(app.settings().clock.now());
-    let vms = if gone.is_empty() { 0 } else { app.vms_gone(&gone).await? };
+    let now = app.settings().clock.now();
+    let (gone, before) = (push.fleet().take_forgotten(now), push.fleet().forgotten_before(now));
+    let vms = if gone.is_empty() { 0 } else { app.vms_gone(&gone, before).await? };
     if keys > 0 || vms > 0 {
         tracing::info!(keys, vms, "old idempotency keys and filter VMs were forgotten");
     }

@@ -23,6 +23,7 @@ mod outage;
 mod parsers;
 mod records;
 mod reload;
+mod replicas;
 mod restored;
 mod running;
 mod speed;

@@ -85,6 +85,21 @@ impl ControlPlane {
         Ok(this)
     }
 
+    /// Starts another process beside it that shares its database and keys, with a folder of its own.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn replica(&self, parts: &Parts, folder: &Path) -> Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        for file in std::fs::read_dir(&self.folder)? {
+            let file = file?;
+            if Path::new(&file.file_name()).extension().is_some_and(|kind| kind == "key") {
+                std::fs::copy(file.path(), folder.join(file.file_name()))?;
+            }
+        }
+        Self::start(parts, folder, Some(self.database()), self.serve).await
+    }
+
     /// Starts it again where it was: same folder, same port.
     ///
     /// # Errors

@@ -1,13 +1,15 @@
 //! The durable rows of the fleet: which filter VMs there are, so that a restart of the control plane forgets none of them.
 
 use grantmesh_shared::id::VmId;
-use grantmesh_shared::wire::sync::VmIdentity;
+use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::sync::{Applied, VmIdentity};
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::{App, AppError, FilterIdentity, Invalid, records};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::store::{StoredVm, VmSeen};
+use crate::store::{OpenWait, StoredVm, VmReached, VmSeen, WaitToTell};
 
 /// The most services and the longest names that a VM may state: an audit entry holds them all.
 const MOST_SERVICES: usize = 64;
@@ -61,11 +63,17 @@ fn vm_entry(kind: EntryKind, vm: &StoredVm) -> Entry<VmData> {
 }
 
 impl App {
-    /// Keeps a VM at its first contact; must be done before its first answer. Later contacts only move its last-seen time.
+    /// Keeps a VM at its first contact; must be done before its first answer. Later contacts move its last-seen time.
+    /// One that begins with nothing has reached the present point: whoever answers it reads the store after this.
     ///
     /// # Errors
     /// If the VM says a node or service that its credential does not cover, or the VM's id is another node's.
-    pub async fn vm_seen(&self, filter: &FilterIdentity, vm: &VmIdentity) -> Result<StoredVm, AppError> {
+    pub async fn vm_seen(
+        &self,
+        filter: &FilterIdentity,
+        vm: &VmIdentity,
+        applied: Option<&Applied>,
+    ) -> Result<StoredVm, AppError> {
         filter.check(vm).map_err(AppError::Invalid)?;
         let name = filter.name_of(vm);
         let mut tx = self.write().await?;
@@ -75,6 +83,10 @@ impl App {
             return Err(Invalid::Filter { what }.into());
         }
         let first = known.is_none();
+        let reached = match &known {
+            Some(known) => known.reached.filter(|_| known.services == vm.services),
+            None => applied.is_none().then_some(tx.before().position),
+        };
         let seen = StoredVm {
             vm: vm.vm.clone(),
             node: name,
@@ -83,6 +95,7 @@ impl App {
             first_seen: known.as_ref().map_or(tx.now(), |known| known.first_seen),
             last_seen: tx.now(),
             made: known.map_or(0, |known| known.made),
+            reached,
         };
         tx.put_vm(&seen).await?;
         if first {
@@ -114,17 +127,64 @@ impl App {
         Ok(self.read().await?.vms().await?)
     }
 
-    /// Forgets VMs whose lease has run out long ago; gives how many there were. One that comes back is a first contact again.
+    /// Tells that other replicas have news of waits or of acknowledgements. Only a hint, and only with PostgreSQL.
+    #[must_use]
+    pub fn fleet_told(&self) -> watch::Receiver<()> {
+        self.inner.store.fleet_told()
+    }
+
+    /// Tells other replicas of waits that began, and takes back those that are over. No audit entry: nothing is changed.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn vms_gone(&self, vms: &[VmId]) -> Result<usize, AppError> {
+    pub async fn tell_waits(&self, begun: &[WaitToTell], over: &[String]) -> Result<(), AppError> {
+        let mut tx = self.write().await?;
+        tx.delete_old_waits().await?;
+        for id in over {
+            tx.delete_wait(id).await?;
+        }
+        for wait in begun {
+            tx.put_wait(wait).await?;
+        }
+        if !begun.is_empty() {
+            tx.tell_replicas().await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// What other replicas wait for.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn waits_elsewhere(&self, replica: &str) -> Result<Vec<OpenWait>, AppError> {
+        Ok(self.read().await?.waits_elsewhere(replica, self.inner.settings.clock.now()).await?)
+    }
+
+    /// Keeps what VMs have acknowledged, for whoever waits at another replica.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn vms_reached(&self, reached: &[VmReached]) -> Result<(), AppError> {
+        let mut tx = self.write().await?;
+        tx.reach(reached).await?;
+        tx.tell_replicas().await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets those of `vms` that no replica has heard of since `before`; gives how many there were. One that comes back is
+    /// a first contact again.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn vms_gone(&self, vms: &[VmId], before: Timestamp) -> Result<usize, AppError> {
         let mut tx = self.write().await?;
         let mut gone = 0;
         for id in vms {
-            if let Some(vm) = tx.vm(id).await? {
+            if let Some(vm) = tx.vm(id).await?.filter(|vm| vm.last_seen < before) {
                 records::declare_loss(&mut tx, id).await?;
-                tx.delete_vm(id).await?;
+                tx.delete_vm(id, before).await?;
                 tx.log(&vm_entry(EntryKind::FilterLeft, &vm))?;
                 gone += 1;
             }

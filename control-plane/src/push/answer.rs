@@ -106,7 +106,7 @@ impl Push {
 
     /// Takes in how a VM says that its stream of records stands; nothing of a VM that is not known under this credential.
     pub fn reported(&self, filter: &FilterIdentity, vm: &VmIdentity, stream: StreamState) {
-        if self.fleet.knows(vm, &filter.name_of(vm)) {
+        if self.fleet.knows(vm, &filter.name_of(vm), self.now()) {
             self.fleet.reported(&vm.vm, stream);
         }
     }
@@ -171,7 +171,7 @@ impl Push {
         self.step(asked, &scope)
     }
 
-    /// Notes who asks and what it acknowledges, then makes sure that the answer will be from the present state.
+    /// Notes who asks, makes sure that the answer will be from the present state, and takes the acknowledgement.
     /// A VM is kept in the store before its first answer, so that no restart forgets one that was told something.
     async fn contact(
         &self,
@@ -179,16 +179,16 @@ impl Push {
         vm: &VmIdentity,
         applied: Option<&Applied>,
     ) -> Result<(), PushError> {
-        let mut is_new = false;
         let name = filter.name_of(vm);
-        if !self.fleet.knows(vm, &name) {
-            self.app.vm_seen(filter, vm).await?;
-            is_new = self.fleet.first_contact(vm, &name, self.now());
+        if !self.fleet.knows(vm, &name, self.now()) {
+            let kept = self.app.vm_seen(filter, vm, applied).await?;
+            self.fleet.first_contact(vm, &name, kept.reached, self.now());
         }
-        self.fleet.acknowledged(&vm.vm, applied.map(|applied| applied.position));
         self.current().await?;
-        if is_new && applied.is_none() {
-            self.fleet.born(&vm.vm, self.position());
+        // What the store does not have cannot have been told by it: it would prove changes of another history.
+        if let Some(position) = applied.map(|applied| applied.position).filter(|applied| *applied <= self.position()) {
+            self.fleet.acknowledged(&vm.vm, position);
+            self.crossing.acknowledged(position);
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 //! Asked by everything with `wait`, which returns when every VM that could still act on the old state has acknowledged or its
 //! lease ran out.
 
+pub(super) mod elsewhere;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,9 @@ use crate::domain::MOST_DECISIONS;
 
 /// How much longer than its lease a VM is counted, so that it is not shown as live for ever nor forgotten at once.
 const FORGET_AFTER: Span = Span::from_secs(3_600);
+
+/// How long after its lease a VM that comes back is kept anew: well before anybody may forget it.
+const KEEP_ANEW_AFTER: Span = Span::from_secs(1_800);
 
 /// The longest a waiter sleeps before it looks at the leases again.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -89,8 +94,8 @@ struct Vm {
     node: String,
     services: Vec<String>,
     applied: Option<Position>,
-    /// It began with nothing, and all it was ever told is of this point or later.
-    born: Option<Position>,
+    /// All that it acts on is of this point or later, as the store has it for every replica.
+    reached: Option<Position>,
     /// Nothing it was told can count for longer than a lease after this.
     last_answer: Timestamp,
     stream: Option<StreamState>,
@@ -100,8 +105,14 @@ struct Vm {
 impl Vm {
     /// One of which only this is known.
     const fn new(node: String, services: Vec<String>, last_answer: Timestamp) -> Self {
-        Self { node, services, applied: None, born: None, last_answer, stream: None, unkept: false }
+        Self { node, services, applied: None, reached: None, last_answer, stream: None, unkept: false }
     }
+}
+
+/// Whether who is known to be at `known` has the change at `position`. Of another epoch nothing is known: a later one may have
+/// been begun without the change.
+fn has_reached(known: Option<Position>, position: Position) -> bool {
+    known.is_some_and(|known| known.epoch == position.epoch && known.revision >= position.revision)
 }
 
 #[derive(Debug)]
@@ -118,6 +129,16 @@ struct State {
     next_waiter: u64,
 }
 
+impl State {
+    fn tell_waiters(&mut self, id: &VmId, known: Position) {
+        for waiter in self.waiters.values_mut().filter(|waiter| has_reached(Some(known), waiter.position)) {
+            if waiter.missing.remove(id) && waiter.missing.is_empty() {
+                waiter.done.notify_one();
+            }
+        }
+    }
+}
+
 /// Every VM that was seen and not forgotten.
 #[derive(Debug)]
 pub struct Fleet {
@@ -130,7 +151,10 @@ impl Fleet {
     /// possibly live for a lease from now.
     #[must_use]
     pub fn load(stored: Vec<StoredVm>, freshness: Freshness, now: Timestamp) -> Self {
-        let vms = stored.into_iter().map(|StoredVm { vm, node, services, .. }| (vm, Vm::new(node, services, now)));
+        let known = |StoredVm { vm, node, services, reached, .. }: StoredVm| {
+            (vm, Vm { reached, ..Vm::new(node, services, now) })
+        };
+        let vms = stored.into_iter().map(known);
         let lease = freshness.lease().millis();
         // Filters measure with a clock that may run up to 1 % slow.
         let lease = Span::from_millis(lease.saturating_add(lease.div_ceil(100)));
@@ -141,55 +165,30 @@ impl Fleet {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether this VM was seen with the same node and services.
-    pub(super) fn knows(&self, identity: &VmIdentity, node: &str) -> bool {
-        self.state().vms.get(&identity.vm).is_some_and(|vm| vm.node == node && vm.services == identity.services)
+    /// Whether this VM was seen with the same node and services, and not so long ago that another replica may be about to
+    /// forget it in the store.
+    pub(super) fn knows(&self, identity: &VmIdentity, node: &str, now: Timestamp) -> bool {
+        let is_kept = |vm: &Vm| now < self.lease_end(vm).plus(KEEP_ANEW_AFTER);
+        let same = |vm: &Vm| vm.node == node && vm.services == identity.services;
+        self.state().vms.get(&identity.vm).is_some_and(|vm| same(vm) && is_kept(vm))
     }
 
-    /// A VM that was not seen before, or not with these services; it is in the store already.
-    /// Gives whether there was none of that id.
-    pub(super) fn first_contact(&self, identity: &VmIdentity, node: &str, now: Timestamp) -> bool {
-        let vm = Vm::new(node.to_owned(), identity.services.clone(), now);
-        self.state().vms.insert(identity.vm.clone(), vm).is_none()
-    }
-
-    /// VMs as the store knows them: what was answered later than here was answered by another replica, at most `margin`
-    /// after the time that is kept.
-    pub(super) fn met_elsewhere(&self, stored: Vec<StoredVm>, margin: Span) {
-        let mut state = self.state();
-        for StoredVm { vm: id, node, services, last_seen, .. } in stored {
-            let met = last_seen.plus(margin);
-            match state.vms.get_mut(&id) {
-                Some(vm) if vm.last_answer >= last_seen => {}
-                Some(vm) => vm.last_answer = met,
-                None => {
-                    state.vms.insert(id, Vm::new(node, services, met));
-                }
-            }
-        }
-    }
-
-    /// A VM that begins with nothing was first answered from the state at `position`.
-    pub(super) fn born(&self, id: &VmId, position: Position) {
-        if let Some(vm) = self.state().vms.get_mut(id) {
-            vm.born = Some(position);
-        }
+    /// A VM that was not seen before, or not with these services, or long ago; it is in the store already, and with it the
+    /// point that it has reached.
+    pub(super) fn first_contact(&self, identity: &VmIdentity, node: &str, reached: Option<Position>, now: Timestamp) {
+        let vm = Vm { reached, ..Vm::new(node.to_owned(), identity.services.clone(), now) };
+        self.state().vms.insert(identity.vm.clone(), vm);
     }
 
     /// What a VM says it has applied.
-    pub(super) fn acknowledged(&self, id: &VmId, applied: Option<Position>) {
+    pub(super) fn acknowledged(&self, id: &VmId, applied: Position) {
         let mut state = self.state();
         let Some(vm) = state.vms.get_mut(id) else {
             return;
         };
-        let Some(applied) = applied else { return };
         // A heartbeat and a poll of one VM may overtake each other. A filter never goes back, so the older one says nothing.
         vm.applied = vm.applied.max(Some(applied));
-        for waiter in state.waiters.values_mut().filter(|waiter| applied >= waiter.position) {
-            if waiter.missing.remove(id) && waiter.missing.is_empty() {
-                waiter.done.notify_one();
-            }
-        }
+        state.tell_waiters(id, applied);
     }
 
     /// How a VM says that its stream of records stands.
@@ -224,6 +223,12 @@ impl Fleet {
     #[must_use]
     pub const fn silent_before(&self, now: Timestamp) -> Timestamp {
         now.minus(self.lease).minus(super::KEEP_MARGIN)
+    }
+
+    /// A VM that the store last heard of before this is forgotten, whichever replica answered it.
+    #[must_use]
+    pub const fn forgotten_before(&self, now: Timestamp) -> Timestamp {
+        self.silent_before(now).minus(FORGET_AFTER)
     }
 
     /// Takes out the VMs that heard nothing for long after their lease; the caller forgets them in the store too.
@@ -284,8 +289,7 @@ impl Fleet {
         let concerned = state.vms.iter().filter(|(_, vm)| enforces(vm));
         let filters: Vec<FilterArrival> = concerned
             .map(|(id, vm)| {
-                let has = |known: Option<Position>| known.is_some_and(|known| known >= position);
-                let state = if has(vm.applied) || has(vm.born) {
+                let state = if has_reached(vm.applied, position) || has_reached(vm.reached, position) {
                     ArrivalState::Acknowledged
                 } else if now >= self.lease_end(vm) {
                     ArrivalState::LeaseExpired

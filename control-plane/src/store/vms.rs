@@ -1,9 +1,12 @@
 //! Filter VMs as they are kept.
 
+use std::collections::BTreeMap;
+
 use grantmesh_shared::id::VmId;
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::sync::Position;
 
-use super::tx::{Row, Tx, args};
+use super::tx::{Row, Tx, Value, args};
 use super::{StoreError, WriteTx};
 
 /// A filter VM.
@@ -23,6 +26,19 @@ pub struct StoredVm {
     pub last_seen: Timestamp,
     /// How many decisions there were to record, by its own word.
     pub made: u64,
+    /// All that it acts on is of this point or later, as far as that was kept.
+    pub reached: Option<Position>,
+}
+
+/// What a VM that enforces these services has acknowledged, to be kept for other replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VmReached {
+    /// The VM.
+    pub vm: VmId,
+    /// The services it enforces: with others it has acknowledged nothing yet.
+    pub services: Vec<String>,
+    /// What it has acknowledged.
+    pub position: Position,
 }
 
 /// A VM's last word that is to be kept.
@@ -38,6 +54,13 @@ pub struct VmSeen {
 
 const TABLE: (&str, &str) = ("vms", "vm");
 
+/// How many VMs one statement names, well below both databases' limit of placeholders.
+const MOST_NAMED: usize = 1_000;
+
+fn services_text(services: &[String]) -> String {
+    serde_json::json!(services).to_string()
+}
+
 impl TryFrom<Row> for StoredVm {
     type Error = StoreError;
 
@@ -50,6 +73,10 @@ impl TryFrom<Row> for StoredVm {
             first_seen: row.time("first_seen")?,
             last_seen: row.time("last_seen")?,
             made: row.unsigned("made")?,
+            reached: match row.opt_unsigned("reached_epoch")? {
+                Some(epoch) => Some(Position { epoch, revision: row.unsigned("reached_revision")? }),
+                None => None,
+            },
         })
     }
 }
@@ -57,27 +84,31 @@ impl TryFrom<Row> for StoredVm {
 impl Tx {
     /// A VM.
     pub(crate) async fn vm(&mut self, vm: &VmId) -> Result<Option<StoredVm>, StoreError> {
-        let sql = "SELECT vm, node, credential, services, first_seen, last_seen, made FROM vms WHERE vm = $1";
+        let sql = "SELECT vm, node, credential, services, first_seen, last_seen, made, reached_epoch, reached_revision \
+                   FROM vms WHERE vm = $1";
         self.row(TABLE, sql, args![vm.as_str()]).await?.map(StoredVm::try_from).transpose()
     }
 
     /// All VMs.
     pub(crate) async fn vms(&mut self) -> Result<Vec<StoredVm>, StoreError> {
-        let sql = "SELECT vm, node, credential, services, first_seen, last_seen, made FROM vms ORDER BY vm";
+        let sql = "SELECT vm, node, credential, services, first_seen, last_seen, made, reached_epoch, reached_revision \
+                   FROM vms ORDER BY vm";
         self.rows(TABLE, sql, args![]).await?.into_iter().map(StoredVm::try_from).collect()
     }
 }
 
 impl WriteTx {
-    /// Keeps a VM; one that is there gets the services and last-seen time.
+    /// Keeps a VM; one that is there gets the services, the last-seen time and the point that it has reached.
     pub(crate) async fn put_vm(&mut self, vm: &StoredVm) -> Result<(), StoreError> {
-        let sql = "INSERT INTO vms (vm, node, services, first_seen, last_seen, credential, made) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        let sql = "INSERT INTO vms (vm, node, services, first_seen, last_seen, credential, made, \
+                   reached_epoch, reached_revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
                    ON CONFLICT (vm) DO UPDATE SET services = excluded.services, last_seen = excluded.last_seen, \
-                   credential = excluded.credential WHERE vms.node = excluded.node";
-        let services = serde_json::json!(vm.services).to_string();
-        let (node, credential) = (vm.node.as_str(), vm.credential.as_deref());
-        let values = args![vm.vm.as_str(), node, services, vm.first_seen, vm.last_seen, credential, vm.made];
+                   credential = excluded.credential, reached_epoch = excluded.reached_epoch, \
+                   reached_revision = excluded.reached_revision WHERE vms.node = excluded.node";
+        let (node, services, credential) = (vm.node.as_str(), services_text(&vm.services), vm.credential.as_deref());
+        let (epoch, revision) = (vm.reached.map(|reached| reached.epoch), vm.reached.map(|reached| reached.revision));
+        let values =
+            args![vm.vm.as_str(), node, services, vm.first_seen, vm.last_seen, credential, vm.made, epoch, revision];
         self.execute_one("vms", vm.vm.as_str(), sql, values).await
     }
 
@@ -88,8 +119,31 @@ impl WriteTx {
         self.execute(sql, args![*at, *made, vm.as_str()]).await.map(drop)
     }
 
-    /// Forgets a VM; tells whether it was there.
-    pub(crate) async fn delete_vm(&mut self, vm: &VmId) -> Result<bool, StoreError> {
-        Ok(self.execute("DELETE FROM vms WHERE vm = $1", args![vm.as_str()]).await? > 0)
+    /// Moves the points that VMs have reached, never back, and none of a VM whose services are others by now.
+    pub(crate) async fn reach(&mut self, reached: &[VmReached]) -> Result<(), StoreError> {
+        let mut alike: BTreeMap<(Position, String), Vec<&VmId>> = BTreeMap::new();
+        for VmReached { vm, services, position } in reached {
+            alike.entry((*position, services_text(services))).or_default().push(vm);
+        }
+        for ((Position { epoch, revision }, services), vms) in alike {
+            for part in vms.chunks(MOST_NAMED) {
+                let places: Vec<String> = (0..part.len()).map(|at| format!("${}", at.saturating_add(4))).collect();
+                let sql = format!(
+                    "UPDATE vms SET reached_epoch = $1, reached_revision = $2 WHERE services = $3 AND vm IN ({}) AND \
+                     (reached_epoch IS NULL OR reached_epoch < $1 OR (reached_epoch = $1 AND reached_revision < $2))",
+                    places.join(", ")
+                );
+                let mut values = args![epoch, revision, services.as_str()];
+                values.extend(part.iter().map(|vm| Value::from(vm.as_str())));
+                self.execute(sqlx::AssertSqlSafe(sql), values).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets a VM that was last heard of before `before`, by any replica; tells whether it was there.
+    pub(crate) async fn delete_vm(&mut self, vm: &VmId, before: Timestamp) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM vms WHERE vm = $1 AND last_seen < $2";
+        Ok(self.execute(sql, args![vm.as_str(), before]).await? > 0)
     }
 }

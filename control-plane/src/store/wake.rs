@@ -14,6 +14,9 @@ use super::{Head, StoreError};
 /// The channel's name.
 pub(super) const CHANNEL: &str = "grantmesh_head";
 
+/// The channel of what is not a change: waits for filters, and their acknowledgements.
+pub(super) const FLEET_CHANNEL: &str = "grantmesh_fleet";
+
 /// How often a lost connection is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -29,13 +32,13 @@ pub(super) fn publish(signal: &watch::Sender<Head>, head: Head) {
 }
 
 /// Listens until the handle is aborted.
-pub(super) fn listen(pool: PgPool, signal: watch::Sender<Head>) -> JoinHandle<()> {
+pub(super) fn listen(pool: PgPool, signal: watch::Sender<Head>, fleet: watch::Sender<()>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let mut retry = interval(RETRY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             retry.tick().await;
-            if let Err(error) = follow(&pool, &signal).await {
+            if let Err(error) = follow(&pool, &signal, &fleet).await {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "lost the wake of other replicas, will connect again"
@@ -45,9 +48,9 @@ pub(super) fn listen(pool: PgPool, signal: watch::Sender<Head>) -> JoinHandle<()
     })
 }
 
-async fn follow(pool: &PgPool, signal: &watch::Sender<Head>) -> Result<(), StoreError> {
+async fn follow(pool: &PgPool, signal: &watch::Sender<Head>, fleet: &watch::Sender<()>) -> Result<(), StoreError> {
     let mut listener = PgListener::connect_with(pool).await?;
-    listener.listen(CHANNEL).await?;
+    listener.listen_all([CHANNEL, FLEET_CHANNEL]).await?;
     loop {
         // Read once before the first wake too: what was committed while nobody listened is in the database.
         let mut tx = Tx::Postgres(pool.begin().await?);
@@ -55,6 +58,8 @@ async fn follow(pool: &PgPool, signal: &watch::Sender<Head>) -> Result<(), Store
         drop(tx);
         publish(signal, head);
         // `None` is a connection that was lost and made anew; wakes may have been missed.
-        listener.try_recv().await?;
+        while listener.try_recv().await?.is_some_and(|wake| wake.channel() == FLEET_CHANNEL) {
+            fleet.send_replace(());
+        }
     }
 }

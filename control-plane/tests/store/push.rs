@@ -1,7 +1,9 @@
 //! What filters follow, and what a restart keeps.
 
-use grantmesh_control_plane::app::{FilterIdentity, Limits, VmSeen};
+use grantmesh_control_plane::app::{FilterIdentity, Limits, OpenWait, VmReached, VmSeen, WaitToTell};
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::TableHash;
+use grantmesh_shared::wire::sync::{Applied, Position};
 
 use crate::db::Db;
 use crate::records::{identity, vm};
@@ -33,7 +35,7 @@ pub(crate) async fn a_restart_forgets_nothing(db: Db) {
     let world = World::new(db).await;
     let grant = world.granted().await;
     let (head, items) = (world.app.head().await.unwrap(), world.app.all_items().await.unwrap().items);
-    world.app.vm_seen(&identity(), &vm(1)).await.unwrap();
+    world.app.vm_seen(&identity(), &vm(1), None).await.unwrap();
     world.app.close().await;
     world.advance("1s");
     let app = world.another().await;
@@ -49,11 +51,11 @@ pub(crate) async fn a_restart_forgets_nothing(db: Db) {
 pub(crate) async fn filters_are_kept_at_first_contact(db: Db) {
     let world = World::new(db).await;
     let app = &world.app;
-    let first = app.vm_seen(&identity(), &vm(1)).await.unwrap();
+    let first = app.vm_seen(&identity(), &vm(1), None).await.unwrap();
     world.advance("10s");
-    let again = app.vm_seen(&identity(), &vm(1)).await.unwrap();
+    let again = app.vm_seen(&identity(), &vm(1), None).await.unwrap();
     assert_eq!((again.first_seen, again.last_seen), (first.first_seen, world.now()));
-    app.vm_seen(&identity(), &vm(2)).await.unwrap();
+    app.vm_seen(&identity(), &vm(2), None).await.unwrap();
     let later = world.now().plus(Span::from_secs(60));
     app.vms_seen_at(&[
         VmSeen { vm: vm(1).vm, at: later, made: 0 },
@@ -66,14 +68,107 @@ pub(crate) async fn filters_are_kept_at_first_contact(db: Db) {
     // One credential serves many proxies; another one's VM is never theirs, whatever node it says it is.
     let mut beside = vm(3);
     beside.node = "pod-7".to_owned();
-    assert_eq!(app.vm_seen(&identity(), &beside).await.unwrap().node, format!("{}/pod-7", identity().node));
-    assert_eq!(app.vms_gone(&[beside.vm]).await.unwrap(), 1);
+    assert_eq!(app.vm_seen(&identity(), &beside, None).await.unwrap().node, format!("{}/pod-7", identity().node));
+    assert_eq!(app.vms_gone(&[beside.vm], later).await.unwrap(), 1);
+    // Another replica may have heard of a VM that this one has not heard of for long.
+    assert_eq!(app.vms_gone(&[vm(1).vm], later).await.unwrap(), 0);
     let thief = FilterIdentity { node: "node-2".to_owned(), ..identity() };
-    assert_eq!(code(app.vm_seen(&thief, &vm(1)).await), "filter_not_covered");
+    assert_eq!(code(app.vm_seen(&thief, &vm(1), None).await), "filter_not_covered");
     let mut stolen = vm(1);
     stolen.node = "node-2".to_owned();
-    assert_eq!(code(app.vm_seen(&thief, &stolen).await), "filter_not_covered");
-    assert_eq!(app.vms_gone(&[vm(1).vm, vm(9).vm]).await.unwrap(), 1);
+    assert_eq!(code(app.vm_seen(&thief, &stolen, None).await), "filter_not_covered");
+    assert_eq!(app.vms_gone(&[vm(1).vm, vm(9).vm], later.plus(Span::from_millis(1))).await.unwrap(), 1);
     assert_eq!(app.load_vms().await.unwrap().len(), 1);
     assert_eq!(world.story_of(vm(1).vm.as_str()).await, ["filter.joined", "filter.left"]);
+}
+
+pub(crate) async fn what_a_vm_has_reached_is_kept_and_never_more(db: Db) {
+    let world = World::new(db).await;
+    let (app, other) = (&world.app, world.another().await);
+    let reached = async || -> Vec<Option<Position>> {
+        other.load_vms().await.unwrap().into_iter().map(|vm| vm.reached).collect()
+    };
+    let head = app.head().await.unwrap().position;
+    let later = |by: u64| Position { revision: head.revision + by, ..head };
+    // One that begins with nothing is told nothing older than what was there when it was kept; of one that has something
+    // nothing is known. What is there later makes neither more.
+    let holding = Applied { position: head, table_hash: TableHash::default() };
+    app.vm_seen(&identity(), &vm(1), None).await.unwrap();
+    app.vm_seen(&identity(), &vm(2), Some(&holding)).await.unwrap();
+    world.granted().await;
+    for replica in [app, &other] {
+        assert_eq!(replica.vm_seen(&identity(), &vm(1), None).await.unwrap().reached, Some(head));
+        assert_eq!(replica.vm_seen(&identity(), &vm(2), None).await.unwrap().reached, None);
+    }
+    let word = |number, position| VmReached { vm: vm(number).vm, services: vm(number).services, position };
+    app.vms_reached(&[word(1, later(2)), word(2, later(2)), word(3, later(2))]).await.unwrap();
+    other.vms_reached(&[word(1, later(1)), word(2, later(3))]).await.unwrap();
+    let old = Position { epoch: head.epoch.saturating_sub(1), revision: head.revision + 9 };
+    other.vms_reached(&[word(1, old)]).await.unwrap();
+    assert_eq!(reached().await, [Some(later(2)), Some(later(3))]);
+    // With other services it has acknowledged nothing, and a late word of before says nothing of them.
+    let mut more = vm(2);
+    more.services.push("ledger".to_owned());
+    assert_eq!(app.vm_seen(&identity(), &more, Some(&holding)).await.unwrap().reached, None);
+    other.vms_reached(&[word(2, later(4))]).await.unwrap();
+    assert_eq!(reached().await, [Some(later(2)), None]);
+    // A new epoch is later than any revision of the one before.
+    let epoch = Position { epoch: head.epoch + 1, revision: 0 };
+    app.vms_reached(&[word(1, epoch)]).await.unwrap();
+    assert_eq!(reached().await, [Some(epoch), None]);
+}
+
+pub(crate) async fn many_vms_reach_a_point_at_once(db: Db) {
+    let world = World::new(db).await;
+    let head = world.app.head().await.unwrap().position;
+    let vms: Vec<_> = (0..40).map(vm).collect();
+    for vm in &vms {
+        world.app.vm_seen(&identity(), vm, None).await.unwrap();
+    }
+    let position = Position { revision: head.revision + 1, ..head };
+    // More than one statement may name, most of which are not there.
+    let word = |id| VmReached { vm: id, services: vm(0).services, position };
+    let strangers = (100..2_600).map(|millis| word(grantmesh_shared::id::VmId::new(millis, [7; 10])));
+    let all: Vec<_> = strangers.chain(vms.into_iter().map(|vm| word(vm.vm))).collect();
+    world.app.vms_reached(&all).await.unwrap();
+    let kept = world.app.load_vms().await.unwrap();
+    assert!(kept.len() == 40 && kept.iter().all(|vm| vm.reached == Some(position)), "{kept:?}");
+}
+
+pub(crate) async fn waits_are_told_to_other_replicas_until_they_end(db: Db) {
+    let postgres = db.is_postgres();
+    let world = World::new(db).await;
+    let (app, other) = (&world.app, world.another().await);
+    let mut told = other.fleet_told();
+    let position = app.head().await.unwrap().position;
+    let begun = |id: &str, service: Option<&str>, lasts: &str| WaitToTell {
+        id: id.to_owned(),
+        replica: "a".to_owned(),
+        wait: OpenWait { service: service.map(str::to_owned), position },
+        ends_at: world.now().plus(lasts.parse().unwrap()),
+    };
+    let waits =
+        [begun("a-1", Some("payments"), "10s"), begun("a-2", Some("payments"), "30s"), begun("a-3", None, "30s")];
+    app.tell_waits(&waits, &[]).await.unwrap();
+    if postgres {
+        tokio::time::timeout(std::time::Duration::from_secs(20), told.changed()).await.expect("a wake").unwrap();
+    }
+    let services = async |app: &grantmesh_control_plane::app::App, replica: &str| {
+        let waits = app.waits_elsewhere(replica).await.unwrap();
+        assert!(waits.iter().all(|wait| wait.position == position));
+        let mut services: Vec<_> = waits.into_iter().map(|wait| wait.service).collect();
+        services.sort();
+        services
+    };
+    let payments = Some("payments".to_owned());
+    assert_eq!(services(&other, "b").await, [None, payments.clone()]);
+    assert!(services(app, "a").await.is_empty(), "its own");
+    app.tell_waits(&[], &["a-3".to_owned()]).await.unwrap();
+    assert_eq!(services(&other, "b").await, std::slice::from_ref(&payments));
+    world.advance("11s");
+    assert_eq!(services(&other, "b").await, [payments]);
+    world.advance("30s");
+    assert!(services(&other, "b").await.is_empty(), "a replica that is gone waits for nothing");
+    other.tell_waits(&[], &[]).await.unwrap();
+    assert_eq!(world.db.tamper("DELETE FROM waits").await, 0, "and leaves nothing");
 }

@@ -156,7 +156,7 @@ pub(crate) async fn what_goes_with_a_filter_is_told_and_taken_back_when_it_comes
     let app = &world.app;
     let (mut stream, began) = (Stream::new(1), world.now());
     for number in [1, 2, 3] {
-        app.vm_seen(&identity(), &vm(number)).await.unwrap();
+        app.vm_seen(&identity(), &vm(number), None).await.unwrap();
     }
     stream.decide(5);
     stream.push(Event::Gap { dropped: 3 });
@@ -193,7 +193,7 @@ pub(crate) async fn what_goes_with_a_filter_is_told_and_taken_back_when_it_comes
 
     // A VM that is forgotten takes nothing with it untold.
     app.vms_seen_at(&[seen(3, 2)]).await.unwrap();
-    app.vms_gone(&[vm(3).vm]).await.unwrap();
+    app.vms_gone(&[vm(3).vm], Timestamp::from_millis(i64::MAX)).await.unwrap();
     assert_eq!(lost().await.last().unwrap(), &("decisions.lost".to_owned(), 2));
     assert_eq!(app.streams().await.unwrap().len(), 2, "those of VMs that are kept");
 }
