@@ -582,7 +582,9 @@ impl Sync {
         self.fence.heard(answer.position, signature, body);
         self.clock.observe(answer.server_time, flight.sent, mono);
         self.set_freshness(answer.freshness, mono);
-        if applied < answer.position || self.wants_snapshot {
+        // A table from before the furthest point that was heard of lacks a change, whatever this answer compares it with: a
+        // control plane that went back would have it confirmed.
+        if applied < answer.position || Some(applied) < flight.floor || self.wants_snapshot {
             return Ok(Progress::Behind);
         }
         // What was applied when this was asked is what the control plane compares: something may have come since.

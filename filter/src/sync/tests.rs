@@ -584,6 +584,33 @@ fn a_kept_table_is_taken_if_it_was_signed_and_counts_for_nothing_until_it_is_con
 }
 
 #[test]
+fn a_kept_table_from_before_what_was_heard_of_is_confirmed_by_nobody() {
+    let mut server = Server::new();
+    let mut veteran = Filter::ready(&server);
+    let table = veteran.sync.take_table_to_keep().unwrap();
+    let restored = Server { items: server.items.clone(), revision: server.revision, ..Server::new() };
+    let new = server.put(2);
+    let heartbeat = veteran.the(Topic::Heartbeat, 20);
+    veteran.tell(&server, Topic::Heartbeat, &server.heartbeat(&heartbeat), 21).unwrap();
+    let point = veteran.sync.point_to_keep().unwrap().to_vec();
+
+    // A control plane that went back finds its own table there, by position and hash.
+    let mut young = Filter::new(&server);
+    young.sync.read_point(&point);
+    assert!(young.sync.begin_with(&table));
+    let [poll, heartbeat] = young.due(10).try_into().unwrap();
+    let confirming = restored.heartbeat(&heartbeat);
+    assert_eq!(young.tell(&server, Topic::Heartbeat, &confirming, 11), Ok(Progress::Behind));
+    let unchanged = restored.sync(&poll, json!("unchanged"));
+    assert_eq!(young.tell(&server, Topic::Sync, &unchanged, 12).unwrap_err().code(), "rollback");
+    assert_eq!(young.fresh(12), [false; 3]);
+    let poll = young.poll(40_000);
+    let step = server.sync(&poll, json!({"delta": {"puts": [new], "removes": []}}));
+    assert_eq!(young.tell(&server, Topic::Sync, &step, 40_001), Ok(Progress::Delta));
+    assert_eq!(young.fresh(40_001), [true; 3]);
+}
+
+#[test]
 fn a_signed_table_of_other_services_is_found_out() {
     let server = Server::new();
     let mut other = Server::new();
