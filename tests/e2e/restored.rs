@@ -8,7 +8,7 @@ use serde_json::Value;
 const DATABASE: [&str; 3] = ["grantmesh.db", "grantmesh.db-wal", "grantmesh.db-shm"];
 
 /// Copies the database's files; the control plane must not run.
-fn copy_database(mesh: &Mesh, from: &str, to: &str) -> Result<()> {
+pub(crate) fn copy_database(mesh: &Mesh, from: &str, to: &str) -> Result<()> {
     let folder = mesh.control_plane.folder();
     for name in DATABASE {
         let (from, to) = (folder.join(from).join(name), folder.join(to).join(name));

@@ -39,6 +39,8 @@ pub enum Weather {
     NoClaimAnswers,
     /// In place of each answer, one of the same kind that was given earlier to another question arrives.
     Replayed,
+    /// In place of each answer, the very first of the same kind that the wire carried arrives.
+    First,
     /// In place of each answer, the latest of the other kind arrives: poll and heartbeat get each other's.
     Swapped,
     /// Every answer arrives twice.
@@ -189,9 +191,9 @@ async fn carry(mut near: TcpStream, far: SocketAddr, common: Common) {
                     return Err(io::ErrorKind::ConnectionReset.into());
                 }
                 Weather::Lossy => to_near.write_all(bytes).await?,
-                changed @ (Weather::Replayed | Weather::Swapped) => {
+                changed @ (Weather::Replayed | Weather::First | Weather::Swapped) => {
                     for message in &whole {
-                        let other = common.heard.instead_of(message, changed == Weather::Swapped);
+                        let other = common.heard.instead_of(message, changed);
                         to_near.write_all(&other.unwrap_or_else(|| message.clone())).await?;
                     }
                     continue;

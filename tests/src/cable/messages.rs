@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::Weather;
+
 /// How a snapshot's page and a delta begin in an answer to a filter.
 const MARKS: [&[u8]; 2] = [b"{\"snapshot\":", b"{\"delta\":"];
 
@@ -73,28 +75,41 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// The latest answer of a kind, and the one before.
-type LatestTwo = (Vec<u8>, Vec<u8>);
+/// Answers of one kind.
+#[derive(Debug, Default)]
+struct OfKind {
+    first: Vec<u8>,
+    before: Vec<u8>,
+    latest: Vec<u8>,
+}
 
 /// The answers of each kind that passed.
 #[derive(Debug, Default)]
-pub(super) struct Heard(Mutex<HashMap<usize, LatestTwo>>);
+pub(super) struct Heard(Mutex<HashMap<usize, OfKind>>);
 
 impl Heard {
     pub(super) fn note(&self, message: Vec<u8>) {
         if let Some(kind) = kind(&message) {
             let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let (latest, before) = heard.entry(kind).or_default();
+            let OfKind { first, before, latest } = heard.entry(kind).or_default();
+            if first.is_empty() {
+                message.clone_into(first);
+            }
             *before = std::mem::replace(latest, message);
         }
     }
 
-    /// An answer to another question: an earlier one of the same kind, or the latest of the other kind.
-    pub(super) fn instead_of(&self, message: &[u8], swap: bool) -> Option<Vec<u8>> {
+    /// An answer to another question, as the weather has it.
+    pub(super) fn instead_of(&self, message: &[u8], weather: Weather) -> Option<Vec<u8>> {
         let kind = kind(message)?;
         let heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (latest, before) = heard.get(&if swap { 1 - kind } else { kind })?;
-        let other = if swap || before.is_empty() { latest } else { before };
+        let other = if weather == Weather::Swapped { 1 - kind } else { kind };
+        let OfKind { first, before, latest } = heard.get(&other)?;
+        let other = match weather {
+            Weather::First => first,
+            Weather::Replayed if !before.is_empty() => before,
+            _ => latest,
+        };
         (!other.is_empty()).then(|| other.clone())
     }
 }
@@ -131,10 +146,12 @@ mod tests {
             assert_eq!(whole, answers, "in pieces of {size}");
         }
         let heard = Heard::default();
-        assert_eq!(heard.instead_of(&answers[0], false), None);
+        assert_eq!(heard.instead_of(&answers[0], Weather::Replayed), None);
         answers.iter().for_each(|answer| heard.note(answer.clone()));
-        assert_eq!(heard.instead_of(&answer("sync", 9), false), Some(answers[0].clone()));
-        assert_eq!(heard.instead_of(&answer("sync", 9), true), Some(answers[1].clone()));
-        assert_eq!(heard.instead_of(&answer("heartbeat", 9), false), Some(answers[1].clone()));
+        assert_eq!(heard.instead_of(&answer("sync", 9), Weather::Replayed), Some(answers[0].clone()));
+        assert_eq!(heard.instead_of(&answer("sync", 9), Weather::Swapped), Some(answers[1].clone()));
+        assert_eq!(heard.instead_of(&answer("heartbeat", 9), Weather::Replayed), Some(answers[1].clone()));
+        heard.note(answer("sync", 4));
+        assert_eq!(heard.instead_of(&answer("sync", 9), Weather::First), Some(answers[0].clone()));
     }
 }
