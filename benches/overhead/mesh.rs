@@ -41,7 +41,7 @@ impl Bench {
     /// If something does not start.
     pub(crate) async fn start(parts: &Parts, variants: &[Variant], grants: usize) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let control_plane = ControlPlane::start(parts, &folder.path().join("control-plane"), None, &[]).await?;
+        let control_plane = ControlPlane::start(parts, &folder.path().join("control-plane"), None, &[], None).await?;
         if variants.iter().any(|variant| variant.chain == Chain::Grantmesh) {
             fill(&control_plane, grants).await?;
         }

@@ -8,6 +8,7 @@ mod audit;
 mod bodies;
 mod bound;
 mod challenge;
+mod clocks;
 mod context;
 mod crash;
 mod endings;

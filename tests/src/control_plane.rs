@@ -16,6 +16,7 @@ use crate::parts::Parts;
 use crate::people::Person;
 use crate::process::{Process, without_our_environment};
 use crate::wait::{PATIENCE, until};
+use crate::wall_clock::WallClock;
 
 /// A control plane: its folder, and its process while it runs.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub struct ControlPlane {
     folder: PathBuf,
     database: Option<String>,
     serve: &'static [&'static str],
+    clock: Option<WallClock>,
     /// The port stays the same over restarts; before the first start it is 0.
     address: SocketAddr,
     process: Option<Process>,
@@ -61,7 +63,8 @@ impl CliOutput {
 }
 
 impl ControlPlane {
-    /// Starts one with the development issuer and further arguments; everything it keeps is below `folder`.
+    /// Starts one with the development issuer, further arguments and, if it is not the machine's, its own wall clock;
+    /// everything it keeps is below `folder`.
     ///
     /// # Errors
     /// If it does not start.
@@ -70,6 +73,7 @@ impl ControlPlane {
         folder: &Path,
         database: Option<String>,
         serve: &'static [&'static str],
+        clock: Option<WallClock>,
     ) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let mut this = Self {
@@ -77,6 +81,7 @@ impl ControlPlane {
             folder: folder.to_owned(),
             database,
             serve,
+            clock,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             process: None,
             tokens: Mutex::default(),
@@ -97,7 +102,7 @@ impl ControlPlane {
                 std::fs::copy(file.path(), folder.join(file.file_name()))?;
             }
         }
-        Self::start(parts, folder, Some(self.database()), self.serve).await
+        Self::start(parts, folder, Some(self.database()), self.serve, self.clock.clone()).await
     }
 
     /// Starts it again where it was: same folder, same port.
@@ -109,7 +114,7 @@ impl ControlPlane {
         if told.exists() {
             std::fs::remove_file(&told)?;
         }
-        let mut serve = Command::new(&self.grantmesh);
+        let mut serve = self.program();
         serve.args(["serve", "--dev", "--operator", "group:platform", "--listen", &self.address.to_string()]);
         serve.arg("--data-dir").arg(&self.folder).arg("--listen-file").arg(&told);
         serve.args(self.serve);
@@ -130,6 +135,14 @@ impl ControlPlane {
         })
         .await?;
         Ok(())
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(&self.grantmesh);
+        if let Some(clock) = &self.clock {
+            clock.give_to(&mut command);
+        }
+        command
     }
 
     /// Where it listens.
@@ -253,7 +266,7 @@ impl ControlPlane {
     /// # Errors
     /// If it cannot be run; that it refuses is no error here.
     pub async fn cli(&self, person: &Person, arguments: &[&str]) -> Result<CliOutput> {
-        let mut command = Command::new(&self.grantmesh);
+        let mut command = self.program();
         without_our_environment(&mut command).args(arguments);
         command.env("GRANTMESH_SERVER", self.url()).env("GRANTMESH_TOKEN", self.token(person).await?);
         output(command).await
@@ -264,7 +277,7 @@ impl ControlPlane {
     /// # Errors
     /// If it cannot be run; that it refuses is no error here.
     pub async fn offline(&self, arguments: &[&str]) -> Result<CliOutput> {
-        let mut command = Command::new(&self.grantmesh);
+        let mut command = self.program();
         without_our_environment(&mut command).args(arguments).arg("--data-dir").arg(&self.folder);
         output(command).await
     }
@@ -274,7 +287,7 @@ impl ControlPlane {
     /// # Errors
     /// If it cannot be run; that it refuses is no error here.
     pub async fn bare(&self, arguments: &[&str]) -> Result<CliOutput> {
-        let mut command = Command::new(&self.grantmesh);
+        let mut command = self.program();
         without_our_environment(&mut command).args(arguments);
         output(command).await
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
@@ -13,6 +14,7 @@ use crate::json::{member, text};
 use crate::parts::Parts;
 use crate::process::Process;
 use crate::wait::{PATIENCE, until};
+use crate::wall_clock::WallClock;
 
 const TEMPLATE: &str = include_str!("../../deploy/envoy/envoy.yaml");
 
@@ -66,6 +68,8 @@ pub struct EnvoySetup {
     pub max_request_headers_kb: u32,
     /// What is different in the configuration; it also gets the story's folder.
     pub change: fn(&mut Value, &Path),
+    /// Its wall clock, if that is not the machine's.
+    pub clock: Option<WallClock>,
 }
 
 /// A running Envoy with two workers.
@@ -96,6 +100,9 @@ impl Envoy {
             std::fs::remove_file(&told)?;
         }
         let mut command = Command::new(&parts.envoy);
+        if let Some(clock) = &setup.clock {
+            clock.give_to(&mut command);
+        }
         command.args([
             "--concurrency",
             "2",
@@ -155,6 +162,16 @@ impl Envoy {
     #[must_use]
     pub fn process(&self) -> &Process {
         &self.process
+    }
+
+    /// What it takes for the time of day, in whole seconds: as it says in the `date` of an answer.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn date(&self) -> Result<SystemTime> {
+        let reply = self.admin.get("/ready").await?;
+        let date = reply.headers.get("date").context("no date")?.to_str()?;
+        httpdate::parse_http_date(date).with_context(|| format!("`{date}` is no date"))
     }
 
     /// Freezes it; callers wait.

@@ -19,6 +19,7 @@ use crate::people::{ALICE, LEA, OLAF, Person};
 use crate::postgres::Postgres;
 use crate::upstream::Upstream;
 use crate::wait::{PATIENCE, until};
+use crate::wall_clock::WallClock;
 
 /// The example policy.
 pub const PAYMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/policies/payments/policy.yaml");
@@ -57,6 +58,17 @@ pub struct Setup {
     pub standard_refunds: bool,
     /// Further arguments of `grantmesh serve`.
     pub serve: &'static [&'static str],
+    /// Whose wall clock the story sets.
+    pub wrong_clock: Option<Whose>,
+}
+
+/// Who has a wall clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Envoy, and so the filter.
+    Envoys,
+    /// The control plane, and every command.
+    ControlPlanes,
 }
 
 impl Default for Setup {
@@ -71,6 +83,7 @@ impl Default for Setup {
             change: |_, _| (),
             standard_refunds: false,
             serve: &[],
+            wrong_clock: None,
         }
     }
 }
@@ -87,6 +100,7 @@ pub struct Mesh {
     pub upstream: Upstream,
     parts: Parts,
     setup: Setup,
+    clock: Option<WallClock>,
     _postgres: Option<Postgres>,
     folder: TempDir,
 }
@@ -105,10 +119,13 @@ impl Mesh {
         };
         let upstream = Upstream::start().await?;
         let database = postgres.as_ref().map(Postgres::url);
+        let clock = setup.wrong_clock.map(|_| WallClock::stated_in(&folder.path().join("clock"))).transpose()?;
+        let its_clock = clock.clone().filter(|_| setup.wrong_clock == Some(Whose::ControlPlanes));
         let control_plane =
-            ControlPlane::start(&parts, &folder.path().join("control-plane"), database, setup.serve).await?;
+            ControlPlane::start(&parts, &folder.path().join("control-plane"), database, setup.serve, its_clock).await?;
         let cable = Cable::lay(control_plane.address()).await?;
-        let mut mesh = Self { envoy: None, cable, control_plane, upstream, parts, setup, _postgres: postgres, folder };
+        let mut mesh =
+            Self { envoy: None, cable, control_plane, upstream, parts, setup, clock, _postgres: postgres, folder };
         match mesh.begin().await {
             Ok(()) => Ok(mesh),
             Err(error) => {
@@ -163,8 +180,17 @@ impl Mesh {
             bodies: self.setup.bodies,
             max_request_headers_kb: self.setup.max_request_headers_kb,
             change: self.setup.change,
+            clock: self.clock.clone().filter(|_| self.setup.wrong_clock == Some(Whose::Envoys)),
         };
         Envoy::start(&self.parts, &self.folder.path().join(name), &setup).await
+    }
+
+    /// The wall clock that the story sets.
+    ///
+    /// # Errors
+    /// If the story was set up without one.
+    pub fn clock(&self) -> Result<&WallClock> {
+        self.clock.as_ref().context("in this story all clocks are right")
     }
 
     /// Ends Envoy at once: `kill -9`.

@@ -136,7 +136,7 @@ impl Task {
             ),
             Self::Test => (
                 "[arguments for the runner]",
-                "Needs Envoy, PostgreSQL's server programs, Node, Python, nginx and the filter's two modules, and gets them.\n\
+                "Needs Envoy, PostgreSQL's server programs, Node, Python, nginx, libfaketime and the filter's two modules, and gets them.\n\
                  Runs the documentation's examples and then everything else with cargo-nextest (`cargo test` where it\n\
                  cannot be had). With arguments the examples are left out:\n\n  \
                  cargo dev test canonical\n  cargo dev test -p grantmesh-shared\n  cargo dev test --no-capture -E 'test(decide)'",

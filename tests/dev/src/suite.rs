@@ -129,6 +129,7 @@ impl Parts {
     pub(crate) fn all(workspace: &Workspace) -> Result<Self, Failure> {
         let mut parts = Self::without_database(workspace)?;
         parts.variables.push(("GRANTMESH_POSTGRES_BIN", setup::postgres(workspace)?));
+        parts.variables.push(("GRANTMESH_FAKETIME", setup::faketime(workspace)?));
         parts.variables.extend(setup::backends(workspace)?);
         Ok(parts)
     }

@@ -1,5 +1,7 @@
 //! Debian's packages: installed when this is root, or when sudo asks for no password; otherwise the command is shown.
 
+use std::path::Path;
+
 use crate::process::{self, command};
 use crate::report::{Failure, step};
 
@@ -32,6 +34,22 @@ pub(crate) fn install(what: &str, packages: &[&str]) -> Result<(), Failure> {
 /// Fetches the lists of packages.
 pub(crate) fn update() -> Result<(), Failure> {
     apt_get(&["update"])
+}
+
+/// Unpacks a package into a folder: nothing is installed, started or written elsewhere.
+pub(crate) fn unpack(package: &str, folder: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    // The lists may be old or missing; without the rights to fetch them the download says so.
+    let download = || process::capture(command("apt-get").current_dir(folder).args(["-q", "download", package]));
+    if download().is_err() {
+        update()?;
+        download()?;
+    }
+    let packages = std::fs::read_dir(folder).map_err(failed)?.flatten().map(|entry| entry.path());
+    let archive = packages.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "deb"));
+    let archive = archive.ok_or_else(|| Failure::new(format!("apt-get downloaded no package {package}")))?;
+    process::capture(command("dpkg").arg("-x").arg(&archive).arg(folder)).map(drop)
 }
 
 fn apt_get(arguments: &[&str]) -> Result<(), Failure> {

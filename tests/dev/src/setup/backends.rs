@@ -48,23 +48,9 @@ fn nginx(workspace: &Workspace) -> Result<PathBuf, Failure> {
     if works(&unpacked) {
         return Ok(unpacked);
     }
-    step("nginx: unpacking Debian's package into .tools/nginx", || unpack(&folder))
+    step("nginx: unpacking Debian's package into .tools/nginx", || apt::unpack("nginx", &folder))
         .and_then(
             |()| if works(&unpacked) { Ok(unpacked) } else { Err(Failure::new("Debian's nginx does not run here")) },
         )
         .map_err(|failure| failure.help("install nginx, or set GRANTMESH_NGINX to its program"))
-}
-
-fn unpack(folder: &Path) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("`{}` cannot be written: {error}", folder.display()));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    // The lists may be old or missing; without the rights to fetch them the download says so.
-    if process::capture(command("apt-get").current_dir(folder).args(["-q", "download", "nginx"])).is_err() {
-        apt::update()?;
-        process::capture(command("apt-get").current_dir(folder).args(["-q", "download", "nginx"]))?;
-    }
-    let packages = std::fs::read_dir(folder).map_err(failed)?.flatten().map(|entry| entry.path());
-    let package = packages.into_iter().find(|path| path.extension().is_some_and(|ending| ending == "deb"));
-    let package = package.ok_or_else(|| Failure::new("apt-get downloaded no package nginx"))?;
-    process::capture(command("dpkg").arg("-x").arg(&package).arg(folder)).map(drop)
 }
