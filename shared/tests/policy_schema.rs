@@ -1,6 +1,7 @@
 //! The schema for editors: it is what the types say, takes every policy that there is, and finds planted faults.
 #![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use grantmesh_shared::wire::policy::{PolicyFile, parse, schema};
@@ -38,7 +39,7 @@ fn every_policy_that_there_is_fits() {
     for folder in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tables")).unwrap() {
         texts.push(std::fs::read_to_string(folder.unwrap().path().join("policy.yaml")).unwrap());
     }
-    let mut kinds = std::collections::BTreeSet::new();
+    let mut kinds = BTreeSet::new();
     for document in texts.iter().flat_map(|text| documents(text)) {
         assert_eq!(faults(&validator, &document), Vec::<String>::new(), "{document:#}");
         kinds.insert(document["kind"].as_str().unwrap().to_owned());
@@ -106,4 +107,33 @@ fn planted_faults_are_found() {
         let taken = parse(&files).and_then(|documents| grantmesh_shared::wire::policy::compile(&documents));
         assert!(taken.is_err(), "{from} -> {to}");
     }
+}
+
+/// Notes which fields of the schema's types a value has, under `TYPE.FIELD`.
+fn note(schema: &Value, named: &str, value: &Value, seen: &mut BTreeSet<String>) {
+    let fields = schema["definitions"][named]["properties"].as_object().unwrap();
+    for (name, field) in fields.iter().filter(|(name, _)| !value[name.as_str()].is_null()) {
+        seen.insert(format!("{named}.{name}"));
+        let below = [field, &field["items"]].into_iter().chain(field["anyOf"].as_array().into_iter().flatten());
+        let below = below.filter_map(|schema| schema["$ref"].as_str()?.strip_prefix("#/definitions/"));
+        for named in below {
+            let values = value[name.as_str()].as_array().cloned().unwrap_or_else(|| vec![value[name.as_str()].clone()]);
+            values.iter().for_each(|value| note(schema, named, value, seen));
+        }
+    }
+}
+
+#[test]
+fn every_field_has_an_example() {
+    let (schema, mut seen) = (schema(), BTreeSet::new());
+    for document in [PAYMENTS, AGENTS].iter().flat_map(|text| documents(text)) {
+        let named = format!("{}Spec", document["kind"].as_str().unwrap());
+        note(&schema, &named, &document["spec"], &mut seen);
+        note(&schema, "Metadata", &document["metadata"], &mut seen);
+    }
+    let all = schema["definitions"].as_object().unwrap().iter().flat_map(|(named, of)| {
+        of["properties"].as_object().into_iter().flatten().map(move |(field, _)| format!("{named}.{field}"))
+    });
+    let missing: Vec<String> = all.filter(|field| !seen.contains(field)).collect();
+    assert_eq!(missing, Vec::<String>::new(), "in no policy of shared/policies");
 }
