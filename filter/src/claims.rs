@@ -8,7 +8,7 @@ use grantmesh_shared::id::{DecisionId, GrantId, UseId};
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::{CLAIMS_PATH, ClaimOutcome, ClaimRefusal, ClaimsAnswer, MAX_CLAIMS};
-use grantmesh_shared::wire::records::DecisionEvent;
+use grantmesh_shared::wire::records::{DecisionEvent, MAX_RECORD_BYTES};
 use grantmesh_shared::wire::sync::VmIdentity;
 
 use crate::clock::Mono;
@@ -97,9 +97,13 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Claims a use of a grant for the call that this decision lets through. `false` if it cannot be written down.
+    /// Claims a use of a grant for the call that this decision lets through. `false` if it cannot be written down, or is
+    /// longer than what the control plane takes.
     pub fn claim(&mut self, event: &DecisionEvent<'_>, grant: &GrantId) -> bool {
-        let Ok(json) = serde_json::to_vec(event) else { return false };
+        let json = serde_json::to_vec(event).unwrap_or_default();
+        if json.is_empty() || json.len() > MAX_RECORD_BYTES {
+            return false;
+        }
         self.pending.insert(event.id.clone(), Pending { grant: grant.clone(), awaited: true, claimed: None });
         self.unsent.push_back((event.id.clone(), json));
         true

@@ -12,7 +12,7 @@ use grantmesh_shared::engine::{
     FactValue, Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Service, Table, canonical_path,
     prepare,
 };
-use grantmesh_shared::id::DecisionId;
+use grantmesh_shared::id::{DecisionId, GrantId};
 use grantmesh_shared::wire::problem::ProblemReason;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 use grantmesh_shared::wire::sync::Position;
@@ -375,7 +375,17 @@ impl<'a> Flow<'a> {
         request.enforced = Some(prepared.enforces());
         let query = call.path().query();
         let sources = Sources { config, headers, identity, query, host: request.host(), body: BodyFacts::NotRead };
-        let (decision, showing) = self.decision(&prepared, &call, sources, shown, now)?;
+        let (mut decision, mut showing) = self.decision(&prepared, &call, sources, shown, now)?;
+        let mut refused = Vec::new();
+        while let Some(grant) = self.needless(&decision, &prepared) {
+            // What a role allows is not refused for want of a use that would only reveal more.
+            if let Claims::Refused(before) = self.knowledge.claim.claims {
+                refused.extend_from_slice(before);
+            }
+            refused.push(grant);
+            let without = prepared.with(Claims::Refused(&refused));
+            (decision, showing) = self.decision(&without, &call, sources, shown, now)?;
+        }
         let matched = match &decision {
             Decision::Allow(permit) => permit.matched(),
             Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched.as_ref(),
@@ -418,7 +428,7 @@ impl<'a> Flow<'a> {
         let reason = reason.filter(|_| recorded);
         let watched = claim.is_some() || matches!(permit.basis(), Basis::Grant(_));
         let reason = reason.or((watched && !self.knowledge.may_run).then_some(OwnReason::TooManyRun));
-        let reason = reason.or_else(|| self.cannot_claim(&permit, claim));
+        let reason = reason.or_else(|| self.cannot_claim(&prepared, claim));
         let reason = if permit.masked().is_empty() {
             reason
         } else if !callbacks::for_bodies() {
@@ -435,13 +445,24 @@ impl<'a> Flow<'a> {
         Ok(Passed { permit, recorded })
     }
 
+    /// A grant of which no use can be had for the call, where a role allows it anyway.
+    fn needless(&self, decision: &Decision<'_>, prepared: &Prepared<'_, '_>) -> Option<GrantId> {
+        let Decision::Allow(permit) = decision else { return None };
+        // Without the callbacks nothing is masked either: the call is refused.
+        if !callbacks::for_bodies() {
+            return None;
+        }
+        let claim = permit.claim().filter(|_| matches!(permit.basis(), Basis::Role(_)))?;
+        self.cannot_claim(prepared, Some(claim)).map(|_| claim.id.clone())
+    }
+
     /// Why a call that is to be a use cannot be one.
-    fn cannot_claim(&self, permit: &Permit<'_>, claim: Option<&Grant>) -> Option<OwnReason> {
+    fn cannot_claim(&self, prepared: &Prepared<'_, '_>, claim: Option<&Grant>) -> Option<OwnReason> {
         let claim = claim?;
         let ClaimState { claims, is_over, may_run } = self.knowledge.claim;
         let is_held = matches!(claims, Claims::Held(id) if *id == claim.id);
         // A head that has gone on cannot be told that it must go on once.
-        let head_first = permit.matched().is_some_and(|matched| matched.action.body == Some(BodyMode::HeadFirst));
+        let head_first = prepared.body_mode() == Some(BodyMode::HeadFirst);
         if !callbacks::for_bodies() || head_first {
             Some(OwnReason::CannotClaim)
         } else if !may_run {

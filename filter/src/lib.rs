@@ -40,6 +40,7 @@ pub mod random;
 pub mod records;
 pub mod reply;
 pub mod seats;
+pub mod share;
 pub mod streams;
 pub mod sync;
 pub mod uses;

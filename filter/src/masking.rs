@@ -16,6 +16,7 @@ use grantmesh_shared::wire::records::DecisionEvent;
 use crate::config::BodiesConfig;
 use crate::flow::{JSON, media_type};
 use crate::headers::Headers;
+use crate::share::one_more;
 use crate::waiting::Caller;
 
 /// The most calls of one VM whose responses are awaited to be masked.
@@ -178,6 +179,7 @@ pub struct Masking {
 #[derive(Debug)]
 struct Awaited {
     caller: Caller,
+    whose: u64,
     response: Response,
 }
 
@@ -194,10 +196,13 @@ enum Response {
 const LOOKS: usize = 256;
 
 impl Masking {
-    /// Whether one more has room.
+    /// Whether one more of a principal has room. `whose` is asked only where room gets scarce.
     #[must_use]
-    pub const fn has_room(&self) -> bool {
-        self.calls.len() < MOST
+    pub fn has_room(&self, whose: impl FnOnce() -> u64) -> bool {
+        one_more(self.calls.len(), MOST, || {
+            let whose = whose();
+            self.calls.iter().filter(|awaited| awaited.whose == whose).count()
+        })
     }
 
     /// Whether no response is to be masked, which is the usual case.
@@ -220,8 +225,8 @@ impl Masking {
         self.place(context).ok().and_then(|place| self.calls.get(place))
     }
 
-    fn put(&mut self, caller: Caller, response: Response) {
-        let awaited = Awaited { caller, response };
+    fn put(&mut self, caller: Caller, whose: u64, response: Response) {
+        let awaited = Awaited { caller, whose, response };
         match self.place(caller.context) {
             Ok(place) => {
                 if let Some(known) = self.calls.get_mut(place) {
@@ -232,14 +237,15 @@ impl Masking {
         }
     }
 
-    /// Notes a call that goes on.
-    pub fn begin(&mut self, caller: Caller, call: MaskedCall) {
-        self.put(caller, Response::Masked(Box::new(call)));
+    /// Notes a call that goes on, and whose it is ([`crate::identity::Identity::mark`]).
+    pub fn begin(&mut self, caller: Caller, whose: u64, call: MaskedCall) {
+        self.put(caller, whose, Response::Masked(Box::new(call)));
     }
 
     /// Notes that a response whose head has gone on is withheld: what is left of it is not to be seen either.
     pub fn withhold(&mut self, caller: Caller, document: Vec<u8>) {
-        self.put(caller, Response::Withheld(document));
+        // Few bytes are to come of it: it is nobody's.
+        self.put(caller, 0, Response::Withheld(document));
     }
 
     /// Whose response is awaited in this context.
@@ -269,7 +275,7 @@ impl Masking {
     /// Takes out a call whose response has gone by, or that is gone; tells of one that was to be masked.
     pub fn end(&mut self, context: u32) -> Option<(Caller, MaskedCall)> {
         let place = self.place(context).ok()?;
-        let Awaited { caller, response } = self.calls.remove(place);
+        let Awaited { caller, response, .. } = self.calls.remove(place);
         match response {
             Response::Masked(call) => Some((caller, *call)),
             Response::Withheld(_) => None,

@@ -194,6 +194,15 @@ impl Root {
         slot.as_ref()?.uses().caller(context)
     }
 
+    /// Forgets what a call had claimed that has waited, if it was not decided with it.
+    pub(crate) fn forget_claim(&self, cause: &Cause) {
+        if let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic())
+            && let Some(plugin) = slot.as_mut()
+        {
+            plugin.forget_claim(cause, mono);
+        }
+    }
+
     /// Forgets calls that waited and are gone.
     pub(crate) fn gone(&self, gone: Vec<Caller>) {
         if let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic())

@@ -15,6 +15,7 @@ use grantmesh_shared::wire::sync::Position;
 use serde_json::{Map, Value};
 
 use crate::clock::Mono;
+use crate::share::one_more;
 use crate::sync::Sync;
 use crate::waiting::Caller;
 
@@ -30,6 +31,8 @@ const JUDGED_PER_TICK: usize = 2_048;
 /// A call that runs.
 #[derive(Debug)]
 pub struct Open {
+    /// Whose it is ([`crate::identity::Identity::mark`]).
+    pub whose: u64,
     /// Which.
     pub caller: Caller,
     /// What allows it.
@@ -113,10 +116,13 @@ pub struct Streams {
 }
 
 impl Streams {
-    /// Whether one more may run.
+    /// Whether one more of a principal may run. `whose` is asked only where room gets scarce.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.kept.len() < MOST
+    pub fn has_room(&self, whose: impl FnOnce() -> u64) -> bool {
+        one_more(self.kept.len(), MOST, || {
+            let whose = whose();
+            self.kept.iter().filter(|kept| kept.open.whose == whose).count()
+        })
     }
 
     /// How many there are, with those that have ended and were not looked for yet.

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use grantmesh_shared::id::{GrantId, UseId};
 use grantmesh_shared::wire::records::{Event, UseEvent, UseOutcome};
 
+use crate::share::one_more;
 use crate::waiting::Caller;
 
 /// The most uses that run at once in one VM; the next is refused.
@@ -18,7 +19,8 @@ const LOOKS: usize = 256;
 pub const RETRY_HEADERS: [&str; 4] =
     ["x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names"];
 
-/// What makes the proxy send a call once, whatever its route says (Envoy's router, "HTTP headers").
+/// What makes the proxy send a call once, although its route has retries or hedges (Envoy's router, "HTTP headers"). A
+/// route that itself sets or removes these headers undoes that.
 pub const ONCE: [(&str, &str); 2] = [("x-envoy-max-retries", "0"), ("x-envoy-hedge-on-per-try-timeout", "false")];
 
 /// The request header that tells the service which use a call is.
@@ -27,6 +29,8 @@ pub const KEY_HEADER: &str = "idempotency-key";
 /// A use whose call runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Used {
+    /// Whose it is ([`crate::identity::Identity::mark`]).
+    pub whose: u64,
     /// The call.
     pub caller: Caller,
     /// The use.
@@ -53,10 +57,13 @@ pub struct Uses {
 }
 
 impl Uses {
-    /// Whether one more may run.
+    /// Whether one more of a principal may run. `whose` is asked only where room gets scarce.
     #[must_use]
-    pub fn has_room(&self) -> bool {
-        self.calls.len() < MOST
+    pub fn has_room(&self, whose: impl FnOnce() -> u64) -> bool {
+        one_more(self.calls.len(), MOST, || {
+            let whose = whose();
+            self.calls.values().filter(|used| used.whose == whose).count()
+        })
     }
 
     /// Whether there are none, which is the usual case.
@@ -97,7 +104,8 @@ mod tests {
 
     fn used(context: u32) -> Used {
         let caller = Caller { context, root: 1, ..Caller::default() };
-        Used { caller, id: UseId::new(u64::from(context), [0; 10]), grant: GrantId::new(1, [0; 10]) }
+        let id = UseId::new(u64::from(context), [0; 10]);
+        Used { whose: u64::from(context % 2), caller, id, grant: GrantId::new(1, [0; 10]) }
     }
 
     #[test]
@@ -122,9 +130,11 @@ mod tests {
     fn no_more_run_than_there_is_room_for() {
         let mut uses = Uses::default();
         let most = u32::try_from(MOST).unwrap();
+        // Every second context is one principal's, and every first the other's.
         (1..most).for_each(|context| uses.begin(used(context)));
-        assert!(uses.has_room());
+        assert!(uses.has_room(|| 0) && !uses.has_room(|| 1), "one of them has its share");
+        assert!(uses.has_room(|| 2));
         uses.begin(used(most));
-        assert!(!uses.has_room());
+        assert!(!uses.has_room(|| 2));
     }
 }

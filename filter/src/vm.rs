@@ -12,7 +12,7 @@ use crate::host::{BodyAction, HeadAction};
 use crate::http;
 use crate::http::response;
 use crate::root::Root;
-use crate::waiting::{Caller, Sent};
+use crate::waiting::{Caller, Cause, Sent};
 
 thread_local! {
     /// The youngest call. The proxy creates a call's context right before it hands over the headers.
@@ -83,8 +83,14 @@ fn reset_ended(asked: &Root) {
 fn wake(asked: &Root) {
     for woken in asked.woken() {
         let context = woken.caller.context;
+        let claims = callbacks::for_bodies() && matches!(woken.cause, Cause::Claim(_));
+        let claim = claims.then(|| woken.cause.clone());
         if http::is_there(context) && http::resume(root(woken.caller.root).as_deref(), woken) {
             note_answered(context);
+        }
+        // A call that is gone, or could not even be looked at, has taken nothing.
+        if let Some(claim) = claim {
+            asked.forget_claim(&claim);
         }
     }
     send_at_once(asked);

@@ -125,7 +125,7 @@ fn what_was_claimed_for_a_call_counts_for_that_call_alone() {
     assert_eq!(said(&table, PAY, Claims::Held(&id(2))), "grant 2 claims 2 masks ");
     assert_eq!(said(&table, PAY, Claims::Held(&id(7))), "grant 2 claims 2 masks ");
     // The control plane knows of uses that the table does not know of yet.
-    assert_eq!(said(&table, PAY, Claims::Refused(&[id(2)])), "no_role grant_exhausted grant_exhausted may_ask");
+    assert_eq!(said(&table, PAY, Claims::Refused(&[id(2)])), "no_role claim_refused grant_exhausted may_ask");
     assert_eq!(said(&table, PAY, Claims::Refused(&[id(7)])), "grant 2 claims 2 masks ");
 }
 

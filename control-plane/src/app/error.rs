@@ -192,6 +192,9 @@ pub enum Invalid {
     /// A reviewer's duration is not within what was asked for.
     #[error("{0}")]
     DurationWidened(String),
+    /// A reviewer's number of calls for a request without one.
+    #[error("{0}")]
+    UsesNotAsked(String),
     /// A reviewer's number of calls is not within what was asked for.
     #[error("{0}")]
     UsesWidened(String),
@@ -253,9 +256,8 @@ impl AppError {
                 Invalid::Ask(AskRefused::DurationOverMaximum { .. })
                 | Invalid::Signal(SignalRefused::OverMaximum { .. })
                 | Invalid::DurationWidened(_) => "duration_over_maximum",
-                Invalid::Ask(AskRefused::Uses { .. } | AskRefused::UsesNotCounted { .. }) | Invalid::UsesWidened(_) => {
-                    "uses_over_maximum"
-                }
+                Invalid::Ask(AskRefused::Uses { .. }) | Invalid::UsesWidened(_) => "uses_over_maximum",
+                Invalid::Ask(AskRefused::UsesNotCounted { .. }) | Invalid::UsesNotAsked(_) => "uses_not_counted",
                 Invalid::Ask(AskRefused::CallNotShown { .. }) => "call_not_shown",
                 Invalid::Ask(AskRefused::CallUnusable { .. } | AskRefused::OtherCall { .. }) => "call_not_bound",
                 Invalid::Ask(AskRefused::DurationTooShort { .. })
@@ -299,6 +301,7 @@ impl From<ReviewRefused> for AppError {
             ReviewRefused::DigestDiffers { .. } => Conflict::DigestDiffers(text).into(),
             ReviewRefused::Reason(error) => Invalid::Text(error).into(),
             ReviewRefused::DurationWidened { .. } => Invalid::DurationWidened(text).into(),
+            ReviewRefused::UsesNotAsked => Invalid::UsesNotAsked(text).into(),
             ReviewRefused::UsesWidened { .. } => Invalid::UsesWidened(text).into(),
             ReviewRefused::WaitedTooLong { .. } => Invalid::WaitedTooLong(text).into(),
             ReviewRefused::RequesterNotEligible => Invalid::RequesterNotEligible.into(),

@@ -124,9 +124,8 @@ fn ended_entry(grant: &Grant) -> Entry<EndedData<'_>> {
     let (kind, actor, reason) = match &grant.state {
         GrantState::Revoked { by, reason, .. } => (EntryKind::GrantRevoked, ActorField::User(by.clone()), Some(reason)),
         GrantState::Released { .. } => (EntryKind::GrantReleased, ActorField::User(grant.holder.clone()), None),
-        GrantState::Active | GrantState::Expired { .. } | GrantState::Exhausted { .. } => {
-            (EntryKind::GrantExpired, ActorField::System, None)
-        }
+        GrantState::Exhausted { .. } => (EntryKind::GrantForgotten, ActorField::System, None),
+        GrantState::Active | GrantState::Expired { .. } => (EntryKind::GrantExpired, ActorField::System, None),
     };
     let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
     Entry { kind, actor, ids, data: EndedData { reason, revision: grant.revision } }

@@ -2,13 +2,13 @@
 
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::wire::claims::{ClaimOutcome, ClaimRefusal, ClaimResult, ClaimsRequest, MAX_CLAIMS};
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, MAX_RECORD_BYTES, UseEvent};
+use grantmesh_shared::wire::records::{DecisionEvent, MAX_RECORD_BYTES, UseEvent};
 use grantmesh_shared::wire::sync::VmIdentity;
 use serde::Serialize;
 
 use super::{App, AppError, FilterIdentity, Invalid};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, Grant, GrantState, Use, UseOutcomeTold};
+use crate::domain::{Actor, Claim, Grant, GrantState, Use, UseOutcomeTold};
 use crate::store::WriteTx;
 
 impl App {
@@ -24,17 +24,14 @@ impl App {
         asked: &ClaimsRequest<'_>,
     ) -> Result<Vec<ClaimResult>, AppError> {
         filter.check(&asked.filter)?;
-        let too_long = |event: &DecisionEvent<'_>| {
-            serde_json::to_vec(event).map_or(usize::MAX, |json| json.len()) > MAX_RECORD_BYTES
-        };
-        if asked.claims.len() > MAX_CLAIMS || asked.claims.iter().any(too_long) {
-            return Err(Invalid::Filter {
-                what: format!("it claims more than {MAX_CLAIMS} uses at once, or too long"),
-            }
-            .into());
+        if asked.claims.len() > MAX_CLAIMS {
+            return Err(Invalid::Filter { what: format!("it claims more than {MAX_CLAIMS} uses at once") }.into());
         }
         let node = filter.name_of(&asked.filter);
         let mut tx = self.write().await?;
+        if tx.vm(&asked.filter.vm).await?.is_some_and(|known| known.node != node) {
+            return Err(Invalid::Filter { what: "it speaks for another credential's VM".to_owned() }.into());
+        }
         let mut results = Vec::with_capacity(asked.claims.len());
         for event in &asked.claims {
             let outcome = self.claim_one(&mut tx, (&asked.filter, &node), event).await?;
@@ -50,22 +47,20 @@ impl App {
         (vm, node): (&VmIdentity, &str),
         event: &DecisionEvent<'_>,
     ) -> Result<ClaimOutcome, AppError> {
-        let refused = |why| Ok(ClaimOutcome::Refused(why));
-        if let Some(taken) = tx.use_by_decision(&event.id).await? {
-            let same = taken.vm == vm.vm && event.grant.as_ref() == Some(&taken.grant);
-            return Ok(if same {
-                ClaimOutcome::Claimed(taken.id)
-            } else {
-                ClaimOutcome::Refused(ClaimRefusal::NotYours)
-            });
+        // What would not fit an entry of the log is not taken, and no other claim fails for it.
+        if serde_json::to_vec(event).map_or(usize::MAX, |json| json.len()) > MAX_RECORD_BYTES {
+            return Ok(ClaimOutcome::Refused(ClaimRefusal::NotYours));
         }
-        let Some(id) = &event.grant else { return refused(ClaimRefusal::NotYours) };
-        let Some(grant) = tx.grant(id).await?.filter(|grant| is_for(grant, vm, event)) else {
-            return refused(ClaimRefusal::NotYours);
+        let before = tx.use_by_decision(&event.id).await?;
+        let grant = match &event.grant {
+            Some(id) => tx.grant(id).await?,
+            None => None,
         };
-        let (grant, number) = match grant.claim(tx.now(), tx.revision()) {
-            Ok(claimed) => claimed,
-            Err(why) => return refused(why),
+        let now = (tx.now(), tx.revision());
+        let (grant, number) = match Claim::judge((&vm.vm, &vm.services), event, before, grant, now) {
+            Claim::Again(id) => return Ok(ClaimOutcome::Claimed(id)),
+            Claim::Refused(why) => return Ok(ClaimOutcome::Refused(why)),
+            Claim::Taken(grant, number) => (grant, number),
         };
         let taken = Use {
             id: self.new_id(tx)?,
@@ -90,23 +85,6 @@ impl App {
         let grant = self.grant(actor, id).await?;
         Ok(self.read().await?.uses(&grant.id).await?)
     }
-}
-
-/// Whether a decision is one that the grant lets through, as far as that can be told here; the filter that decided has
-/// judged the rest.
-fn is_for(grant: &Grant, vm: &VmIdentity, event: &DecisionEvent<'_>) -> bool {
-    event.decision == DecisionWord::Allow
-        && vm.services.contains(&grant.service)
-        && *event.service == *grant.service
-        && event.action.as_deref().is_some_and(|action| is_told(action, &grant.action))
-        && event.resource.as_deref().is_some_and(|resource| is_told(resource, &grant.resource))
-        && event.issuer.as_deref() == Some(&*grant.holder.issuer)
-        && event.subject.as_deref() == Some(&*grant.holder.subject)
-}
-
-/// Whether a text is told by a decision, which cuts what is very long.
-fn is_told(told: &str, whole: &str) -> bool {
-    told == whole || told.strip_suffix('…').is_some_and(|begin| begin.len() > 200 && whole.starts_with(begin))
 }
 
 /// Keeps what a filter told of a use that it had claimed; what another one says of it is only in the log.

@@ -31,6 +31,8 @@ pub enum EntryKind {
     GrantIssued,
     /// A grant's time ended.
     GrantExpired,
+    /// The time of a grant ended that was exhausted before: filters hold it no longer, and what ran under it ends.
+    GrantForgotten,
     /// A grant was revoked.
     GrantRevoked,
     /// A grant was released.
@@ -83,6 +85,7 @@ impl EntryKind {
             Self::RequestWithdrawn => "request.withdrawn",
             Self::GrantIssued => "grant.issued",
             Self::GrantExpired => "grant.expired",
+            Self::GrantForgotten => "grant.forgotten",
             Self::GrantRevoked => "grant.revoked",
             Self::GrantReleased => "grant.released",
             Self::UseClaimed => "use.claimed",

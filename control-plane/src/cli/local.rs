@@ -38,6 +38,9 @@ pub(super) async fn new_epoch(args: &NewEpochArgs, out: &mut Output) -> Result<(
         "epoch {} begins at revision {}: filters take everything anew",
         position.epoch, position.revision
     ));
+    out.remark(
+        "uses that were taken after the backup are given back: revoke active grants with uses that may have been",
+    );
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! A grant and how it ends. Ended states never reopen: no transition leads out of them.
+//! A grant and how it ends. Ended states never reopen: no transition leads back to `active`. The only one out of an ended
+//! state is the revocation of an exhausted grant, which ends the calls that still run under it.
 
 use std::fmt;
 

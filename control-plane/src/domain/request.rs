@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use grantmesh_shared::engine::{Bind, BodyMode, Routed, Rule, Service, User, canonical_path};
+use grantmesh_shared::engine::{Action, Bind, BodyMode, Routed, Rule, Service, User, canonical_path};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::shown::{ShownCall, ShownError};
@@ -306,7 +306,11 @@ fn uses(service: &Service, action: &str, rule: &Rule, asked: Option<u32>) -> Res
     if uses == 0 || uses > max {
         return Err(AskRefused::Uses { asked: uses, max, rule: rule.name.to_string() });
     }
-    if service.action(action).is_some_and(|action| action.body == Some(BodyMode::HeadFirst)) {
+    let head_first = |one: &Action, other: &Action| {
+        other.body == Some(BodyMode::HeadFirst)
+            && (&other.method, &other.templates.path) == (&one.method, &one.templates.path)
+    };
+    if service.action(action).is_some_and(|one| service.actions().iter().any(|other| head_first(one, other))) {
         return Err(AskRefused::UsesNotCounted { action: action.to_owned() });
     }
     Ok(Some(uses))

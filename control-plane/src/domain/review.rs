@@ -170,7 +170,10 @@ pub enum ReviewRefused {
         /// The request's.
         asked: Span,
     },
-    /// More calls than were asked for, or none, or calls that cannot be counted.
+    /// A number of calls for a request that asks for none: whether they can be counted was not judged.
+    #[error("the request asks for no number of calls\nhave one filed that does")]
+    UsesNotAsked,
+    /// More calls than were asked for, or none.
     #[error(
         "a grant for {stated} calls is not narrower than what was asked for\nreviewers may narrow a request to 1 to {most} calls, never widen it"
     )]
@@ -259,10 +262,12 @@ impl Request {
         if let Some(stated) = new.duration.filter(|stated| *stated > asked || *stated < Span::from_secs(1)) {
             return Err(ReviewRefused::DurationWidened { stated, asked });
         }
-        // Where nothing was asked to be counted, whether it can be is the action's matter.
-        let most = self.ask.uses.unwrap_or(0);
-        if let Some(stated) = new.uses.filter(|stated| *stated == 0 || *stated > most) {
-            return Err(ReviewRefused::UsesWidened { stated, most });
+        match (new.uses, self.ask.uses) {
+            (Some(_), None) => return Err(ReviewRefused::UsesNotAsked),
+            (Some(stated), Some(most)) if stated == 0 || stated > most => {
+                return Err(ReviewRefused::UsesWidened { stated, most });
+            }
+            _ => {}
         }
         let reason = match new.verdict {
             Verdict::Approve => Text::optional(new.reason.as_deref(), "reason")?,

@@ -85,7 +85,11 @@ impl Default for Metrics {
             gauges.streams.clone(),
         );
         registry.register("stream_decisions_made", "Decisions that filters had to record", gauges.made.clone());
-        registry.register("stream_decisions_received", "Decisions in the audit log", gauges.received.clone());
+        registry.register(
+            "stream_decisions_received",
+            "Decisions in the audit log, and outcomes of uses",
+            gauges.received.clone(),
+        );
         registry.register("stream_decisions_dropped", "Decisions that filters had no room for", gauges.dropped.clone());
         registry.register("stream_decisions_lost", "Decisions that went with a filter VM", gauges.lost.clone());
         Self { registry, answered, decisions, gauges }

@@ -1,6 +1,7 @@
 //! Grants for a number of uses: how many are taken, by whom, and what is told of them.
 
 use futures_util::future::join_all;
+use grantmesh_control_plane::app::FilterIdentity;
 use grantmesh_control_plane::domain::{Grant, GrantStateWord, NewRequest, NewReview};
 use grantmesh_shared::id::{DecisionId, UseId};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
@@ -134,9 +135,17 @@ pub(crate) async fn a_claim_is_one_callers_and_the_same_however_often_it_is_aske
     assert_eq!(code(world.app.claim(&identity(), &elsewhere).await), "filter_not_covered");
     let many = asked(1, (0..=MAX_CLAIMS as u64).map(|number| call(&grant, 100 + number)).collect());
     assert_eq!(code(world.app.claim(&identity(), &many).await), "filter_not_covered");
-    let long = asked(1, vec![DecisionEvent { path: "x".repeat(11_000).into(), ..good() }]);
-    assert_eq!(code(world.app.claim(&identity(), &long).await), "filter_not_covered");
-    assert_eq!(state(&world, &grant).await, (GrantStateWord::Active, 2));
+    // One that is too long takes nothing, and no other one with it.
+    let long = DecisionEvent { path: "x".repeat(11_000).into(), ..good() };
+    let results = world.app.claim(&identity(), &asked(1, vec![long, call(&grant, 20)])).await.unwrap();
+    assert_eq!(results[0].outcome, ClaimOutcome::Refused(ClaimRefusal::NotYours));
+    assert!(matches!(results[1].outcome, ClaimOutcome::Claimed(_)));
+    assert_eq!(state(&world, &grant).await, (GrantStateWord::Exhausted, 3));
+    // A VM is its credential's, once it is known.
+    world.app.vm_seen(&identity(), &vm(1), None).await.unwrap();
+    let stranger = FilterIdentity { node: "node-2".to_owned(), ..identity() };
+    let claims = asked(1, vec![call(&grant, 21)]);
+    assert_eq!(code(world.app.claim(&stranger, &claims).await), "filter_not_covered");
 }
 
 pub(crate) async fn no_more_are_taken_whoever_asks_at_once(db: Db) {
@@ -230,5 +239,5 @@ pub(crate) async fn an_exhausted_grant_stays_with_filters_until_its_time_or_its_
     assert_eq!((state(&world, &other).await.0, item(&world, &other).await), (GrantStateWord::Exhausted, None));
     assert_eq!(world.app.expire_grants().await.unwrap(), 0);
     let story = world.story_of(other.id.as_str()).await;
-    assert_eq!(story, ["review.approved", "grant.issued", "use.claimed", "grant.expired"]);
+    assert_eq!(story, ["review.approved", "grant.issued", "use.claimed", "grant.forgotten"]);
 }

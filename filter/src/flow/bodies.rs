@@ -101,7 +101,11 @@ pub(super) fn depends_on_body(decision: &Decision<'_>) -> bool {
         // What is masked depends on grants, and those may be bound to the body.
         Decision::Allow(permit) => (permit.errors(), !permit.masked().is_empty()),
         Decision::Ask(refusal) | Decision::Deny(refusal) => {
-            let unsure = |reason: &Reason| *reason == Reason::BodyNotRead || reason.code().starts_with("grant_");
+            // Whatever the body says, what is used up stays that.
+            let of_grant = |reason: &Reason| {
+                reason.code().starts_with("grant_") && !matches!(reason, Reason::GrantExhausted { .. })
+            };
+            let unsure = |reason: &Reason| *reason == Reason::BodyNotRead || of_grant(reason);
             let binds = refusal.rules.iter().filter_map(|rule| rule.bind.as_ref()).any(|bind| !bind.fields.is_empty());
             (refusal.errors.as_slice(), binds || refusal.reasons.iter().any(unsure))
         }

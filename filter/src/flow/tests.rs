@@ -307,7 +307,14 @@ pub(crate) fn world(services: &[&str]) -> World {
     };
     let memo = GrantItem { action: "memo.add".to_owned(), resource: "memo.add".to_owned(), ..counted.clone() };
     let memo = GrantItem { id: GrantId::new(4, [4; 10]), ..memo };
-    let grants = [grant, tried, counted, memo].map(Body::Grant);
+    let card = GrantItem {
+        id: GrantId::new(5, [5; 10]),
+        action: "card.read".to_owned(),
+        resource: "account/acc-5".to_owned(),
+        reveals: vec!["number".to_owned()],
+        ..counted.clone()
+    };
+    let grants = [grant, tried, counted, memo, card].map(Body::Grant);
     let bodies: Vec<Body> = [service("payments", "pay.example"), service("ledger", "Ledger.example"), tools()]
         .into_iter()
         .chain(grants)
@@ -472,6 +479,7 @@ pub(super) struct Ran {
 }
 
 mod bodies;
+mod uses;
 
 const REFUND: &str = "/v1/accounts/acc-1/refunds";
 
@@ -517,23 +525,6 @@ fn no_more_calls_under_grants_run_than_are_watched() {
     assert!(refund().is("allow", "").watched);
     Case { may_run: false, ..refund() }.is("deny", "too_many_run");
     Case { may_run: false, ..case("GET", "/v1/accounts/acc-1") }.is("allow", "");
-}
-
-#[test]
-fn a_use_is_claimed_where_its_outcome_can_be_seen() {
-    let note = || Case { bodies: true, ..case("POST", "/v1/accounts/acc-3/notes") };
-    // Before anything says that there are callbacks for responses.
-    Case { bodies: false, ..note() }.is("deny", "cannot_claim");
-    let ran = note().is("use", "");
-    assert!(ran.watched && ran.event.unwrap().grant == Some(GrantId::new(3, [3; 10])));
-    Case { claim: "held", ..note() }.is("use", "");
-    Case { claim: "refused", ..note() }.is("deny", "no_role");
-    Case { claim: "over", ..note() }.is("deny", "claim_unanswered");
-    Case { claim: "full", ..note() }.is("deny", "too_many_run");
-
-    // Its head has gone on, and could not be told to go on once.
-    let memo = Case { bodies: true, ..case("POST", "/v1/memos") }.with("content-type", "application/json");
-    Case { body: Some(br#"{"amount": 5000}"#.to_vec()), ..memo }.is("deny", "cannot_claim");
 }
 
 #[test]

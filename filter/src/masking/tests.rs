@@ -77,16 +77,16 @@ fn calls_are_kept_until_their_responses_have_gone_by() {
     let mut masking = Masking::default();
     let caller = |context| Caller { context, root: 1, sent: Sent::Head };
     for context in 0..u32::try_from(MOST).unwrap() {
-        assert!(masking.has_room());
-        masking.begin(caller(context), call());
+        assert!(masking.has_room(|| 1));
+        masking.begin(caller(context), u64::from(context % 3), call());
     }
-    assert!(!masking.has_room());
+    assert!(!masking.has_room(|| 1));
     let mut looked: Vec<u32> = (0..MOST / LOOKS).flat_map(|_| masking.some()).map(|caller| caller.context).collect();
     looked.sort_unstable();
     looked.dedup();
     assert_eq!(looked.len(), MOST, "each is looked for in its turn");
     assert_eq!(masking.end(7).map(|(caller, _)| caller.context), Some(7));
-    assert!(masking.end(7).is_none() && masking.has_room());
+    assert!(masking.end(7).is_none() && masking.has_room(|| 1));
     masking.withhold(caller(7), b"document".to_vec());
     assert_eq!((masking.get(7), masking.document(7)), (None, Some(&b"document"[..])));
     assert!(masking.end(7).is_none());

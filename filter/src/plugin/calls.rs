@@ -131,10 +131,11 @@ impl Plugin {
             }
             _ => {}
         }
+        let whose = || identity.as_ref().map_or(0, Identity::mark);
         let claim = ClaimState {
             claims: claiming.as_ref().map(Claim::claims).unwrap_or_default(),
             is_over: !may_park || written.is_some() || claiming.as_ref().is_some_and(Claim::is_over),
-            may_run: self.uses.has_room(),
+            may_run: self.uses.has_room(whose),
         };
         let records = match (late, self.records.has_room()) {
             (true, _) => RecordsState::Unacknowledged,
@@ -142,8 +143,8 @@ impl Plugin {
             (false, false) if written.is_none() => RecordsState::Full,
             _ => RecordsState::Room,
         };
-        let room_to_mask = self.masking.has_room();
-        let may_run = self.streams.has_room();
+        let room_to_mask = self.masking.has_room(whose);
+        let may_run = self.streams.has_room(whose);
         let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, room_to_mask, may_run, claim, mono };
         let (random, sync) = (&mut self.random, &self.sync);
         let id = || decision_id(sync, random, mono);
@@ -157,12 +158,13 @@ impl Plugin {
             {
                 let refused = claiming.as_ref().map(Claim::refused).unwrap_or_default();
                 let claiming = Claiming { id: event.id.clone(), grant: grant.id.clone(), refused };
-                let sent = self.claims.claim(&event, &grant.id);
-                let cause = Cause::Claim(claiming.clone());
-                if sent && self.park(caller, cause, identity, mono.plus(WAIT_FOR_CLAIM)) {
-                    return Verdict::Wait;
+                let (event, grant) = (event.into_owned(), grant.id.clone());
+                if self.park(caller, Cause::Claim(claiming.clone()), identity, mono.plus(WAIT_FOR_CLAIM)) {
+                    if self.claims.claim(&event, &grant) {
+                        return Verdict::Wait;
+                    }
+                    self.waiting.forget(caller.context);
                 }
-                self.claims.forget(&claiming.id);
                 let woken = Woken { caller, cause: Cause::Claim(claiming), late: true, head: None };
                 self.decide(Turn::Again(woken), shown, config, headers, identity, mono)
             }
@@ -200,7 +202,14 @@ impl Plugin {
                     if let Some(grant) = grant {
                         let criticality = criticality.unwrap_or(Criticality::Critical);
                         let (grant, ends_at) = (grant.id.clone(), grant.expires_at);
-                        self.streams.admit(Open { caller, grant, ends_at, criticality, event: event.clone() });
+                        self.streams.admit(Open {
+                            whose: whose(),
+                            caller,
+                            grant,
+                            ends_at,
+                            criticality,
+                            event: event.clone(),
+                        });
                     }
                     if !is_written {
                         count(&mut self.counters, self.records.push_written(DecisionWord::Allow, event, mono));
@@ -209,11 +218,11 @@ impl Plugin {
                 self.orphaned(unused.map(Orphan::from), mono);
                 let masks = masked.is_some();
                 if let Some(masked) = masked {
-                    self.masking.begin(caller, masked);
+                    self.masking.begin(caller, whose(), masked);
                 }
                 match used {
                     Some(UsedBy { id, grant, .. }) => {
-                        self.uses.begin(Used { caller, id: id.clone(), grant });
+                        self.uses.begin(Used { whose: whose(), caller, id: id.clone(), grant });
                         Verdict::Once { id, masks }
                     }
                     None if masks => Verdict::Mask,
@@ -228,6 +237,7 @@ impl Plugin {
                 } else {
                     Unread::NoRoom
                 };
+                self.orphaned(claiming.as_ref().and_then(Claim::used).map(Orphan::from), mono);
                 // What was written ahead of it is replaced by the record of what comes of it now.
                 let turn = match written {
                     Some(ahead) => Turn::Again(Woken { caller, cause: Cause::Record(ahead), late, head: None }),
@@ -244,7 +254,7 @@ impl Plugin {
                 self.decide(Turn::Only(caller), shown, config, headers, identity, mono)
             }
             Outcome::Shadow { service, criticality, word, reason, errors, mut event } => {
-                event.instead_of = written.map(|ahead| ahead.id);
+                event.instead_of = written.map(|ahead| ahead.id).or_else(|| claiming.as_ref()?.told());
                 self.counters.decided(service, word, criticality, SHADOW);
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Shadowed(reason), 1);
@@ -253,7 +263,7 @@ impl Plugin {
                 Verdict::Pass
             }
             Outcome::Refuse { service, criticality, word, reason, errors, mut event, reply } => {
-                event.instead_of = written.map(|ahead| ahead.id);
+                event.instead_of = written.map(|ahead| ahead.id).or_else(|| claiming.as_ref()?.told());
                 self.counters.decided(service.unwrap_or("unknown"), word, criticality, ENFORCE);
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Refusals(reason), 1);

@@ -23,8 +23,8 @@ pub(super) enum Claim {
     Held(UsedBy),
     /// There is none on these grants.
     Refused(Vec<GrantId>),
-    /// Nobody knows.
-    Unknown,
+    /// Nobody knows; the decision that it was made by.
+    Unknown(DecisionId),
 }
 
 /// A use, of which grant, and the decision that it was claimed by.
@@ -47,14 +47,14 @@ impl Claim {
         match self {
             Self::Held(used) => Claims::Held(&used.grant),
             Self::Refused(refused) => Claims::Refused(refused),
-            Self::Unknown => Claims::None,
+            Self::Unknown(_) => Claims::None,
         }
     }
 
     /// Whether no other claim may be made for the call.
     pub(super) fn is_over(&self) -> bool {
         match self {
-            Self::Held(_) | Self::Unknown => true,
+            Self::Held(_) | Self::Unknown(_) => true,
             Self::Refused(refused) => refused.len() >= MOST_REFUSED,
         }
     }
@@ -68,7 +68,16 @@ impl Claim {
     pub(super) fn refused(&self) -> Vec<GrantId> {
         match self {
             Self::Refused(refused) => refused.clone(),
-            Self::Held(_) | Self::Unknown => Vec::new(),
+            Self::Held(_) | Self::Unknown(_) => Vec::new(),
+        }
+    }
+
+    /// The decision that the control plane has on record with the claim, as far as is known.
+    pub(super) fn told(&self) -> Option<DecisionId> {
+        match self {
+            Self::Held(used) => Some(used.decision.clone()),
+            Self::Unknown(decision) => Some(decision.clone()),
+            Self::Refused(_) => None,
         }
     }
 
@@ -76,7 +85,7 @@ impl Claim {
     pub(super) fn used(&self) -> Option<UsedBy> {
         match self {
             Self::Held(used) => Some(used.clone()),
-            Self::Refused(_) | Self::Unknown => None,
+            Self::Refused(_) | Self::Unknown(_) => None,
         }
     }
 }
@@ -96,7 +105,7 @@ impl Plugin {
             }
             Claimed::Unknown => {
                 self.counters.add(Metric::Claims("unanswered"), 1);
-                Claim::Unknown
+                Claim::Unknown(id)
             }
         }
     }
@@ -117,8 +126,8 @@ impl Plugin {
         &self.uses
     }
 
-    /// Forgets the call that made a claim. A use that was taken for it has been for nothing.
-    pub(super) fn forget_claim(&mut self, cause: &Cause, mono: Mono) {
+    /// Forgets the call that made a claim, if it has. A use that was taken for it has been for nothing.
+    pub fn forget_claim(&mut self, cause: &Cause, mono: Mono) {
         if callbacks::for_bodies()
             && let Cause::Claim(claiming) = cause
         {
@@ -130,7 +139,7 @@ impl Plugin {
     /// Records uses that were taken for calls that did not go on.
     pub(super) fn orphaned(&mut self, orphans: impl IntoIterator<Item = Orphan>, mono: Mono) {
         for Orphan { id, grant } in orphans.into_iter().filter(|_| callbacks::for_bodies()) {
-            let ending = Used { caller: Caller::default(), id, grant }.ending(UseOutcome::Unused, None);
+            let ending = Used { whose: 0, caller: Caller::default(), id, grant }.ending(UseOutcome::Unused, None);
             count(&mut self.counters, self.records.push_written(DecisionWord::Allow, ending, mono));
         }
     }

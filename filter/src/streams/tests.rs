@@ -24,6 +24,7 @@ fn refund(context: u32, criticality: Criticality, groups: &str) -> Open {
     );
     let ends_at = Timestamp::from_millis(1_003_000);
     Open {
+        whose: 7,
         caller: caller(context),
         grant: GrantId::new(1, [1; 10]),
         ends_at,
@@ -178,10 +179,11 @@ fn no_tick_compares_or_resets_more_than_a_part_and_none_is_forgotten() {
 fn calls_that_have_ended_by_themselves_are_forgotten_part_by_part() {
     let mut streams = Streams::default();
     (0..u32::try_from(MOST).unwrap()).for_each(|context| {
-        assert!(streams.has_room());
+        assert!(streams.has_room(|| 1));
         streams.admit(refund(context, Criticality::Low, ""));
     });
-    assert!(!streams.has_room());
+    assert!(!streams.has_room(|| 7), "more than half is theirs");
+    assert!(!streams.has_room(|| 1));
     let asked = RefCell::new(0_usize);
     let is_there = |caller: Caller| {
         *asked.borrow_mut() += 1;

@@ -450,22 +450,15 @@ impl<'t> Judging<'t, '_> {
         let resource = self.resource;
         let held = self.held();
         let of = |held: [Option<&'t Held>; 2]| held.into_iter().flatten().flat_map(move |held| held.of(resource));
-        let mut limited = false;
         if let Claims::Held(id) = self.claims
             && let Some(claimed) = of(held).find(|grant| grant.id == *id)
             && self.miss(claimed).is_none()
         {
             return Some(claimed);
         }
-        for grant in of(held) {
-            if grant.uses.is_some() {
-                limited = true;
-            } else if self.miss(grant).is_none() {
-                return Some(grant);
-            }
-        }
-        let mut held = of(held).filter(|grant| limited && grant.uses.is_some()).map(|grant| &**grant);
-        held.find(|grant| self.miss(grant).is_none())
+        let counted =
+            |counted: bool| of(held).map(|grant| &**grant).filter(move |grant| grant.uses.is_some() == counted);
+        counted(false).chain(counted(true)).find(|grant| self.miss(grant).is_none())
     }
 
     /// The grants for the action that are found under the principal.
@@ -474,7 +467,9 @@ impl<'t> Judging<'t, '_> {
         self.table.grants_for(&self.call.principal, self.service.name(), action)
     }
 
-    /// Why a grant for the right action and resource does not allow the call; nothing if it does.
+    /// Why a grant for the right action and resource does not allow the call; nothing if it does. Once in the module, however
+    /// many places ask.
+    #[inline(never)]
     fn miss(&mut self, grant: &'t Grant) -> Option<Reason> {
         let id = || grant.id.clone();
         if !grant.holder.is(&self.call.principal) {
@@ -486,13 +481,12 @@ impl<'t> Judging<'t, '_> {
         if self.now.earliest < grant.starts_at {
             return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
         }
-        let is_exhausted = grant.uses.is_some_and(|uses| match self.claims {
-            Claims::Held(claimed) if *claimed == grant.id => false,
-            Claims::Refused(refused) => uses.exhausted || refused.contains(&grant.id),
-            Claims::None | Claims::Held(_) => uses.exhausted,
-        });
-        if is_exhausted {
+        let is_held = matches!(self.claims, Claims::Held(claimed) if *claimed == grant.id);
+        if grant.uses.is_some_and(|uses| uses.exhausted) && !is_held {
             return Some(Reason::GrantExhausted { id: id() });
+        }
+        if matches!(self.claims, Claims::Refused(refused) if refused.contains(&grant.id)) {
+            return Some(Reason::ClaimRefused { id: id() });
         }
         for condition in &grant.conditions {
             let verdict = self.judge(grant.id.as_str(), condition);
@@ -527,9 +521,9 @@ impl<'t> Judging<'t, '_> {
         let resource = self.resource;
         let held = self.held();
         let of = || held.into_iter().flatten().flat_map(|held| held.of(resource)).filter(|one| !one.reveals.is_empty());
-        let (own, by_role) = match basis {
-            Basis::Grant(grant) => (Some(&grant.id), false),
-            Basis::Role(_) | Basis::Unmatched => (None, true),
+        let own = match basis {
+            Basis::Grant(grant) => Some(&grant.id),
+            Basis::Role(_) | Basis::Unmatched => None,
         };
         for grant in of().filter(|grant| grant.uses.is_none() || own == Some(&grant.id)) {
             if self.miss(grant).is_none() {
@@ -538,9 +532,12 @@ impl<'t> Judging<'t, '_> {
         }
         let reveals = |grant: &Grant, masked: &[&Field]| masked.iter().any(|field| grant.reveals.contains(&field.name));
         let claims = self.claims;
-        let held = |grant: &Grant| matches!(claims, Claims::Held(id) if grant.id == *id);
-        let limited = || of().filter(|grant| by_role && grant.uses.is_some()).map(|grant| &**grant);
-        let mut limited = limited().filter(|grant| held(grant)).chain(limited().filter(|grant| !held(grant)));
+        let is_held = |grant: &Grant| matches!(claims, Claims::Held(id) if grant.id == *id);
+        let counted = |held: bool| {
+            let counted = of().map(|grant| &**grant).filter(|grant| own.is_none() && grant.uses.is_some());
+            counted.filter(move |grant| is_held(grant) == held)
+        };
+        let mut limited = counted(true).chain(counted(false));
         let claim = limited.find(|grant| reveals(grant, &masked) && self.miss(grant).is_none());
         if let Some(grant) = claim {
             masked.retain(|field| !grant.reveals.contains(&field.name));

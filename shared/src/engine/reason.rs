@@ -88,6 +88,12 @@ pub enum Reason {
         /// The grant.
         id: GrantId,
     },
+    /// A grant is for a number of uses, and the control plane gave none for this call.
+    #[error("the control plane gave no use of {id}: none is left, or it has ended")]
+    ClaimRefused {
+        /// The grant.
+        id: GrantId,
+    },
     /// A grant has not begun.
     #[error("{id} begins at {at}")]
     GrantNotStarted {
@@ -159,6 +165,7 @@ impl Reason {
             Self::ConditionErrs { .. } => "condition_errs",
             Self::GrantEnded { .. } => "grant_ended",
             Self::GrantExhausted { .. } => "grant_exhausted",
+            Self::ClaimRefused { .. } => "claim_refused",
             Self::GrantNotStarted { .. } => "grant_not_started",
             Self::GrantOtherResource { .. } => "grant_other_resource",
             Self::GrantOtherCall { .. } => "grant_other_call",

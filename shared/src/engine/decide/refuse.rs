@@ -2,6 +2,7 @@
 
 use super::{Decision, Held, Judging, Matched, Refusal};
 use crate::engine::condition::Verdict;
+use crate::engine::grant::Grant;
 use crate::engine::reason::Reason;
 use crate::engine::rule::Rule;
 use crate::engine::service::Service;
@@ -46,7 +47,13 @@ impl<'t> Judging<'t, '_> {
             let verdict = self.judge(&binding.name, &binding.condition);
             reasons.extend(condition_reason(&binding.name, verdict));
         }
-        for grant in self.held().into_iter().flatten().flat_map(Held::all).take(MAX_NEAR_MISSES) {
+        // Those that are used up stay for a while, and would hide the others.
+        let spent = |grant: &Grant| grant.uses.is_some_and(|uses| uses.exhausted);
+        let held = self.held();
+        let all = |spent_ones: bool| {
+            held.into_iter().flatten().flat_map(Held::all).filter(move |grant| spent(grant) == spent_ones)
+        };
+        for grant in all(false).chain(all(true)).take(MAX_NEAR_MISSES) {
             reasons.push(if *grant.resource == *self.resource {
                 self.miss(grant).unwrap_or(Reason::GrantOtherHolder { id: grant.id.clone() })
             } else {

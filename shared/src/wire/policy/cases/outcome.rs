@@ -73,6 +73,7 @@ impl From<&Reason> for Told {
             | Reason::GrantOtherResource { id, .. }
             | Reason::GrantOtherCall { id }
             | Reason::GrantExhausted { id }
+            | Reason::ClaimRefused { id }
             | Reason::GrantUnbound { id, .. }
             | Reason::GrantOtherHolder { id } => Some(id.to_string()),
             _ => None,

@@ -72,12 +72,17 @@ impl<'d> Compiler<'d> {
             self.fault(file, stated.referenced, message, help);
         }
         let service = self.services.get(spec.service.value.as_str());
-        let head_first = service.into_iter().flat_map(|service| &service.actions).find(|action| {
-            action.body == Some(BodyWord::HeadFirst) && spec.actions.iter().any(|name| name.value == action.name)
-        });
-        if let Some(action) = head_first.map(|action| action.name.clone()) {
+        let all = || service.into_iter().flat_map(|service| &service.actions);
+        let ruled = all().filter(|action| spec.actions.iter().any(|name| name.value == action.name));
+        // Whichever of the actions at one place a call turns out to be, its head has gone on then.
+        let at_once: BTreeSet<(&str, &str)> = all()
+            .filter(|action| action.body == Some(BodyWord::HeadFirst))
+            .map(|action| (action.method.as_str(), action.path.as_str()))
+            .collect();
+        let mut head_first = ruled.filter(|action| at_once.contains(&(action.method.as_str(), action.path.as_str())));
+        if let Some(action) = head_first.next().map(|action| action.name.clone()) {
             let message = format!("calls of `{action}` cannot be counted: their heads go on before they are decided");
-            let help = "write `body: strict` for the action, or leave `maxUses` out".to_owned();
+            let help = "write `body: strict` for the actions at its method and path, or leave `maxUses` out".to_owned();
             self.fault(file, stated.referenced, message, help);
         }
         Some(stated.value)
