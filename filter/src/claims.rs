@@ -12,7 +12,7 @@ use grantmesh_shared::wire::records::{DecisionEvent, MAX_RECORD_BYTES};
 use grantmesh_shared::wire::sync::VmIdentity;
 
 use crate::clock::Mono;
-use crate::question::{Answer, AnswerError, PinnedKey, Question, Topic, verified};
+use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 
 /// How long a question may take.
@@ -42,32 +42,6 @@ pub struct Orphan {
     pub id: UseId,
     /// Of which grant.
     pub grant: GrantId,
-}
-
-/// Why an answer was not used; every claim of its question is then unknown.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClaimsError {
-    /// It is not the control plane's, or a refusal.
-    #[error(transparent)]
-    Answer(#[from] AnswerError),
-    /// It is no answer to a claim.
-    #[error("the answer is malformed: {0}")]
-    Malformed(String),
-    /// It belongs to another question, or to none.
-    #[error("the answer repeats another question's nonce")]
-    Nonce,
-}
-
-impl ClaimsError {
-    /// A short stable word for metrics.
-    #[must_use]
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Answer(error) => error.code(),
-            Self::Malformed(_) => "malformed",
-            Self::Nonce => "nonce",
-        }
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -192,10 +166,10 @@ impl Claims {
     ///
     /// # Errors
     /// If it is not used; what became of the claims is then unknown for good.
-    pub fn answered(&mut self, key: u32, answer: &Answer<'_>, keys: &[PinnedKey]) -> Result<Vec<Orphan>, ClaimsError> {
-        let nonce = self.flights.get(&key).map(|flight| flight.nonce.clone()).ok_or(ClaimsError::Nonce)?;
-        let read = read(&nonce, answer, keys);
-        let Some(Flight { claims, .. }) = self.flights.remove(&key) else { return Err(ClaimsError::Nonce) };
+    pub fn answered(&mut self, key: u32, answer: &Answer<'_>, keys: &[PinnedKey]) -> Result<Vec<Orphan>, AnswerError> {
+        let nonce = self.flights.get(&key).map(|flight| flight.nonce.clone()).ok_or(AnswerError::Nonce)?;
+        let read = verified(answer, keys).and_then(|body| question::read::<ClaimsAnswer>(body, &nonce));
+        let Some(Flight { claims, .. }) = self.flights.remove(&key) else { return Err(AnswerError::Nonce) };
         let answer = match read {
             Ok(answer) => answer,
             Err(error) => {
@@ -245,19 +219,6 @@ impl Claims {
             Claimed::Refused(_) | Claimed::Unknown => None,
         }
     }
-}
-
-fn read(nonce: &str, answer: &Answer<'_>, keys: &[PinnedKey]) -> Result<ClaimsAnswer, ClaimsError> {
-    let body = verified(answer, keys)?;
-    let answer: ClaimsAnswer =
-        serde_json::from_slice(body).map_err(|error| ClaimsError::Malformed(error.to_string()))?;
-    if answer.v != PROTOCOL_VERSION {
-        return Err(ClaimsError::Malformed(format!("its version is {}", answer.v)));
-    }
-    if answer.nonce != nonce {
-        return Err(ClaimsError::Nonce);
-    }
-    Ok(answer)
 }
 
 /// A [`grantmesh_shared::wire::claims::ClaimsRequest`], written around claims that are written already.

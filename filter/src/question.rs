@@ -3,7 +3,12 @@
 
 use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::PROTOCOL_VERSION;
+use grantmesh_shared::wire::claims::ClaimsAnswer;
+use grantmesh_shared::wire::records::RecordsAnswer;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
+use grantmesh_shared::wire::sync::{HeartbeatAnswer, SyncAnswer};
+use serde::de::DeserializeOwned;
 
 /// Which conversation a question belongs to. At most one of each is under way; every question for uses is its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +74,12 @@ pub enum AnswerError {
     /// The signature does not fit the body.
     #[error("the answer's signature is wrong")]
     Signature,
+    /// Not the JSON of the expected answer, or of another version.
+    #[error("the answer is not understood: {0}\nuse a filter and a control plane of one release")]
+    Malformed(String),
+    /// The answer belongs to another question: an old one, or another filter's.
+    #[error("the answer repeats another question's nonce")]
+    Nonce,
     /// A signed refusal.
     #[error("the control plane refused with status {status}: {text}")]
     Refused {
@@ -87,6 +98,8 @@ impl AnswerError {
             Self::Unreachable => "unreachable",
             Self::UnknownKey(_) => "unknown_key",
             Self::Signature => "signature",
+            Self::Malformed(_) => "malformed",
+            Self::Nonce => "nonce",
             Self::Refused { .. } => "refused",
         }
     }
@@ -130,6 +143,39 @@ pub fn verified<'a>(answer: &Answer<'a>, keys: &[PinnedKey]) -> Result<&'a [u8],
     }
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).chars().take(300).collect();
     Err(AnswerError::Refused { status: lossy(answer.status), text: lossy(answer.body) })
+}
+
+/// What every answer says of itself.
+pub trait Envelope: DeserializeOwned {
+    /// The version of the protocol, and the nonce of its question.
+    fn envelope(&self) -> (u8, &str);
+}
+
+macro_rules! envelope {
+    ($($answer:ty),*) => { $(
+        impl Envelope for $answer {
+            fn envelope(&self) -> (u8, &str) {
+                (self.v, &self.nonce)
+            }
+        }
+    )* };
+}
+envelope!(SyncAnswer, HeartbeatAnswer, RecordsAnswer, ClaimsAnswer);
+
+/// Reads a verified body as the answer to the question of this nonce.
+///
+/// # Errors
+/// If it is anything else.
+pub fn read<A: Envelope>(body: &[u8], nonce: &str) -> Result<A, AnswerError> {
+    let answer: A = serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))?;
+    let (version, echoed) = answer.envelope();
+    if version != PROTOCOL_VERSION {
+        return Err(AnswerError::Malformed(format!("its version is {version}")));
+    }
+    if echoed != nonce {
+        return Err(AnswerError::Nonce);
+    }
+    Ok(answer)
 }
 
 #[cfg(test)]

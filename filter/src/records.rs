@@ -19,7 +19,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
 
 use crate::clock::Mono;
-use crate::question::{Answer, AnswerError, PinnedKey, Question, Topic, verified};
+use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 use folds::Folds;
 
@@ -59,15 +59,9 @@ const BACK_OFF_MILLIS: (u64, u64) = (500, 10_000);
 /// Why an answer about records is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordsError {
-    /// No answer that a pinned key signed, or a refusal.
+    /// No answer to this question that a pinned key signed, or a refusal.
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// Not the JSON of the expected answer, or of another version.
-    #[error("the answer about records is not understood: {0}")]
-    Malformed(String),
-    /// The answer belongs to another question.
-    #[error("the answer about records repeats another question's nonce")]
-    Nonce,
     /// The control plane claims to have what was never sent, or to lack what it had acknowledged.
     #[error("the control plane wants record {wanted} next, but {first} to {last} can be had")]
     Seq {
@@ -86,8 +80,6 @@ impl RecordsError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Answer(error) => error.code(),
-            Self::Malformed(_) => "malformed",
-            Self::Nonce => "nonce",
             Self::Seq { .. } => "seq",
         }
     }
@@ -312,7 +304,7 @@ impl Records {
         random: &mut Random,
     ) -> Result<u64, RecordsError> {
         let Some(flight) = self.flight.take() else {
-            return Err(RecordsError::Nonce);
+            return Err(AnswerError::Nonce.into());
         };
         let outcome = self.read(&flight, answer, keys);
         match outcome {
@@ -326,15 +318,7 @@ impl Records {
     }
 
     fn read(&mut self, flight: &Flight, answer: &Answer<'_>, keys: &[PinnedKey]) -> Result<u64, RecordsError> {
-        let body = verified(answer, keys)?;
-        let answer: RecordsAnswer =
-            serde_json::from_slice(body).map_err(|error| RecordsError::Malformed(error.to_string()))?;
-        if answer.v != PROTOCOL_VERSION {
-            return Err(RecordsError::Malformed(format!("its version is {}", answer.v)));
-        }
-        if answer.nonce != flight.nonce {
-            return Err(RecordsError::Nonce);
-        }
+        let answer: RecordsAnswer = question::read(verified(answer, keys)?, &flight.nonce)?;
         let first = self.sealed.front().map_or(self.next_seq, |sealed| sealed.seq);
         if answer.next_seq < first || answer.next_seq > self.next_seq {
             return Err(RecordsError::Seq { wanted: answer.next_seq, first, last: self.next_seq });

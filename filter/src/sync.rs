@@ -16,7 +16,7 @@ use grantmesh_shared::wire::table::ItemError;
 
 use crate::clock::{Mono, ServerClock};
 use crate::fence::{Fence, MAX_TABLE_BYTES, sealed, unsealed};
-use crate::question::{Answer, AnswerError, PinnedKey, Question, Topic, verified};
+use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 use apply::{Contents, Pages};
 
@@ -47,15 +47,9 @@ const BACK_OFF_MILLIS: (u64, u64) = (1_000, 30_000);
 /// Why an answer was not applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
-    /// No answer that a pinned key signed, or a refusal.
+    /// No answer to this question that a pinned key signed, or a refusal.
     #[error(transparent)]
     Answer(#[from] AnswerError),
-    /// Not the JSON of the expected answer, or of another version.
-    #[error("the answer is not understood: {0}\nuse a filter and a control plane of one release")]
-    Malformed(String),
-    /// The answer belongs to another question: an old one, or another filter's.
-    #[error("the answer repeats another question's nonce")]
-    Nonce,
     /// The answer would take the filter back.
     #[error(
         "the answer is at epoch {} revision {}, before what is known here\nif the control plane's database was restored, begin a new epoch with `grantmesh new-epoch`",
@@ -86,8 +80,6 @@ impl SyncError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Answer(error) => error.code(),
-            Self::Malformed(_) => "malformed",
-            Self::Nonce => "nonce",
             Self::Rollback(_) => "rollback",
             Self::Unexpected => "unexpected",
             Self::Item(_) => "item",
@@ -244,7 +236,7 @@ impl Sync {
         if self.position.is_some() || kept.len() > MAX_TABLE_BYTES {
             return false;
         }
-        let answer = unsealed(kept, &self.keys).and_then(|body| parse::<SyncAnswer>(body).ok());
+        let answer = unsealed(kept, &self.keys).and_then(|body| serde_json::from_slice::<SyncAnswer>(body).ok());
         let Some(answer) = answer.filter(|answer| answer.v == PROTOCOL_VERSION) else {
             return false;
         };
@@ -499,7 +491,11 @@ impl Sync {
         // A snapshot whose pages cannot be had is begun again. An answer that cannot be applied is not asked for again;
         // one that was not meant for this question, or is older than what is known, says nothing against the table.
         self.pages = None;
-        if !matches!(error, SyncError::Answer(_) | SyncError::Nonce | SyncError::Rollback(_)) {
+        let says_nothing = match error {
+            SyncError::Answer(error) => !matches!(error, AnswerError::Malformed(_)),
+            other => matches!(other, SyncError::Rollback(_)),
+        };
+        if !says_nothing {
             self.wants_snapshot = true;
         }
         let (low, high) = BACK_OFF_MILLIS;
@@ -516,8 +512,7 @@ impl Sync {
     fn read_sync(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
         let signature = answer.signature.unwrap_or_default();
-        let answer: SyncAnswer = parse(body)?;
-        check(answer.v, &answer.nonce, flight)?;
+        let answer: SyncAnswer = question::read(body, &flight.nonce)?;
         if self.position.max(flight.floor).is_some_and(|known| answer.position < known) {
             return Err(SyncError::Rollback(answer.position));
         }
@@ -572,8 +567,7 @@ impl Sync {
     fn read_heartbeat(&mut self, flight: &Flight, answer: &Answer<'_>, mono: Mono) -> Result<Progress, SyncError> {
         let body = verified(answer, &self.keys)?;
         let signature = answer.signature.unwrap_or_default();
-        let answer: HeartbeatAnswer = parse(body)?;
-        check(answer.v, &answer.nonce, flight)?;
+        let answer: HeartbeatAnswer = question::read(body, &flight.nonce)?;
         let applied = self.position.ok_or(SyncError::Unexpected)?;
         let epoch = |position: Position| position.epoch;
         if self.position.max(flight.floor).map(epoch) > Some(answer.position.epoch) {
@@ -605,20 +599,6 @@ impl Sync {
         let latest = mono.plus(Span::from_millis(self.heartbeat_interval()));
         self.next_heartbeat = self.next_heartbeat.min(latest);
     }
-}
-
-fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, SyncError> {
-    serde_json::from_slice(body).map_err(|error| SyncError::Malformed(error.to_string()))
-}
-
-fn check(version: u8, nonce: &str, flight: &Flight) -> Result<(), SyncError> {
-    if version != PROTOCOL_VERSION {
-        return Err(SyncError::Malformed(format!("its version is {version}")));
-    }
-    if nonce != flight.nonce {
-        return Err(SyncError::Nonce);
-    }
-    Ok(())
 }
 
 fn question(topic: Topic, path: &'static str, request: &impl serde::Serialize, timeout: Span) -> Question {

@@ -60,11 +60,11 @@ impl Filter {
         due.into_iter().map(read).collect()
     }
 
-    fn answer(&mut self, key: u32, answer: &ClaimsAnswer) -> Result<Vec<Orphan>, ClaimsError> {
+    fn answer(&mut self, key: u32, answer: &ClaimsAnswer) -> Result<Vec<Orphan>, AnswerError> {
         self.answer_signed(key, answer, &self::key())
     }
 
-    fn answer_signed(&mut self, key: u32, answer: &ClaimsAnswer, by: &SigningKey) -> Result<Vec<Orphan>, ClaimsError> {
+    fn answer_signed(&mut self, key: u32, answer: &ClaimsAnswer, by: &SigningKey) -> Result<Vec<Orphan>, AnswerError> {
         let body = serde_json::to_vec(answer).unwrap();
         let id = KeyId::of(self::key().verifying_key().as_bytes());
         let signature = Signature { key: id, bytes: by.sign(&signed_bytes(&body)).to_bytes() }.to_string();
@@ -101,7 +101,7 @@ fn each_call_learns_what_became_of_its_own_claim_once() {
     assert_eq!(filter.claims.take(&decision(2)), Claimed::Refused(ClaimRefusal::Exhausted), "the first word counts");
     assert_eq!((filter.claims.is_settled(&decision(3)), filter.claims.take(&decision(3))), (true, Claimed::Unknown));
     assert_eq!(filter.claims.take(&decision(9)), Claimed::Unknown);
-    assert_eq!(filter.answer(*key, &told), Err(ClaimsError::Nonce), "the same answer again is none");
+    assert_eq!(filter.answer(*key, &told), Err(AnswerError::Nonce), "the same answer again is none");
     assert!(filter.claims.pending.is_empty() && filter.claims.flights.is_empty());
 }
 

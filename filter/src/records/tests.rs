@@ -13,30 +13,8 @@ use super::*;
 fn event(number: usize, path: &str) -> Box<DecisionEvent<'static>> {
     let mut random = [0; 10];
     random.iter_mut().zip(number.to_le_bytes()).for_each(|(into, byte)| *into = byte);
-    Box::new(DecisionEvent {
-        id: DecisionId::new(0, random),
-        decision: DecisionWord::Allow,
-        count: 1,
-        instead_of: None,
-        ended: None,
-        service: "payments".into(),
-        action: None,
-        resource: None,
-        method: "GET".into(),
-        path: path.to_owned().into(),
-        issuer: None,
-        subject: None,
-        groups: None,
-        workload: None,
-        grant: None,
-        use_id: None,
-        binding: None,
-        shadow: false,
-        condition_errors: Vec::new(),
-        reasons: vec![],
-        request_id: None,
-        position: None,
-    })
+    let (id, call) = (DecisionId::new(0, random), ("GET", path.to_owned()));
+    Box::new(DecisionEvent::new(id, DecisionWord::Allow, "payments", call))
 }
 
 fn at(millis: u64) -> Mono {
@@ -184,9 +162,13 @@ fn an_answer_is_for_its_question_and_within_what_was_sent() {
     let old = filter.due(1_000).unwrap();
     filter.acknowledge(&server, &old, 0, 1_001).unwrap();
     let _again = filter.due(1_002).unwrap();
-    assert_eq!(filter.acknowledge(&server, &old, 1, 1_003), Err(RecordsError::Nonce));
+    assert_eq!(filter.acknowledge(&server, &old, 1, 1_003), Err(RecordsError::Answer(AnswerError::Nonce)));
     assert_eq!(filter.records.kept(), 1);
-    assert_eq!(filter.acknowledge(&server, &old, 1, 1_004), Err(RecordsError::Nonce), "nobody asked");
+    assert_eq!(
+        filter.acknowledge(&server, &old, 1, 1_004),
+        Err(RecordsError::Answer(AnswerError::Nonce)),
+        "nobody asked"
+    );
 }
 
 #[test]

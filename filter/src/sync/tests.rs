@@ -287,7 +287,7 @@ fn an_old_answer_does_not_fit_a_new_question() {
     filter.tell(&server, Topic::Sync, &replayed, 20).unwrap();
     let _new = filter.poll(2_000);
     server.now += 1;
-    assert_eq!(filter.tell(&server, Topic::Sync, &replayed, 2_010), Err(SyncError::Nonce));
+    assert_eq!(filter.tell(&server, Topic::Sync, &replayed, 2_010), Err(SyncError::Answer(AnswerError::Nonce)));
 }
 
 #[test]
