@@ -32,4 +32,4 @@ pub use rulebook::{Asked, NotEligible, Rulebook};
 pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
-pub use usage::{Claim, Outcome as UseOutcomeTold, Use, UseCount};
+pub use usage::{Claim, Use, UseCount, UseOutcomeTold};

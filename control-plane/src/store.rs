@@ -128,7 +128,7 @@ impl Store {
         self.inner.signal.subscribe()
     }
 
-    /// Tells that other replicas have news of waits or acknowledgements. Never of this process's own, and only a hint.
+    /// Tells that replicas have news of waits or acknowledgements, this one among them. Only a hint.
     pub(crate) fn fleet_told(&self) -> watch::Receiver<()> {
         self.inner.fleet.subscribe()
     }

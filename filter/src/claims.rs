@@ -167,9 +167,8 @@ impl Claims {
     /// # Errors
     /// If it is not used; what became of the claims is then unknown for good.
     pub fn answered(&mut self, key: u32, answer: &Answer<'_>, keys: &[PinnedKey]) -> Result<Vec<Orphan>, AnswerError> {
-        let nonce = self.flights.get(&key).map(|flight| flight.nonce.clone()).ok_or(AnswerError::Nonce)?;
+        let Flight { nonce, claims, .. } = self.flights.remove(&key).ok_or(AnswerError::Nonce)?;
         let read = verified(answer, keys).and_then(|body| question::read::<ClaimsAnswer>(body, &nonce));
-        let Some(Flight { claims, .. }) = self.flights.remove(&key) else { return Err(AnswerError::Nonce) };
         let answer = match read {
             Ok(answer) => answer,
             Err(error) => {

@@ -10,9 +10,9 @@ use std::borrow::Cow;
 use grantmesh_shared::engine::{
     Ambiguity, Audit, Basis, BodyFacts, BodyMode, Call, Claims, ConditionError, Context, Criticality, Decision,
     FactValue, Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Service, Table, canonical_path,
-    prepare,
+    fold_hash, prepare,
 };
-use grantmesh_shared::id::{DecisionId, GrantId};
+use grantmesh_shared::id::DecisionId;
 use grantmesh_shared::wire::problem::ProblemReason;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 use grantmesh_shared::wire::sync::Position;
@@ -43,10 +43,6 @@ pub struct Knowledge<'a> {
     pub records: RecordsState,
     /// Whether the call may wait for what is not known yet.
     pub may_wait: bool,
-    /// Whether one more response can be masked.
-    pub room_to_mask: bool,
-    /// Whether one more call under a grant may run.
-    pub may_run: bool,
     /// What is known of the use that was claimed for the call.
     pub claim: ClaimState<'a>,
     /// Now.
@@ -60,8 +56,17 @@ pub struct ClaimState<'a> {
     pub claims: Claims<'a>,
     /// Whether a claim was not answered, or can no longer be made.
     pub is_over: bool,
-    /// Whether one more use may run.
-    pub may_run: bool,
+}
+
+/// What of one VM is bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Responses that are masked.
+    Mask,
+    /// Calls under grants that run.
+    Run,
+    /// Uses whose outcome is awaited.
+    Use,
 }
 
 /// Whether a call that is recorded can be.
@@ -159,7 +164,7 @@ enum OwnReason {
     TooManyRun,
     #[error(
         "the grant is for a number of uses, and this filter cannot claim one for this call: it needs the module \
-         `grantmesh_filter_bodies.wasm`, which sees what comes of a call"
+         `grantmesh_filter_bodies.wasm`, which sees what comes of a call, and `body: strict` where the policy reads the body"
     )]
     CannotClaim,
     #[error(
@@ -240,11 +245,17 @@ impl From<BodyRefusal> for Cause<'_> {
 struct Passed<'t> {
     permit: Permit<'t>,
     recorded: bool,
+    /// The grant of which it is a use.
+    claim: Option<&'t Grant>,
+    /// The grant with which it ends.
+    grant: Option<&'t Grant>,
 }
 
-/// Decides one call. `id` is drawn only where something is recorded or answered.
+/// Decides one call. `id` is drawn only where something is recorded or answered, and whether there is `room` for one more call
+/// of the caller's is asked only where one would take it.
 pub fn run<'a>(
     knowledge: Knowledge<'a>,
+    room: &dyn Fn(Room) -> bool,
     headers: &Headers<'a>,
     identity: &'a Result<Identity<'a>, IdentityError>,
     shown: Shown<'_>,
@@ -255,16 +266,16 @@ pub fn run<'a>(
         Some(only) => Some(only),
         None => service_by_host(knowledge, &request),
     };
-    let flow = Flow { knowledge, service, identity };
+    let flow = Flow { knowledge, room, service, identity };
     let passes = knowledge.config.cors_preflight && request.is_preflight() && request.ambiguity.is_none();
     if passes && canonical_path(request.target).is_ok() {
         return Outcome::Preflight;
     }
     let mut drawn = Drawn { draw: Some(id), id: None };
     match flow.judge(&mut request, headers, shown, &mut drawn) {
-        Ok(Passed { permit, recorded }) => {
+        Ok(Passed { permit, recorded, claim, grant }) => {
             let masks = flow.masks(&permit);
-            let event = (recorded || masks).then(|| flow.allowed(&request, &permit, drawn.take()));
+            let event = (recorded || masks).then(|| flow.allowed(&request, &permit, claim, drawn.take()));
             let criticality = permit.matched().map(|matched| matched.action.criticality);
             let service = service.unwrap_or_default();
             let masked = event.as_ref().filter(|_| masks).map(|event| MaskedCall {
@@ -275,13 +286,6 @@ pub fn run<'a>(
             });
             let ahead = recorded && criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
             let event = event.filter(|_| recorded);
-            // In shadow nothing is reset and no use is taken.
-            let enforced = permit.matched().is_some_and(|matched| flow.carries_out(matched));
-            let claim = permit.claim().filter(|_| enforced);
-            let grant = match permit.basis() {
-                Basis::Grant(grant) if enforced => Some(grant),
-                _ => claim,
-            };
             let errors = permit.errors().to_vec();
             Outcome::Allow { service, criticality, event, grant, claim, ahead, errors, masked }
         }
@@ -315,9 +319,7 @@ impl<Draw: FnOnce() -> DecisionId> Drawn<Draw> {
 
     /// A number that is as good as random and that no caller chooses.
     fn number(&mut self) -> u64 {
-        let text = self.peek().map_or("", DecisionId::as_str);
-        text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-            >> 16
+        fold_hash(&[self.peek().map_or("", DecisionId::as_str)])
     }
 }
 
@@ -341,13 +343,14 @@ fn decided<'a>(prepared: &Prepared<'a, '_>, call: &Call<'_>, context: &Context<'
     (decision, showing)
 }
 
-struct Flow<'a> {
+struct Flow<'a, 'r> {
     knowledge: Knowledge<'a>,
+    room: &'r dyn Fn(Room) -> bool,
     service: Option<&'a str>,
     identity: &'a Result<Identity<'a>, IdentityError>,
 }
 
-impl<'a> Flow<'a> {
+impl<'a> Flow<'a, '_> {
     fn judge(
         &self,
         request: &mut Request<'_>,
@@ -376,15 +379,9 @@ impl<'a> Flow<'a> {
         let query = call.path().query();
         let sources = Sources { config, headers, identity, query, host: request.host(), body: BodyFacts::NotRead };
         let (mut decision, mut showing) = self.decision(&prepared, &call, sources, shown, now)?;
-        let mut refused = Vec::new();
-        while let Some(grant) = self.needless(&decision, &prepared) {
+        if self.is_needless(&decision, &prepared) {
             // What a role allows is not refused for want of a use that would only reveal more.
-            if let Claims::Refused(before) = self.knowledge.claim.claims {
-                refused.extend_from_slice(before);
-            }
-            refused.push(grant);
-            let without = prepared.with(Claims::Refused(&refused));
-            (decision, showing) = self.decision(&without, &call, sources, shown, now)?;
+            (decision, showing) = self.decision(&prepared.with(Claims::Out), &call, sources, shown, now)?;
         }
         let matched = match &decision {
             Decision::Allow(permit) => permit.matched(),
@@ -418,7 +415,13 @@ impl<'a> Flow<'a> {
         // A condition that errs is recorded with its rule, whatever else is; and a call whose record was written ahead is one
         // that is recorded, whatever another draw of the sample would say.
         let ahead = self.knowledge.records == RecordsState::Unacknowledged;
-        let claim = permit.claim().filter(|_| permit.matched().is_some_and(|matched| self.carries_out(matched)));
+        // In shadow nothing is reset and no use is taken.
+        let by_grant = match permit.basis() {
+            Basis::Grant(grant) => Some(grant),
+            Basis::Role(_) | Basis::Unmatched => permit.claim(),
+        };
+        let grant = by_grant.filter(|_| permit.matched().is_some_and(|matched| self.carries_out(matched)));
+        let claim = permit.claim().filter(|_| grant.is_some());
         let recorded = recorded || ahead || claim.is_some() || !permit.errors().is_empty();
         let reason = match (self.knowledge.records, criticality) {
             (RecordsState::Full, Criticality::Standard | Criticality::Critical) => Some(OwnReason::RecordsBacklog),
@@ -426,15 +429,15 @@ impl<'a> Flow<'a> {
             _ => None,
         };
         let reason = reason.filter(|_| recorded);
-        let watched = claim.is_some() || matches!(permit.basis(), Basis::Grant(_));
-        let reason = reason.or((watched && !self.knowledge.may_run).then_some(OwnReason::TooManyRun));
+        let has_no_room = || grant.is_some() && !(self.room)(Room::Run);
+        let reason = reason.or_else(|| has_no_room().then_some(OwnReason::TooManyRun));
         let reason = reason.or_else(|| self.cannot_claim(&prepared, claim));
         let reason = if permit.masked().is_empty() {
             reason
         } else if !callbacks::for_bodies() {
             // What should be masked must not come through in plain text.
             Some(OwnReason::CannotMask)
-        } else if !self.knowledge.room_to_mask && self.masks(&permit) {
+        } else if self.masks(&permit) && !(self.room)(Room::Mask) {
             Some(OwnReason::TooManyMasked)
         } else {
             reason
@@ -442,33 +445,30 @@ impl<'a> Flow<'a> {
         if let Some(reason) = reason {
             return Err(Cause::Own(reason, permit.matched().cloned()));
         }
-        Ok(Passed { permit, recorded })
+        Ok(Passed { permit, recorded, claim, grant })
     }
 
-    /// A grant of which no use can be had for the call, where a role allows it anyway.
-    fn needless(&self, decision: &Decision<'_>, prepared: &Prepared<'_, '_>) -> Option<GrantId> {
-        let Decision::Allow(permit) = decision else { return None };
-        // Without the callbacks nothing is masked either: the call is refused.
-        if !callbacks::for_bodies() {
-            return None;
-        }
-        let claim = permit.claim().filter(|_| matches!(permit.basis(), Basis::Role(_)))?;
-        self.cannot_claim(prepared, Some(claim)).map(|_| claim.id.clone())
+    /// Whether no use can be had of a grant that would only reveal what a role's call is not shown. Without the callbacks
+    /// nothing is masked either: such a call is refused.
+    fn is_needless(&self, decision: &Decision<'_>, prepared: &Prepared<'_, '_>) -> bool {
+        let Decision::Allow(permit) = decision else { return false };
+        let by_role = matches!(permit.basis(), Basis::Role(_));
+        callbacks::for_bodies() && by_role && self.cannot_claim(prepared, permit.claim()).is_some()
     }
 
     /// Why a call that is to be a use cannot be one.
     fn cannot_claim(&self, prepared: &Prepared<'_, '_>, claim: Option<&Grant>) -> Option<OwnReason> {
         let claim = claim?;
-        let ClaimState { claims, is_over, may_run } = self.knowledge.claim;
+        let ClaimState { claims, is_over } = self.knowledge.claim;
         let is_held = matches!(claims, Claims::Held(id) if *id == claim.id);
         // A head that has gone on cannot be told that it must go on once.
         let head_first = prepared.body_mode() == Some(BodyMode::HeadFirst);
         if !callbacks::for_bodies() || head_first {
             Some(OwnReason::CannotClaim)
-        } else if !may_run {
-            Some(OwnReason::TooManyRun)
+        } else if is_over && !is_held {
+            Some(OwnReason::ClaimUnanswered)
         } else {
-            (is_over && !is_held).then_some(OwnReason::ClaimUnanswered)
+            (!(self.room)(Room::Use)).then_some(OwnReason::TooManyRun)
         }
     }
 
@@ -554,14 +554,20 @@ impl<'a> Flow<'a> {
         (sync.position() < Some(heard_of)).then_some(heard_of)
     }
 
-    fn allowed(&self, request: &Request<'a>, permit: &Permit<'a>, id: DecisionId) -> Box<DecisionEvent<'a>> {
+    fn allowed(
+        &self,
+        request: &Request<'a>,
+        permit: &Permit<'a>,
+        claim: Option<&Grant>,
+        id: DecisionId,
+    ) -> Box<DecisionEvent<'a>> {
         let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
         match permit.basis() {
             Basis::Grant(grant) => event.grant = Some(grant.id.clone()),
             Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
             Basis::Unmatched => {}
         }
-        if let Some(claim) = permit.claim() {
+        if let Some(claim) = claim {
             event.grant = Some(claim.id.clone());
         }
         event.condition_errors = errors_text(permit.errors());

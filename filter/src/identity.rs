@@ -7,6 +7,7 @@ mod protobuf;
 
 pub use claims::{ClaimValue, Claims, Found};
 
+use grantmesh_shared::engine::fold_hash;
 use protobuf::{Fields, Malformed, Value};
 
 /// The namespace in which `jwt_authn` puts what it verified.
@@ -85,13 +86,11 @@ impl<'a> Identity<'a> {
     }
 
     /// A number that is the same for all calls of one principal, and hardly ever for those of two: for shares of what is
-    /// bounded (FNV-1a). Costs no allocation.
+    /// bounded. Costs no allocation.
     #[must_use]
     pub fn mark(&self) -> u64 {
         let (issuer, subject) = self.user.unwrap_or_default();
-        let parts = [issuer, "\0", subject, "\0", self.workload.unwrap_or_default()];
-        let bytes = parts.into_iter().flat_map(str::bytes);
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+        fold_hash(&[issuer, subject, self.workload.unwrap_or_default()])
     }
 
     fn read_claims(&mut self, claims: &'a [u8]) -> Result<(), IdentityError> {

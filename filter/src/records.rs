@@ -184,7 +184,7 @@ impl Records {
         }
     }
 
-    /// Keeps an event of one decision of this word that is written down already ([`json`]). Without room it is counted
+    /// Keeps an event that is written down already ([`json`]): of one decision of this word, or of a use. Without room it is counted
     /// instead.
     pub fn push_written(&mut self, word: DecisionWord, json: Vec<u8>, mono: Mono) -> Pushed {
         self.made = self.made.saturating_add(1);

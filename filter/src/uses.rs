@@ -39,13 +39,10 @@ pub struct Used {
     pub grant: GrantId,
 }
 
-impl Used {
-    /// The record of its outcome: the JSON of an [`Event`]; nothing if it cannot be written.
-    #[must_use]
-    pub fn ending(self, outcome: UseOutcome, status: Option<u16>) -> Vec<u8> {
-        let Self { id, grant, .. } = self;
-        serde_json::to_vec(&Event::Use(Box::new(UseEvent { id, grant, outcome, status }))).unwrap_or_default()
-    }
+/// The record of a use's outcome: the JSON of an [`Event`]; nothing if it cannot be written.
+#[must_use]
+pub fn ending(id: UseId, grant: GrantId, outcome: UseOutcome, status: Option<u16>) -> Vec<u8> {
+    serde_json::to_vec(&Event::Use(Box::new(UseEvent { id, grant, outcome, status }))).unwrap_or_default()
 }
 
 /// The uses whose calls run and have no outcome yet, by context.
@@ -119,7 +116,7 @@ mod tests {
         assert_eq!(uses.some().first().map(|caller| caller.context), Some(1), "and from the beginning again");
         assert_eq!(uses.end(7), Some(used(7)));
         assert_eq!((uses.end(7), uses.caller(7)), (None, None));
-        let json = used(8).ending(UseOutcome::Answered, Some(201));
+        let json = ending(used(8).id, used(8).grant, UseOutcome::Answered, Some(201));
         let event: Event<'static> = serde_json::from_slice(&json).unwrap();
         let expected =
             UseEvent { id: used(8).id, grant: used(8).grant, outcome: UseOutcome::Answered, status: Some(201) };

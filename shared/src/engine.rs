@@ -24,7 +24,9 @@ mod signal;
 mod table;
 mod template;
 
-pub use action::{Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector};
+pub use action::{
+    Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector, fold_hash,
+};
 pub use bind::{Bind, BoundCall, Digest, Unbound};
 pub use call::Call;
 pub use canonical::{

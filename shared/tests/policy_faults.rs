@@ -1,6 +1,6 @@
 //! Error messages of policy documents: every fault with its file, line, column and what to do.
 
-use grantmesh_shared::wire::policy::{MAX_FAULTS, PolicyFile, compile, faults as all_faults, parse};
+use grantmesh_shared::wire::policy::{MAX_FAULTS, PolicyFile, compile, parse, read};
 
 /// All faults of a policy, or `fine`.
 fn faults(text: &str) -> String {
@@ -148,7 +148,7 @@ spec: { servce: payments, actions: [write], elegible: [] }
 "#;
     let file = |text: &str| [PolicyFile { name: "p.yaml".to_owned(), text: text.to_owned() }];
     let told = |text: &str| {
-        let found = all_faults(&file(text));
+        let found = read(&file(text)).err().unwrap_or_default();
         found.iter().map(|fault| format!("{}:{} {}", fault.line, fault.column, fault.message)).collect::<Vec<_>>()
     };
     // What the first service has is not known, so that nothing is said to be missing from it.

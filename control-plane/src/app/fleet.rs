@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{App, AppError, FilterIdentity, Invalid, records};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::store::{OpenWait, StoredVm, VmReached, VmSeen, WaitToTell};
+use crate::store::{OpenWait, StoredVm, VmReached, VmSeen, WaitToTell, WriteTx};
 
 /// The most services and the longest names that a VM may state: an audit entry holds them all.
 const MOST_SERVICES: usize = 64;
@@ -62,6 +62,15 @@ fn vm_entry(kind: EntryKind, vm: &StoredVm) -> Entry<VmData> {
     Entry { kind, actor, ids, data }
 }
 
+/// The VM as it is known, if it is; under this name, which no other's VM may speak in.
+pub(super) async fn own_vm(tx: &mut WriteTx, vm: &VmIdentity, name: &str) -> Result<Option<StoredVm>, AppError> {
+    let known = tx.vm(&vm.vm).await?;
+    if known.as_ref().is_some_and(|known| known.node != name) {
+        return Err(Invalid::Filter { what: format!("it is the VM `{}`, which is another node's", vm.vm) }.into());
+    }
+    Ok(known)
+}
+
 impl App {
     /// Keeps a VM at its first contact; must be done before its first answer. Later contacts move its last-seen time.
     /// One that begins with nothing has reached the present point: whoever answers it reads the store after this.
@@ -77,11 +86,7 @@ impl App {
         filter.check(vm).map_err(AppError::Invalid)?;
         let name = filter.name_of(vm);
         let mut tx = self.write().await?;
-        let known = tx.vm(&vm.vm).await?;
-        if known.as_ref().is_some_and(|known| known.node != name) {
-            let what = format!("it is the VM `{}`, which is another node's", vm.vm);
-            return Err(Invalid::Filter { what }.into());
-        }
+        let known = own_vm(&mut tx, vm, &name).await?;
         let first = known.is_none();
         let reached = match &known {
             Some(known) => known.reached.filter(|_| known.services == vm.services),
@@ -184,7 +189,7 @@ impl App {
         for id in vms {
             if let Some(vm) = tx.vm(id).await?.filter(|vm| vm.last_seen < before) {
                 records::declare_loss(&mut tx, id).await?;
-                tx.delete_vm(id, before).await?;
+                tx.delete_vm(id).await?;
                 tx.log(&vm_entry(EntryKind::FilterLeft, &vm))?;
                 gone += 1;
             }

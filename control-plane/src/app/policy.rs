@@ -5,7 +5,7 @@ mod apply;
 use std::sync::Arc;
 
 use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::policy::{Documents, Examined, Policy, PolicyFault, PolicyFile, examine, faults, parse};
+use grantmesh_shared::wire::policy::{Documents, Examined, Policy, PolicyFault, PolicyFile, examine, parse, read};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::Body;
 
@@ -33,10 +33,9 @@ pub fn examine_policy(files: &[PolicyFile]) -> CheckedPolicy {
         let fault = PolicyFault { file: String::new(), line: 0, column: 0, message, help };
         return CheckedPolicy { policy: Err(vec![fault]), digest: None, warnings: Vec::new() };
     }
-    match parse(files) {
+    match read(files) {
         Ok(documents) => examine_documents(&documents),
-        // Some documents cannot be read; there is more to say about the others.
-        Err(_) => CheckedPolicy { policy: Err(faults(files)), digest: None, warnings: Vec::new() },
+        Err(faults) => CheckedPolicy { policy: Err(faults), digest: None, warnings: Vec::new() },
     }
 }
 

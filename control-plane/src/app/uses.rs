@@ -6,6 +6,7 @@ use grantmesh_shared::wire::records::{DecisionEvent, MAX_RECORD_BYTES, UseEvent}
 use grantmesh_shared::wire::sync::VmIdentity;
 use serde::Serialize;
 
+use super::fleet::own_vm;
 use super::{App, AppError, FilterIdentity, Invalid};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{Actor, Claim, Grant, GrantState, Use, UseOutcomeTold};
@@ -29,9 +30,7 @@ impl App {
         }
         let node = filter.name_of(&asked.filter);
         let mut tx = self.write().await?;
-        if tx.vm(&asked.filter.vm).await?.is_some_and(|known| known.node != node) {
-            return Err(Invalid::Filter { what: "it speaks for another credential's VM".to_owned() }.into());
-        }
+        own_vm(&mut tx, &asked.filter, &node).await?;
         let mut results = Vec::with_capacity(asked.claims.len());
         for event in &asked.claims {
             let outcome = self.claim_one(&mut tx, (&asked.filter, &node), event).await?;
@@ -92,7 +91,7 @@ pub(super) async fn ended(tx: &mut WriteTx, vm: &VmIdentity, told: &UseEvent) ->
     let known = tx.usage(&told.id).await?;
     if known.is_some_and(|taken| taken.vm == vm.vm && taken.grant == told.grant) {
         let outcome = UseOutcomeTold { word: told.outcome, status: told.status, at: tx.now() };
-        let _first = tx.tell_use(&told.id, &outcome).await?;
+        tx.tell_use(&told.id, &outcome).await?;
     }
     Ok(())
 }

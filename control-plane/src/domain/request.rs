@@ -5,6 +5,7 @@ use std::fmt;
 use grantmesh_shared::engine::{Action, Bind, BodyMode, Routed, Rule, Service, User, canonical_path};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::policy::MAX_USES;
 use grantmesh_shared::wire::shown::{ShownCall, ShownError};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::{BindItem, BoundItem};
@@ -20,9 +21,6 @@ const SHORTEST: Span = Span::from_secs(1);
 
 /// The longest resource, in bytes: with it and the longest justification, an audit entry is still within its limit.
 const MAX_RESOURCE_BYTES: usize = 2_048;
-
-/// The most calls that a grant can be for.
-pub(super) const MOST_USES: u32 = 1_000;
 
 /// What a grant is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,7 +300,7 @@ impl Ask {
 /// For how many calls a grant is asked.
 fn uses(service: &Service, action: &str, rule: &Rule, asked: Option<u32>) -> Result<Option<u32>, AskRefused> {
     let Some(uses) = asked.or(rule.max_uses.map(|_| 1)) else { return Ok(None) };
-    let max = rule.max_uses.unwrap_or(MOST_USES);
+    let max = rule.max_uses.unwrap_or(MAX_USES);
     if uses == 0 || uses > max {
         return Err(AskRefused::Uses { asked: uses, max, rule: rule.name.to_string() });
     }

@@ -34,12 +34,12 @@ pub struct Use {
     /// When it was taken.
     pub claimed_at: Timestamp,
     /// What came of it; nothing as long as no filter has told, which may be for ever.
-    pub outcome: Option<Outcome>,
+    pub outcome: Option<UseOutcomeTold>,
 }
 
 /// What came of a use, as its filter told it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outcome {
+pub struct UseOutcomeTold {
     /// The word.
     pub word: UseOutcome,
     /// The status of the answer.

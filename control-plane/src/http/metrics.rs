@@ -84,14 +84,26 @@ impl Default for Metrics {
             "Streams of decision records, one per filter VM ever",
             gauges.streams.clone(),
         );
-        registry.register("stream_decisions_made", "Decisions that filters had to record", gauges.made.clone());
+        registry.register(
+            "stream_decisions_made",
+            "Decisions, and outcomes of uses, that filters had to record",
+            gauges.made.clone(),
+        );
         registry.register(
             "stream_decisions_received",
-            "Decisions in the audit log, and outcomes of uses",
+            "Decisions, and outcomes of uses, in the audit log",
             gauges.received.clone(),
         );
-        registry.register("stream_decisions_dropped", "Decisions that filters had no room for", gauges.dropped.clone());
-        registry.register("stream_decisions_lost", "Decisions that went with a filter VM", gauges.lost.clone());
+        registry.register(
+            "stream_decisions_dropped",
+            "Decisions, and outcomes of uses, that filters had no room for",
+            gauges.dropped.clone(),
+        );
+        registry.register(
+            "stream_decisions_lost",
+            "Decisions, and outcomes of uses, that went with a filter VM",
+            gauges.lost.clone(),
+        );
         Self { registry, answered, decisions, gauges }
     }
 }

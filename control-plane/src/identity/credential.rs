@@ -27,14 +27,6 @@ pub struct FilterClaims {
     pub services: Vec<String>,
 }
 
-impl FilterClaims {
-    /// The first of some services that the credential does not cover.
-    #[must_use]
-    pub fn uncovered<'s>(&self, services: &'s [String]) -> Option<&'s str> {
-        services.iter().find(|service| !self.services.contains(service)).map(String::as_str)
-    }
-}
-
 /// Checks and mints credentials with the control plane's own key.
 #[derive(Debug)]
 pub struct FilterCredentials {

@@ -78,10 +78,10 @@ impl WriteTx {
         self.execute(sql, values).await.map(drop)
     }
 
-    /// Keeps what came of a use; the first word counts. `false` if there was one before.
-    pub(crate) async fn tell_use(&mut self, id: &UseId, told: &UseOutcomeTold) -> Result<bool, StoreError> {
+    /// Keeps what came of a use; the first word counts.
+    pub(crate) async fn tell_use(&mut self, id: &UseId, told: &UseOutcomeTold) -> Result<(), StoreError> {
         let sql = "UPDATE uses SET outcome = $1, status = $2, told_at = $3 WHERE id = $4 AND outcome IS NULL";
         let values = args![told.word.as_str(), told.status.map(u32::from), told.at, id.as_str()];
-        Ok(self.execute(sql, values).await? == 1)
+        self.execute(sql, values).await.map(drop)
     }
 }

@@ -58,16 +58,16 @@ impl Tx {
 }
 
 impl WriteTx {
-    /// Keeps a wait until it ends.
+    /// Keeps a wait until it ends. One that is kept already, because only the answer to its write was lost, stays.
     pub(crate) async fn put_wait(
         &mut self,
         WaitToTell { id, replica, wait, ends_at }: &WaitToTell,
     ) -> Result<(), StoreError> {
-        let sql =
-            "INSERT INTO waits (wait, replica, service, epoch, revision, ends_at) VALUES ($1, $2, $3, $4, $5, $6)";
+        let sql = "INSERT INTO waits (wait, replica, service, epoch, revision, ends_at) VALUES ($1, $2, $3, $4, $5, $6) \
+             ON CONFLICT (wait) DO NOTHING";
         let (service, Position { epoch, revision }) = (wait.service.as_deref(), wait.position);
         let values = args![id.as_str(), replica.as_str(), service, epoch, revision, *ends_at];
-        self.execute_one("waits", id, sql, values).await
+        self.execute(sql, values).await.map(drop)
     }
 
     /// Ends a wait.

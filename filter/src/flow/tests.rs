@@ -392,8 +392,6 @@ impl Case {
                 (false, false) => RecordsState::Full,
             },
             may_wait: self.may_wait,
-            room_to_mask: self.room_to_mask,
-            may_run: self.may_run,
             claim: ClaimState {
                 claims: match self.claim {
                     "held" => Claims::Held(&counted),
@@ -401,7 +399,6 @@ impl Case {
                     _ => Claims::None,
                 },
                 is_over: self.claim == "over",
-                may_run: self.claim != "full",
             },
             mono: Mono::from_millis(self.millis),
         };
@@ -415,7 +412,12 @@ impl Case {
             (Some(body), None) => Shown::Whole(body),
             (None, None) => Shown::Head,
         };
-        match run(knowledge, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
+        let room = |of: Room| match of {
+            Room::Mask => self.room_to_mask,
+            Room::Run => self.may_run,
+            Room::Use => self.claim != "full",
+        };
+        match run(knowledge, &room, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
             Outcome::Preflight => Ran { word: "preflight", ..Ran::default() },
             Outcome::Allow { service, event, masked, grant, claim, .. } => {
                 let event = event.and_then(own);
@@ -678,15 +680,14 @@ fn what_is_not_known_well_enough_refuses() {
         sync: &cold,
         records: RecordsState::Room,
         may_wait: false,
-        room_to_mask: true,
-        may_run: true,
         claim: ClaimState::default(),
         mono: Mono::from_millis(9),
     };
     let map = serialise(&[(b":method", b"GET"), (b":path", b"/v1/accounts/a")]);
     let identity = person("ann", &["support"]);
-    let outcome =
-        run(knowledge, &Headers::parse(&map).unwrap(), &identity, Shown::Head, || DecisionId::new(1, [0; 10]));
+    let outcome = run(knowledge, &|_| true, &Headers::parse(&map).unwrap(), &identity, Shown::Head, || {
+        DecisionId::new(1, [0; 10])
+    });
     assert!(matches!(outcome, Outcome::Refuse { reason: "not_ready", .. }), "{outcome:?}");
 }
 

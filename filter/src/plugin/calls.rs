@@ -13,7 +13,7 @@ use crate::callbacks;
 use crate::claims::Orphan;
 use crate::clock::Mono;
 use crate::config::Config;
-use crate::flow::{self, ClaimState, Knowledge, Outcome, RecordsState, Shown, Unread};
+use crate::flow::{self, ClaimState, Knowledge, Outcome, RecordsState, Room, Shown, Unread};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::{MaskedCall, Masking, Withheld};
@@ -135,7 +135,6 @@ impl Plugin {
         let claim = ClaimState {
             claims: claiming.as_ref().map(Claim::claims).unwrap_or_default(),
             is_over: !may_park || written.is_some() || claiming.as_ref().is_some_and(Claim::is_over),
-            may_run: self.uses.has_room(whose),
         };
         let records = match (late, self.records.has_room()) {
             (true, _) => RecordsState::Unacknowledged,
@@ -143,12 +142,15 @@ impl Plugin {
             (false, false) if written.is_none() => RecordsState::Full,
             _ => RecordsState::Room,
         };
-        let room_to_mask = self.masking.has_room(whose);
-        let may_run = self.streams.has_room(whose);
-        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, room_to_mask, may_run, claim, mono };
+        let room = |of: Room| match of {
+            Room::Mask => self.masking.has_room(whose),
+            Room::Run => self.streams.has_room(whose),
+            Room::Use => self.uses.has_room(whose),
+        };
+        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, claim, mono };
         let (random, sync) = (&mut self.random, &self.sync);
         let id = || decision_id(sync, random, mono);
-        match flow::run(knowledge, headers, identity, shown, id) {
+        match flow::run(knowledge, &room, headers, identity, shown, id) {
             Outcome::Preflight => {
                 self.counters.add(Metric::Preflights, 1);
                 Verdict::Pass
@@ -158,13 +160,12 @@ impl Plugin {
             {
                 let refused = claiming.as_ref().map(Claim::refused).unwrap_or_default();
                 let claiming = Claiming { id: event.id.clone(), grant: grant.id.clone(), refused };
-                let (event, grant) = (event.into_owned(), grant.id.clone());
-                if self.park(caller, Cause::Claim(claiming.clone()), identity, mono.plus(WAIT_FOR_CLAIM)) {
-                    if self.claims.claim(&event, &grant) {
-                        return Verdict::Wait;
-                    }
-                    self.waiting.forget(caller.context);
+                let sent = self.claims.claim(&event, &grant.id);
+                let cause = Cause::Claim(claiming.clone());
+                if sent && self.park(caller, cause, identity, mono.plus(WAIT_FOR_CLAIM)) {
+                    return Verdict::Wait;
                 }
+                self.claims.forget(&claiming.id);
                 let woken = Woken { caller, cause: Cause::Claim(claiming), late: true, head: None };
                 self.decide(Turn::Again(woken), shown, config, headers, identity, mono)
             }
@@ -237,7 +238,7 @@ impl Plugin {
                 } else {
                     Unread::NoRoom
                 };
-                self.orphaned(claiming.as_ref().and_then(Claim::used).map(Orphan::from), mono);
+                self.let_go(claiming.as_ref(), mono);
                 // What was written ahead of it is replaced by the record of what comes of it now.
                 let turn = match written {
                     Some(ahead) => Turn::Again(Woken { caller, cause: Cause::Record(ahead), late, head: None }),
@@ -259,7 +260,7 @@ impl Plugin {
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Shadowed(reason), 1);
                 record(&mut self.records, &mut self.counters, event, mono);
-                self.orphaned(claiming.as_ref().and_then(Claim::used).map(Orphan::from), mono);
+                self.let_go(claiming.as_ref(), mono);
                 Verdict::Pass
             }
             Outcome::Refuse { service, criticality, word, reason, errors, mut event, reply } => {
@@ -268,7 +269,7 @@ impl Plugin {
                 self.counters.condition_errors(&errors);
                 self.counters.add(Metric::Refusals(reason), 1);
                 record(&mut self.records, &mut self.counters, event, mono);
-                self.orphaned(claiming.as_ref().and_then(Claim::used).map(Orphan::from), mono);
+                self.let_go(claiming.as_ref(), mono);
                 Verdict::Answer(reply)
             }
         }

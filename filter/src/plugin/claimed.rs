@@ -10,8 +10,8 @@ use crate::callbacks;
 use crate::claims::{Claimed, Orphan};
 use crate::clock::Mono;
 use crate::metrics::Metric;
-use crate::uses::{Used, Uses};
-use crate::waiting::{Caller, Cause, Claiming};
+use crate::uses::{Uses, ending};
+use crate::waiting::{Cause, Claiming};
 
 /// On so many grants the claims of one call may be refused; it is not tried with another.
 const MOST_REFUSED: usize = 3;
@@ -115,7 +115,7 @@ impl Plugin {
         if callbacks::for_bodies()
             && let Some(used) = self.uses.end(context)
         {
-            let ending = used.ending(outcome, status);
+            let ending = ending(used.id, used.grant, outcome, status);
             count(&mut self.counters, self.records.push_written(DecisionWord::Allow, ending, mono));
         }
     }
@@ -136,10 +136,15 @@ impl Plugin {
         }
     }
 
+    /// Records the use that a call holds and that it does not go on with.
+    pub(super) fn let_go(&mut self, claim: Option<&Claim>, mono: Mono) {
+        self.orphaned(claim.and_then(Claim::used).map(Orphan::from), mono);
+    }
+
     /// Records uses that were taken for calls that did not go on.
     pub(super) fn orphaned(&mut self, orphans: impl IntoIterator<Item = Orphan>, mono: Mono) {
         for Orphan { id, grant } in orphans.into_iter().filter(|_| callbacks::for_bodies()) {
-            let ending = Used { whose: 0, caller: Caller::default(), id, grant }.ending(UseOutcome::Unused, None);
+            let ending = ending(id, grant, UseOutcome::Unused, None);
             count(&mut self.counters, self.records.push_written(DecisionWord::Allow, ending, mono));
         }
     }

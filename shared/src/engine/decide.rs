@@ -115,15 +115,6 @@ pub struct Refusal<'t> {
     pub errors: Vec<ConditionError<'t>>,
 }
 
-impl Refusal<'_> {
-    /// How strictly the refusal is carried out.
-    #[must_use]
-    pub fn rollout(&self) -> Rollout {
-        let of_service = || self.service.map(Service::rollout).unwrap_or_default();
-        self.matched.as_ref().map_or_else(of_service, Matched::rollout)
-    }
-}
-
 /// A condition that could not be judged. It never allowed; if it was a deny rule's, it denied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConditionError<'t> {
@@ -456,9 +447,10 @@ impl<'t> Judging<'t, '_> {
         {
             return Some(claimed);
         }
-        let counted =
-            |counted: bool| of(held).map(|grant| &**grant).filter(move |grant| grant.uses.is_some() == counted);
-        counted(false).chain(counted(true)).find(|grant| self.miss(grant).is_none())
+        let all = || of(held).map(|grant| &**grant);
+        let unlimited = all().filter(|grant| grant.uses.is_none());
+        let limited = all().filter(|grant| grant.uses.is_some_and(|uses| !uses.exhausted));
+        unlimited.chain(limited).find(|grant| self.miss(grant).is_none())
     }
 
     /// The grants for the action that are found under the principal.
@@ -533,11 +525,10 @@ impl<'t> Judging<'t, '_> {
         let reveals = |grant: &Grant, masked: &[&Field]| masked.iter().any(|field| grant.reveals.contains(&field.name));
         let claims = self.claims;
         let is_held = |grant: &Grant| matches!(claims, Claims::Held(id) if grant.id == *id);
-        let counted = |held: bool| {
-            let counted = of().map(|grant| &**grant).filter(|grant| own.is_none() && grant.uses.is_some());
-            counted.filter(move |grant| is_held(grant) == held)
-        };
-        let mut limited = counted(true).chain(counted(false));
+        let looks = own.is_none() && !matches!(claims, Claims::Out);
+        let limited = || of().map(|grant| &**grant).filter(|grant| looks && grant.uses.is_some());
+        let others = limited().filter(|grant| !is_held(grant) && grant.uses.is_some_and(|uses| !uses.exhausted));
+        let mut limited = limited().filter(|grant| is_held(grant)).chain(others);
         let claim = limited.find(|grant| reveals(grant, &masked) && self.miss(grant).is_none());
         if let Some(grant) = claim {
             masked.retain(|field| !grant.reveals.contains(&field.name));

@@ -57,6 +57,8 @@ pub enum Claims<'c> {
     Held(&'c GrantId),
     /// The control plane has refused claims on these.
     Refused(&'c [GrantId]),
+    /// None can be made: no use is looked for that would only reveal what a role's call is not shown.
+    Out,
 }
 
 /// Who holds a grant: a user, a workload, or both at once. Both parts must then fit.

@@ -174,7 +174,7 @@ impl Task {
             ),
             Self::Wasm => (
                 "",
-                "Output: target/wasm/grantmesh_filter.wasm, and grantmesh_filter_bodies.wasm, which also reads bodies. Takes the toolchain's own wasm32-wasip1 library, or asks rustup\n\
+                "Output: target/wasm/grantmesh_filter.wasm, and grantmesh_filter_bodies.wasm, which also reads bodies, masks responses and counts calls. Takes the toolchain's own wasm32-wasip1 library, or asks rustup\n\
                  for it, or (Debian) builds one from the packages rustc-web, cargo-web, rust-web-src and wasi-libc.",
             ),
             Self::Envoy => {

@@ -10,6 +10,9 @@ use crate::engine::service::Service;
 /// The most near misses of one kind that a refusal names.
 const MAX_NEAR_MISSES: usize = 8;
 
+/// So many held grants are looked at for near misses.
+const MAX_LOOKED_AT: usize = 64;
+
 /// A refusal whose action and resource are still lent out.
 pub(super) struct Refused<'t> {
     service: &'t Service,
@@ -48,10 +51,11 @@ impl<'t> Judging<'t, '_> {
             reasons.extend(condition_reason(&binding.name, verdict));
         }
         // Those that are used up stay for a while, and would hide the others.
-        let spent = |grant: &Grant| grant.uses.is_some_and(|uses| uses.exhausted);
+        let is_exhausted = |grant: &Grant| grant.uses.is_some_and(|uses| uses.exhausted);
         let held = self.held();
-        let all = |spent_ones: bool| {
-            held.into_iter().flatten().flat_map(Held::all).filter(move |grant| spent(grant) == spent_ones)
+        let all = |exhausted: bool| {
+            let some = held.into_iter().flatten().flat_map(Held::all).take(MAX_LOOKED_AT);
+            some.filter(move |grant| is_exhausted(grant) == exhausted)
         };
         for grant in all(false).chain(all(true)).take(MAX_NEAR_MISSES) {
             reasons.push(if *grant.resource == *self.resource {

@@ -24,7 +24,8 @@ use actions::Declared;
 use work::Work;
 
 pub(super) use actions::{MAX_ACTIONS, MAX_NAMES, MAX_SELECT};
-pub(super) use rules::{MAX_REASON, MAX_USES};
+pub(super) use rules::MAX_REASON;
+pub use rules::MAX_USES;
 
 /// The longest that a rule may let a grant last, and a signal be set.
 const LONGEST: Span = Span::from_secs(30 * 24 * 3_600);
@@ -88,17 +89,22 @@ pub fn compile(documents: &Documents) -> Result<Policy, Vec<PolicyFault>> {
     Compiler::run(documents).finish()
 }
 
-/// Every fault of files, also if some of their documents cannot be read: then the others are checked as far as nothing depends
-/// on what those may declare.
-#[must_use]
-pub fn faults(files: &[PolicyFile]) -> Vec<PolicyFault> {
+/// Reads files as [`super::parse()`] does, with more to say if some of their documents cannot be read: the others are then
+/// checked as far as nothing depends on what those may declare.
+///
+/// # Errors
+/// Every fault.
+pub fn read(files: &[PolicyFile]) -> Result<Documents, Vec<PolicyFault>> {
     let (documents, mut faults) = read_all(files);
+    if faults.is_empty() {
+        return Ok(documents);
+    }
     // Issuer, claims and signals are named everywhere.
     if !documents.may_have("Defaults") {
         let more = Compiler::run(&documents).faults;
         faults.extend(more.into_iter().take(MAX_FAULTS.saturating_sub(faults.len())));
     }
-    in_order(faults)
+    Err(in_order(faults))
 }
 
 /// What there is to say about documents.

@@ -148,7 +148,7 @@ mod tests {
             let package = root().join(test.package().trim_start_matches("grantmesh-"));
             let folder = match test.target() {
                 None => package.join("src"),
-                Some("e2e" | "streams" | "tidy") => package.clone(),
+                Some("e2e" | "streams" | "tidy" | "uses") => package.clone(),
                 Some(_) => package.join("tests"),
             };
             let name = test.name.rsplit("::").next().unwrap_or_default();

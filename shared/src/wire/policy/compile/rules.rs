@@ -17,7 +17,7 @@ const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
 pub(in crate::wire::policy) const MAX_REASON: usize = 512;
 
 /// The most calls that a grant may be counted for; more is as good as any number.
-pub(in crate::wire::policy) const MAX_USES: u32 = 1_000;
+pub const MAX_USES: u32 = 1_000;
 
 impl<'d> Compiler<'d> {
     pub(super) fn rules(&mut self) {
