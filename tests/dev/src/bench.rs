@@ -15,11 +15,16 @@ use crate::workspace::Workspace;
 pub(crate) fn run(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     match arguments.split_first().map(|(word, rest)| (word.as_str(), rest)) {
         Some(("engine", rest)) => engine(workspace, rest),
+        Some(("scale", _)) => scale(workspace),
         Some(("wasm", _)) => in_v8(workspace),
         Some(("overhead", rest)) => overhead(workspace, rest),
-        None => engine(workspace, &[]).and_then(|()| in_v8(workspace)).and_then(|()| overhead(workspace, &[])),
-        Some((unknown, _)) => Err(Failure::new(format!("there is no bench `{unknown}`"))
-            .help("cargo dev bench engine, or: cargo dev bench wasm, or: cargo dev bench overhead")),
+        None => engine(workspace, &[])
+            .and_then(|()| scale(workspace))
+            .and_then(|()| in_v8(workspace))
+            .and_then(|()| overhead(workspace, &[])),
+        Some((unknown, _)) => Err(Failure::new(format!("there is no bench `{unknown}`")).help(
+            "cargo dev bench engine, or: cargo dev bench scale, or: cargo dev bench wasm, or: cargo dev bench overhead",
+        )),
     }
 }
 
@@ -27,6 +32,13 @@ fn engine(workspace: &Workspace, arguments: &[String]) -> Result<(), Failure> {
     let mut cargo = workspace.cargo();
     cargo.args(["bench", "--locked", "-p", "grantmesh-benches", "--benches", "--"]).args(arguments);
     step("benches of the engine", || process::stream(&mut cargo))
+}
+
+/// Fails if a table a hundred times as large makes a decision dearer.
+fn scale(workspace: &Workspace) -> Result<(), Failure> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["bench", "--locked", "-p", "grantmesh-benches", "--bench", "scale", "--", "--assert"]);
+    step("decisions over a table and one a hundred times as large", || process::stream(&mut cargo))
 }
 
 /// Node's V8 is the engine that Envoy runs the filter in.

@@ -181,8 +181,8 @@ impl Task {
                 ("", "Looks at ENVOY_PATH, then in `.tools/`, then installs the pinned version there with pip.")
             }
             Self::Bench => (
-                "[engine|wasm|overhead] [arguments]",
-                "  engine     criterion benches of the engine and of the policy compiler\n  wasm       whole decisions in Node's V8\n  \
+                "[engine|scale|wasm|overhead] [arguments]",
+                "  engine     criterion benches of the engine and of the policy compiler\n  scale      a table and one a hundred times as large, side by side: fails if that costs more\n  wasm       whole decisions in Node's V8\n  \
                  overhead   Envoy with and without the filter, side by side; with --peers also native RBAC,\n             \
                  Lua and ext_authz (HTTP and gRPC) to a server that allows everything\n\nWithout a word: all.\n\n  \
                  cargo dev bench overhead --peers\n  cargo dev bench overhead --only none,grant,ext-authz-grpc --grants 100\n  \
