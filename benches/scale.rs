@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion};
 use grantmesh_shared::engine::{
-    Action, ActionSet, ActionTemplates, Audit, Binding, Call, Condition, Context, Criticality, Decision, DenyRule,
-    Grant, GrantHolder, Now, Principal, Rollout, Rule, Service, ServiceParts, Subject, Table, Unmatched, User,
-    Workload, decide,
+    Action, ActionSet, ActionTemplates, Audit, Binding, Call, Condition, Context, Criticality, Deciding, Decision,
+    DenyRule, Grant, GrantHolder, Now, Principal, Rollout, Rule, Service, ServiceParts, Subject, Table, Unmatched,
+    User, Workload, decide,
 };
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -90,8 +90,7 @@ fn table(scale: usize) -> Table {
         name: format!("rule-{at}").into(),
         actions: vec![format!("action-{}", at % 10).into()],
         eligible: group(&format!("asking-{at}")),
-        reviewers: group("leads"),
-        approvals: 1,
+        deciding: Deciding::by(group("leads"), 1),
         max_duration: Span::from_secs(1),
         default_duration: Span::from_secs(1),
         request_timeout: Span::from_secs(1),

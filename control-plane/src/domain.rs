@@ -12,6 +12,7 @@ mod actor;
 mod grant;
 mod lock;
 mod policy;
+mod quorum;
 mod request;
 mod review;
 mod rulebook;
@@ -24,6 +25,7 @@ pub use actor::Actor;
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
 pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
+pub use quorum::{FactorStanding, StageStanding, StageWord, Standing};
 pub use request::{
     AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Shown,
 };

@@ -16,6 +16,7 @@ mod requests;
 mod reviews;
 mod serve;
 mod signals;
+pub mod standing;
 pub mod view;
 mod wait;
 

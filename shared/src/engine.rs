@@ -11,6 +11,7 @@ mod canonical;
 pub mod condition;
 mod context;
 mod decide;
+mod deciding;
 mod grant;
 mod hash;
 mod lock;
@@ -38,6 +39,7 @@ pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
 pub use decide::{
     Basis, ConditionError, Decision, Matched, Now, Permit, Prepared, Refusal, decide, prepare, rules_to_ask,
 };
+pub use deciding::{Deciding, Factor, MAX_FACTORS, MAX_STAGES, NamedBy, Seating, Stage};
 pub use grant::{Claims, Grant, GrantHolder, Uses};
 pub use lock::{Lock, LockTarget};
 pub use principal::{Principal, Subject, SubjectError, Through, User, Workload};

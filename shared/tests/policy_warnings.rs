@@ -112,6 +112,66 @@ fn rules_that_nobody_could_ever_be_approved_under() {
 }
 
 #[test]
+fn stages_that_nobody_could_ever_pass() {
+    let stages = |eligible: &str, stages: &str| {
+        changed(&[
+            ("eligible: [\"group:support\"]", &format!("eligible: {eligible}")),
+            ("reviewers: [\"group:payments-leads\"]\n  approvals: 1", stages),
+        ])
+    };
+    let one =
+        |factors: &str| stages("[\"group:support\"]", &format!("stages: [{{ name: only, factors: [{factors}] }}]"));
+    let many = |count: usize, what: &str| vec![what; count].join(", ");
+    let report = [
+        // Nobody, or in two ways.
+        one(""),
+        one("{ reviewers: [] }"),
+        one("{ approvals: 0, reviewers: [\"user:ann\"] }"),
+        one("{ reviewers: [\"workload:spiffe://a/b\"] }"),
+        stages(
+            "[\"group:support\"]",
+            "reviewers: [\"user:ann\"]\n  stages: [{ name: a, factors: [{ reviewers: [\"user:ann\"] }] }]",
+        ),
+        stages("[\"group:support\"]", "description: who decides is not said"),
+        stages(
+            "[\"group:support\"]",
+            "stages: [{ name: a, factors: [{ reviewers: [\"group:a\"] }] }, { name: a, factors: [{ reviewers: [\"group:a\"] }] }]",
+        ),
+        // Too much.
+        stages(
+            "[\"group:support\"]",
+            &format!("stages: [{}]", many(9, "{ name: a, factors: [{ reviewers: [\"group:a\"] }] }")),
+        )
+        .replace(&many(9, "{ name: a, factors: [{ reviewers: [\"group:a\"] }] }").escape_debug().to_string(), "..."),
+        one(&many(9, "{ reviewers: [\"group:a\"] }")),
+        // One person fills one place only.
+        one("{ reviewers: [\"user:ann\"] }, { reviewers: [\"user:ann\"] }"),
+        one("{ reviewers: [\"user:ann\"] }, { reviewers: [\"user:ann\", \"user:ben\"] }"),
+        one(
+            "{ reviewers: [\"user:ann\"] }, { reviewers: [\"user:ann\"] }, { reviewers: [\"user:ben\", \"user:cat\"] }",
+        ),
+        one("{ reviewers: [\"user:ann\"] }, { approvals: 9, reviewers: [\"group:many\"] }"),
+        // Nor their own request.
+        stages(
+            "[\"user:ann\"]",
+            "stages: [{ name: a, factors: [{ reviewers: [\"user:ann\", \"user:ben\"] }] }, { name: b, factors: [{ reviewers: [\"user:ben\"] }] }]",
+        ),
+        stages(
+            "[\"user:ann\", \"user:ben\"]",
+            "stages: [{ name: a, factors: [{ reviewers: [\"user:ann\", \"user:cat\", \"user:dan\"] }] }, { name: b, factors: [{ reviewers: [\"user:ben\"] }] }]",
+        ),
+        // Denials.
+        changed(&[("approvals: 1", "denials: 0")]),
+        changed(&[(
+            "reviewers: [\"group:payments-leads\"]\n  approvals: 1",
+            "reviewers: [\"user:ann\", \"user:ben\"]\n  denials: 3",
+        )]),
+        changed(&[("approvals: 1", "denials: 3")]),
+    ];
+    insta::assert_snapshot!(report.join("\n\n"));
+}
+
+#[test]
 fn conditions_that_can_never_hold() {
     let binding = |condition: &str| {
         changed(&[(

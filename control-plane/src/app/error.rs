@@ -113,6 +113,9 @@ pub enum Conflict {
     /// The reviewer saw something else.
     #[error("{0}")]
     DigestDiffers(String),
+    /// The stage that is open needs somebody else.
+    #[error("{0}")]
+    StageNeedsOthers(String),
     /// The grant ended.
     #[error(transparent)]
     AlreadyEnded(#[from] AlreadyEnded),
@@ -243,6 +246,7 @@ impl AppError {
                 Conflict::AlreadyDecided(_) => "already_decided",
                 Conflict::AlreadyReviewed => "already_reviewed",
                 Conflict::DigestDiffers(_) => "digest_differs",
+                Conflict::StageNeedsOthers(_) => "stage_needs_others",
                 Conflict::AlreadyEnded(_) | Conflict::LockEnded(_) => "already_ended",
                 Conflict::SignalNotSet { .. } => "signal_not_set",
                 Conflict::PolicyChanged(_) => "policy_changed",
@@ -299,6 +303,7 @@ impl From<ReviewRefused> for AppError {
             ReviewRefused::AlreadyDecided(decided) => Conflict::AlreadyDecided(decided).into(),
             ReviewRefused::AlreadyReviewed => Conflict::AlreadyReviewed.into(),
             ReviewRefused::DigestDiffers { .. } => Conflict::DigestDiffers(text).into(),
+            ReviewRefused::StageNeedsOthers { .. } => Conflict::StageNeedsOthers(text).into(),
             ReviewRefused::Reason(error) => Invalid::Text(error).into(),
             ReviewRefused::DurationWidened { .. } => Invalid::DurationWidened(text).into(),
             ReviewRefused::UsesNotAsked => Invalid::UsesNotAsked(text).into(),

@@ -3,12 +3,16 @@
 use grantmesh_shared::engine::User;
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::policy::reviewers;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
+use super::reviews::rules_at_review;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Text};
+use crate::domain::{
+    Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Standing, Text,
+};
 use crate::store::{StoredKey, WriteTx};
 
 /// A client's word for "this very request", so that a repeated send files it once. Kept for a day.
@@ -84,7 +88,7 @@ impl App {
         let book = self.rulebook(&mut tx).await?;
         let asked = book.ask(actor, &new.target, new.rule.as_deref(), tx.now()).map_err(Invalid::NotEligible)?;
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
-        let approvals_needed = asked.rule.approvals.max(1);
+        let approvals_needed = asked.rule.deciding.approvals().max(1);
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
         let id = self.new_id(&tx)?;
         let request = Request { id, ask, approvals_needed, reviews: Vec::new(), state: RequestState::Pending };
@@ -114,7 +118,7 @@ impl App {
             duration: asked.rule.default_duration,
             max_duration: asked.rule.max_duration,
             max_uses: asked.rule.max_uses,
-            reviewers: asked.rule.reviewers.iter().map(ToString::to_string).collect(),
+            reviewers: reviewers(asked.rule),
         })
     }
 
@@ -129,6 +133,17 @@ impl App {
         found
             .filter(|request| self.sees_request(actor, &book, request))
             .ok_or_else(|| AppError::not_found("request", id.as_str()))
+    }
+
+    /// How far a request has come through the stages of its rule.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn standing(&self, request: &Request) -> Result<Standing, AppError> {
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let then = self.service_at(&mut tx, &request.ask.policy, &request.ask.service).await?;
+        Ok(request.standing(rules_at_review(&request.ask, then.as_deref(), &book)))
     }
 
     /// The requests that the actor may see, newest first.

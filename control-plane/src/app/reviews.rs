@@ -1,7 +1,7 @@
 //! Reviews: the one way from a request to a grant.
 
+use grantmesh_shared::engine::Service;
 use grantmesh_shared::id::RequestId;
-
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::table::UserItem;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::requests::time_out_instead;
 use super::{App, AppError};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, Grant, NewReview, Outcome, Request, Review, RulesAtReview, Text, Verdict};
+use crate::domain::{Actor, Ask, Grant, NewReview, Outcome, Request, Review, Rulebook, RulesAtReview, Text, Verdict};
 
 /// What a review led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,10 +37,7 @@ impl App {
             return Err(time_out_instead(tx, request).await);
         }
         let then = self.service_at(&mut tx, &request.ask.policy, &request.ask.service).await?;
-        let rules = RulesAtReview {
-            then: then.as_deref().and_then(|service| service.rule(&request.ask.rule)),
-            now: book.rule(&request.ask.service, &request.ask.rule, &request.ask.action),
-        };
+        let rules = rules_at_review(&request.ask, then.as_deref(), &book);
         let ids = (self.new_id(&tx)?, self.new_id(&tx)?);
         let place = request.reviews.len();
         let Outcome { request, review, grant } = request.review(actor, new, rules, ids, tx.now(), tx.revision())?;
@@ -53,6 +50,14 @@ impl App {
         }
         tx.commit().await?;
         Ok(Reviewed { request, review, grant })
+    }
+}
+
+/// The rule of an ask, in its service as it was then and in the policy in force.
+pub(super) fn rules_at_review<'r>(ask: &Ask, then: Option<&'r Service>, book: &'r Rulebook) -> RulesAtReview<'r> {
+    RulesAtReview {
+        then: then.and_then(|service| service.rule(&ask.rule)),
+        now: book.rule(&ask.service, &ask.rule, &ask.action),
     }
 }
 

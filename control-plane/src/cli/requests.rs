@@ -11,6 +11,7 @@ use super::{
     ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, tables,
 };
 use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
+use crate::http::standing::StageView;
 use crate::http::view::{ListView, RequestView};
 
 pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
@@ -116,6 +117,33 @@ fn tell(request: &RequestView, out: &mut Output) {
     }
     let approvals = request.reviews.iter().filter(|review| review.verdict == "approve").count();
     out.line(format_args!("  approvals: {approvals} of {}, rule {}", request.approvals_needed, request.rule));
+    standing(request, out);
+}
+
+/// What each stage takes and has, where there is more to it than a number of approvals, and who may bring the request on.
+fn standing(request: &RequestView, out: &mut Output) {
+    let simple = request.stages.len() <= 1 && request.stages.iter().all(|stage| stage.factors.len() <= 1);
+    if !simple || !request.stages_at_request.is_empty() {
+        request.stages.iter().for_each(|stage| tell_stage(stage, "stage", out));
+        request.stages_at_request.iter().for_each(|stage| tell_stage(stage, "stage when it was filed", out));
+    }
+    if let Some(needed) = request.denials_needed.filter(|needed| *needed > 1) {
+        let denials = request.reviews.iter().filter(|review| review.verdict == "deny").count();
+        out.line(format_args!("  denials: {denials} of {needed}"));
+    }
+    if !request.awaited.is_empty() {
+        out.line(format_args!("  waits for: {}", request.awaited.join(", ")));
+    }
+}
+
+fn tell_stage(stage: &StageView, what: &str, out: &mut Output) {
+    out.line(format_args!("  {what} {}: {}", stage.name, stage.state));
+    for factor in &stage.factors {
+        let by: Vec<&str> = factor.approvals.iter().map(|user| user.subject.as_str()).collect();
+        let by = if by.is_empty() { String::new() } else { format!(": {}", by.join(", ")) };
+        let reviewers = factor.reviewers.join(", ");
+        out.line(format_args!("    {} of {} from {reviewers}{by}", factor.approvals.len(), factor.needed));
+    }
 }
 
 pub(super) async fn list(args: RequestsArgs, out: &mut Output) -> Result<(), Failure> {

@@ -10,6 +10,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 
 use super::actor::Actor;
 use super::grant::{Grant, GrantState, Terms};
+use super::quorum::{self, Quorum, Standing};
 use super::request::{AlreadyDecided, Request, RequestState, Shown};
 use super::text::{Text, TextError};
 use super::usage::UseCount;
@@ -19,7 +20,7 @@ use super::usage::UseCount;
 pub enum Verdict {
     /// Yes.
     Approve,
-    /// No; one is enough.
+    /// No; one is enough unless the rule asks for more.
     Deny,
 }
 
@@ -82,6 +83,13 @@ pub struct Review {
     pub at: Timestamp,
 }
 
+impl Review {
+    /// The reviewer as they were then.
+    pub(super) fn actor(&self) -> Actor {
+        Actor::new(&self.reviewer.issuer, &self.reviewer.subject, self.reviewer_groups.clone())
+    }
+}
+
 /// The rule of a request under the policy it was filed under and under the policy of today; nothing where it is gone.
 #[derive(Debug, Clone, Copy)]
 pub struct RulesAtReview<'r> {
@@ -92,9 +100,9 @@ pub struct RulesAtReview<'r> {
 }
 
 impl RulesAtReview<'_> {
-    /// Whether someone reviews under both.
-    fn name_reviewer(&self, actor: &Actor) -> bool {
-        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| actor.is_among(&rule.reviewers));
+    /// Whether someone reviews under both, in whatever stage.
+    pub(super) fn name_reviewer(&self, actor: &Actor) -> bool {
+        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| quorum::reviews(&rule.deciding, actor));
         among(self.then) && among(self.now)
     }
 
@@ -127,7 +135,7 @@ impl RulesAtReview<'_> {
     }
 
     fn approvals(&self, stated: u32) -> u32 {
-        [self.then, self.now].into_iter().flatten().map(|rule| rule.approvals).fold(stated.max(1), u32::max)
+        [self.then, self.now].into_iter().flatten().map(|rule| rule.deciding.approvals()).fold(stated.max(1), u32::max)
     }
 }
 
@@ -142,6 +150,14 @@ pub enum ReviewRefused {
     NotAReviewer {
         /// The rule.
         rule: String,
+    },
+    /// The stage that is open needs nobody like them, or nobody like them any more.
+    #[error(
+        "the stage `{stage}` is open, and it needs somebody else's approval\ngive yours when a stage that needs it is open; a denial counts in every stage"
+    )]
+    StageNeedsOthers {
+        /// The stage.
+        stage: String,
     },
     /// The request is decided, or its time is over.
     #[error(transparent)]
@@ -229,9 +245,11 @@ impl Request {
         }
         let mut request = self.open_at(now)?;
         let review = request.checked(actor, new, ids.0, now)?;
-        request.reviews.push(review.clone());
         if review.verdict == Verdict::Deny {
-            request.state = RequestState::Denied { at: now };
+            request.reviews.push(review.clone());
+            if Quorum::of(rules, &request.reviews).denies() {
+                request.state = RequestState::Denied { at: now };
+            }
             return Ok(Outcome { request, review, grant: None });
         }
         if !rules.still_let_ask(&request.ask.actor()) {
@@ -241,8 +259,13 @@ impl Request {
         if let Some(timeout) = waits.filter(|timeout| now >= request.ask.created_at.plus(*timeout)) {
             return Err(ReviewRefused::WaitedTooLong { timeout });
         }
+        let so_far = Quorum::of(rules, &request.reviews);
+        if let Some(stage) = so_far.open().filter(|_| !so_far.needs(actor)) {
+            return Err(ReviewRefused::StageNeedsOthers { stage: stage.name.to_string() });
+        }
+        request.reviews.push(review.clone());
         request.approvals_needed = rules.approvals(request.approvals_needed);
-        if request.approvals(rules) < request.approvals_needed {
+        if !Quorum::of(rules, &request.reviews).approves(request.approvals_needed) {
             return Ok(Outcome { request, review, grant: None });
         }
         let grant = request.grant(rules, ids.1, now, revision);
@@ -285,14 +308,10 @@ impl Request {
         })
     }
 
-    /// Approvals by people who may review under both rules, each person once (a second review was never taken).
-    fn approvals(&self, rules: RulesAtReview<'_>) -> u32 {
-        let counted = self.reviews.iter().filter(|review| {
-            let (issuer, subject) = (&*review.reviewer.issuer, &*review.reviewer.subject);
-            let reviewer = Actor::new(issuer, subject, review.reviewer_groups.clone());
-            review.verdict == Verdict::Approve && rules.name_reviewer(&reviewer)
-        });
-        u32::try_from(counted.count()).unwrap_or(u32::MAX)
+    /// How far it has come, stage by stage.
+    #[must_use]
+    pub fn standing(&self, rules: RulesAtReview<'_>) -> Standing {
+        quorum::standing(rules, &self.reviews, self.state == RequestState::Pending)
     }
 
     fn grant(&self, rules: RulesAtReview<'_>, id: GrantId, now: Timestamp, revision: u64) -> Grant {

@@ -9,6 +9,7 @@ use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::Timestamp;
 
 use super::actor::Actor;
+use super::quorum::reviews;
 use super::request::AskTarget;
 
 /// What the policy says, as the workflow needs it.
@@ -128,7 +129,7 @@ impl Rulebook {
         let mut rules = Vec::new();
         for service in &self.services {
             for rule in service.rules() {
-                if actor.is_among(&rule.reviewers) {
+                if reviews(&rule.deciding, actor) {
                     rules.push((service.name(), &*rule.name));
                 }
             }
@@ -139,6 +140,6 @@ impl Rulebook {
     /// Whether the actor is among the reviewers of the rule.
     #[must_use]
     pub fn is_reviewer(&self, actor: &Actor, service: &str, rule: &str) -> bool {
-        self.service(service).and_then(|service| service.rule(rule)).is_some_and(|rule| actor.is_among(&rule.reviewers))
+        self.service(service).and_then(|service| service.rule(rule)).is_some_and(|rule| reviews(&rule.deciding, actor))
     }
 }

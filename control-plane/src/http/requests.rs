@@ -15,7 +15,7 @@ use super::extract::{Asked, CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::view::{ListView, ProblemView, RequestView};
 use crate::app::{IdempotencyKey, Page, RequestFilter};
-use crate::domain::{AskTarget, NewRequest, RequestStateWord};
+use crate::domain::{AskTarget, NewRequest, Request, RequestStateWord};
 
 /// Names a request so that a repeated send files it once.
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
@@ -139,7 +139,7 @@ pub(super) async fn file(
     let target = target(service, action, resource, method, path)?;
     let new = NewRequest { target, justification, duration, uses, rule, call };
     let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
-    Ok((StatusCode::CREATED, Json(RequestView::from(&filed.request))))
+    Ok((StatusCode::CREATED, Json(shown(&api, &filed.request).await?)))
 }
 
 /// The body that files a request for this target, ready to be completed. The URL of a challenge leads here; what stands
@@ -186,6 +186,11 @@ pub(super) async fn list(
     Ok(Json(ListView::of(listed, |request| RequestView::from(&request))))
 }
 
+/// One request with how far it has come.
+pub(super) async fn shown(api: &Api, request: &Request) -> Result<RequestView, ApiError> {
+    Ok(RequestView::from(request).with(&api.app.standing(request).await?))
+}
+
 /// Refuses a word that is no state.
 pub(super) fn unknown_state(word: &str, known: &[&str]) -> ApiError {
     let word: String = word.chars().take(64).collect();
@@ -200,7 +205,7 @@ pub(super) async fn read(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<RequestView>, ApiError> {
-    Ok(Json(RequestView::from(&api.app.request(&actor, &id).await?)))
+    Ok(Json(shown(&api, &api.app.request(&actor, &id).await?).await?))
 }
 
 /// Takes your own request back.
@@ -211,5 +216,5 @@ pub(super) async fn withdraw(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<RequestView>, ApiError> {
-    Ok(Json(RequestView::from(&api.app.withdraw(&actor, &id).await?)))
+    Ok(Json(shown(&api, &api.app.withdraw(&actor, &id).await?).await?))
 }

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use super::Api;
 use super::extract::{CurrentUser, Id, Json};
 use super::problem::ApiError;
+use super::requests::shown;
 use super::view::{GrantView, ProblemView, RequestView};
 use super::wait;
 use crate::domain::{NewReview, Verdict};
@@ -64,5 +65,6 @@ pub(super) async fn review(
     let reviewed = api.app.review(&actor, &id, &NewReview { verdict, reason, duration, uses, digest }).await?;
     let grant = reviewed.grant.as_ref().map(|grant| GrantView::of(&api.app, grant));
     let revision = reviewed.grant.as_ref().map(|grant| wait::revision(api.app.position_of(grant)));
-    Ok((StatusCode::CREATED, revision, Json(ReviewedView { request: RequestView::from(&reviewed.request), grant })))
+    let request = shown(&api, &reviewed.request).await?;
+    Ok((StatusCode::CREATED, revision, Json(ReviewedView { request, grant })))
 }

@@ -7,6 +7,7 @@ use grantmesh_shared::wire::shown::ShownCall;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::standing::StageView;
 use crate::app::{App, Listed};
 use crate::domain::{Grant, GrantState, Request, RequestState, Review, Stream, Use, UseCount};
 use crate::push::{Arrival, FilterArrival, FleetRow};
@@ -144,8 +145,20 @@ pub struct RequestView {
     /// For how many calls, if for a number of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
-    /// How many approvals it takes.
+    /// How many approvals it takes, in all stages together.
     pub approvals_needed: u32,
+    /// So many denials by different people deny; only where one request is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub denials_needed: Option<u32>,
+    /// The stages of its rule and how far it has come; only where one request is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageView>,
+    /// The stages that the rule had when the request was filed, if they were others: those are to be passed, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages_at_request: Vec<StageView>,
+    /// Whose approval would bring it on now, as `user:NAME` or `group:NAME`; only where one request is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaited: Vec<String>,
     /// The reviews so far.
     pub reviews: Vec<ReviewView>,
     /// When it was filed.
@@ -186,6 +199,10 @@ impl From<&Request> for RequestView {
             duration: ask.duration.to_string(),
             uses: ask.uses,
             approvals_needed: *approvals_needed,
+            denials_needed: None,
+            stages: Vec::new(),
+            stages_at_request: Vec::new(),
+            awaited: Vec::new(),
             reviews: reviews.iter().map(ReviewView::from).collect(),
             created_at: ask.created_at.to_string(),
             times_out_at: ask.times_out_at.to_string(),

@@ -41,6 +41,12 @@ impl Tx {
         self.rows(TABLE, sql, args![revision]).await?.into_iter().map(StoredItem::try_from).collect()
     }
 
+    /// The body of one item; nothing if it is not there.
+    pub(crate) async fn item_body(&mut self, key: &str) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT item_key, body FROM table_items WHERE item_key = $1 AND body IS NOT NULL";
+        self.row(TABLE, sql, args![key]).await?.map(|row| row.text("body")).transpose()
+    }
+
     /// All items, no tombstones.
     pub(crate) async fn all_items(&mut self) -> Result<Vec<StoredItem>, StoreError> {
         let sql = "SELECT item_key, service, revision, body FROM table_items WHERE body IS NOT NULL ORDER BY revision, item_key";

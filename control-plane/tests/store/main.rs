@@ -30,6 +30,8 @@ mod signals;
 #[cfg(test)]
 mod simulate;
 #[cfg(test)]
+mod stages;
+#[cfg(test)]
 mod uses;
 #[cfg(test)]
 mod world;
@@ -74,6 +76,10 @@ scenarios! {
     rules::two_approvals_are_two_people,
     rules::the_stricter_policy_applies,
     rules::a_grant_has_the_stricter_terms_of_both_policies,
+    stages::stages_are_passed_in_order,
+    stages::fifty_approvals_pass_two_stages_once,
+    stages::a_change_of_stages_meanwhile_is_strict,
+    stages::operators_decide_nothing,
     bound::a_bound_request_is_kept_as_it_was_shown,
     races::fifty_approvals_make_one_grant,
     races::one_of_approve_and_withdraw_wins,

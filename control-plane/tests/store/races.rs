@@ -11,14 +11,14 @@ use crate::db::Db;
 use crate::world::{World, ann, approval, lee, mia, refund, someone};
 
 /// Runs everything on its own task and gives the results.
-async fn all_at_once<T: Send + 'static>(
+pub(crate) async fn all_at_once<T: Send + 'static>(
     runs: impl Iterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     let tasks: Vec<_> = runs.map(tokio::spawn).collect();
     join_all(tasks).await.into_iter().map(Result::unwrap).collect()
 }
 
-fn codes<T>(results: &[Result<T, AppError>]) -> Vec<&'static str> {
+pub(crate) fn codes<T>(results: &[Result<T, AppError>]) -> Vec<&'static str> {
     results.iter().filter_map(|result| result.as_ref().err().map(AppError::code)).collect()
 }
 

@@ -192,6 +192,7 @@ fn service(name: &str, host: &str) -> Body {
             reviewers: group("leads"),
             max_uses: None,
             approvals: 1,
+            deciding: None,
             max_duration: Span::from_secs(3_600),
             default_duration: Span::from_secs(900),
             request_timeout: Span::from_secs(3_600),

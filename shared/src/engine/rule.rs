@@ -2,6 +2,7 @@
 
 use super::bind::Bind;
 use super::condition::Condition;
+use super::deciding::Deciding;
 use super::principal::{Principal, Subject};
 use crate::time::Span;
 
@@ -51,10 +52,8 @@ pub struct Rule {
     pub actions: Vec<Box<str>>,
     /// Who may ask.
     pub eligible: Vec<Subject>,
-    /// Who may review.
-    pub reviewers: Vec<Subject>,
-    /// How many approvals by different people.
-    pub approvals: u32,
+    /// What it takes to decide a request.
+    pub deciding: Deciding,
     /// The longest grant.
     pub max_duration: Span,
     /// The length of a grant when the requester names none.
@@ -78,12 +77,6 @@ impl Rule {
     #[must_use]
     pub fn is_eligible(&self, principal: &Principal<'_>) -> bool {
         self.eligible.iter().any(|subject| subject.names(principal))
-    }
-
-    /// Whether the principal is among the reviewers. That it is not also the requester is the workflow's matter.
-    #[must_use]
-    pub fn may_review(&self, principal: &Principal<'_>) -> bool {
-        self.reviewers.iter().any(|subject| subject.names(principal))
     }
 }
 

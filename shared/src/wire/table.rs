@@ -1,6 +1,7 @@
 //! The items of a filter's table as they cross the network, and their way into the engine's [`Table`].
 //! An item that is not understood in every part refuses the whole answer: a filter never acts on half of what it was told.
 
+mod deciding;
 mod live;
 mod policy;
 mod principal;
@@ -12,6 +13,7 @@ use super::table_hash::TableHash;
 use crate::engine::{Grant, Lock, Service, ServiceError, Signal, SubjectError, Table, TemplateError};
 use crate::id::{GrantId, LockId};
 
+pub use deciding::{DecidingItem, FactorItem, StageItem};
 pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem, UsesItem};
 pub use policy::{
     ActionItem, ActionsItem, AuditItem, BindingItem, BodyWord, CriticalityWord, DenyItem, FieldItem, ModeWord,

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use grantmesh_shared::engine::{
     Action, ActionSet, ActionTemplates, Audit, Bind, Binding, BodyFacts, BoundCall, Call, Condition, Context,
-    Criticality, DenyRule, Digest, FactValue, Field, FieldPlace, Grant, GrantHolder, Lock, LockTarget, Now, Principal,
-    Rollout, Rule, Selector, Service, ServiceParts, Signal, Subject, Table, Through, Unmatched, User, Uses,
+    Criticality, Deciding, DenyRule, Digest, FactValue, Field, FieldPlace, Grant, GrantHolder, Lock, LockTarget, Now,
+    Principal, Rollout, Rule, Selector, Service, ServiceParts, Signal, Subject, Table, Through, Unmatched, User, Uses,
 };
 use grantmesh_shared::id::{GrantId, LockId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -494,8 +494,7 @@ impl Asking {
             name: (*self.name).into(),
             actions: boxed(&self.actions),
             eligible: self.eligible.clone(),
-            reviewers: Vec::new(),
-            approvals: 1,
+            deciding: Deciding::default(),
             max_duration: Span::from_secs(1),
             default_duration: Span::from_secs(1),
             request_timeout: Span::from_secs(1),

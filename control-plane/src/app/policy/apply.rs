@@ -1,13 +1,13 @@
 //! Putting a policy in force: only over the version that it was made from, and only if it says something else.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use grantmesh_shared::engine::Subject;
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::wire::policy::{DeclaredSignal, Difference, Policy, PolicyFile, compile, diff, parse};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
-use grantmesh_shared::wire::table::Body;
+use grantmesh_shared::wire::table::{Body, ServiceItem};
 use serde::Serialize;
 
 use super::{CheckedPolicy, examined, version};
@@ -59,7 +59,7 @@ impl App {
         let (files, CheckedPolicy { policy: compiled, digest, .. }) = examined(files).await?;
         let compiled = compiled.map_err(Invalid::Policy)?;
         let declared = declared_signals(&compiled)?;
-        let services = tokio::task::spawn_blocking(move || texts(compiled)).await??;
+        let (services, pushed) = tokio::task::spawn_blocking(move || texts(&compiled)).await??;
         let mut tx = self.write().await?;
         let previous = tx.current_policy().await?;
         if let Some(policy) = unchanged(&mut tx, previous.as_ref(), digest, (&services, &declared)).await? {
@@ -82,7 +82,7 @@ impl App {
             services: services.iter().map(|(name, _)| name.as_str().into()).collect(),
         };
         let policy = PolicyVersion { about, files };
-        let changes = put_services(&mut tx, policy.about.previous.as_ref(), &services).await?;
+        let changes = put_services(&mut tx, policy.about.previous.as_ref(), &pushed).await?;
         tx.insert_policy(&policy, &services).await?;
         tx.insert_declared_signals(&policy.about.id, &declared).await?;
         tx.log(&applied_entry(&policy, &services, changes))?;
@@ -165,14 +165,15 @@ fn declared_signals(policy: &Policy) -> Result<Vec<SignalDeclaration>, AppError>
     policy.signals.iter().map(declaration).collect()
 }
 
-/// Name and exact item body of each service.
-fn texts(policy: Policy) -> Result<PolicyTexts, AppError> {
-    let text = |service: grantmesh_shared::wire::table::ServiceItem| {
+/// Name and exact item body of each service: all of it, and what filters get.
+fn texts(policy: &Policy) -> Result<(PolicyTexts, PolicyTexts), AppError> {
+    let text = |service: ServiceItem| {
         let name = service.name.clone();
         let item = Body::Service(service).into_item().map_err(AuditError::Json)?;
         Ok((name, item.body.get().to_owned()))
     };
-    policy.services.into_iter().map(text).collect()
+    let whole = policy.services.iter().cloned().map(text).collect::<Result<_, AppError>>()?;
+    Ok((whole, policy.services.iter().map(ServiceItem::for_filters).map(text).collect::<Result<_, AppError>>()?))
 }
 
 /// How many services a policy changed.
@@ -189,18 +190,19 @@ async fn put_services(
     services: &PolicyTexts,
 ) -> Result<Changes, AppError> {
     let mut before = match previous {
-        Some(previous) => tx.policy_services(previous).await?.into_iter().collect(),
-        None => BTreeMap::new(),
+        Some(previous) => tx.policy_services(previous).await?.into_iter().map(|(name, _)| name).collect(),
+        None => BTreeSet::new(),
     };
     let mut changes = Changes::default();
     for (name, body) in services {
-        let hash = Sha256Hash::of(body.as_bytes()).to_string();
-        if before.remove(name) != Some(hash) {
-            tx.put_item(&format!("service/{name}"), Some(name), body).await?;
+        let (key, known) = (format!("service/{name}"), before.remove(name));
+        // What filters have is compared, not what is kept: they are not told of what only reviewers need.
+        if !known || tx.item_body(&key).await?.as_deref() != Some(body) {
+            tx.put_item(&key, Some(name), body).await?;
             changes.put += 1;
         }
     }
-    for name in before.keys() {
+    for name in &before {
         tx.remove_item_of(&format!("service/{name}")).await?;
         changes.removed += 1;
     }

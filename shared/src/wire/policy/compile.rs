@@ -2,6 +2,7 @@
 //! Every fault is collected; nothing stops at the first.
 
 mod actions;
+mod approvable;
 mod conditions;
 mod paths;
 mod people;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::parse::Placed;
 use super::{DefaultsSpec, Documents, FieldSpec, Policy, RoleSpec};
 use crate::engine::Subject;
-use crate::wire::table::{PlaceWord, SubjectItem};
+use crate::wire::table::{DecidingItem, FactorItem, PlaceWord, RuleItem, StageItem, SubjectItem};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -122,13 +122,38 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
             add("binding", binding.name.clone(), own);
         }
         for rule in &service.rules {
-            add("rule", format!("{} {}", service.name, rule.name), value(rule));
+            add("rule", format!("{} {}", service.name, rule.name), ruled(rule));
         }
         for denial in &service.denials {
             add("deny rule", format!("{} {}", service.name, denial.name), value(denial));
         }
     }
     parts
+}
+
+/// A rule with what it takes to decide, as documents say it: one word for each stage.
+fn ruled(rule: &RuleItem) -> Value {
+    let mut own = value(rule);
+    let Some(fields) = own.as_object_mut() else { return own };
+    fields.remove("deciding");
+    let Some(deciding) = &rule.deciding else { return own };
+    let DecidingItem { stages, denials } = &**deciding;
+    if !stages.is_empty() {
+        // They stand in the place of these.
+        fields.retain(|field, _| !matches!(field.as_str(), "reviewers" | "approvals"));
+        let factor = |FactorItem { approvals, reviewers }: &FactorItem| {
+            let reviewers: Vec<String> = reviewers.iter().map(|reviewer| word(&value(reviewer))).collect();
+            format!("{approvals} of {}", reviewers.join(" or "))
+        };
+        let stage = |(number, stage): (usize, &StageItem)| {
+            let factors: Vec<String> = stage.factors.iter().map(factor).collect();
+            format!("{}. {}: {}", number.saturating_add(1), stage.name, factors.join(" and "))
+        };
+        let stages: Vec<String> = stages.iter().enumerate().map(stage).collect();
+        fields.insert("stages".to_owned(), json!(stages));
+    }
+    fields.extend(denials.map(|denials| ("denials".to_owned(), json!(denials))));
+    own
 }
 
 /// What documents say and filters do not need: descriptions, declared headers, fields with their types.

@@ -2,9 +2,11 @@
 //! written and described to editors; what they mean together is checked by the compiler.
 
 mod access;
+mod deciding;
 mod service;
 
 pub use access::*;
+pub use deciding::*;
 pub use service::*;
 
 use schemars::JsonSchema;

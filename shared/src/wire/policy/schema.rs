@@ -64,6 +64,15 @@ pub(super) fn some_permission(schema: &mut Schema) {
     schema.insert("anyOf".to_owned(), json!([{ "required": ["permissions"] }, { "required": ["inherits"] }]));
 }
 
+/// A rule names its reviewers, or stages of them.
+pub(super) fn one_way_to_decide(schema: &mut Schema) {
+    let ways = json!([
+        { "required": ["reviewers"], "properties": { "stages": { "maxItems": 0 } } },
+        { "required": ["stages"], "properties": { "reviewers": { "maxItems": 0 }, "approvals": { "type": "null" } } },
+    ]);
+    schema.insert("anyOf".to_owned(), ways);
+}
+
 /// What stands at a place of a document, as far as its form goes: the types there are plain texts and numbers with their line.
 macro_rules! forms {
     ($($(#[$doc:meta])* $name:ident: $form:tt)*) => {$(

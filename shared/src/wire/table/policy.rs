@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BindItem, ItemError, SubjectItem};
+use super::deciding::deciding;
+use super::{BindItem, DecidingItem, ItemError, SubjectItem};
 use crate::engine::{
     Action, ActionSet, ActionTemplates, Audit, Binding, BodyMode, Condition, Criticality, DenyRule, Field, FieldPlace,
     Mode, Percent, Rollout, Rule, Selector, ServiceParts, Subject, SubjectError, Unmatched,
@@ -228,6 +229,9 @@ pub struct RuleItem {
     pub reviewers: Vec<SubjectItem>,
     /// How many approvals by different people.
     pub approvals: u32,
+    /// What else it takes to decide; filters have none of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deciding: Option<Box<DecidingItem>>,
     /// The longest grant.
     pub max_duration: Span,
     /// The length of a grant when none is named.
@@ -276,7 +280,7 @@ fn boxed(texts: Vec<String>) -> Vec<Box<str>> {
     texts.into_iter().map(String::into_boxed_str).collect()
 }
 
-fn subjects(items: Vec<SubjectItem>) -> Result<Vec<Subject>, SubjectError> {
+pub(super) fn subjects(items: Vec<SubjectItem>) -> Result<Vec<Subject>, SubjectError> {
     items.into_iter().map(Subject::try_from).collect()
 }
 
@@ -393,13 +397,13 @@ impl TryFrom<RuleItem> for Rule {
 
     fn try_from(item: RuleItem) -> Result<Self, ItemError> {
         let RuleItem { name, actions, eligible, reviewers, approvals, max_duration, default_duration, .. } = item;
-        let RuleItem { max_uses, request_timeout, condition: asking, grant_condition, bind, reveals, .. } = item;
+        let RuleItem { deciding: decided, max_uses, request_timeout, condition: asking, .. } = item;
+        let RuleItem { grant_condition, bind, reveals, .. } = item;
         Ok(Self {
             name: name.into(),
             actions: boxed(actions),
             eligible: subjects(eligible)?,
-            reviewers: subjects(reviewers)?,
-            approvals,
+            deciding: deciding(reviewers, approvals, decided.map(|item| *item))?,
             max_duration,
             default_duration,
             max_uses,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::lines::{first_line, word};
 use super::{Case, CaseFacts, Outcome, Stage};
 use crate::engine::{Condition, Criticality, Facts, Fuel, Principal, Service, Subject, Verdict};
-use crate::wire::policy::PolicyFault;
+use crate::wire::policy::{PolicyFault, reviewers};
 
 /// A decision with everything of the policy about its action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ fn considered(service: &Service, facts: &Facts<'_>) -> Vec<Considered> {
     }
     for rule in service.rules().iter().filter(|rule| rule.actions.iter().any(|covered| **covered == *action)) {
         let part = part("rule", (&rule.name, &rule.eligible), rule.is_eligible(principal), &rule.condition, facts);
-        all.push(Considered { reviewers: texts(&rule.reviewers), ..part });
+        all.push(Considered { reviewers: reviewers(rule), ..part });
     }
     // A role of several permissions is several bindings, of which each says the same.
     all.dedup();

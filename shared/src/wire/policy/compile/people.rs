@@ -1,93 +1,130 @@
-//! Who may ask under a rule and who decides, and whether that could ever lead to a grant.
+//! Who may ask under a rule, and the stages and factors of those who decide. Whether that could ever lead to a grant is in
+//! [`super::approvable`].
 
 use std::collections::BTreeSet;
 
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use super::Compiler;
-use crate::wire::policy::RuleSpec;
-use crate::wire::table::SubjectItem;
+use crate::engine::{Deciding, MAX_FACTORS, MAX_STAGES};
+use crate::wire::policy::{FactorSpec, RuleSpec, StageSpec};
+use crate::wire::table::{DecidingItem, FactorItem, StageItem, SubjectItem};
 
-/// So many people are named in a proof.
-const MAX_NAMED: usize = 3;
+/// Who may ask, and what it takes to decide.
+#[derive(Debug, Default)]
+pub(super) struct People {
+    pub(super) eligible: Vec<SubjectItem>,
+    /// Of a rule without stages.
+    pub(super) reviewers: Vec<SubjectItem>,
+    pub(super) approvals: u32,
+    pub(super) deciding: Option<Box<DecidingItem>>,
+}
 
-/// Who may ask, who reviews, and how many of them it takes.
-pub(super) type People = (Vec<SubjectItem>, Vec<SubjectItem>, u32);
+/// A rule's stages with the places of their factors, for what is told about them.
+pub(super) type PlacedStages = Vec<(StageItem, Vec<Location>)>;
 
 impl Compiler<'_> {
     pub(super) fn people(&mut self, file: usize, name: &Spanned<String>, spec: &RuleSpec) -> People {
-        let RuleSpec { eligible, reviewers, approvals, .. } = spec;
-        let count = approvals.as_ref().map_or(1, |approvals| approvals.value);
-        for (who, list) in [("eligible", eligible), ("reviewers", reviewers)] {
-            if list.is_empty() {
-                let message = format!("the rule `{}` has no {who}, so nobody could ever get a grant", name.value);
-                self.fault(file, name.referenced, message, format!("name at least one principal under `{who}`"));
-            }
+        let RuleSpec { eligible, reviewers, approvals, stages, denials, .. } = spec;
+        if eligible.is_empty() {
+            self.nobody(file, name, "eligible");
         }
         self.plain(file, eligible, "asks");
-        self.plain(file, reviewers, "reviews");
         let faults = self.faults.len();
-        let (eligible, reviewers) = (self.subjects(file, eligible), self.subjects(file, reviewers));
+        let eligible = self.subjects(file, eligible);
         let place = approvals.as_ref().map_or(name.referenced, |approvals| approvals.referenced);
-        if count == 0 {
+        let mut people = People { eligible, ..People::default() };
+        let placed = if stages.is_empty() {
+            if reviewers.is_empty() {
+                self.nobody(file, name, "reviewers");
+            }
+            let factor = self.factor(file, place, approvals.as_ref(), reviewers);
+            (people.approvals, people.reviewers) = (factor.approvals, factor.reviewers.clone());
+            vec![(StageItem { name: Deciding::ONLY_STAGE.to_owned(), factors: vec![factor] }, vec![place])]
+        } else {
+            if !reviewers.is_empty() || approvals.is_some() {
+                let message =
+                    format!("the rule `{}` says in two ways who decides: with `stages` and without", name.value);
+                let help = "write `reviewers` and `approvals` into the factors of the stages, or leave `stages` out";
+                self.fault(file, name.referenced, message, help.to_owned());
+            }
+            self.stages(file, name, stages)
+        };
+        if faults == self.faults.len() && !placed.iter().any(|(stage, _)| stage.factors.iter().any(is_empty)) {
+            self.approvable(file, name, &people.eligible, &placed);
+            if let Some(denials) = denials {
+                self.deniable(file, denials, &placed);
+            }
+        }
+        let stages = if stages.is_empty() { Vec::new() } else { placed.into_iter().map(|(stage, _)| stage).collect() };
+        let item = DecidingItem { stages, denials: denials.as_ref().map(|denials| denials.value) };
+        people.deciding = (item != DecidingItem::default()).then(|| Box::new(item));
+        people
+    }
+
+    fn nobody(&mut self, file: usize, name: &Spanned<String>, who: &str) {
+        let message = format!("the rule `{}` has no {who}, so nobody could ever get a grant", name.value);
+        self.fault(file, name.referenced, message, format!("name at least one principal under `{who}`"));
+    }
+
+    fn stages(&mut self, file: usize, rule: &Spanned<String>, specs: &[StageSpec]) -> PlacedStages {
+        let mut seen = BTreeSet::new();
+        let mut stages = Vec::new();
+        for StageSpec { name, factors } in self.at_most(file, rule.referenced, "stages", specs, MAX_STAGES) {
+            self.name(file, name);
+            if !seen.insert(name.value.as_str()) {
+                let message = format!("there is another stage named `{}`", name.value);
+                self.fault(file, name.referenced, message, "give each its own name, or remove one".to_owned());
+            }
+            if factors.is_empty() {
+                let message = format!("the stage `{}` has no factors, so nobody could ever pass it", name.value);
+                self.fault(file, name.referenced, message, "name at least one factor, or remove the stage".to_owned());
+            }
+            let mut placed = (StageItem { name: name.value.clone(), factors: Vec::new() }, Vec::new());
+            for FactorSpec { approvals, reviewers } in
+                self.at_most(file, name.referenced, "factors", factors, MAX_FACTORS)
+            {
+                let first = reviewers.first().map_or(name.referenced, |reviewer| reviewer.referenced);
+                let place = approvals.as_ref().map_or(first, |approvals| approvals.referenced);
+                if reviewers.is_empty() {
+                    let message = format!(
+                        "a factor of the stage `{}` has no reviewers, so nobody could ever pass it",
+                        name.value
+                    );
+                    let help = "name at least one principal under `reviewers`".to_owned();
+                    self.fault(file, name.referenced, message, help);
+                }
+                let factor = self.factor(file, place, approvals.as_ref(), reviewers);
+                placed.0.factors.push(factor);
+                placed.1.push(place);
+            }
+            stages.push(placed);
+        }
+        stages
+    }
+
+    fn factor(
+        &mut self,
+        file: usize,
+        place: Location,
+        approvals: Option<&Spanned<u32>>,
+        reviewers: &[Spanned<String>],
+    ) -> FactorItem {
+        self.plain(file, reviewers, "reviews");
+        for machine in reviewers.iter().filter(|name| name.value.starts_with("workload:")) {
+            let message = format!("`{}` is no person, and only people decide", machine.value);
+            self.fault(file, machine.referenced, message, "name users or groups; a workload may ask".to_owned());
+        }
+        let approvals = approvals.map_or(1, |approvals| approvals.value);
+        if approvals == 0 {
             let message = "a grant needs at least one approval".to_owned();
             let help = "write `approvals: 1` or more; give a role for what needs none".to_owned();
             self.fault(file, place, message, help);
-        } else if faults == self.faults.len() {
-            self.approvable(file, name, place, (&eligible, &reviewers, count));
         }
-        (eligible, reviewers, count)
-    }
-
-    /// Refuses a rule under which whoever asks has too few reviewers besides themselves. Groups count as large: who is in
-    /// them is not known here.
-    fn approvable(
-        &mut self,
-        file: usize,
-        rule: &Spanned<String>,
-        place: serde_saphyr::Location,
-        (eligible, reviewers, count): (&[SubjectItem], &[SubjectItem], u32),
-    ) {
-        let Some(deciding) = users(reviewers).filter(|deciding| !deciding.is_empty()) else { return };
-        let needed = usize::try_from(count).unwrap_or(usize::MAX);
-        if needed > deciding.len() {
-            let message = format!("the rule needs {count} approvals and has {} reviewers", deciding.len());
-            return self.fault(file, place, message, "add reviewers or ask for fewer approvals".to_owned());
-        }
-        // Nobody decides their own request.
-        let besides = |user: &SubjectItem| deciding.len().saturating_sub(usize::from(deciding.contains(user)));
-        let named = eligible.iter().filter(|subject| matches!(subject, SubjectItem::User { .. }));
-        let stuck: Vec<String> = named
-            .filter(|user| besides(user) < needed)
-            .map(|user| match (user, besides(user)) {
-                (SubjectItem::User { subject, .. }, 0) => format!("besides `{subject}` nobody reviews"),
-                (SubjectItem::User { subject, .. }, 1) => format!("besides `{subject}` only one reviews"),
-                (SubjectItem::User { subject, .. }, some) => format!("besides `{subject}` only {some} review"),
-                _ => String::new(),
-            })
-            .collect();
-        let Some(first) = stuck.first() else { return };
-        let help =
-            "nobody decides their own request: add reviewers who do not ask, or ask for fewer approvals".to_owned();
-        if stuck.len() == eligible.len() {
-            let more = if stuck.len() > MAX_NAMED { ", and so on" } else { "" };
-            let proof = stuck.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-            let message = format!(
-                "nobody could ever get a grant under the rule `{}`: it needs {count} approval(s), and {proof}{more}",
-                rule.value
-            );
-            self.fault(file, place, message, help);
-        } else {
-            let message = format!(
-                "not everyone who may ask could get a grant under the rule `{}`: it needs {count} approval(s), and {first}",
-                rule.value
-            );
-            self.warning(file, place, message, help);
-        }
+        FactorItem { approvals, reviewers: self.subjects(file, reviewers) }
     }
 }
 
-/// The users that are meant, if it is known who they all are.
-fn users(subjects: &[SubjectItem]) -> Option<BTreeSet<&SubjectItem>> {
-    subjects.iter().map(|subject| matches!(subject, SubjectItem::User { .. }).then_some(subject)).collect()
+fn is_empty(factor: &FactorItem) -> bool {
+    factor.reviewers.is_empty()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_saphyr::Spanned;
 
+use super::people::People;
 use super::{Compiler, LONGEST};
 use crate::time::Span;
 use crate::wire::policy::parse::Placed;
@@ -31,7 +32,7 @@ impl<'d> Compiler<'d> {
             self.unique(&mut seen, "rule", file, name);
             let actions = self.known_actions(file, &spec.service, &spec.actions);
             let named = ActionsItem::Named(actions.clone());
-            let (eligible, reviewers, approvals) = self.people(file, name, spec);
+            let People { eligible, reviewers, approvals, deciding } = self.people(file, name, spec);
             let service = spec.service.value.as_str();
             if !self.may_pair(file, name, actions.len(), eligible.len()) {
                 return;
@@ -42,6 +43,7 @@ impl<'d> Compiler<'d> {
                 eligible,
                 reviewers,
                 approvals,
+                deciding,
                 max_duration: self.duration(file, Some(&spec.max_duration), LONGEST, LONGEST),
                 default_duration: self.default_duration(file, spec),
                 max_uses: self.max_uses(file, spec),

@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
+use super::StageSpec;
+use crate::engine::MAX_STAGES;
 use crate::wire::policy::schema;
 
 /// `kind: Role`: a named set of actions.
@@ -54,9 +56,11 @@ pub struct BindingSpec {
     #[schemars(with = "Option<schema::Condition>")]
     pub condition: Option<Spanned<String>>,
 }
+
 /// `kind: Rule`: what it takes to get a grant.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(transform = schema::one_way_to_decide)]
 pub struct RuleSpec {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -70,13 +74,22 @@ pub struct RuleSpec {
     /// Who may ask.
     #[schemars(with = "Vec<schema::Person>", length(min = 1))]
     pub eligible: Vec<Spanned<String>>,
-    /// Who may review.
+    /// Who may review, where that is one stage with one factor.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<schema::Person>", length(min = 1))]
     pub reviewers: Vec<Spanned<String>>,
-    /// How many approvals by different people; 1 by default.
+    /// How many approvals by different people `reviewers` give; 1 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Approvals>")]
     pub approvals: Option<Spanned<u32>>,
+    /// In place of `reviewers` and `approvals`: stages that are passed in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1, max = MAX_STAGES))]
+    pub stages: Vec<StageSpec>,
+    /// So many denials by different people deny; 1 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Approvals>")]
+    pub denials: Option<Spanned<u32>>,
     /// The longest grant, like `1h`.
     #[schemars(with = "schema::Duration")]
     pub max_duration: Spanned<String>,

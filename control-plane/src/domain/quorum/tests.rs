@@ -1,0 +1,320 @@
+//! Counting against a naive reference that tries every way to seat people, over every order of reviews.
+
+use grantmesh_shared::engine::{Condition, Deciding, Factor, Rule, Stage, Subject, User};
+use grantmesh_shared::id::{GrantId, PolicyId, RequestId, ReviewId};
+use grantmesh_shared::time::{Span, Timestamp};
+use proptest::prelude::*;
+
+use super::StageWord;
+use crate::domain::{
+    Actor, Ask, NewReview, Request, RequestState, RequestStateWord, ReviewRefused, RulesAtReview, Text, Verdict,
+};
+
+const ISSUER: &str = "https://id.example";
+const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
+
+/// A factor: how many it needs, and of which of the groups, as bits.
+type NaiveFactor = (u32, u8);
+
+fn group(name: &str) -> Subject {
+    Subject::Group { issuer: ISSUER.into(), name: name.into() }
+}
+
+fn among(groups: u8) -> impl Iterator<Item = &'static str> {
+    GROUPS.into_iter().enumerate().filter(move |(at, _)| groups >> at & 1 == 1).map(|(_, name)| name)
+}
+
+fn rule(stages: &[Vec<NaiveFactor>], denials: u32) -> Rule {
+    let factor = |(approvals, groups): &NaiveFactor| Factor {
+        approvals: *approvals,
+        reviewers: among(*groups).map(group).collect(),
+    };
+    let stage = |(at, factors): (usize, &Vec<NaiveFactor>)| Stage {
+        name: format!("s{at}").into(),
+        factors: factors.iter().map(factor).collect(),
+    };
+    Rule {
+        name: "r".into(),
+        actions: vec!["act".into()],
+        eligible: vec![group("askers")],
+        deciding: Deciding { stages: stages.iter().enumerate().map(stage).collect(), denials },
+        max_duration: Span::from_secs(3_600),
+        default_duration: Span::from_secs(60),
+        max_uses: None,
+        request_timeout: Span::from_secs(3_600),
+        condition: Condition::Always,
+        grant_condition: Condition::Always,
+        bind: None,
+        reveals: Vec::new(),
+    }
+}
+
+fn request(approvals_needed: u32) -> Request {
+    let ask = Ask {
+        requester: User { issuer: ISSUER.into(), subject: "ann".into() },
+        requester_groups: vec!["askers".to_owned()],
+        service: "svc".to_owned(),
+        action: "act".to_owned(),
+        resource: "x".to_owned(),
+        rule: "r".to_owned(),
+        justification: Text::new("because", "justification").unwrap(),
+        duration: Span::from_secs(60),
+        uses: None,
+        shown: None,
+        policy: PolicyId::new(0, [0; 10]),
+        created_at: Timestamp::from_millis(0),
+        times_out_at: Timestamp::from_millis(1_000_000),
+    };
+    let id = RequestId::new(0, [0; 10]);
+    Request { id, ask, approvals_needed, reviews: Vec::new(), state: RequestState::Pending }
+}
+
+fn person(at: usize, groups: u8) -> Actor {
+    Actor::new(ISSUER, &format!("p{at}"), among(groups).map(str::to_owned).collect())
+}
+
+fn given(
+    request: Request,
+    actor: &Actor,
+    verdict: Verdict,
+    rules: RulesAtReview<'_>,
+) -> (Request, Option<ReviewRefused>) {
+    let reason = (verdict == Verdict::Deny).then(|| "no".to_owned());
+    let new = NewReview { verdict, reason, duration: None, uses: None, digest: None };
+    let ids = (ReviewId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
+    match request.clone().review(actor, &new, rules, ids, Timestamp::from_millis(1), 1) {
+        Ok(outcome) => {
+            assert_eq!(outcome.grant.is_some(), outcome.request.state.word() == RequestStateWord::Approved);
+            (outcome.request, None)
+        }
+        Err(refused) => (request, Some(refused)),
+    }
+}
+
+/// Whether all places of the factors can be filled by different people, by trying everyone everywhere.
+fn can_be_filled(factors: &[NaiveFactor], people: &[u8]) -> bool {
+    let Some(at) = factors.iter().position(|(needed, _)| *needed > 0) else { return true };
+    let mut less = factors.to_vec();
+    less[at].0 -= 1;
+    (0..people.len()).filter(|who| people[*who] & factors[at].1 != 0).any(|who| {
+        let mut rest = people.to_vec();
+        rest.remove(who);
+        can_be_filled(&less, &rest)
+    })
+}
+
+/// The same over stages: each takes those who come from where the one before was passed.
+fn passes(stages: &[Vec<NaiveFactor>], people: &[u8]) -> usize {
+    let (mut passed, mut from) = (0, 0);
+    for (at, _) in people.iter().enumerate() {
+        if passed < stages.len() && can_be_filled(&stages[passed], &people[from..=at]) {
+            (passed, from) = (passed + 1, at + 1);
+        }
+    }
+    passed
+}
+
+fn orders(people: &[u8]) -> Vec<Vec<u8>> {
+    let [] = people else {
+        let rest = |at: usize| [&people[..at], &people[at + 1..]].concat();
+        let with = |at: usize| orders(&rest(at)).into_iter().map(move |rest| [vec![people[at]], rest].concat());
+        return (0..people.len()).flat_map(with).collect();
+    };
+    vec![Vec::new()]
+}
+
+fn both(rule: &Rule) -> RulesAtReview<'_> {
+    RulesAtReview { then: Some(rule), now: Some(rule) }
+}
+
+#[test]
+fn a_stage_is_passed_in_every_order_or_in_none() {
+    let stages: [&[NaiveFactor]; 7] = [
+        &[(1, 0b0001)],
+        &[(2, 0b0011)],
+        &[(1, 0b0001), (1, 0b0011)],
+        &[(2, 0b0001), (1, 0b0010)],
+        &[(1, 0b0011), (1, 0b0110), (1, 0b1100)],
+        &[(2, 0b0011), (2, 0b0110)],
+        &[(1, 0b0001), (1, 0b0001), (1, 0b0010)],
+    ];
+    for factors in stages {
+        let rule = rule(&[factors.to_vec()], 1);
+        let needed: u32 = factors.iter().map(|(needed, _)| needed).sum();
+        // Sets of four people, each in some groups of three.
+        for mut number in 0..8_u32.pow(4) {
+            let people: Vec<u8> = (0..4)
+                .map(|_| {
+                    let groups = (number % 8) as u8;
+                    number /= 8;
+                    groups
+                })
+                .collect();
+            if !people.is_sorted() || people.contains(&0) {
+                continue;
+            }
+            let expected = can_be_filled(factors, &people);
+            for order in orders(&people) {
+                let mut request = request(needed);
+                for (at, groups) in order.iter().enumerate() {
+                    let before = request.reviews.len();
+                    let (after, refused) = given(request, &person(at, *groups), Verdict::Approve, both(&rule));
+                    request = after;
+                    match refused {
+                        None => assert!(request.reviews.len() == before + 1),
+                        Some(ReviewRefused::NotAReviewer { .. }) => {
+                            assert!(factors.iter().all(|(_, named)| named & groups == 0));
+                        }
+                        Some(ReviewRefused::StageNeedsOthers { .. } | ReviewRefused::AlreadyDecided(_)) => {}
+                        Some(other) => panic!("{other}"),
+                    }
+                }
+                let approved = request.state.word() == RequestStateWord::Approved;
+                assert_eq!(approved, expected, "{factors:?} {order:?}");
+                assert!(request.reviews.len() <= needed as usize, "nobody votes for nothing");
+            }
+        }
+    }
+}
+
+fn factors() -> impl Strategy<Value = Vec<NaiveFactor>> {
+    proptest::collection::vec((1..3_u32, 1..16_u8), 1..4)
+}
+
+fn stages() -> impl Strategy<Value = Vec<Vec<NaiveFactor>>> {
+    proptest::collection::vec(factors(), 1..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whoever is taken is taken for what the naive count says, stage by stage.
+    #[test]
+    fn stages_are_passed_as_the_naive_count_says(
+        stages in stages(),
+        people in proptest::collection::vec(0..16_u8, 0..10),
+    ) {
+        let rule = rule(&stages, 1);
+        let mut request = request(1);
+        let mut taken: Vec<u8> = Vec::new();
+        for (at, groups) in people.iter().enumerate() {
+            let (after, refused) = given(request, &person(at, *groups), Verdict::Approve, both(&rule));
+            request = after;
+            if refused.is_none() {
+                taken.push(*groups);
+            }
+            let standing = request.standing(both(&rule));
+            let passed = standing.stages.iter().filter(|stage| stage.word == StageWord::Passed).count();
+            prop_assert_eq!(passed, passes(&stages, &taken));
+            let seated: usize =
+                standing.stages.iter().flat_map(|stage| &stage.factors).map(|factor| factor.approvals.len()).sum();
+            prop_assert_eq!(seated, taken.len());
+            for factor in standing.stages.iter().flat_map(|stage| &stage.factors) {
+                prop_assert!(factor.approvals.len() <= factor.needed as usize);
+            }
+            let approved = request.state.word() == RequestStateWord::Approved;
+            prop_assert_eq!(approved, passed == stages.len());
+            prop_assert_eq!(standing.awaited.is_empty(), approved);
+        }
+    }
+
+    /// A refused approval was of no use: with it the open stage would not be nearer to its end, whoever else came.
+    #[test]
+    fn who_is_refused_was_not_needed(factors in factors(), people in proptest::collection::vec(1..16_u8, 1..7)) {
+        let rule = rule(std::slice::from_ref(&factors), 1);
+        let mut request = request(1);
+        for (at, groups) in people.iter().enumerate() {
+            request = given(request, &person(at, *groups), Verdict::Approve, both(&rule)).0;
+        }
+        prop_assert_eq!(request.state.word() == RequestStateWord::Approved, can_be_filled(&factors, &people));
+    }
+
+    /// A rule that changes while a request waits never makes approvable what one of the two alone would not approve.
+    #[test]
+    fn a_change_of_stages_never_widens(
+        then in stages(),
+        now in stages(),
+        at in 0..8_usize,
+        people in proptest::collection::vec(1..16_u8, 0..10),
+    ) {
+        let (old, new) = (rule(&then, 1), rule(&now, 1));
+        let mut request = request(old.deciding.approvals());
+        for (who, groups) in people.iter().enumerate() {
+            let rules = RulesAtReview { then: Some(&old), now: Some(if who < at { &old } else { &new }) };
+            let (after, _) = given(request, &person(who, *groups), Verdict::Approve, rules);
+            request = after;
+            if request.state.word() != RequestStateWord::Approved {
+                continue;
+            }
+            let named = |stages: &[Vec<NaiveFactor>], groups: u8| stages.iter().flatten().any(|(_, named)| named & groups != 0);
+            for stages in if who < at { vec![&then] } else { vec![&then, &now] } {
+                let approvals: Vec<u8> = request.reviews.iter().map(|review| {
+                    let number: usize = review.reviewer.subject[1..].parse().unwrap();
+                    people[number]
+                }).collect();
+                prop_assert!(approvals.iter().all(|groups| who >= at || named(stages, *groups)));
+                let all: Vec<NaiveFactor> = stages.iter().flatten().copied().collect();
+                prop_assert!(can_be_filled(&all, &approvals));
+            }
+            break;
+        }
+    }
+}
+
+#[test]
+fn an_empty_set_is_nobody() {
+    let anyone = person(0, 0b1111);
+    for stages in [vec![], vec![vec![]], vec![vec![(1, 0)]], vec![vec![(0, 0)]], vec![vec![(1, 1), (1, 0)]]] {
+        let rule = rule(&stages, 1);
+        let (request, refused) = given(request(1), &anyone, Verdict::Approve, both(&rule));
+        assert_eq!(request.state, RequestState::Pending, "{stages:?}");
+        assert_eq!(refused.is_none(), stages == vec![vec![(1, 1), (1, 0)]], "{stages:?}");
+        // A second one does not help.
+        let request = given(request, &person(1, 0b1111), Verdict::Approve, both(&rule)).0;
+        assert_eq!(request.state, RequestState::Pending, "{stages:?}");
+    }
+    // A number of none is one.
+    let rule = rule(&[vec![(0, 1)]], 0);
+    assert_eq!(given(request(1), &anyone, Verdict::Approve, both(&rule)).0.state.word(), RequestStateWord::Approved);
+    assert_eq!(given(request(1), &anyone, Verdict::Deny, both(&rule)).0.state.word(), RequestStateWord::Denied);
+}
+
+#[test]
+fn more_people_than_are_needed_approve_too() {
+    let (two, one) = (rule(&[vec![(2, 1)]], 1), rule(&[vec![(1, 1)]], 1));
+    let (request, _) = given(request(2), &person(0, 1), Verdict::Approve, both(&two));
+    let (request, _) =
+        given(request, &person(1, 1), Verdict::Approve, RulesAtReview { then: Some(&two), now: Some(&one) });
+    // Under the rule of today there is one more than it takes.
+    assert_eq!(request.state.word(), RequestStateWord::Approved);
+    // What was needed once stays needed, also when neither rule needs it any more.
+    let three = rule(&[vec![(3, 1)]], 1);
+    let (waiting, _) =
+        given(self::request(1), &person(0, 1), Verdict::Approve, RulesAtReview { then: Some(&one), now: Some(&three) });
+    let (waiting, _) = given(waiting, &person(1, 1), Verdict::Approve, both(&one));
+    assert_eq!((waiting.state.word(), waiting.approvals_needed), (RequestStateWord::Pending, 3));
+    let (approved, _) = given(waiting, &person(2, 1), Verdict::Approve, both(&one));
+    assert_eq!(approved.state.word(), RequestStateWord::Approved);
+}
+
+#[test]
+fn denials_are_counted_by_people_and_the_smaller_number_denies() {
+    let (three, two) = (rule(&[vec![(2, 1)], vec![(1, 2)]], 3), rule(&[vec![(2, 1)], vec![(1, 2)]], 2));
+    let (request, _) = given(request(1), &person(0, 1), Verdict::Deny, both(&three));
+    assert_eq!(request.state.word(), RequestStateWord::Pending);
+    assert_eq!(
+        given(request.clone(), &person(0, 1), Verdict::Deny, both(&three)).1,
+        Some(ReviewRefused::AlreadyReviewed)
+    );
+    assert_eq!(
+        given(request.clone(), &person(0, 1), Verdict::Approve, both(&three)).1,
+        Some(ReviewRefused::AlreadyReviewed)
+    );
+    // A reviewer of a later stage may deny, and not yet approve.
+    assert!(matches!(
+        given(request.clone(), &person(1, 2), Verdict::Approve, both(&three)).1,
+        Some(ReviewRefused::StageNeedsOthers { stage }) if stage == "s0"
+    ));
+    let rules = RulesAtReview { then: Some(&three), now: Some(&two) };
+    assert_eq!(given(request, &person(1, 2), Verdict::Deny, rules).0.state.word(), RequestStateWord::Denied);
+}
