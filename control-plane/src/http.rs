@@ -2,6 +2,7 @@
 //! `problem` alone. Holds no state of its own and writes no SQL.
 
 mod audit;
+mod description;
 mod extract;
 mod filter;
 mod fleet;
@@ -12,6 +13,7 @@ mod metrics;
 mod ops;
 mod policy;
 mod problem;
+mod refusals;
 mod requests;
 mod reviews;
 mod serve;
@@ -47,8 +49,8 @@ use axum::{Router, routing::get};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{MAX_TOTAL_BYTES, schema};
 use jsonwebtoken::jwk::JwkSet;
+use serde_json::Value;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa::openapi::OpenApi;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
@@ -102,7 +104,7 @@ impl Api {
         public_url: String,
         dev_jwks: Option<JwkSet>,
     ) -> Arc<Self> {
-        let document = openapi().to_json().unwrap_or_default();
+        let document = openapi().to_string();
         let policy_schema = schema().to_string();
         let metrics = Metrics::default();
         Arc::new(Self { app, push, users, filters, public_url, dev_jwks, metrics, document, policy_schema })
@@ -115,8 +117,8 @@ impl Api {
 
 /// The API's description, generated from the handlers.
 #[must_use]
-pub fn openapi() -> OpenApi {
-    routes().split_for_parts().1
+pub fn openapi() -> Value {
+    description::complete(&routes().split_for_parts().1)
 }
 
 /// Every route. What is documented is what is served.

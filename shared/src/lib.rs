@@ -14,5 +14,7 @@
 pub mod body;
 pub mod engine;
 pub mod id;
+#[cfg(feature = "policy")]
+mod schema;
 pub mod time;
 pub mod wire;

@@ -11,6 +11,7 @@ mod challenge;
 mod clocks;
 mod context;
 mod crash;
+mod described;
 mod endings;
 mod fleet;
 mod heard;

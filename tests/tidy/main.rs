@@ -3,6 +3,7 @@
 //! Each rule is a function from the files of the repository to findings; one test holds it against the real files, another
 //! plants a violation and sees it found. Rules read files and nothing else: they build nothing and start only `git`.
 
+mod codes;
 mod documents;
 mod files;
 mod imports;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::extract::{Asked, CurrentUser, Json};
+use super::extract::{Asked, CurrentUser, Json, Limit, Whole};
 use super::problem::ApiError;
-use super::view::ProblemView;
+use super::refusals::{BadRequest, Caller, Forbidden};
 use crate::app::AuditEntry;
 
 /// How many entries are given when nothing is said, and at most.
@@ -21,9 +21,11 @@ const PAGE: u32 = 500;
 pub(crate) struct EntriesQuery {
     /// The first entry.
     #[serde(default)]
-    from: u64,
+    #[param(value_type = u64, minimum = 0, maximum = 9007199254740991u64)]
+    from: Whole,
     /// How many at most.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
 }
 
 /// An entry of the log.
@@ -48,20 +50,20 @@ pub(crate) struct EntriesView {
 
 /// Entries in order.
 #[utoipa::path(get, path = "/v1/audit/entries", tag = "audit", security(("token" = [])), params(EntriesQuery),
-    responses((status = 200, body = EntriesView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = EntriesView), Caller, BadRequest, Forbidden))]
 pub(super) async fn entries(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Asked(EntriesQuery { from, limit }): Asked<EntriesQuery>,
 ) -> Result<Json<EntriesView>, ApiError> {
-    let page = api.app.audit_entries(&actor, from, limit.unwrap_or(PAGE).clamp(1, PAGE)).await?;
+    let page = api.app.audit_entries(&actor, from.number(), limit.map_or(PAGE, Limit::number).clamp(1, PAGE)).await?;
     let view = |AuditEntry { seq, leaf_hash, entry }| EntryView { seq, leaf_hash: leaf_hash.to_string(), entry };
     Ok(Json(EntriesView { entries: page.entries.into_iter().map(view).collect(), size: page.size }))
 }
 
 /// The log's size and root as they are now, as a signed note.
 #[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "audit", security(("token" = [])),
-    responses((status = 200, body = String), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = String), Caller, Forbidden))]
 pub(super) async fn checkpoint(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

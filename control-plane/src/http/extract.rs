@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -31,6 +32,51 @@ pub(super) struct Asked<T>(pub(super) T);
 
 /// An id in the path. A text that is no id is an id that does not exist.
 pub(super) struct Id<T>(pub(super) T);
+
+/// How many things a page has at most; a page may have fewer.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Limit(u32);
+
+/// A whole number that JSON's readers everywhere take exactly.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct Whole(u64);
+
+impl Limit {
+    const MOST: u32 = 1_000;
+
+    pub(super) const fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl TryFrom<u32> for Limit {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, String> {
+        let fits = (1..=Self::MOST).contains(&number);
+        fits.then_some(Self(number))
+            .ok_or_else(|| format!("`{number}` things make no page\nask for 1 to {}", Self::MOST))
+    }
+}
+
+impl Whole {
+    const MOST: u64 = (1 << 53) - 1;
+
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl TryFrom<u64> for Whole {
+    type Error = String;
+
+    fn try_from(number: u64) -> Result<Self, String> {
+        let fits = number <= Self::MOST;
+        fits.then_some(Self(number)).ok_or_else(|| format!("`{number}` is too large\nnothing here counts so far"))
+    }
+}
 
 /// The only `authorization` header's bearer token.
 fn bearer(parts: &Parts) -> Result<&str, TokenError> {

@@ -16,9 +16,12 @@ use grantmesh_shared::wire::sync::{HeartbeatRequest, SyncRequest};
 use serde::Deserialize;
 
 use super::Api;
+use super::description::{
+    ClaimsQuestion, ClaimsReply, HeartbeatQuestion, HeartbeatReply, RecordsBatch, RecordsReply, SyncQuestion, SyncReply,
+};
 use super::extract::{CurrentFilter, Json};
 use super::problem::ApiError;
-use super::view::ProblemView;
+use super::refusals::{BadBody, Caller, Conflict, Forbidden};
 use crate::app::{AppError, Appended, FilterIdentity, RecordsRefused};
 use crate::push::SignedAnswer;
 
@@ -51,8 +54,8 @@ fn reply(api: &Api, answer: Result<SignedAnswer, ApiError>) -> Response {
 }
 
 /// Answers a long poll for state.
-#[utoipa::path(post, path = "/filter/v1/sync", tag = "filters", security(("credential" = [])), request_body = Object,
-    responses((status = 200, body = Object), (status = "4XX", body = ProblemView)))]
+#[utoipa::path(post, path = "/filter/v1/sync", tag = "filters", security(("credential" = [])), request_body = SyncQuestion,
+    responses((status = 200, body = SyncReply), Caller, BadBody, Forbidden, Conflict))]
 pub(super) async fn sync(
     State(api): State<Arc<Api>>,
     CurrentFilter(filter): CurrentFilter,
@@ -66,8 +69,8 @@ pub(super) async fn sync(
 }
 
 /// Answers whether a filter is current.
-#[utoipa::path(post, path = "/filter/v1/heartbeat", tag = "filters", security(("credential" = [])), request_body = Object,
-    responses((status = 200, body = Object), (status = "4XX", body = ProblemView)))]
+#[utoipa::path(post, path = "/filter/v1/heartbeat", tag = "filters", security(("credential" = [])), request_body = HeartbeatQuestion,
+    responses((status = 200, body = HeartbeatReply), Caller, BadBody, Forbidden, Conflict))]
 pub(super) async fn heartbeat(
     State(api): State<Arc<Api>>,
     CurrentFilter(filter): CurrentFilter,
@@ -81,8 +84,8 @@ pub(super) async fn heartbeat(
 }
 
 /// Takes uses of grants for calls.
-#[utoipa::path(post, path = "/filter/v1/claims", tag = "filters", security(("credential" = [])), request_body = Object,
-    responses((status = 200, body = Object), (status = "4XX", body = ProblemView)))]
+#[utoipa::path(post, path = "/filter/v1/claims", tag = "filters", security(("credential" = [])), request_body = ClaimsQuestion,
+    responses((status = 200, body = ClaimsReply), Caller, BadBody, Forbidden, Conflict))]
 pub(super) async fn claims(
     State(api): State<Arc<Api>>,
     CurrentFilter(filter): CurrentFilter,
@@ -103,8 +106,8 @@ async fn claim(api: &Api, filter: &FilterIdentity, asked: &ClaimsRequest<'_>) ->
 }
 
 /// Keeps a batch of decision records.
-#[utoipa::path(post, path = "/filter/v1/records", tag = "filters", security(("credential" = [])), request_body = Object,
-    responses((status = 200, body = Object), (status = "4XX", body = ProblemView)))]
+#[utoipa::path(post, path = "/filter/v1/records", tag = "filters", security(("credential" = [])), request_body = RecordsBatch,
+    responses((status = 200, body = RecordsReply), Caller, BadBody, Forbidden, Conflict))]
 pub(super) async fn records(
     State(api): State<Arc<Api>>,
     CurrentFilter(filter): CurrentFilter,

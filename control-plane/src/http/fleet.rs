@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 use super::Api;
 use super::extract::{CurrentUser, Json};
 use super::problem::ApiError;
-use super::view::{FilterView, ProblemView};
-use crate::app::{AppError, Forbidden};
+use super::refusals::{Caller, Forbidden};
+use super::view::FilterView;
+use crate::app::{self, AppError};
 
 /// The fleet.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -22,14 +23,14 @@ pub(crate) struct FleetView {
 
 /// The filter VMs, what each has acknowledged and when it was last answered. For operators and auditors.
 #[utoipa::path(get, path = "/v1/fleet", tag = "operation", security(("token" = [])),
-    responses((status = 200, body = FleetView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = FleetView), Caller, Forbidden))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
 ) -> Result<Json<FleetView>, ApiError> {
     let settings = api.app.settings();
     if !actor.is_among(&settings.operators) && !actor.is_among(&settings.auditors) {
-        return Err(AppError::from(Forbidden::NotAuditor { what: "see the fleet" }).into());
+        return Err(AppError::from(app::Forbidden::NotAuditor { what: "see the fleet" }).into());
     }
     let streams: HashMap<_, _> = api.app.streams().await?.into_iter().collect();
     let rows = api.push.fleet().rows(api.now()).into_iter();

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::extract::{Asked, CurrentUser, Id, Json};
+use super::description::{Length, one_of};
+use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::problem::ApiError;
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::unknown_state;
-use super::view::{ArrivalView, GrantView, ListView, ProblemView, UseView};
+use super::view::{ArrivalView, GrantView, ListView, UseView};
 use super::wait::{Wait, revision};
 use crate::app::{GrantFilter, Page};
 use crate::domain::GrantStateWord;
@@ -26,7 +28,7 @@ pub(crate) struct RevokeBody {
     pub(crate) reason: String,
     /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Length>)]
     pub(crate) wait: Option<Span>,
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct RevokedView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// Only in this state.
+    #[param(schema_with = states)]
     state: Option<String>,
     /// Only those that you hold.
     #[serde(default)]
@@ -52,12 +55,17 @@ pub(crate) struct ListQuery {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// How many at most.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
+}
+
+fn states() -> utoipa::openapi::Schema {
+    one_of(GrantStateWord::ALL.map(GrantStateWord::as_str))
 }
 
 /// The grants that you hold or whose rule you review, newest first.
 #[utoipa::path(get, path = "/v1/grants", tag = "grants", security(("token" = [])), params(ListQuery),
-    responses((status = 200, body = ListView<GrantView>), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = ListView<GrantView>), Caller, BadRequest))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -67,13 +75,13 @@ pub(super) async fn list(
         GrantStateWord::parse(word).ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)))
     };
     let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, mine };
-    let listed = api.app.grants(&actor, &filter, &Page { cursor, limit }).await?;
+    let listed = api.app.grants(&actor, &filter, &Page { cursor, limit: limit.map(Limit::number) }).await?;
     Ok(Json(ListView::of(listed, |grant| GrantView::of(&api.app, &grant))))
 }
 
 /// One grant.
 #[utoipa::path(get, path = "/v1/grants/{id}", tag = "grants", security(("token" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = GrantView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = GrantView), Caller, NotFound))]
 pub(super) async fn read(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -85,7 +93,7 @@ pub(super) async fn read(
 
 /// Ends a grant; with `wait`, answers when every filter that could still hold it has acknowledged or heard nothing for too long.
 #[utoipa::path(post, path = "/v1/grants/{id}/revoke", tag = "grants", security(("token" = [])), request_body = RevokeBody,
-    params(("id" = String, Path)), responses((status = 200, body = RevokedView), (status = "4XX", body = ProblemView)))]
+    params(("id" = String, Path)), responses((status = 200, body = RevokedView), Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
 pub(super) async fn revoke(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -107,7 +115,7 @@ pub(crate) struct GrantUsesView {
 
 /// The uses of a grant that were taken, with what came of each.
 #[utoipa::path(get, path = "/v1/grants/{id}/uses", tag = "grants", security(("token" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = GrantUsesView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = GrantUsesView), Caller, NotFound))]
 pub(super) async fn uses(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -119,7 +127,7 @@ pub(super) async fn uses(
 
 /// Gives your own grant back.
 #[utoipa::path(post, path = "/v1/grants/{id}/release", tag = "grants", security(("token" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = GrantView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = GrantView), Caller, Forbidden, NotFound, Conflict))]
 pub(super) async fn release(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::extract::{Asked, CurrentUser, Id, Json};
+use super::description::{Length, one_of};
+use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::problem::ApiError;
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::unknown_state;
-use super::view::{ArrivalView, ListView, PositionView, ProblemView, UserView};
+use super::view::{ArrivalView, ListView, PositionView, UserView};
 use super::wait::{EndQuery, Wait};
 use crate::app::{App, Page};
 use crate::domain::{Lock, LockState, LockStateWord, NewLock, Text};
@@ -38,11 +40,11 @@ pub(crate) struct LockBody {
     pub(crate) reason: String,
     /// For how long, like `1h`; until it is removed if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Length>)]
     pub(crate) duration: Option<Span>,
     /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Length>)]
     pub(crate) wait: Option<Span>,
 }
 
@@ -124,16 +126,22 @@ pub(crate) struct LockChangedView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// Only in this state.
+    #[param(schema_with = states)]
     state: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// How many at most.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
+}
+
+fn states() -> utoipa::openapi::Schema {
+    one_of(LockStateWord::ALL.map(LockStateWord::as_str))
 }
 
 /// The locks, newest first. For operators and auditors.
 #[utoipa::path(get, path = "/v1/locks", tag = "locks", security(("token" = [])), params(ListQuery),
-    responses((status = 200, body = ListView<LockView>), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = ListView<LockView>), Caller, BadRequest, Forbidden))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -143,13 +151,13 @@ pub(super) async fn list(
         LockStateWord::parse(word).ok_or_else(|| unknown_state(word, &LockStateWord::ALL.map(LockStateWord::as_str)))
     };
     let state = state.as_deref().map(known).transpose()?;
-    let listed = api.app.locks(&actor, state, &Page { cursor, limit }).await?;
+    let listed = api.app.locks(&actor, state, &Page { cursor, limit: limit.map(Limit::number) }).await?;
     Ok(Json(ListView::of(listed, |lock| LockView::of(&api.app, &lock))))
 }
 
 /// Makes a lock. For operators.
 #[utoipa::path(post, path = "/v1/locks", tag = "locks", security(("token" = [])), request_body = LockBody,
-    responses((status = 201, body = LockChangedView), (status = "4XX", body = ProblemView)))]
+    responses((status = 201, body = LockChangedView), Caller, BadBody, Forbidden, Unfit))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -165,7 +173,7 @@ pub(super) async fn create(
 /// Removes a lock. For operators.
 #[utoipa::path(delete, path = "/v1/locks/{id}", tag = "locks", security(("token" = [])),
     params(("id" = String, Path), EndQuery),
-    responses((status = 200, body = LockChangedView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = LockChangedView), Caller, BadRequest, Forbidden, NotFound, Conflict, Unfit))]
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

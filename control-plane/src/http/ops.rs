@@ -9,17 +9,23 @@ use jsonwebtoken::jwk::JwkSet;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ComponentsBuilder, Info, OpenApi, OpenApiBuilder};
 
+use super::Api;
 use super::extract::Json;
 use super::metrics::{MEDIA_TYPE, Readings};
 use super::problem::ApiError;
-use super::{Api, view};
+use super::refusals::{Failing, NotFound};
+use super::view::{ProblemView, ReasonView};
 use crate::app::AppError;
 
 /// The head of the API's description; the routes add themselves.
 pub(super) fn document() -> OpenApi {
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-    let components =
-        ComponentsBuilder::new().security_scheme("token", bearer.clone()).security_scheme("credential", bearer).build();
+    let components = ComponentsBuilder::new()
+        .security_scheme("token", bearer.clone())
+        .security_scheme("credential", bearer)
+        .schema_from::<ProblemView>()
+        .schema_from::<ReasonView>()
+        .build();
     let mut info = Info::new("Grantmesh", env!("CARGO_PKG_VERSION"));
     info.description = Some("Requests, reviews, grants, policy and the audit log; every refusal is a problem document with a stable `code`.".to_owned());
     OpenApiBuilder::new().info(info).components(Some(components)).build()
@@ -32,14 +38,15 @@ pub(super) async fn alive() -> &'static str {
 }
 
 /// The database answers.
-#[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = String), (status = "5XX", body = view::ProblemView)))]
+#[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = String), Failing))]
 pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, ApiError> {
     api.app.head().await?;
     Ok("ready\n")
 }
 
 /// Counters and gauges in the OpenMetrics text format.
-#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String)))]
+#[utoipa::path(get, path = "/metrics", tag = "operation",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"), Failing))]
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (position, head) = (api.push.position(), *api.app.changed().borrow());
     let streams = api.app.stream_sums().await.ok();
@@ -61,7 +68,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
 }
 
 /// The public keys of the development issuer; only with `serve --dev`.
-#[utoipa::path(get, path = "/dev/jwks.json", tag = "operation", responses((status = 200, body = Object), (status = "4XX", body = view::ProblemView)))]
+#[utoipa::path(get, path = "/dev/jwks.json", tag = "operation", responses((status = 200, body = Object), NotFound))]
 pub(super) async fn dev_jwks(State(api): State<Arc<Api>>) -> Result<Json<JwkSet>, ApiError> {
     let jwks = api.dev_jwks.clone();
     jwks.map(Json).ok_or_else(|| AppError::NotFound { what: "development issuer", id: "dev".to_owned() }.into())

@@ -15,9 +15,10 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
-use super::extract::{Asked, CurrentUser, Id, Json};
+use super::extract::{Asked, CurrentUser, Id, Json, Limit, Whole};
 use super::problem::ApiError;
-use super::view::{ListView, ProblemView};
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, PreconditionFailed, TooMany, Unfit};
+use super::view::ListView;
 use super::wait::{Wait, revision};
 use crate::app::{AppError, CheckedPolicy, NewPolicy, Page, Simulation};
 use callers::{Auditor, Operator};
@@ -32,7 +33,8 @@ pub(crate) use views::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadQuery {
     /// The policy that was in force at this revision; the one in force now if it is left out.
-    revision: Option<u64>,
+    #[param(value_type = Option<u64>, minimum = 0, maximum = 9007199254740991u64)]
+    revision: Option<Whole>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -42,7 +44,8 @@ pub(crate) struct HistoryQuery {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// How many at most.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
 }
 
 fn files<To, From: Into<To>>(files: Vec<From>) -> Vec<To> {
@@ -52,14 +55,14 @@ fn files<To, From: Into<To>>(files: Vec<From>) -> Vec<To> {
 /// The policy in force, or the one that was. Its `ETag` is what applying the next one needs.
 #[utoipa::path(get, path = "/v1/policy", tag = "policy", security(("token" = [])), params(ReadQuery),
     responses((status = 200, body = PolicyView, headers(("ETag" = String, description = "names the version"))),
-        (status = "4XX", body = ProblemView)))]
+        Caller, BadRequest, Forbidden, NotFound))]
 pub(super) async fn read(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Asked(ReadQuery { revision }): Asked<ReadQuery>,
 ) -> Result<impl IntoResponse, ApiError> {
     let found = match revision {
-        Some(revision) => api.app.policy_at(&actor, revision).await?,
+        Some(revision) => api.app.policy_at(&actor, revision.number()).await?,
         None => api.app.policy(&actor).await?,
     };
     let none = || AppError::NotFound { what: "policy", id: "in force".to_owned() };
@@ -69,13 +72,13 @@ pub(super) async fn read(
 
 /// The versions of the policy, newest first.
 #[utoipa::path(get, path = "/v1/policy/versions", tag = "policy", security(("token" = [])), params(HistoryQuery),
-    responses((status = 200, body = ListView<PolicyVersionView>), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = ListView<PolicyVersionView>), Caller, BadRequest, Forbidden))]
 pub(super) async fn history(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Asked(HistoryQuery { cursor, limit }): Asked<HistoryQuery>,
 ) -> Result<Json<ListView<PolicyVersionView>>, ApiError> {
-    let listed = api.app.policy_history(&actor, &Page { cursor, limit }).await?;
+    let listed = api.app.policy_history(&actor, &Page { cursor, limit: limit.map(Limit::number) }).await?;
     Ok(Json(ListView::of(listed, PolicyVersionView::from)))
 }
 
@@ -83,7 +86,7 @@ pub(super) async fn history(
 #[utoipa::path(get, path = "/v1/policy/versions/{id}", tag = "policy", security(("token" = [])),
     params(("id" = String, Path)),
     responses((status = 200, body = PolicyView, headers(("ETag" = String, description = "names the version"))),
-        (status = "4XX", body = ProblemView)))]
+        Caller, Forbidden, NotFound))]
 pub(super) async fn read_version(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -102,8 +105,7 @@ pub(super) async fn read_version(
     responses(
         (status = 201, body = PolicyAppliedView, headers(("ETag" = String, description = "names the version"))),
         (status = 200, body = PolicyAppliedView, description = "the version in force says the same"),
-        (status = 412, body = ProblemView, description = "another version is in force; `reasons` tells what changed"),
-        (status = "4XX", body = ProblemView)))]
+        Caller, BadBody, Forbidden, Conflict, PreconditionFailed, Unfit))]
 pub(super) async fn apply(
     State(api): State<Arc<Api>>,
     Operator(actor): Operator,
@@ -121,8 +123,7 @@ pub(super) async fn apply(
 /// Tells faults and warnings of a policy without applying it.
 #[utoipa::path(post, path = "/v1/policy/check", tag = "policy", security(("token" = [])), request_body = CheckBody,
     responses((status = 200, body = FaultsView),
-        (status = 429, body = ProblemView, description = "as many policies as are checked at once are being checked"),
-        (status = "4XX", body = ProblemView)))]
+        Caller, BadBody, TooMany))]
 pub(super) async fn check(
     State(api): State<Arc<Api>>,
     _user: CurrentUser,
@@ -135,7 +136,7 @@ pub(super) async fn check(
 
 /// Tells what a policy would have made of recorded decisions, without applying it. Changes nothing.
 #[utoipa::path(post, path = "/v1/policy/simulate", tag = "policy", security(("token" = [])), request_body = SimulateBody,
-    responses((status = 200, body = Simulation), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = Simulation), Caller, BadBody, Forbidden, NotFound, Unfit))]
 pub(super) async fn simulate(
     State(api): State<Arc<Api>>,
     Auditor(actor): Auditor,
@@ -147,7 +148,7 @@ pub(super) async fn simulate(
 /// Decides one call as filters would now, from the policy, grants, locks and signals in force, and tells everything that the
 /// policy says about it. Changes nothing.
 #[utoipa::path(post, path = "/v1/policy/explain", tag = "policy", security(("token" = [])), request_body = ExplainBody,
-    responses((status = 200, body = ExplainedView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = ExplainedView), Caller, BadBody, Forbidden, NotFound, Unfit))]
 pub(super) async fn explain(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
-use super::extract::{Asked, CurrentUser, Id, Json};
+use super::description::{Length, Shown, one_of};
+use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::problem::ApiError;
-use super::view::{ListView, ProblemView, RequestView};
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
+use super::view::{ListView, RequestView};
 use crate::app::{IdempotencyKey, Page, RequestFilter};
 use crate::domain::{AskTarget, NewRequest, Request, RequestStateWord};
 
@@ -45,14 +47,14 @@ pub(crate) struct FileBody {
     pub(crate) justification: String,
     /// For how long, like `15m`; the rule's default if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Length>)]
     pub(crate) duration: Option<Span>,
     /// For how many calls; for one if it is left out and the rule counts them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uses: Option<u32>,
     /// Where the rule binds a grant to what a call is: the parts of it that are bound, `bound.call` of its challenge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Shown>)]
     pub(crate) call: Option<ShownCall>,
 }
 
@@ -77,6 +79,7 @@ pub(crate) struct PrefillView {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
     /// Only in this state.
+    #[param(schema_with = states)]
     state: Option<String>,
     /// Only those that you filed.
     #[serde(default)]
@@ -84,7 +87,12 @@ pub(crate) struct ListQuery {
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// How many at most.
-    limit: Option<u32>,
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
+}
+
+fn states() -> utoipa::openapi::Schema {
+    one_of(RequestStateWord::ALL.map(RequestStateWord::as_str))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -128,7 +136,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiErr
 /// Files a request.
 #[utoipa::path(post, path = "/v1/requests", tag = "requests", security(("token" = [])), request_body = FileBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "a repeated send with the same key files it once")),
-    responses((status = 201, body = RequestView), (status = "4XX", body = ProblemView)))]
+    responses((status = 201, body = RequestView), Caller, BadBody, NotFound, Conflict, Unfit))]
 pub(super) async fn file(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -145,7 +153,7 @@ pub(super) async fn file(
 /// The body that files a request for this target, ready to be completed. The URL of a challenge leads here; what stands
 /// behind its `#` is the `call` of a rule that binds one, and is for the client to put in.
 #[utoipa::path(get, path = "/v1/requests/new", tag = "requests", security(("token" = [])), params(TargetQuery),
-    responses((status = 200, body = PrefillView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = PrefillView), Caller, BadRequest, NotFound))]
 pub(super) async fn prefill(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -171,7 +179,7 @@ pub(super) async fn prefill(
 
 /// The requests that you filed or may review, newest first.
 #[utoipa::path(get, path = "/v1/requests", tag = "requests", security(("token" = [])), params(ListQuery),
-    responses((status = 200, body = ListView<RequestView>), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = ListView<RequestView>), Caller, BadRequest))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -182,7 +190,7 @@ pub(super) async fn list(
             .ok_or_else(|| unknown_state(word, &RequestStateWord::ALL.map(RequestStateWord::as_str)))
     };
     let filter = RequestFilter { state: state.as_deref().map(known).transpose()?, mine };
-    let listed = api.app.requests(&actor, &filter, &Page { cursor, limit }).await?;
+    let listed = api.app.requests(&actor, &filter, &Page { cursor, limit: limit.map(Limit::number) }).await?;
     Ok(Json(ListView::of(listed, |request| RequestView::from(&request))))
 }
 
@@ -199,7 +207,7 @@ pub(super) fn unknown_state(word: &str, known: &[&str]) -> ApiError {
 
 /// One request.
 #[utoipa::path(get, path = "/v1/requests/{id}", tag = "requests", security(("token" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = RequestView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = RequestView), Caller, NotFound))]
 pub(super) async fn read(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -210,7 +218,7 @@ pub(super) async fn read(
 
 /// Takes your own request back.
 #[utoipa::path(post, path = "/v1/requests/{id}/withdraw", tag = "requests", security(("token" = [])), params(("id" = String, Path)),
-    responses((status = 200, body = RequestView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = RequestView), Caller, Forbidden, NotFound, Conflict))]
 pub(super) async fn withdraw(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

@@ -12,10 +12,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::description::{Digest, Length};
 use super::extract::{CurrentUser, Id, Json};
 use super::problem::ApiError;
+use super::refusals::{BadBody, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::shown;
-use super::view::{GrantView, ProblemView, RequestView};
+use super::view::{GrantView, RequestView};
 use super::wait;
 use crate::domain::{NewReview, Verdict};
 
@@ -30,14 +32,14 @@ pub(crate) struct ReviewBody {
     pub(crate) reason: Option<String>,
     /// A shorter duration than was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Length>)]
     pub(crate) duration: Option<Span>,
     /// Fewer calls than were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uses: Option<u32>,
     /// The digest of the request as it was shown; refused if it is another by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Digest>)]
     pub(crate) digest: Option<Sha256Hash>,
 }
 
@@ -53,7 +55,7 @@ pub(crate) struct ReviewedView {
 /// Approves or denies a request. The deciding approval's answer has the header `x-grantmesh-revision`: a call that carries
 /// it is not refused by a filter that has not heard of the grant yet.
 #[utoipa::path(post, path = "/v1/requests/{id}/reviews", tag = "requests", security(("token" = [])), request_body = ReviewBody,
-    params(("id" = String, Path)), responses((status = 201, body = ReviewedView), (status = "4XX", body = ProblemView)))]
+    params(("id" = String, Path)), responses((status = 201, body = ReviewedView), Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
 pub(super) async fn review(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Api;
+use super::description::Length;
 use super::extract::{Asked, CurrentUser, Id, Json};
 use super::problem::ApiError;
-use super::view::{ArrivalView, PositionView, ProblemView, UserView};
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
+use super::view::{ArrivalView, PositionView, UserView};
 use super::wait::{EndQuery, Wait};
 use crate::app::{App, DeclaredSignal};
 use crate::domain::{Signal, SignalDeclaration};
@@ -22,11 +24,11 @@ pub(crate) struct SetBody {
     /// Why.
     pub(crate) reason: String,
     /// For how long from now, like `1h`.
-    #[schema(value_type = String)]
+    #[schema(value_type = Length)]
     pub(crate) duration: Span,
     /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Length>)]
     pub(crate) wait: Option<Span>,
 }
 
@@ -107,7 +109,7 @@ impl SetView {
 
 /// The signals that you may set, and whether they are; all of them for operators and auditors.
 #[utoipa::path(get, path = "/v1/signals", tag = "signals", security(("token" = [])),
-    responses((status = 200, body = SignalsView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = SignalsView), Caller))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -119,7 +121,7 @@ pub(super) async fn list(
 /// Sets a signal for a while; one that is set is set anew. For its setters and operators.
 #[utoipa::path(put, path = "/v1/signals/{name}", tag = "signals", security(("token" = [])), request_body = SetBody,
     params(("name" = String, Path)),
-    responses((status = 200, body = SignalChangedView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = SignalChangedView), Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
 pub(super) async fn set(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
@@ -135,7 +137,7 @@ pub(super) async fn set(
 /// Clears a signal before its time. For its setters and operators.
 #[utoipa::path(delete, path = "/v1/signals/{name}", tag = "signals", security(("token" = [])),
     params(("name" = String, Path), EndQuery),
-    responses((status = 200, body = SignalChangedView), (status = "4XX", body = ProblemView)))]
+    responses((status = 200, body = SignalChangedView), Caller, BadRequest, Forbidden, NotFound, Conflict, Unfit))]
 pub(super) async fn clear(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

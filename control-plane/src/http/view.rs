@@ -7,6 +7,7 @@ use grantmesh_shared::wire::shown::ShownCall;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::description::Shown;
 use super::standing::StageView;
 use crate::app::{App, Listed};
 use crate::domain::{Grant, GrantState, Request, RequestState, Review, Stream, Use, UseCount};
@@ -177,7 +178,7 @@ pub struct RequestView {
     pub digest: String,
     /// The call that the grant is bound to: its bound parts, as the filter saw them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Shown>)]
     pub call: Option<ShownCall>,
     /// The digest that a call must have to be that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::Api;
+use super::description::Length;
 use super::problem::ApiError;
 use super::view::ArrivalView;
 
@@ -27,7 +28,7 @@ pub(crate) struct EndQuery {
     /// Why.
     pub(super) reason: Option<String>,
     /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<Length>)]
     pub(super) wait: Option<Span>,
 }
 

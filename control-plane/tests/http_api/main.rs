@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod described;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod filters;

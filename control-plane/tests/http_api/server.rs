@@ -25,6 +25,8 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
 
+use super::described;
+
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 pub(crate) const POLICY: &str = include_str!("../../../shared/policies/payments/policy.yaml");
 pub(crate) const ACCOUNT: &str = "account/acc-42";
@@ -166,10 +168,16 @@ impl Server {
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Reply {
+        let (parts, body) = request.into_parts();
+        let (method, path) = (parts.method.to_string(), parts.uri.to_string());
+        let sent = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let request = Request::from_parts(parts, Body::from(sent.clone()));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec();
-        Reply { status, headers, body }
+        let reply = Reply { status, headers, body };
+        described::check(&method, &path, &sent, &reply);
+        reply
     }
 
     /// A request with a token and a body as it stands.

@@ -16,6 +16,7 @@ pub const MAX_CLAIMS: usize = 64;
 
 /// Claims of one VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimsRequest<'a> {
     /// [`super::PROTOCOL_VERSION`].
@@ -23,6 +24,7 @@ pub struct ClaimsRequest<'a> {
     /// Whose calls.
     pub filter: VmIdentity,
     /// 32 hexadecimal digits, new for every question.
+    #[cfg_attr(feature = "policy", schemars(regex(pattern = "^[0-9a-fA-F]{32}$")))]
     pub nonce: String,
     /// The decisions that let the calls through if a use is left, each with its grant. The decision's id is the claim's.
     pub claims: Vec<DecisionEvent<'a>>,
@@ -30,6 +32,7 @@ pub struct ClaimsRequest<'a> {
 
 /// The answer, in the order of the claims.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimsAnswer {
     /// [`super::PROTOCOL_VERSION`].
@@ -44,6 +47,7 @@ pub struct ClaimsAnswer {
 
 /// The constant word `claims`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimsKind {
     /// The only value.
@@ -53,6 +57,7 @@ pub enum ClaimsKind {
 
 /// What became of one claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClaimResult {
     /// The claim.
@@ -63,6 +68,7 @@ pub struct ClaimResult {
 
 /// Whether a use was taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimOutcome {
     /// It was, durably: the call may go on, once.
@@ -73,6 +79,7 @@ pub enum ClaimOutcome {
 
 /// Why a use was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ClaimRefusal {
     /// None is left.

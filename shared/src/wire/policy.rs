@@ -30,7 +30,7 @@ pub use schema::schema;
 use std::fmt;
 
 /// One fault of a policy, or a warning about it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 pub struct PolicyFault {
     /// The file, as it was named.
     pub file: String,

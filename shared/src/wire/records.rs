@@ -22,6 +22,7 @@ pub const MAX_RECORD_BYTES: usize = 10 * 1024;
 
 /// A batch of records of one VM's stream.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecordsRequest {
     /// [`super::PROTOCOL_VERSION`].
@@ -29,17 +30,20 @@ pub struct RecordsRequest {
     /// Whose stream.
     pub filter: VmIdentity,
     /// 32 hexadecimal digits, new for every question.
+    #[cfg_attr(feature = "policy", schemars(regex(pattern = "^[0-9a-fA-F]{32}$")))]
     pub nonce: String,
     /// How the stream stands.
     #[serde(default)]
     pub stream: StreamState,
     /// The records in order; each is a [`Record`] in exactly the bytes that are hashed.
+    #[cfg_attr(feature = "policy", schemars(with = "Vec<Record>"))]
     pub records: Vec<Box<RawValue>>,
 }
 
 /// How a VM's stream stands, by its own count. In every batch and heartbeat, so that what a VM takes with it when it is
 /// gone is known from its last word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct StreamState {
     /// How many decisions there have been to record, from the VM's start: sent, waiting, counted as dropped, all of them.
@@ -52,6 +56,7 @@ pub struct StreamState {
 
 /// The answer: everything before `next_seq` is durably kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RecordsAnswer {
     /// [`super::PROTOCOL_VERSION`].
@@ -66,6 +71,7 @@ pub struct RecordsAnswer {
 
 /// The constant word `records`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RecordsKind {
     /// The only value.
@@ -75,6 +81,7 @@ pub enum RecordsKind {
 
 /// One entry of a VM's stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// From 0, without holes.
@@ -89,6 +96,7 @@ pub struct Record {
 
 /// What a record tells.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event<'a> {
     /// A call was decided.
@@ -124,6 +132,7 @@ const fn is_one(count: &u64) -> bool {
 
 /// What came of a use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct UseEvent {
     /// The use.
@@ -139,6 +148,7 @@ pub struct UseEvent {
 
 /// What came of the call of a use, as far as the proxy saw it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UseOutcome {
     /// The service answered; whether it did what it was asked is told by the status.
@@ -175,6 +185,7 @@ impl UseOutcome {
 
 /// The word of a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum DecisionWord {
     /// Let through.
@@ -199,6 +210,7 @@ impl DecisionWord {
 
 /// One decided call. Its texts may be borrowed from the call, since one is made for every call under a grant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DecisionEvent<'a> {
     /// The decision's id, as the challenge shows it.

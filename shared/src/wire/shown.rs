@@ -18,6 +18,7 @@ pub const MAX_BYTES: usize = 4_096;
 
 /// The bound parts of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ShownCall {
     /// The workload through which it came.
@@ -31,12 +32,15 @@ pub struct ShownCall {
     pub target: Option<String>,
     /// Bound request headers.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
+    #[cfg_attr(feature = "policy", schemars(with = "BTreeMap<String, String>"))]
     pub headers: Named<String>,
     /// Bound query parameters, decoded.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
+    #[cfg_attr(feature = "policy", schemars(with = "BTreeMap<String, String>"))]
     pub query: Named<String>,
     /// Bound fields of the body.
     #[serde(default, skip_serializing_if = "Named::is_empty")]
+    #[cfg_attr(feature = "policy", schemars(with = "BTreeMap<String, ShownValue>"))]
     pub fields: Named<ShownValue>,
 }
 
@@ -83,6 +87,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
 
 /// The value of a field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ShownValue {
     /// A text.

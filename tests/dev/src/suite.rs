@@ -130,6 +130,7 @@ impl Parts {
         let mut parts = Self::without_database(workspace)?;
         parts.variables.push(("GRANTMESH_POSTGRES_BIN", setup::postgres(workspace)?));
         parts.variables.push(("GRANTMESH_FAKETIME", setup::faketime(workspace)?));
+        parts.variables.push(("GRANTMESH_SCHEMATHESIS", setup::schemathesis(workspace)?));
         parts.variables.extend(setup::backends(workspace)?);
         Ok(parts)
     }

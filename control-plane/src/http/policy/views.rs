@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 
 use crate::app::{Explained, StatedCall};
 use crate::domain::{PolicyAbout, PolicyVersion};
+use crate::http::description::{self, Length};
 use crate::http::problem::ApiError;
 use crate::http::view::{ArrivalView, UserView};
 
@@ -33,7 +34,7 @@ pub(crate) struct ApplyBody {
     pub(crate) message: Option<String>,
     /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<Length>)]
     pub(crate) wait: Option<Span>,
 }
 
@@ -52,7 +53,7 @@ pub(crate) struct SimulateBody {
     /// All files of the candidate.
     pub(crate) files: Vec<PolicyFileView>,
     /// The time before now whose recorded decisions are judged again.
-    #[schema(value_type = String, example = "24h")]
+    #[schema(value_type = Length)]
     pub(crate) since: Span,
 }
 
@@ -87,14 +88,14 @@ pub(crate) struct ExplainedView {
     /// The policy in force.
     pub(crate) policy: String,
     /// The state that it was decided from.
-    #[schema(value_type = Object)]
+    #[schema(value_type = description::Position)]
     pub(crate) position: Position,
     /// The call, as cases state it.
     pub(crate) call: String,
     /// When.
     pub(crate) at: String,
     /// `outcome`, the decision with its reasons, and `considered`: every deny rule, binding and rule about the action.
-    #[schema(value_type = Object)]
+    #[schema(value_type = description::Explained)]
     pub(crate) explanation: Explanation,
 }
 
@@ -102,10 +103,10 @@ pub(crate) struct ExplainedView {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct FaultsView {
     /// Every fault; none if the policy could be applied.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<description::Fault>)]
     pub(crate) faults: Vec<PolicyFault>,
     /// What is allowed and probably not meant.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<description::Fault>)]
     pub(crate) warnings: Vec<PolicyFault>,
     /// The SHA-256 over what the documents say, wherever they stand; nothing if they cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,7 +10,7 @@ use crate::engine::{Condition, Criticality, Facts, Fuel, Principal, Service, Sub
 use crate::wire::policy::{PolicyFault, reviewers};
 
 /// A decision with everything of the policy about its action.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Explanation {
     /// The decision.
@@ -20,7 +20,7 @@ pub struct Explanation {
 }
 
 /// A deny rule, binding or rule about the action of a call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Considered {
     /// `deny rule`, `binding` or `rule`.
