@@ -99,6 +99,7 @@ fn table(scale: usize) -> Table {
         bind: None,
         reveals: Vec::new(),
         max_uses: None,
+        course: Box::default(),
     };
     let parts = ServiceParts {
         name: "svc".into(),
@@ -109,6 +110,7 @@ fn table(scale: usize) -> Table {
         bindings: (0..10 * scale).map(binding).collect(),
         rules: (0..100 * scale).map(rule).collect(),
         denials: (0..10 * scale).map(denial).collect(),
+        break_glass: Vec::new(),
     };
     let mut table = Table::default();
     table.put_service(Service::new(parts).expect("a service"));

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use grantmesh_shared::time::Span;
+use grantmesh_shared::time::{Span, Timestamp};
 
 use crate::config::ServeArgs;
 use output::Output;
@@ -61,6 +61,8 @@ enum Command {
     Grants(GrantsArgs),
     /// List the uses of a grant that is for a number of calls, and what came of each
     Uses(UsesArgs),
+    /// Ask for more time for your own grant
+    Extend(ExtendArgs),
     /// End a grant before its time
     Revoke(RevokeArgs),
     /// Give your own grant back
@@ -209,6 +211,9 @@ struct RequestArgs {
     /// For how many calls; for one if left out and the rule counts them
     #[arg(long, value_name = "NUMBER")]
     uses: Option<u32>,
+    /// From when on, as a time or as a length of time from now; from its approval on if left out
+    #[arg(long, value_name = "TIME", value_parser = requests::start)]
+    start: Option<Timestamp>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -277,7 +282,7 @@ struct WithdrawArgs {
 
 #[derive(Debug, Args)]
 struct GrantsArgs {
-    /// Only in this state: active, expired, revoked, released or exhausted
+    /// Only in this state: scheduled, active, expired, revoked, released or exhausted
     #[arg(long)]
     state: Option<String>,
     /// Only those you hold
@@ -291,6 +296,20 @@ struct GrantsArgs {
 struct UsesArgs {
     /// The grant
     grant: String,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+struct ExtendArgs {
+    /// The grant
+    grant: String,
+    /// How much more
+    #[arg(long)]
+    duration: Span,
+    /// Why; needed where reviewers decide it
+    #[arg(long, value_name = "TEXT")]
+    justification: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -420,6 +439,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Withdraw(args) => requests::withdraw(args, out).await,
         Command::Grants(args) => grants::list(args, out).await,
         Command::Uses(args) => grants::uses(args, out).await,
+        Command::Extend(args) => grants::extend(args, out).await,
         Command::Revoke(args) => grants::revoke(args, out).await,
         Command::Release(args) => grants::release(args, out).await,
         Command::Lock(command) => locks::run(command, out).await,

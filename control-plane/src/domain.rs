@@ -3,26 +3,33 @@
 //! A life cycle is an enum whose variants carry what is true in that state; a transition consumes the old value.
 //!
 //! ```text
-//! Request: pending ─► approved | denied | timed_out | withdrawn      Grant: active ─► expired | revoked | released
-//!                                                                           └─► exhausted ─► revoked (what runs ends)
+//! Request: pending ─► approved | denied | timed_out | withdrawn
+//! Grant: scheduled ─► active ─► expired | revoked | released
+//!             │          └─► exhausted ─► revoked (what runs ends)
+//!             └─► expired | revoked | released
 //! Lock: active ─► expired | removed                                  Signal: set ─► set anew, cleared, or over by its time
 //! ```
 
 mod actor;
+mod extension;
 mod grant;
+mod kind;
 mod lock;
 mod policy;
 mod quorum;
 mod request;
 mod review;
 mod rulebook;
+mod schedule;
 mod signal;
 mod stream;
 mod text;
 mod usage;
 
 pub use actor::Actor;
+pub use extension::{ExtendRefused, ExtensionCap};
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
+pub use kind::{AskKind, Timers, Waited};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
 pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
 pub use quorum::{FactorStanding, StageStanding, StageWord, Standing};
@@ -31,6 +38,7 @@ pub use request::{
 };
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
 pub use rulebook::{Asked, NotEligible, Rulebook};
+pub use schedule::{MOST_AHEAD, StartRefused, warn_at};
 pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};

@@ -26,7 +26,7 @@ mod wait;
 pub(crate) mod bodies {
     pub(crate) use super::audit::{EntriesView, EntryView};
     pub(crate) use super::fleet::FleetView;
-    pub(crate) use super::grants::{GrantUsesView, RevokeBody, RevokedView};
+    pub(crate) use super::grants::{ExtendBody, ExtendedView, GrantUsesView, RevokeBody, RevokedView};
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::policy::{
         ApplyBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
@@ -133,6 +133,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(grants::list))
         .routes(routes!(grants::read))
         .routes(routes!(grants::release))
+        .routes(routes!(grants::extend))
         .routes(routes!(grants::uses))
         .routes(routes!(locks::list))
         .routes(routes!(signals::list))

@@ -1,4 +1,4 @@
-//! What happens without anybody asking: grants, requests, locks and signals end by their time, old rows are forgotten.
+//! What happens without anybody asking: grants start, grants, requests, locks and signals end by their time, old rows are forgotten.
 //! Each task is a reconciler without input, safe to run at any moment, on any number of replicas. Started by `serve`.
 
 use std::future::Future;
@@ -99,6 +99,14 @@ async fn deadlines(app: App) {
 }
 
 async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
+    let started = app.start_grants().await?;
+    if started > 0 {
+        tracing::info!(started, "the time of scheduled grants has come");
+    }
+    let warned = app.warn_holders().await?;
+    if warned > 0 {
+        tracing::info!(warned, "holders are told that their grants are about to end");
+    }
     let (expired, timed_out) = (app.expire_grants().await?, app.time_out_requests().await?);
     let (locks, signals) = (app.expire_locks().await?, app.expire_signals().await?);
     if expired > 0 || timed_out > 0 || locks > 0 || signals > 0 {

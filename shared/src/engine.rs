@@ -10,6 +10,7 @@ mod call;
 mod canonical;
 pub mod condition;
 mod context;
+mod course;
 mod decide;
 mod deciding;
 mod grant;
@@ -36,6 +37,7 @@ pub use canonical::{
 };
 pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, FormError, Fuel, Needs, Verdict};
 pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
+pub use course::{AskLimits, BreakGlass, Course, Extension, Timeouts};
 pub use decide::{
     Basis, ConditionError, Decision, Matched, Now, Permit, Prepared, Refusal, decide, prepare, rules_to_ask,
 };

@@ -252,6 +252,7 @@ fn service(bindings: usize, denials: usize, condition: &Condition, last: &Condit
         bindings: (0..=bindings).map(binding).collect(),
         rules: Vec::new(),
         denials: (0..denials).map(denial).collect(),
+        break_glass: Vec::new(),
     };
     let mut table = Table::default();
     table.put_service(Service::new(parts).unwrap());

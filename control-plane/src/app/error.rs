@@ -1,12 +1,13 @@
 //! Why a use case was refused or failed. The HTTP side gives each its status; the code is stable and for programs.
 
+use grantmesh_shared::id::RequestId;
 use grantmesh_shared::wire::policy::{Difference, PolicyFault};
 
 use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
-    AlreadyDecided, AlreadyEnded, AskRefused, LockEnded, LockRefused, NotEligible, Over, PolicyAbout, RecordsRefused,
-    ReviewRefused, SignalRefused, TextError,
+    AlreadyDecided, AlreadyEnded, AskRefused, ExtendRefused, LockEnded, LockRefused, NotEligible, Over, PolicyAbout,
+    RecordsRefused, ReviewRefused, SignalRefused, TextError,
 };
 use crate::store::StoreError;
 
@@ -134,6 +135,14 @@ pub enum Conflict {
     /// Someone else was quicker.
     #[error("{0}")]
     Moved(String),
+    /// The same is asked already.
+    #[error(
+        "you have asked for this already, and `{request}` is pending\nwait for it to be decided, or withdraw it first"
+    )]
+    AlreadyAsked {
+        /// The pending request.
+        request: RequestId,
+    },
     /// The idempotency key was used for something else.
     #[error("the idempotency key `{key}` was used for another request\nuse a new key for a new request")]
     IdempotencyKeyReused {
@@ -186,6 +195,9 @@ pub enum Invalid {
     /// The ask is not what the rule takes.
     #[error(transparent)]
     Ask(#[from] AskRefused),
+    /// The grant is not extended.
+    #[error(transparent)]
+    Extend(ExtendRefused),
     /// The lock blocks nothing that is there.
     #[error(transparent)]
     Lock(#[from] LockRefused),
@@ -251,10 +263,16 @@ impl AppError {
                 Conflict::SignalNotSet { .. } => "signal_not_set",
                 Conflict::PolicyChanged(_) => "policy_changed",
                 Conflict::Moved(_) => "conflict",
+                Conflict::AlreadyAsked { .. } => "already_asked",
                 Conflict::IdempotencyKeyReused { .. } => "idempotency_key_reused",
             },
             Self::Invalid(invalid) => match invalid {
-                Invalid::NotEligible(_) | Invalid::RequesterNotEligible => "not_eligible",
+                Invalid::NotEligible(_)
+                | Invalid::RequesterNotEligible
+                | Invalid::Extend(ExtendRefused::NoRule { .. }) => "not_eligible",
+                Invalid::Extend(ExtendRefused::OverMaximum { .. }) => "duration_over_maximum",
+                Invalid::Extend(ExtendRefused::TooShort(_)) => "duration_too_short",
+                Invalid::Extend(_) => "not_extendable",
                 Invalid::WaitedTooLong(_) => "waited_too_long",
                 Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
                 Invalid::Ask(AskRefused::DurationOverMaximum { .. })
@@ -262,6 +280,7 @@ impl AppError {
                 | Invalid::DurationWidened(_) => "duration_over_maximum",
                 Invalid::Ask(AskRefused::Uses { .. }) | Invalid::UsesWidened(_) => "uses_over_maximum",
                 Invalid::Ask(AskRefused::UsesNotCounted { .. }) | Invalid::UsesNotAsked(_) => "uses_not_counted",
+                Invalid::Ask(AskRefused::Start(_)) => "start_out_of_range",
                 Invalid::Ask(AskRefused::CallNotShown { .. }) => "call_not_shown",
                 Invalid::Ask(AskRefused::CallUnusable { .. } | AskRefused::OtherCall { .. }) => "call_not_bound",
                 Invalid::Ask(AskRefused::DurationTooShort { .. })
@@ -290,6 +309,15 @@ impl AppError {
             },
             Self::Busy => "busy",
             Self::Store(_) | Self::Audit(_) | Self::Random(_) | Self::Check(_) => "internal",
+        }
+    }
+}
+
+impl From<ExtendRefused> for AppError {
+    fn from(refused: ExtendRefused) -> Self {
+        match refused {
+            ExtendRefused::NotActive(ended) => Conflict::AlreadyEnded(ended).into(),
+            refused => Invalid::Extend(refused).into(),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Reading and ending grants.
 
 use grantmesh_shared::id::GrantId;
+use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::sync::Position;
 
 use serde::Serialize;
 
-use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page};
+use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page, extension};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Text};
+use crate::domain::{Actor, AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Rulebook, Text};
 use crate::store::WriteTx;
 
 /// Which grants.
@@ -68,7 +69,7 @@ impl App {
         if !self.is_operator(actor) && !book.is_reviewer(actor, &grant.service, &grant.rule) {
             return Err(Forbidden::NotAReviewer { rule: grant.rule }.into());
         }
-        self.end(tx, grant, EndedBy::Revoker(actor.user.clone(), reason)).await
+        self.end(tx, &book, grant, EndedBy::Revoker(actor.user.clone(), reason)).await
     }
 
     /// Gives a grant back. For its holder.
@@ -83,18 +84,25 @@ impl App {
         if grant.holder != actor.user {
             return Err(Forbidden::NotTheHolder.into());
         }
-        self.end(tx, grant, EndedBy::Holder).await
+        self.end(tx, &book, grant, EndedBy::Holder).await
     }
 
-    async fn end(&self, mut tx: WriteTx, grant: Grant, by: EndedBy) -> Result<Ended, AppError> {
-        if grant.is_over(tx.now()) {
-            expire(&mut tx, grant).await?;
+    async fn end(&self, mut tx: WriteTx, book: &Rulebook, grant: Grant, by: EndedBy) -> Result<Ended, AppError> {
+        let (grant, written) = self.settle(&mut tx, book, grant).await?;
+        if written && grant.state.ended_at().is_some() {
             tx.commit().await?;
-            return Err(Conflict::AlreadyEnded(AlreadyEnded { state: GrantStateWord::Expired }).into());
+            return Err(Conflict::AlreadyEnded(AlreadyEnded { state: grant.state.word() }).into());
         }
+        let is_scheduled = grant.state == GrantState::Scheduled;
         let grant = grant.end(by, tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
-        tx.end_grant(&grant).await?;
+        // Filters have only what is in force.
+        if is_scheduled {
+            tx.settle_scheduled(&grant).await?;
+        } else {
+            tx.end_grant(&grant).await?;
+        }
         tx.log(&ended_entry(&grant))?;
+        extension::drop_pending(&mut tx, &grant.id).await?;
         let position = tx.commit().await?.position;
         Ok(Ended { grant, position })
     }
@@ -102,31 +110,50 @@ impl App {
 
 /// Ends a grant whose time ended, within a transaction that found it so. One that was exhausted stays that; what ran under
 /// it ends.
-pub(super) async fn expire(tx: &mut WriteTx, grant: Grant) -> Result<(), AppError> {
+pub(super) async fn expire(tx: &mut WriteTx, grant: Grant) -> Result<Grant, AppError> {
     if let GrantState::Exhausted { .. } = grant.state {
         let grant = Grant { revision: tx.revision(), ..grant };
         tx.end_grant(&grant).await?;
-        return Ok(tx.log(&ended_entry(&grant))?);
+        tx.log(&ended_entry(&grant))?;
+        return Ok(grant);
     }
     let grant = grant.expire(tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
     tx.end_grant(&grant).await?;
-    Ok(tx.log(&ended_entry(&grant))?)
+    tx.log(&ended_entry(&grant))?;
+    Ok(grant)
 }
 
 #[derive(Serialize)]
-struct EndedData<'a> {
+pub(super) struct EndedData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a Text>,
     revision: u64,
 }
 
-fn ended_entry(grant: &Grant) -> Entry<EndedData<'_>> {
+pub(super) fn ended_entry(grant: &Grant) -> Entry<EndedData<'_>> {
     let (kind, actor, reason) = match &grant.state {
-        GrantState::Revoked { by, reason, .. } => (EntryKind::GrantRevoked, ActorField::User(by.clone()), Some(reason)),
+        GrantState::Revoked { by, reason, .. } => {
+            let by = by.clone().map_or(ActorField::System, ActorField::User);
+            (EntryKind::GrantRevoked, by, Some(reason))
+        }
         GrantState::Released { .. } => (EntryKind::GrantReleased, ActorField::User(grant.holder.clone()), None),
         GrantState::Exhausted { .. } => (EntryKind::GrantForgotten, ActorField::System, None),
-        GrantState::Active | GrantState::Expired { .. } => (EntryKind::GrantExpired, ActorField::System, None),
+        GrantState::Scheduled | GrantState::Active | GrantState::Expired { .. } => {
+            (EntryKind::GrantExpired, ActorField::System, None)
+        }
     };
     let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
     Entry { kind, actor, ids, data: EndedData { reason, revision: grant.revision } }
+}
+
+#[derive(Serialize)]
+pub(super) struct ExpiringData {
+    expires_at: Timestamp,
+}
+
+/// That a grant is about to end.
+pub(super) fn expiring_entry(grant: &Grant) -> Entry<ExpiringData> {
+    let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
+    let data = ExpiringData { expires_at: grant.expires_at };
+    Entry { kind: EntryKind::GrantExpiring, actor: ActorField::System, ids, data }
 }

@@ -31,6 +31,27 @@ impl App {
         Ok(done)
     }
 
+    /// Tells the holders of grants that are about to end: once for each end that a grant has had.
+    ///
+    /// # Errors
+    /// If the store fails; what was done stays done.
+    pub async fn warn_holders(&self) -> Result<usize, AppError> {
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        while !self.read().await?.grants_to_warn(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.grants_to_warn(now, batch).await?;
+            for grant in &due {
+                tx.warned(grant).await?;
+                tx.log(&grants::expiring_entry(grant))?;
+            }
+            tx.commit().await?;
+            done += due.len();
+        }
+        Ok(done)
+    }
+
     /// Ends the locks whose time ended.
     ///
     /// # Errors
@@ -105,7 +126,7 @@ impl App {
         Ok(usize::try_from(forgotten).unwrap_or(usize::MAX))
     }
 
-    /// When the next grant, request, lock or signal ends by its time; lets the task sleep until then.
+    /// When the next grant starts, or a grant, request, lock or signal ends by its time; lets the task sleep until then.
     ///
     /// # Errors
     /// If the store fails.
@@ -113,6 +134,8 @@ impl App {
         let mut tx = self.read().await?;
         let deadlines = [
             tx.next_expiry().await?,
+            tx.next_start().await?,
+            tx.next_warning().await?,
             tx.next_time_out().await?,
             tx.next_lock_expiry().await?,
             tx.next_signal_expiry().await?,

@@ -11,7 +11,7 @@ use super::reviews::rules_at_review;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
-    Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Standing, Text,
+    Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Standing, Text, Waited,
 };
 use crate::store::{StoredKey, WriteTx};
 
@@ -90,16 +90,23 @@ impl App {
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let approvals_needed = asked.rule.deciding.approvals().max(1);
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
-        let id = self.new_id(&tx)?;
-        let request = Request { id, ask, approvals_needed, reviews: Vec::new(), state: RequestState::Pending };
-        tx.insert_request(&request).await?;
+        let request = self.file(&mut tx, ask, approvals_needed).await?;
         if let Some(IdempotencyKey(key)) = &key {
             let stored = StoredKey { sent, request: request.id.clone() };
             tx.insert_idempotency_key(&actor.user, key, &stored).await?;
         }
-        tx.log(&filed_entry(&request))?;
         tx.commit().await?;
         Ok(Filed { request, repeated: false })
+    }
+
+    /// Files an ask that was checked, whoever and whatever brings it: the one way to a pending request.
+    pub(super) async fn file(&self, tx: &mut WriteTx, ask: Ask, approvals_needed: u32) -> Result<Request, AppError> {
+        let id = self.new_id(tx)?;
+        let (reviews, waited, state) = (Vec::new(), Waited::default(), RequestState::Pending);
+        let request = Request { id, ask, approvals_needed, reviews, waited, state };
+        tx.insert_request(&request).await?;
+        tx.log(&filed_entry(&request))?;
+        Ok(request)
     }
 
     /// What a request for this target would be.
@@ -198,6 +205,7 @@ fn sent(new: &NewRequest) -> String {
     if let Some(all) = all.as_array_mut() {
         all.extend(new.call.as_ref().map(|call| serde_json::json!(call)));
         all.extend(new.uses.map(|uses| serde_json::json!({ "uses": uses })));
+        all.extend(new.starts_at.map(|at| serde_json::json!({ "starts_at": at })));
     }
     Sha256Hash::of(all.to_string().as_bytes()).to_string()
 }
@@ -230,6 +238,11 @@ struct FiledData<'a> {
     duration_ms: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     uses: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    starts_at: Option<Timestamp>,
+    /// The grant that is to last longer, which is also among the ids.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    extends: bool,
     times_out_at: Timestamp,
     digest: Sha256Hash,
     justification: &'a Text,
@@ -240,7 +253,12 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
     Entry {
         kind: EntryKind::RequestFiled,
         actor: ActorField::User(ask.requester.clone()),
-        ids: EntryIds { request: Some(request.id.clone()), policy: Some(ask.policy.clone()), ..EntryIds::default() },
+        ids: EntryIds {
+            request: Some(request.id.clone()),
+            grant: ask.kind.extended().cloned(),
+            policy: Some(ask.policy.clone()),
+            ..EntryIds::default()
+        },
         data: FiledData {
             service: &ask.service,
             action: &ask.action,
@@ -248,6 +266,8 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
             rule: &ask.rule,
             duration_ms: ask.duration.millis(),
             uses: ask.uses,
+            starts_at: ask.starts_at,
+            extends: ask.kind.extended().is_some(),
             times_out_at: ask.times_out_at,
             digest: ask.digest(),
             justification: &ask.justification,

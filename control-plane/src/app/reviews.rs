@@ -10,7 +10,9 @@ use serde::Serialize;
 use super::requests::time_out_instead;
 use super::{App, AppError};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, Ask, Grant, NewReview, Outcome, Request, Review, Rulebook, RulesAtReview, Text, Verdict};
+use crate::domain::{
+    Actor, Ask, Grant, GrantState, NewReview, Outcome, Request, Review, Rulebook, RulesAtReview, Text, Verdict,
+};
 
 /// What a review led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +40,29 @@ impl App {
         }
         let then = self.service_at(&mut tx, &request.ask.policy, &request.ask.service).await?;
         let rules = rules_at_review(&request.ask, then.as_deref(), &book);
-        let ids = (self.new_id(&tx)?, self.new_id(&tx)?);
+        // What comes of a request for more time is the grant that there is.
+        let grant = match request.ask.kind.extended() {
+            Some(grant) => grant.clone(),
+            None => self.new_id(&tx)?,
+        };
+        let ids = (self.new_id(&tx)?, grant);
         let place = request.reviews.len();
         let Outcome { request, review, grant } = request.review(actor, new, rules, ids, tx.now(), tx.revision())?;
         tx.insert_review(&request.id, place, &review).await?;
         tx.update_request(&request).await?;
         tx.log(&review_entry(&request, &review, grant.as_ref()))?;
-        if let Some(grant) = &grant {
-            tx.insert_grant(grant).await?;
-            tx.log(&issued_entry(&request, &review, grant))?;
-        }
+        let grant = match grant {
+            Some(approved) if request.ask.kind.extended().is_some() => {
+                let by = approved.expires_at.since(approved.starts_at);
+                Some(self.extend_by_review(&mut tx, &book, (&request, &review), (&approved.id, by)).await?)
+            }
+            Some(grant) => {
+                tx.insert_grant(&grant).await?;
+                tx.log(&issued_entry(&request, &review, &grant))?;
+                Some(grant)
+            }
+            None => None,
+        };
         tx.commit().await?;
         Ok(Reviewed { request, review, grant })
     }
@@ -120,5 +135,9 @@ fn issued_entry<'a>(request: &Request, review: &Review, grant: &'a Grant) -> Ent
         uses: grant.uses.map(|uses| uses.allowed),
         revision: grant.revision,
     };
-    Entry { kind: EntryKind::GrantIssued, actor: ActorField::User(review.reviewer.clone()), ids, data }
+    let kind = match grant.state {
+        GrantState::Scheduled => EntryKind::GrantScheduled,
+        _ => EntryKind::GrantIssued,
+    };
+    Entry { kind, actor: ActorField::User(review.reviewer.clone()), ids, data }
 }

@@ -29,6 +29,14 @@ pub enum EntryKind {
     RequestWithdrawn,
     /// A grant was made.
     GrantIssued,
+    /// A grant was made that starts later.
+    GrantScheduled,
+    /// A scheduled grant started.
+    GrantStarted,
+    /// A grant was given more time.
+    GrantExtended,
+    /// The holder of a grant is told that it is about to end.
+    GrantExpiring,
     /// A grant's time ended.
     GrantExpired,
     /// The time of a grant ended that was exhausted before: filters hold it no longer, and what ran under it ends.
@@ -84,6 +92,10 @@ impl EntryKind {
             Self::RequestTimedOut => "request.timed_out",
             Self::RequestWithdrawn => "request.withdrawn",
             Self::GrantIssued => "grant.issued",
+            Self::GrantScheduled => "grant.scheduled",
+            Self::GrantStarted => "grant.started",
+            Self::GrantExtended => "grant.extended",
+            Self::GrantExpiring => "grant.expiring",
             Self::GrantExpired => "grant.expired",
             Self::GrantForgotten => "grant.forgotten",
             Self::GrantRevoked => "grant.revoked",

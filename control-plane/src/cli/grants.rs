@@ -3,8 +3,8 @@
 use super::client::Client;
 use super::output::Output;
 use super::requests::pages;
-use super::{Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, UsesArgs, arrival, segment, tables};
-use crate::http::bodies::{FleetView, GrantUsesView, RevokeBody, RevokedView};
+use super::{ExtendArgs, Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, UsesArgs, arrival, segment, tables};
+use crate::http::bodies::{ExtendBody, ExtendedView, FleetView, GrantUsesView, RevokeBody, RevokedView};
 use crate::http::view::{GrantView, ListView};
 
 pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
@@ -50,6 +50,24 @@ pub(super) async fn revoke(args: RevokeArgs, out: &mut Output) -> Result<(), Fai
         arrival::tell(revoked.arrival.as_ref(), "no filter enforces this service now", out);
     }
     arrival::judge(revoked.arrival.as_ref(), "the grant is revoked")
+}
+
+pub(super) async fn extend(args: ExtendArgs, out: &mut Output) -> Result<(), Failure> {
+    let ExtendArgs { grant, duration, justification, client: args } = args;
+    let client = Client::new(&args)?;
+    let path = format!("/v1/grants/{}/extend", segment(&grant));
+    let answer = client.post(&path, &ExtendBody { duration, justification }).await?;
+    if args.json {
+        return Ok(out.json(&answer)?);
+    }
+    let extended: ExtendedView = client.read(&answer)?;
+    if let Some(grant) = &extended.grant {
+        out.line(format_args!("{} lasts until {}", grant.id, tables::when(&grant.expires_at)));
+    }
+    if let Some(request) = &extended.request {
+        super::requests::tell(request, out);
+    }
+    Ok(())
 }
 
 fn tell_grant(grant: &GrantView, out: &mut Output) {

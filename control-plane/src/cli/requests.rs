@@ -1,6 +1,6 @@
 //! Commands about requests: file, list, approve, deny, withdraw.
 
-use grantmesh_shared::time::Span;
+use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::shown::ShownCall;
 use grantmesh_shared::wire::sync::REVISION_HEADER;
 use serde_json::Value;
@@ -10,6 +10,7 @@ use super::output::Output;
 use super::{
     ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, tables,
 };
+use crate::clock::{Clock as _, SystemClock};
 use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
 use crate::http::standing::StageView;
 use crate::http::view::{ListView, RequestView};
@@ -27,18 +28,35 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
         justification,
         duration,
         uses,
+        start,
         ..
     } = args;
     let (args, justification) = (args.client, justification.unwrap_or_default());
     if let Some(RequestCommand::Show(args)) = show {
         return self::show(&args, out).await;
     }
+    let starts_at = start.map(|at| at.to_string());
     let (client, body) = match from_url {
-        Some(url) => prefilled(&url, &args, justification, rule, (duration, uses)).await?,
+        Some(url) => {
+            let (client, body) = prefilled(&url, &args, justification, rule, (duration, uses)).await?;
+            (client, FileBody { starts_at, ..body })
+        }
         None => {
             let service = service.unwrap_or_default();
-            let body =
-                FileBody { service, action, resource, method, path, rule, justification, duration, uses, call: None };
+            let call = None;
+            let body = FileBody {
+                service,
+                action,
+                resource,
+                method,
+                path,
+                rule,
+                justification,
+                duration,
+                uses,
+                call,
+                starts_at,
+            };
             (Client::new(&args)?, body)
         }
     };
@@ -49,6 +67,14 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
     let request: RequestView = client.read(&answer)?;
     tell(&request, out);
     Ok(())
+}
+
+/// A time, or a length of time from now.
+pub(super) fn start(text: &str) -> Result<Timestamp, String> {
+    let later = text.parse::<Span>().map(|span| SystemClock.now().plus(span));
+    later
+        .or_else(|_| text.parse())
+        .map_err(|_| "write a time like `2026-03-01T12:00:00Z`, or a length of time like `2h`".to_owned())
 }
 
 /// The body that a challenge's URL gives, completed.
@@ -98,15 +124,21 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn tell(request: &RequestView, out: &mut Output) {
+pub(super) fn tell(request: &RequestView, out: &mut Output) {
     let state = out.toned(tables::tone(&request.state), &request.state);
     out.line(format_args!("{} is {state}", request.id));
     out.line(format_args!(
         "  {} asks for {} on {} of {}, for {}",
         request.requester.subject, request.action, request.resource, request.service, request.duration
     ));
+    if let Some(grant) = &request.extends {
+        out.line(format_args!("  more, for {grant}"));
+    }
     if let Some(uses) = request.uses {
         out.line(format_args!("  for {uses} {} at most", if uses == 1 { "call" } else { "calls" }));
+    }
+    if let Some(start) = &request.starts_at {
+        out.line(format_args!("  from {} on", tables::when(start)));
     }
     out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
     if let Some(call) = &request.call {
@@ -213,7 +245,12 @@ async fn review(request: &str, body: ReviewBody, args: &super::ClientArgs, out: 
     tell(&reviewed.request, out);
     if let Some(grant) = reviewed.grant {
         let state = out.toned(tables::tone(&grant.state), &grant.state);
-        out.line(format_args!("{} is {state} until {}", grant.id, tables::when(&grant.expires_at)));
+        let (from, until) = (tables::when(&grant.starts_at), tables::when(&grant.expires_at));
+        if grant.state == "scheduled" {
+            out.line(format_args!("{} is {state} from {from} until {until}", grant.id));
+            return Ok(());
+        }
+        out.line(format_args!("{} is {state} until {until}", grant.id));
         out.line(format_args!(
             "  a call right now: with the header `{REVISION_HEADER}: {}` it waits for filters to hear of this",
             grant.revision

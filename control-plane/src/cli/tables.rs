@@ -18,7 +18,7 @@ fn state(word: &str) -> Cell {
 pub(super) fn tone(word: &str) -> Tone {
     match word {
         "active" | "approved" | "live" | "acknowledged" => Tone::Good,
-        "pending" | "lease_expired" => Tone::Waiting,
+        "pending" | "scheduled" | "lease_expired" => Tone::Waiting,
         _ => Tone::Bad,
     }
 }
@@ -67,7 +67,7 @@ pub(super) fn requests(items: &[RequestView]) -> Table {
             Cell::new(&item.service),
             Cell::new(&item.action),
             Cell::new(&item.resource),
-            Cell::new(&item.duration),
+            Cell::new(if item.extends.is_some() { format!("+{}", item.duration) } else { item.duration.clone() }),
             Cell::new(when(&item.created_at)),
             Cell::new(shortened(&item.justification)),
         ]);

@@ -1,4 +1,4 @@
-//! A grant and how it ends. Ended states never reopen: no transition leads back to `active`. The only one out of an ended
+//! A grant and how it ends. Ended states never reopen: no transition leads out of them. The only one out of an ended
 //! state is the revocation of an exhausted grant, which ends the calls that still run under it.
 
 use std::fmt;
@@ -17,6 +17,8 @@ use super::usage::UseCount;
 /// Whether a grant is in force, or how it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GrantState {
+    /// Approved, and not in force before its time. Filters do not have it.
+    Scheduled,
     /// In force until its time.
     Active,
     /// Its time ended.
@@ -24,12 +26,12 @@ pub enum GrantState {
         /// When that was noticed, at or after `expires_at`.
         at: Timestamp,
     },
-    /// A reviewer or operator ended it.
+    /// A reviewer or operator ended it, or the policy did.
     Revoked {
         /// When.
         at: Timestamp,
-        /// Who.
-        by: User,
+        /// Who; nobody if the policy no longer let it start.
+        by: Option<User>,
         /// Why.
         reason: Text,
     },
@@ -57,6 +59,8 @@ pub enum EndedBy {
 /// The word of a [`GrantState`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum GrantStateWord {
+    /// Approved, and not in force before its time.
+    Scheduled,
     /// In force until its time.
     Active,
     /// Its time ended.
@@ -71,12 +75,14 @@ pub enum GrantStateWord {
 
 impl GrantStateWord {
     /// Every word.
-    pub const ALL: [Self; 5] = [Self::Active, Self::Expired, Self::Revoked, Self::Released, Self::Exhausted];
+    pub const ALL: [Self; 6] =
+        [Self::Scheduled, Self::Active, Self::Expired, Self::Revoked, Self::Released, Self::Exhausted];
 
     /// The word as it is written everywhere.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Scheduled => "scheduled",
             Self::Active => "active",
             Self::Expired => "expired",
             Self::Revoked => "revoked",
@@ -103,6 +109,7 @@ impl GrantState {
     #[must_use]
     pub const fn word(&self) -> GrantStateWord {
         match self {
+            Self::Scheduled => GrantStateWord::Scheduled,
             Self::Active => GrantStateWord::Active,
             Self::Expired { .. } => GrantStateWord::Expired,
             Self::Revoked { .. } => GrantStateWord::Revoked,
@@ -115,7 +122,7 @@ impl GrantState {
     #[must_use]
     pub const fn ended_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Active => None,
+            Self::Scheduled | Self::Active => None,
             Self::Expired { at } | Self::Revoked { at, .. } | Self::Released { at } | Self::Exhausted { at } => {
                 Some(*at)
             }
@@ -123,7 +130,7 @@ impl GrantState {
     }
 }
 
-/// The grant is no longer active.
+/// The grant is not in the state that this begins with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the grant is already {state}\nended grants never reopen: file a new request if it is still needed")]
 pub struct AlreadyEnded {
@@ -193,7 +200,10 @@ impl Grant {
         match self.state {
             GrantState::Active => {}
             GrantState::Exhausted { .. } => return Err(ClaimRefusal::Exhausted),
-            GrantState::Expired { .. } | GrantState::Revoked { .. } | GrantState::Released { .. } => {
+            GrantState::Scheduled
+            | GrantState::Expired { .. }
+            | GrantState::Revoked { .. }
+            | GrantState::Released { .. } => {
                 return Err(ClaimRefusal::Ended);
             }
         }
@@ -235,10 +245,12 @@ impl Grant {
         let state = match (self.state, by) {
             // Its last call may still run.
             (GrantState::Exhausted { .. }, EndedBy::Revoker(by, reason)) if now < self.expires_at => {
-                GrantState::Revoked { at: now, by, reason }
+                GrantState::Revoked { at: now, by: Some(by), reason }
             }
-            (GrantState::Active, EndedBy::Revoker(by, reason)) => GrantState::Revoked { at: now, by, reason },
-            (GrantState::Active, EndedBy::Holder) => GrantState::Released { at: now },
+            (GrantState::Scheduled | GrantState::Active, EndedBy::Revoker(by, reason)) => {
+                GrantState::Revoked { at: now, by: Some(by), reason }
+            }
+            (GrantState::Scheduled | GrantState::Active, EndedBy::Holder) => GrantState::Released { at: now },
             (state, _) => {
                 return Err(AlreadyEnded { state: state.word() });
             }

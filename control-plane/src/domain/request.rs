@@ -12,8 +12,10 @@ use grantmesh_shared::wire::table::{BindItem, BoundItem};
 use serde::{Deserialize, Serialize};
 
 use super::actor::Actor;
+use super::kind::{AskKind, Timers, Waited};
 use super::review::Review;
 use super::rulebook::Asked;
+use super::schedule::{StartRefused, start};
 use super::text::{Text, TextError};
 
 /// The shortest grant that may be asked for.
@@ -79,6 +81,8 @@ pub struct NewRequest {
     pub rule: Option<String>,
     /// The call that the grant is to be bound to, as a filter has shown it.
     pub call: Option<ShownCall>,
+    /// From when on; from its approval on if nothing is said.
+    pub starts_at: Option<Timestamp>,
 }
 
 /// A call that was shown: what reviewers see of it, and what the grant will be bound to.
@@ -159,6 +163,9 @@ pub enum AskRefused {
         /// The action.
         action: String,
     },
+    /// A start that cannot be asked for.
+    #[error(transparent)]
+    Start(#[from] StartRefused),
     /// Under a second.
     #[error("`{asked}` is shorter than a second\nask for at least `1s`")]
     DurationTooShort {
@@ -190,6 +197,12 @@ pub struct Ask {
     pub uses: Option<u32>,
     /// The call that the grant will be bound to, if the rule binds it.
     pub shown: Option<Shown>,
+    /// What kind of ask it is.
+    pub kind: AskKind,
+    /// From when on; from its approval on if nothing was said.
+    pub starts_at: Option<Timestamp>,
+    /// What happens while nobody decides it.
+    pub timers: Timers,
     /// The policy version that was in force.
     pub policy: PolicyId,
     /// When it was filed.
@@ -230,6 +243,7 @@ impl Ask {
             return Err(AskRefused::DurationTooShort { asked: duration });
         }
         let uses = uses(service, action, rule, new.uses)?;
+        let starts_at = start(rule, new.starts_at, now)?;
         Ok(Self {
             requester: actor.user.clone(),
             requester_groups: actor.groups.clone(),
@@ -241,6 +255,9 @@ impl Ask {
             duration,
             uses,
             shown,
+            kind: AskKind::Grant,
+            starts_at,
+            timers: Timers::of(rule, now),
             policy,
             created_at: now,
             times_out_at: now.plus(rule.request_timeout),
@@ -267,9 +284,17 @@ impl Ask {
             justification: &'a Text,
             #[serde(skip_serializing_if = "Option::is_none")]
             shown: Option<&'a Shown>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            kind: Option<&'static str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            extends: Option<&'a GrantId>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            starts_at: Option<Timestamp>,
         }
+        let plain = self.kind == AskKind::Grant && self.starts_at.is_none();
         let digested = Digested {
             v: match (&self.shown, self.uses) {
+                _ if !plain => 4,
                 (None, None) => 1,
                 (Some(_), None) => 2,
                 (_, Some(_)) => 3,
@@ -285,6 +310,9 @@ impl Ask {
             policy: &self.policy,
             justification: &self.justification,
             shown: self.shown.as_ref(),
+            kind: (self.kind != AskKind::Grant).then(|| self.kind.as_str()),
+            extends: self.kind.extended(),
+            starts_at: self.starts_at,
         };
         // A struct of texts and numbers always has a JSON form.
         Sha256Hash::of(&serde_json::to_vec(&digested).unwrap_or_default())
@@ -469,6 +497,8 @@ pub struct Request {
     pub approvals_needed: u32,
     /// The reviews so far, oldest first.
     pub reviews: Vec<Review>,
+    /// What happened to it while nobody decided it.
+    pub waited: Waited,
     /// What became of it.
     pub state: RequestState,
 }

@@ -9,7 +9,7 @@ use grantmesh_shared::wire::condition::ConditionItem;
 use grantmesh_shared::wire::signature::Sha256Hash;
 
 use super::actor::Actor;
-use super::grant::{Grant, GrantState, Terms};
+use super::grant::{Grant, Terms};
 use super::quorum::{self, Quorum, Standing};
 use super::request::{AlreadyDecided, Request, RequestState, Shown};
 use super::text::{Text, TextError};
@@ -108,7 +108,7 @@ impl RulesAtReview<'_> {
 
     /// Whether the requester may still ask. The condition on asking was judged when they did, with their token at hand;
     /// one that was written since then cannot be judged any more, and what cannot be judged does not allow.
-    fn still_let_ask(&self, requester: &Actor) -> bool {
+    pub(super) fn still_let_ask(&self, requester: &Actor) -> bool {
         let Some(now) = self.now else { return false };
         let eligible = requester.as_principal(|principal| now.is_eligible(principal));
         let bound_alike = now.bind.is_none() || self.then.is_some_and(|then| then.bind == now.bind);
@@ -321,6 +321,7 @@ impl Request {
         let narrowed = self.reviews.iter().filter_map(|review| review.uses);
         let allowed = [rules.then, rules.now].into_iter().flatten().filter_map(|rule| rule.max_uses);
         let uses = narrowed.chain(allowed).chain(self.ask.uses).min();
+        let (starts_at, state) = self.ask.starting(now);
         Grant {
             id,
             request: self.id.clone(),
@@ -329,12 +330,12 @@ impl Request {
             action: self.ask.action.clone(),
             resource: self.ask.resource.clone(),
             rule: self.ask.rule.clone(),
-            starts_at: now,
-            expires_at: now.plus(duration),
+            starts_at,
+            expires_at: starts_at.plus(duration),
             terms: rules.terms(self.ask.shown.as_ref()),
             uses: uses.map(|allowed| UseCount { allowed, claimed: 0 }),
             revision,
-            state: GrantState::Active,
+            state,
         }
     }
 }

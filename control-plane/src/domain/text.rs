@@ -67,6 +67,11 @@ impl Text {
         text.filter(|text| !text.trim().is_empty()).map(|text| Self::new(text, what)).transpose()
     }
 
+    /// A text of ours, which nobody else can have written.
+    pub(super) fn of_ours(text: &'static str) -> Self {
+        Self(text.into())
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

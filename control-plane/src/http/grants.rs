@@ -1,8 +1,9 @@
-//! `/v1/grants`: list, read, revoke and release grants.
+//! `/v1/grants`: list, read, extend, revoke and release grants.
 
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::time::Span;
@@ -15,9 +16,9 @@ use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::unknown_state;
-use super::view::{ArrivalView, GrantView, ListView, UseView};
+use super::view::{ArrivalView, GrantView, ListView, RequestView, UseView};
 use super::wait::{Wait, revision};
-use crate::app::{GrantFilter, Page};
+use crate::app::{Extended, GrantFilter, Page};
 use crate::domain::GrantStateWord;
 
 /// A revocation.
@@ -104,6 +105,51 @@ pub(super) async fn revoke(
     let ended = api.app.revoke(&actor, &id, &reason).await?;
     let arrival = wait.arrival(&api, Some(&ended.grant.service), ended.position).await;
     Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
+}
+
+/// More time for a grant.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExtendBody {
+    /// How much more, like `30m`.
+    #[schema(value_type = Length)]
+    pub(crate) duration: Span,
+    /// Why; needed where reviewers decide it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) justification: Option<String>,
+}
+
+/// What came of asking for more time: the grant with it, or the request that reviewers decide.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ExtendedView {
+    /// The grant, if it has more time now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) grant: Option<GrantView>,
+    /// The request, if it is to be reviewed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<RequestView>,
+}
+
+/// Asks for more time for your own grant: at once where its rule lets it (200), else by a request (202).
+#[utoipa::path(post, path = "/v1/grants/{id}/extend", tag = "grants", security(("token" = [])), request_body = ExtendBody,
+    params(("id" = String, Path)), responses((status = 200, body = ExtendedView), (status = 202, body = ExtendedView),
+    Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
+pub(super) async fn extend(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Id(id): Id<GrantId>,
+    Json(ExtendBody { duration, justification }): Json<ExtendBody>,
+) -> Result<(StatusCode, Json<ExtendedView>), ApiError> {
+    Ok(match api.app.extend(&actor, &id, duration, justification.as_deref()).await? {
+        Extended::Now(grant, _) => {
+            let grant = Some(GrantView::of(&api.app, &grant));
+            (StatusCode::OK, Json(ExtendedView { grant, request: None }))
+        }
+        Extended::Asked(request) => {
+            let request = Some(RequestView::from(&*request));
+            (StatusCode::ACCEPTED, Json(ExtendedView { grant: None, request }))
+        }
+    })
 }
 
 /// The uses of a grant that is for a number of them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use grantmesh_shared::id::RequestId;
-use grantmesh_shared::time::Span;
+use grantmesh_shared::time::{Span, TimestampError};
 use grantmesh_shared::wire::shown::ShownCall;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -56,6 +56,9 @@ pub(crate) struct FileBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Shown>)]
     pub(crate) call: Option<ShownCall>,
+    /// From when on, like `2026-03-01T12:00:00Z`; from its approval on if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) starts_at: Option<String>,
 }
 
 /// What to send to file a request, and what to know about it.
@@ -143,9 +146,11 @@ pub(super) async fn file(
     headers: HeaderMap,
     Json(body): Json<FileBody>,
 ) -> Result<(StatusCode, Json<RequestView>), ApiError> {
-    let FileBody { service, action, resource, method, path, rule, justification, duration, uses, call } = body;
+    let FileBody { service, action, resource, method, path, rule, justification, duration, uses, call, .. } = body;
     let target = target(service, action, resource, method, path)?;
-    let new = NewRequest { target, justification, duration, uses, rule, call };
+    let starts_at = body.starts_at.as_deref().map(str::parse).transpose();
+    let starts_at = starts_at.map_err(|error: TimestampError| ApiError::Value(error.to_string()))?;
+    let new = NewRequest { target, justification, duration, uses, rule, call, starts_at };
     let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(shown(&api, &filed.request).await?)))
 }
@@ -172,6 +177,7 @@ pub(super) async fn prefill(
         duration: Some(found.duration),
         uses: found.max_uses.map(|_| 1),
         call: None,
+        starts_at: None,
     };
     let (post, max_duration) = (format!("{}/v1/requests", api.public_url), found.max_duration.to_string());
     Ok(Json(PrefillView { post, body, max_duration, max_uses: found.max_uses, reviewers: found.reviewers }))

@@ -129,6 +129,12 @@ pub struct RequestView {
     pub id: String,
     /// `pending`, `approved`, `denied`, `timed_out` or `withdrawn`.
     pub state: String,
+    /// What it is for: `grant`, `extension` or `break_glass`.
+    #[serde(default)]
+    pub kind: String,
+    /// The grant that is to last longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<String>,
     /// Who asks.
     pub requester: UserView,
     /// The service.
@@ -141,11 +147,14 @@ pub struct RequestView {
     pub rule: String,
     /// Why.
     pub justification: String,
-    /// For how long.
+    /// For how long; of an extension, how much longer.
     pub duration: String,
     /// For how many calls, if for a number of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
+    /// From when on; from its approval on if nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<String>,
     /// How many approvals it takes, in all stages together.
     pub approvals_needed: u32,
     /// So many denials by different people deny; only where one request is shown.
@@ -187,10 +196,12 @@ pub struct RequestView {
 
 impl From<&Request> for RequestView {
     fn from(request: &Request) -> Self {
-        let Request { id, ask, approvals_needed, reviews, state } = request;
+        let Request { id, ask, approvals_needed, reviews, waited: _, state } = request;
         Self {
             id: id.to_string(),
             state: RequestState::word(state).to_string(),
+            kind: ask.kind.as_str().to_owned(),
+            extends: ask.kind.extended().map(ToString::to_string),
             requester: (&ask.requester).into(),
             service: ask.service.clone(),
             action: ask.action.clone(),
@@ -199,6 +210,7 @@ impl From<&Request> for RequestView {
             justification: ask.justification.as_str().to_owned(),
             duration: ask.duration.to_string(),
             uses: ask.uses,
+            starts_at: ask.starts_at.map(|at| at.to_string()),
             approvals_needed: *approvals_needed,
             denials_needed: None,
             stages: Vec::new(),
@@ -222,7 +234,7 @@ impl From<&Request> for RequestView {
 pub struct GrantView {
     /// Its id.
     pub id: String,
-    /// `active`, `expired`, `revoked`, `released` or `exhausted`.
+    /// `scheduled`, `active`, `expired`, `revoked`, `released` or `exhausted`.
     pub state: String,
     /// The request it came from.
     pub request: String,
@@ -236,7 +248,7 @@ pub struct GrantView {
     pub resource: String,
     /// The rule.
     pub rule: String,
-    /// From when on it allows.
+    /// From when on it allows; its length counts from here.
     pub starts_at: String,
     /// From when on it no longer allows.
     pub expires_at: String,
@@ -255,7 +267,7 @@ pub struct GrantView {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
-    /// Who revoked it.
+    /// Who ended it; nobody where the policy did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_by: Option<UserView>,
     /// Why it was revoked.
@@ -277,9 +289,13 @@ impl GrantView {
         let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, .. } = grant;
         let Grant { terms, state, uses, .. } = grant;
         let (ended_by, reason) = match state {
-            GrantState::Revoked { by, reason, .. } => (Some(by.into()), Some(reason.as_str().to_owned())),
+            GrantState::Revoked { by, reason, .. } => {
+                (by.as_ref().map(UserView::from), Some(reason.as_str().to_owned()))
+            }
             GrantState::Released { .. } => (Some(holder.into()), None),
-            GrantState::Active | GrantState::Expired { .. } | GrantState::Exhausted { .. } => (None, None),
+            GrantState::Scheduled | GrantState::Active | GrantState::Expired { .. } | GrantState::Exhausted { .. } => {
+                (None, None)
+            }
         };
         Self {
             id: id.to_string(),

@@ -9,7 +9,7 @@ use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
 use crate::audit::AuditError;
-use crate::domain::{Grant, GrantState, GrantStateWord, Text, Use, UseCount};
+use crate::domain::{Grant, GrantState, GrantStateWord, Text, Use, UseCount, warn_at};
 
 const TABLE: (&str, &str) = ("grants", "id");
 
@@ -45,6 +45,14 @@ impl TryFrom<Row> for Grant {
     }
 }
 
+/// Who ended a grant, and why, where that is kept.
+fn ended_by(grant: &Grant) -> (Option<&User>, Option<&str>) {
+    match &grant.state {
+        GrantState::Revoked { by, reason, .. } => (by.as_ref(), Some(reason.as_str())),
+        _ => (None, None),
+    }
+}
+
 fn uses(row: &Row) -> Result<Option<UseCount>, StoreError> {
     let claimed = row.unsigned("claimed")?;
     Ok(row.opt_unsigned("uses")?.map(|allowed| UseCount { allowed, claimed }))
@@ -55,16 +63,18 @@ fn state(row: &Row) -> Result<GrantState, StoreError> {
     let word = GrantStateWord::parse(&word).ok_or_else(|| row.bad("state", format!("`{word}` is no state")))?;
     let at = row.opt_time("ended_at")?;
     let at = || at.ok_or_else(|| row.bad("ended_at", format!("the grant is {word} without a time")));
-    let part = |column| row.opt_text(column)?.ok_or_else(|| row.bad(column, "a revoked grant needs it"));
+    let by = row.opt_text("ended_by_issuer")?.zip(row.opt_text("ended_by_subject")?);
+    let reason = || row.opt_text("reason")?.ok_or_else(|| row.bad("reason", "a revoked grant needs it"));
     Ok(match word {
+        GrantStateWord::Scheduled => GrantState::Scheduled,
         GrantStateWord::Active => GrantState::Active,
         GrantStateWord::Expired => GrantState::Expired { at: at()? },
         GrantStateWord::Released => GrantState::Released { at: at()? },
         GrantStateWord::Exhausted => GrantState::Exhausted { at: at()? },
         GrantStateWord::Revoked => GrantState::Revoked {
             at: at()?,
-            by: User { issuer: part("ended_by_issuer")?.into(), subject: part("ended_by_subject")?.into() },
-            reason: Text::new(&part("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
+            by: by.map(|(issuer, subject)| User { issuer: issuer.into(), subject: subject.into() }),
+            reason: Text::new(&reason()?, "reason").map_err(|error| row.bad("reason", error))?,
         },
     })
 }
@@ -88,6 +98,33 @@ impl Tx {
         self.rows(TABLE, sql, args![now, limit]).await?.into_iter().map(Grant::try_from).collect()
     }
 
+    /// Scheduled grants whose time has come.
+    pub(crate) async fn due_grants(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let sql = select!(" WHERE state = 'scheduled' AND starts_at <= $1 ORDER BY starts_at, id LIMIT $2");
+        self.rows(TABLE, sql, args![now, limit]).await?.into_iter().map(Grant::try_from).collect()
+    }
+
+    /// When the time of the next scheduled grant comes.
+    pub(crate) async fn next_start(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let sql = "SELECT id, starts_at FROM grants WHERE state = 'scheduled' ORDER BY starts_at LIMIT 1";
+        self.row(TABLE, sql, args![]).await?.map(|row| row.time("starts_at")).transpose()
+    }
+
+    /// Grants whose holders are to be warned of their end.
+    pub(crate) async fn grants_to_warn(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Grant>, StoreError> {
+        let sql = select!(
+            " WHERE state = 'active' AND warn_at IS NOT NULL AND warn_at <= $1 AND expires_at > $1 ORDER BY warn_at, id LIMIT $2"
+        );
+        self.rows(TABLE, sql, args![now, limit]).await?.into_iter().map(Grant::try_from).collect()
+    }
+
+    /// When the next holder is to be warned.
+    pub(crate) async fn next_warning(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let sql =
+            "SELECT id, warn_at FROM grants WHERE state = 'active' AND warn_at IS NOT NULL ORDER BY warn_at LIMIT 1";
+        self.row(TABLE, sql, args![]).await?.map(|row| row.time("warn_at")).transpose()
+    }
+
     /// When the time of the next grant that filters hold ends.
     pub(crate) async fn next_expiry(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let sql =
@@ -97,15 +134,16 @@ impl Tx {
 }
 
 impl WriteTx {
-    /// Keeps a new grant and gives it to filters.
+    /// Keeps a new grant, and gives it to filters if it is in force.
     pub(crate) async fn insert_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         self.change();
         let terms = serde_json::to_string(&grant.terms).map_err(AuditError::Json)?;
         let sql = "INSERT INTO grants (id, state, request, holder_issuer, holder_subject, service, action, resource, rule, \
-                   starts_at, expires_at, revision, terms, uses) \
-                   VALUES ($1, 'active', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+                   starts_at, expires_at, revision, terms, uses, warn_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
         let values = args![
             grant.id.as_str(),
+            grant.state.word().as_str(),
             grant.request.as_str(),
             &*grant.holder.issuer,
             &*grant.holder.subject,
@@ -118,19 +156,71 @@ impl WriteTx {
             grant.revision,
             terms,
             grant.uses.map(|uses| uses.allowed),
+            warn_at(grant.starts_at, grant.expires_at),
         ];
         self.execute(sql, values).await?;
+        self.give(grant).await
+    }
+
+    /// Gives a grant to filters, if it is in force: one that is scheduled is nothing that they must know.
+    async fn give(&mut self, grant: &Grant) -> Result<(), StoreError> {
+        if grant.state != GrantState::Active {
+            return Ok(());
+        }
         let item = grant.body().into_item().map_err(AuditError::Json)?;
         self.put_item(&item.key, Some(&grant.service), item.body.get()).await
+    }
+
+    /// Keeps what became of a scheduled grant, and gives it to filters if it is in force now.
+    pub(crate) async fn settle_scheduled(&mut self, grant: &Grant) -> Result<(), StoreError> {
+        self.change();
+        let terms = serde_json::to_string(&grant.terms).map_err(AuditError::Json)?;
+        let (by, reason) = ended_by(grant);
+        let sql = "UPDATE grants SET state = $1, starts_at = $2, expires_at = $3, terms = $4, uses = $5, warn_at = $6, \
+                   ended_at = $7, ended_by_issuer = $8, ended_by_subject = $9, reason = $10, revision = $11 \
+                   WHERE id = $12 AND state = 'scheduled'";
+        let values = args![
+            grant.state.word().as_str(),
+            grant.starts_at,
+            grant.expires_at,
+            terms,
+            grant.uses.map(|uses| uses.allowed),
+            warn_at(grant.starts_at, grant.expires_at),
+            grant.state.ended_at(),
+            by.map(|by| &*by.issuer),
+            by.map(|by| &*by.subject),
+            reason,
+            grant.revision,
+            grant.id.as_str(),
+        ];
+        self.execute_one("grants", grant.id.as_str(), sql, values).await?;
+        self.give(grant).await
+    }
+
+    /// Keeps the later end of a grant that ended at `before`, and tells filters of it.
+    pub(crate) async fn extend_grant(&mut self, grant: &Grant, before: Timestamp) -> Result<(), StoreError> {
+        self.change();
+        let terms = serde_json::to_string(&grant.terms).map_err(AuditError::Json)?;
+        let sql = "UPDATE grants SET expires_at = $1, terms = $2, warn_at = $3, revision = $4 \
+                   WHERE id = $5 AND state = 'active' AND expires_at = $6";
+        let warned = warn_at(grant.starts_at, grant.expires_at);
+        let values = args![grant.expires_at, terms, warned, grant.revision, grant.id.as_str(), before];
+        self.execute_one("grants", grant.id.as_str(), sql, values).await?;
+        self.give(grant).await
+    }
+
+    /// Keeps that the holder of a grant was warned of its end.
+    pub(crate) async fn warned(&mut self, grant: &Grant) -> Result<(), StoreError> {
+        let sql = "UPDATE grants SET warn_at = NULL \
+                   WHERE id = $1 AND state = 'active' AND expires_at = $2 AND warn_at IS NOT NULL";
+        let values = args![grant.id.as_str(), grant.expires_at];
+        self.execute_one("grants", grant.id.as_str(), sql, values).await
     }
 
     /// Keeps how a grant ended that filters hold, and takes it from them.
     pub(crate) async fn end_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         self.change();
-        let (by, reason) = match &grant.state {
-            GrantState::Revoked { by, reason, .. } => (Some(by), Some(reason.as_str())),
-            _ => (None, None),
-        };
+        let (by, reason) = ended_by(grant);
         let sql = "UPDATE grants SET state = $1, ended_at = $2, ended_by_issuer = $3, ended_by_subject = $4, reason = $5, \
                    revision = $6, lingers = 0 WHERE id = $7 AND (state = 'active' OR lingers = 1)";
         let values = args![

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -79,18 +80,36 @@ async fn sqlite(path: &str, mode: Mode) -> Result<Pools, StoreError> {
             .synchronous(SqliteSynchronous::Full),
         Mode::Look => options.clone().pragma("query_only", "on"),
     };
+    if mode == Mode::Use {
+        migrate(&writing).await?;
+    }
     let pool = || SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).acquire_timeout(LOCK_WAIT * 2);
     let writer = pool().max_connections(1).connect_with(writing).await.map_err(StoreError::Open)?;
     let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await?;
     if !recent_enough(&version) {
         return Err(StoreError::SqliteTooOld(version));
     }
-    if mode == Mode::Use {
-        SQLITE_MIGRATIONS.run(&writer).await?;
-    }
     let reading = options.pragma("query_only", "on");
     let readers = pool().max_connections(4).connect_with(reading).await.map_err(StoreError::Open)?;
     Ok(Pools::Sqlite { writer, readers })
+}
+
+/// Brings the schema up to date. A table that is made anew is referred to by others meanwhile, so references are looked at
+/// when all is done, as SQLite's own documentation has it.
+async fn migrate(options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let options = options.clone().foreign_keys(false);
+    let only = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(StoreError::Open)?;
+    SQLITE_MIGRATIONS.run(&only).await?;
+    let broken = sqlx::query("PRAGMA foreign_key_check").fetch_optional(&only).await?;
+    only.close().await;
+    match broken {
+        None => Ok(()),
+        Some(row) => {
+            let (table, refers_to): (String, String) = (row.try_get(0)?, row.try_get(2)?);
+            let why = format!("a row of it refers to one of `{refers_to}` that is not there");
+            Err(StoreError::Impossible { table: "schema", column: "references", row: table, why })
+        }
+    }
 }
 
 fn recent_enough(version: &str) -> bool {

@@ -1,21 +1,21 @@
 //! Requests as they are kept. A change of state is guarded by `state = 'pending'`.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::RequestId;
+use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{Ask, Request, RequestState, RequestStateWord, Text};
+use crate::domain::{Ask, AskKind, Request, RequestState, RequestStateWord, Text, Timers, Waited};
 
 const TABLE: (&str, &str) = ("requests", "id");
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT id, state, requester_issuer, requester_subject, requester_groups, service, action, resource, rule, ",
+            "SELECT id, state, kind, extends, starts_at, remind_at, escalate_at, reminded_at, escalated_at, requester_issuer, requester_subject, requester_groups, service, action, resource, rule, ",
             "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id, shown, uses ",
             "FROM requests",
             $rest
@@ -44,6 +44,9 @@ impl TryFrom<Row> for Request {
             duration: row.span("duration_ms")?,
             shown: row.opt_json("shown")?,
             uses: row.opt_unsigned("uses")?,
+            kind: kind(&row)?,
+            starts_at: row.opt_time("starts_at")?,
+            timers: Timers { remind_at: row.opt_time("remind_at")?, escalate_at: row.opt_time("escalate_at")? },
             policy: row.parsed("policy")?,
             created_at: row.time("created_at")?,
             times_out_at: row.time("times_out_at")?,
@@ -56,8 +59,19 @@ impl TryFrom<Row> for Request {
             ask,
             approvals_needed: row.unsigned("approvals_needed")?,
             reviews: Vec::new(),
+            waited: Waited { reminded_at: row.opt_time("reminded_at")?, escalated_at: row.opt_time("escalated_at")? },
             state: state(&row)?,
         })
+    }
+}
+
+fn kind(row: &Row) -> Result<AskKind, StoreError> {
+    let word = row.text("kind")?;
+    match (word.as_str(), row.opt_parsed("extends")?) {
+        ("grant", None) => Ok(AskKind::Grant),
+        ("extension", Some(grant)) => Ok(AskKind::Extension(grant)),
+        ("break_glass", None) => Ok(AskKind::BreakGlass),
+        _ => Err(row.bad("kind", format!("`{word}` is no kind of such a request"))),
     }
 }
 
@@ -104,6 +118,12 @@ impl Tx {
         rows.into_iter().map(Request::try_from).collect()
     }
 
+    /// The pending request for more time for a grant; there is one at most.
+    pub(crate) async fn pending_extension(&mut self, grant: &GrantId) -> Result<Option<Request>, StoreError> {
+        let sql = select!(" WHERE extends = $1 AND state = 'pending'");
+        self.row(TABLE, sql, args![grant.as_str()]).await?.map(Request::try_from).transpose()
+    }
+
     /// When the next pending request times out.
     pub(crate) async fn next_time_out(&mut self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT id, times_out_at FROM requests WHERE state = 'pending' ORDER BY times_out_at LIMIT 1";
@@ -116,9 +136,11 @@ impl WriteTx {
     pub(crate) async fn insert_request(&mut self, request: &Request) -> Result<(), StoreError> {
         self.change();
         let ask = &request.ask;
-        let sql = "INSERT INTO requests (id, state, requester_issuer, requester_subject, requester_groups, service, action, \
+        let sql = "INSERT INTO requests (id, requester_issuer, requester_subject, requester_groups, service, action, \
                    resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown, \
-                   uses) VALUES ($1, 'pending', $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
+                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id) VALUES \
+                   ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+                   $24, $25)";
         let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
         let values = args![
             request.id.as_str(),
@@ -138,6 +160,14 @@ impl WriteTx {
             ask.times_out_at,
             shown.as_deref(),
             ask.uses,
+            ask.kind.as_str(),
+            ask.kind.extended().map(GrantId::as_str),
+            ask.starts_at,
+            ask.timers.remind_at,
+            ask.timers.escalate_at,
+            request.state.word().as_str(),
+            request.state.decided_at(),
+            request.state.grant().map(GrantId::as_str),
         ];
         self.execute(sql, values).await.map(drop)
     }
@@ -150,7 +180,7 @@ impl WriteTx {
         let values = args![
             request.state.word().as_str(),
             request.state.decided_at(),
-            request.state.grant().map(|grant| grant.as_str()),
+            request.state.grant().map(GrantId::as_str),
             request.approvals_needed,
             request.id.as_str(),
         ];

@@ -35,6 +35,7 @@ async fn the_description_is_generated_and_served() {
     GET /v1/fleet
     GET /v1/grants
     GET /v1/grants/{id}
+    POST /v1/grants/{id}/extend
     POST /v1/grants/{id}/release
     POST /v1/grants/{id}/revoke
     GET /v1/grants/{id}/uses

@@ -12,6 +12,8 @@ mod filters;
 #[cfg(test)]
 mod locks;
 #[cfg(test)]
+mod over_time;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod policy_generate;

@@ -53,7 +53,7 @@ pub(crate) async fn a_request_becomes_a_grant_and_ends(db: Db) {
     assert_eq!(code(app.revoke(&aud(), &grant.id, "no").await), "not_a_reviewer");
     assert_eq!(code(app.revoke(&lee(), &grant.id, " ").await), "bad_text");
     let ended = app.revoke(&lee(), &grant.id, "ticket closed").await.unwrap();
-    assert!(matches!(&ended.grant.state, GrantState::Revoked { by, .. } if *by == lee().user));
+    assert!(matches!(&ended.grant.state, GrantState::Revoked { by: Some(by), .. } if *by == lee().user));
     assert_eq!(ended.position, app.head().await.unwrap().position);
     assert_eq!(ended.position, app.position_of(&ended.grant));
     assert_eq!(code(app.revoke(&olga(), &grant.id, "again").await), "already_ended");
@@ -98,8 +98,9 @@ pub(crate) async fn grants_expire_by_the_clock(db: Db) {
     let world = World::new(db).await;
     let app = &world.app;
     let (first, second) = (world.granted().await, world.granted().await);
-    assert_eq!(app.next_deadline().await.unwrap(), Some(first.expires_at));
+    // Their holders are warned before; then the next thing that happens is that they end.
     world.advance("14m59s");
+    assert_eq!((app.warn_holders().await.unwrap(), app.next_deadline().await.unwrap()), (2, Some(first.expires_at)));
     assert_eq!(app.expire_grants().await.unwrap(), 0);
     world.advance("1s");
     // Too late to end it otherwise: the one who tries finds it expired, and it is.
@@ -109,7 +110,10 @@ pub(crate) async fn grants_expire_by_the_clock(db: Db) {
     assert_eq!(app.expire_grants().await.unwrap(), 0);
     for grant in [&first, &second] {
         assert_eq!(app.grant(&ann(), &grant.id).await.unwrap().state, GrantState::Expired { at: world.now() });
-        assert_eq!(world.story_of(grant.id.as_str()).await, ["review.approved", "grant.issued", "grant.expired"]);
+        assert_eq!(
+            world.story_of(grant.id.as_str()).await,
+            ["review.approved", "grant.issued", "grant.expiring", "grant.expired"]
+        );
     }
     assert_eq!(world.keys().await.0, ["service/payments"]);
     assert_eq!(app.next_deadline().await.unwrap(), None);

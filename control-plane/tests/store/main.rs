@@ -8,6 +8,8 @@ mod bound;
 #[cfg(test)]
 mod db;
 #[cfg(test)]
+mod extension;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod locks;
@@ -25,6 +27,8 @@ mod races;
 mod records;
 #[cfg(test)]
 mod rules;
+#[cfg(test)]
+mod schedule;
 #[cfg(test)]
 mod signals;
 #[cfg(test)]
@@ -91,6 +95,19 @@ scenarios! {
     policy::a_policy_is_applied_over_the_expected_one,
     policy::the_same_content_is_not_applied_again,
     policy::the_history_keeps_every_version,
+    schedule::a_scheduled_grant_starts_at_its_time_and_not_before,
+    schedule::a_start_has_bounds,
+    schedule::who_lost_the_right_never_starts,
+    schedule::what_starts_has_the_stricter_terms_of_then,
+    schedule::a_scheduled_grant_can_be_ended_like_any_other,
+    schedule::one_of_many_starts_and_ends_wins,
+    extension::a_grant_is_extended_at_once_up_to_what_its_rule_lets_it,
+    extension::an_extension_is_reviewed_like_the_grant_was,
+    extension::a_stricter_policy_extends_less,
+    extension::what_is_asked_for_a_grant_ends_with_it,
+    extension::one_of_extension_and_end_wins,
+    extension::a_window_is_never_begun_again,
+    extension::holders_are_warned_once_of_each_end,
     locks::a_lock_is_made_blocks_and_is_removed,
     locks::locks_are_for_operators_and_name_what_is_there,
     locks::locks_end_by_the_clock,

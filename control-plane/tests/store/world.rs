@@ -215,7 +215,15 @@ pub(crate) fn ask(action: &str, account: &str) -> NewRequest {
         action: action.to_owned(),
         resource: format!("account/{account}"),
     };
-    NewRequest { target, justification: "ticket PAY-7".to_owned(), duration: None, uses: None, rule: None, call: None }
+    NewRequest {
+        target,
+        justification: "ticket PAY-7".to_owned(),
+        duration: None,
+        uses: None,
+        rule: None,
+        call: None,
+        starts_at: None,
+    }
 }
 
 pub(crate) fn refund(account: &str) -> NewRequest {

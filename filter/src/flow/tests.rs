@@ -118,6 +118,7 @@ fn tools() -> Body {
         bindings: Vec::new(),
         rules: Vec::new(),
         denials: Vec::new(),
+        break_glass: Vec::new(),
     })
 }
 
@@ -200,6 +201,10 @@ fn service(name: &str, host: &str) -> Body {
             grant_condition: None,
             bind: None,
             reveals: Vec::new(),
+            starts_within: None,
+            extension: None,
+            timeouts: None,
+            limits: None,
         }],
         denials: vec![DenyItem {
             name: "no-contractors".to_owned(),
@@ -209,6 +214,7 @@ fn service(name: &str, host: &str) -> Body {
             condition: None,
             reason: "ask an employee".to_owned(),
         }],
+        break_glass: Vec::new(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::bind::Bind;
 use super::condition::Condition;
+use super::course::Course;
 use super::deciding::Deciding;
 use super::principal::{Principal, Subject};
 use crate::time::Span;
@@ -70,6 +71,8 @@ pub struct Rule {
     pub bind: Option<Bind>,
     /// Masked response fields that the grant reveals.
     pub reveals: Vec<Box<str>>,
+    /// What it says about time; no decision about a call depends on it.
+    pub course: Box<Course>,
 }
 
 impl Rule {

@@ -9,6 +9,7 @@ use super::Map;
 use super::action::{Action, FieldPlace, Rollout};
 use super::canonical::CanonicalPath;
 use super::condition::{Condition, Needs, insert_sorted};
+use super::course::BreakGlass;
 use super::principal::{Principal, Subject, SubjectKey, Workload};
 use super::route::{Routed, Routes};
 use super::rule::{ActionSet, Binding, DenyRule, Rule};
@@ -42,6 +43,8 @@ pub struct ServiceParts {
     pub rules: Vec<Rule>,
     /// Who never has them.
     pub denials: Vec<DenyRule>,
+    /// Who may act now and answer later. Decisions know nothing of it.
+    pub break_glass: Vec<BreakGlass>,
 }
 
 /// Why parts do not make a service.
@@ -208,6 +211,12 @@ impl Service {
     #[must_use]
     pub fn denials(&self) -> &[DenyRule] {
         &self.parts.denials
+    }
+
+    /// Who may act now and answer later.
+    #[must_use]
+    pub fn break_glass(&self) -> &[BreakGlass] {
+        &self.parts.break_glass
     }
 
     /// The rule of that name.

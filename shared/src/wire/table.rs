@@ -1,6 +1,7 @@
 //! The items of a filter's table as they cross the network, and their way into the engine's [`Table`].
 //! An item that is not understood in every part refuses the whole answer: a filter never acts on half of what it was told.
 
+mod course;
 mod deciding;
 mod live;
 mod policy;
@@ -13,6 +14,7 @@ use super::table_hash::TableHash;
 use crate::engine::{Grant, Lock, Service, ServiceError, Signal, SubjectError, Table, TemplateError};
 use crate::id::{GrantId, LockId};
 
+pub use course::{BreakGlassItem, ExtensionItem, LimitsItem, TimeoutsItem};
 pub use deciding::{DecidingItem, FactorItem, StageItem};
 pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem, UsesItem};
 pub use policy::{

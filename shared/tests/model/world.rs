@@ -429,6 +429,7 @@ impl World {
             bindings: self.bindings.iter().map(Given::binding).collect(),
             rules: self.rules.iter().map(Asking::rule).collect(),
             denials: self.denials.iter().map(Denied::rule).collect(),
+            break_glass: Vec::new(),
         }
     }
 
@@ -503,6 +504,7 @@ impl Asking {
             bind: self.bind.clone(),
             reveals: boxed(&self.reveals),
             max_uses: None,
+            course: Box::default(),
         }
     }
 }

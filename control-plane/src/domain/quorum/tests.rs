@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::StageWord;
 use crate::domain::{
-    Actor, Ask, NewReview, Request, RequestState, RequestStateWord, ReviewRefused, RulesAtReview, Text, Verdict,
+    Actor, Ask, AskKind, NewReview, Request, RequestState, RequestStateWord, ReviewRefused, RulesAtReview, Text,
+    Timers, Verdict, Waited,
 };
 
 const ISSUER: &str = "https://id.example";
@@ -46,6 +47,7 @@ fn rule(stages: &[Vec<NaiveFactor>], denials: u32) -> Rule {
         grant_condition: Condition::Always,
         bind: None,
         reveals: Vec::new(),
+        course: Box::default(),
     }
 }
 
@@ -61,12 +63,16 @@ fn request(approvals_needed: u32) -> Request {
         duration: Span::from_secs(60),
         uses: None,
         shown: None,
+        kind: AskKind::Grant,
+        starts_at: None,
+        timers: Timers::default(),
         policy: PolicyId::new(0, [0; 10]),
         created_at: Timestamp::from_millis(0),
         times_out_at: Timestamp::from_millis(1_000_000),
     };
     let id = RequestId::new(0, [0; 10]);
-    Request { id, ask, approvals_needed, reviews: Vec::new(), state: RequestState::Pending }
+    let (reviews, waited, state) = (Vec::new(), Waited::default(), RequestState::Pending);
+    Request { id, ask, approvals_needed, reviews, waited, state }
 }
 
 fn person(at: usize, groups: u8) -> Actor {

@@ -4,6 +4,7 @@
 mod actions;
 mod approvable;
 mod conditions;
+mod course;
 mod paths;
 mod people;
 mod roles;
@@ -140,6 +141,7 @@ fn by_name(service: &mut ServiceItem) {
     service.bindings.sort_by(|one, other| one.name.cmp(&other.name));
     service.rules.sort_by(|one, other| one.name.cmp(&other.name));
     service.denials.sort_by(|one, other| one.name.cmp(&other.name));
+    service.break_glass.sort_by(|one, other| one.name.cmp(&other.name));
 }
 
 struct Compiler<'d> {
@@ -189,6 +191,7 @@ impl<'d> Compiler<'d> {
         compiler.bindings();
         compiler.rules();
         compiler.denials();
+        compiler.break_glass();
         compiler.services.values_mut().for_each(by_name);
         compiler
     }
@@ -395,6 +398,7 @@ impl<'d> Compiler<'d> {
                 bindings: Vec::new(),
                 rules: Vec::new(),
                 denials: Vec::new(),
+                break_glass: Vec::new(),
             };
             self.services.insert(name, item);
         }

@@ -15,7 +15,7 @@ use crate::wire::table::{DecidingItem, FactorItem, PlaceWord, RuleItem, StageIte
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// `defaults`, `signal`, `service`, `action`, `role`, `binding`, `rule` or `deny rule`.
+    /// `defaults`, `signal`, `service`, `action`, `role`, `binding`, `rule`, `deny rule` or `break-glass`.
     pub kind: &'static str,
     /// Its name, with the service before it where it belongs to one.
     pub name: String,
@@ -27,7 +27,8 @@ pub struct Difference {
 }
 
 /// The kinds in the order in which they are told.
-const KINDS: [&str; 8] = ["defaults", "signal", "service", "action", "role", "binding", "rule", "deny rule"];
+const KINDS: [&str; 9] =
+    ["defaults", "signal", "service", "action", "role", "binding", "rule", "deny rule", "break-glass"];
 
 /// Every part of a policy by kind and name, with its fields as sorted words.
 type Parts = BTreeMap<(usize, String), BTreeMap<String, BTreeSet<String>>>;
@@ -99,7 +100,9 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
     for service in &policy.services {
         let mut own = value(service);
         if let Some(fields) = own.as_object_mut() {
-            fields.retain(|field, _| !matches!(field.as_str(), "actions" | "bindings" | "rules" | "denials"));
+            fields.retain(|field, _| {
+                !matches!(field.as_str(), "actions" | "bindings" | "rules" | "denials" | "break_glass")
+            });
         }
         add("service", service.name.clone(), own);
         for action in &service.actions {
@@ -126,6 +129,9 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
         }
         for denial in &service.denials {
             add("deny rule", format!("{} {}", service.name, denial.name), value(denial));
+        }
+        for right in &service.break_glass {
+            add("break-glass", format!("{} {}", service.name, right.name), value(right));
         }
     }
     parts
@@ -189,6 +195,10 @@ fn said(documents: &Documents) -> Vec<(&'static str, String, Value)> {
         let name = format!("{} {}", document.spec.service.value, document.metadata.name.value);
         said.push(("deny rule", name, described(&document.spec.description)));
     }
+    for Placed { document, .. } in &documents.break_glass {
+        let name = format!("{} {}", document.spec.service.value, document.metadata.name.value);
+        said.push(("break-glass", name, described(&document.spec.description)));
+    }
     said
 }
 
@@ -237,17 +247,24 @@ fn words(field: &str, value: &Value) -> Vec<String> {
 }
 
 fn word(value: &Value) -> String {
-    let subject =
-        || serde_json::from_value::<SubjectItem>(value.clone()).ok().and_then(|item| Subject::try_from(item).ok());
     match value {
         Value::String(text) => text.clone(),
-        Value::Object(_) => subject().map_or_else(|| flow(value), |subject| subject.to_string()),
+        Value::Object(_) => subject(value).unwrap_or_else(|| flow(value)),
         other => other.to_string(),
     }
 }
 
+/// The principal that a value is, as documents name it.
+fn subject(value: &Value) -> Option<String> {
+    let item = serde_json::from_value::<SubjectItem>(value.clone()).ok()?;
+    Subject::try_from(item).ok().map(|subject| subject.to_string())
+}
+
 /// A value as documents write it on one line.
 fn flow(value: &Value) -> String {
+    if let Some(subject) = value.is_object().then(|| subject(value)).flatten() {
+        return Value::String(subject).to_string();
+    }
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
         Value::Array(list) => format!("[{}]", list.iter().map(flow).collect::<Vec<_>>().join(", ")),

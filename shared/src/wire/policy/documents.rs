@@ -2,10 +2,12 @@
 //! written and described to editors; what they mean together is checked by the compiler.
 
 mod access;
+mod course;
 mod deciding;
 mod service;
 
 pub use access::*;
+pub use course::*;
 pub use deciding::*;
 pub use service::*;
 

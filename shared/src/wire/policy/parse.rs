@@ -8,7 +8,8 @@ use serde_saphyr::{Error, Location};
 
 use super::tolerant::{Unknown, unknown_fields};
 use super::{
-    API_VERSION, BindingSpec, DefaultsSpec, DenyRuleSpec, Document, PolicyFault, RoleSpec, RuleSpec, ServiceSpec,
+    API_VERSION, BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, Document, PolicyFault, RoleSpec, RuleSpec,
+    ServiceSpec,
 };
 
 /// The largest policy file.
@@ -31,7 +32,7 @@ const MAX_COMPARED: usize = 1_000;
 const MAX_LISTED: usize = 32;
 
 /// The kinds that there are.
-pub(super) const KINDS: [&str; 6] = ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule"];
+pub(super) const KINDS: [&str; 7] = ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule", "BreakGlass"];
 
 /// A policy file: YAML (one or more documents) or JSON (one).
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -72,6 +73,7 @@ pub struct Documents {
     pub(super) bindings: Vec<Placed<BindingSpec>>,
     pub(super) rules: Vec<Placed<RuleSpec>>,
     pub(super) denials: Vec<Placed<DenyRuleSpec>>,
+    pub(super) break_glass: Vec<Placed<BreakGlassSpec>>,
 }
 
 impl Documents {
@@ -225,7 +227,8 @@ impl Documents {
             "Role" => self.roles.push(placed(kind, file, text, why)?),
             "Binding" => self.bindings.push(placed(kind, file, text, why)?),
             "Rule" => self.rules.push(placed(kind, file, text, why)?),
-            _ => self.denials.push(placed(kind, file, text, why)?),
+            "DenyRule" => self.denials.push(placed(kind, file, text, why)?),
+            _ => self.break_glass.push(placed(kind, file, text, why)?),
         }
         Ok(())
     }

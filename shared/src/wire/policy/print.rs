@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::parse::{Documents, Placed};
-use super::{BindingSpec, DefaultsSpec, DenyRuleSpec, Document, RoleSpec, RuleSpec, ServiceSpec};
+use super::{BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, Document, RoleSpec, RuleSpec, ServiceSpec};
 use crate::wire::signature::Sha256Hash;
 
 /// Longer lines are folded, where a text may be.
@@ -27,6 +27,7 @@ enum AnyDocument<'d> {
     Binding(&'d Document<BindingSpec>),
     Rule(&'d Document<RuleSpec>),
     Denial(&'d Document<DenyRuleSpec>),
+    BreakGlass(&'d Document<BreakGlassSpec>),
 }
 
 impl Documents {
@@ -58,6 +59,7 @@ impl Documents {
         all.extend(by_name(&self.bindings).map(AnyDocument::Binding));
         all.extend(by_name(&self.rules).map(AnyDocument::Rule));
         all.extend(by_name(&self.denials).map(AnyDocument::Denial));
+        all.extend(by_name(&self.break_glass).map(AnyDocument::BreakGlass));
         all
     }
 }

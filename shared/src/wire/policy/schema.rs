@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::compile::{MAX_REASON, MAX_SELECT, MAX_USES};
 use super::{
-    API_VERSION, BindingSpec, DefaultsSpec, DenyRuleSpec, MAX_SOURCE_BYTES, Metadata, RoleSpec, RuleSpec, ServiceSpec,
+    API_VERSION, BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, MAX_SOURCE_BYTES, Metadata, RoleSpec,
+    RuleSpec, ServiceSpec,
 };
 
 /// The schema of a policy document of any kind, in draft 7, which editors understand best.
@@ -23,6 +24,7 @@ pub fn schema() -> Value {
         document::<BindingSpec>(&mut generator, "Binding"),
         document::<RuleSpec>(&mut generator, "Rule"),
         document::<DenyRuleSpec>(&mut generator, "DenyRule"),
+        document::<BreakGlassSpec>(&mut generator, "BreakGlass"),
     ];
     let definitions = generator.take_definitions(true);
     json!({

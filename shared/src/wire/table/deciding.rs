@@ -43,8 +43,15 @@ impl ServiceItem {
     /// The service as filters have it: without what only people who review need.
     #[must_use]
     pub fn for_filters(&self) -> Self {
-        let rules = self.rules.iter().map(|rule| RuleItem { deciding: None, ..rule.clone() }).collect();
-        Self { rules, ..self.clone() }
+        let plain = |rule: &RuleItem| RuleItem {
+            deciding: None,
+            starts_within: None,
+            extension: None,
+            timeouts: None,
+            limits: None,
+            ..rule.clone()
+        };
+        Self { rules: self.rules.iter().map(plain).collect(), break_glass: Vec::new(), ..self.clone() }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::deciding::deciding;
-use super::{BindItem, DecidingItem, ItemError, SubjectItem};
+use super::{BindItem, BreakGlassItem, DecidingItem, ExtensionItem, ItemError, LimitsItem, SubjectItem, TimeoutsItem};
 use crate::engine::{
     Action, ActionSet, ActionTemplates, Audit, Binding, BodyMode, Condition, Criticality, DenyRule, Field, FieldPlace,
     Mode, Percent, Rollout, Rule, Selector, ServiceParts, Subject, SubjectError, Unmatched,
@@ -33,6 +33,9 @@ pub struct ServiceItem {
     /// Who never has some actions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denials: Vec<DenyItem>,
+    /// Who may act now and answer later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub break_glass: Vec<BreakGlassItem>,
 }
 
 /// `deny` or `allow`.
@@ -253,6 +256,18 @@ pub struct RuleItem {
     /// Masked response fields that the grant reveals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reveals: Vec<String>,
+    /// How far ahead a grant may be asked to start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_within: Option<Span>,
+    /// How far a grant may be extended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionItem>,
+    /// What happens to a request that nobody decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsItem>,
+    /// How often one person may ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsItem>,
 }
 
 /// Who never has some actions of the service.
@@ -296,7 +311,7 @@ impl TryFrom<ServiceItem> for ServiceParts {
     type Error = ItemError;
 
     fn try_from(item: ServiceItem) -> Result<Self, ItemError> {
-        let ServiceItem { name, hosts, unmatched, rollout, actions, bindings, rules, denials } = item;
+        let ServiceItem { name, hosts, unmatched, rollout, actions, bindings, rules, denials, break_glass } = item;
         Ok(Self {
             name: name.into(),
             hosts: boxed(hosts),
@@ -309,6 +324,7 @@ impl TryFrom<ServiceItem> for ServiceParts {
             bindings: each(bindings)?,
             rules: each(rules)?,
             denials: each(denials)?,
+            break_glass: each(break_glass)?,
         })
     }
 }
@@ -395,7 +411,8 @@ impl TryFrom<BindingItem> for Binding {
 impl TryFrom<RuleItem> for Rule {
     type Error = ItemError;
 
-    fn try_from(item: RuleItem) -> Result<Self, ItemError> {
+    fn try_from(mut item: RuleItem) -> Result<Self, ItemError> {
+        let course = Box::new(item.take_course()?);
         let RuleItem { name, actions, eligible, reviewers, approvals, max_duration, default_duration, .. } = item;
         let RuleItem { deciding: decided, max_uses, request_timeout, condition: asking, .. } = item;
         let RuleItem { grant_condition, bind, reveals, .. } = item;
@@ -412,6 +429,7 @@ impl TryFrom<RuleItem> for Rule {
             grant_condition: condition(grant_condition)?,
             bind: bind.map(Into::into),
             reveals: boxed(reveals),
+            course,
         })
     }
 }

@@ -52,7 +52,12 @@ impl<'d> Compiler<'d> {
                 grant_condition: self.condition(file, spec.grant_condition.as_ref(), service, &named),
                 bind: spec.bind.as_ref().and_then(|bind| self.bind(file, name, service, &named, bind)),
                 reveals: self.reveals(file, service, &named, &spec.reveals),
+                starts_within: None,
+                extension: None,
+                timeouts: None,
+                limits: None,
             };
+            let item = self.course(file, spec, item);
             if let Some(there) = self.services.get_mut(service) {
                 there.rules.push(item);
             }

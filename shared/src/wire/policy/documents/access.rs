@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use super::StageSpec;
+use super::{ExtensionSpec, LimitsSpec, StageSpec, TimeoutsSpec};
 use crate::engine::MAX_STAGES;
 use crate::wire::policy::schema;
 
@@ -121,6 +121,19 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<schema::Name>")]
     pub reveals: Vec<Spanned<String>>,
+    /// How far ahead a grant may be asked to start, like `7d`; `30d` by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub starts_within: Option<Spanned<String>>,
+    /// How far a grant may be extended before it ends; up to `maxDuration` in all, after a review, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extension: Option<ExtensionSpec>,
+    /// What happens to a request that nobody decides, before it times out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeouts: Option<TimeoutsSpec>,
+    /// How often one person may ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsSpec>,
 }
 
 /// What of a call a grant is bound to: exactly this was approved, and only such calls go through, until the grant ends.

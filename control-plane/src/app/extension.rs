@@ -1,0 +1,135 @@
+//! More time for a grant: at once where its rule lets its holder have it, else by a request that is reviewed like the first.
+
+use grantmesh_shared::id::GrantId;
+use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::sync::Position;
+use serde::Serialize;
+
+use super::schedule::{request_of, rules_of};
+use super::{App, AppError, Conflict, Forbidden, Invalid, requests};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::domain::{
+    Actor, AlreadyEnded, Ask, AskRefused, AskTarget, ExtendRefused, ExtensionCap, Grant, Request, Review, Rulebook,
+    TextError,
+};
+use crate::store::WriteTx;
+
+/// What came of asking for more time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extended {
+    /// The grant has it; filters that have applied the position know.
+    Now(Box<Grant>, Position),
+    /// It is for reviewers to decide.
+    Asked(Box<Request>),
+}
+
+impl App {
+    /// Asks for more time, for the holder of a grant that is in force.
+    ///
+    /// # Errors
+    /// If the grant is not the actor's or not in force, the policy does not let them ask, or it would last too long.
+    pub async fn extend(
+        &self,
+        actor: &Actor,
+        id: &GrantId,
+        by: Span,
+        justification: Option<&str>,
+    ) -> Result<Extended, AppError> {
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
+        let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        if grant.holder != actor.user {
+            return Err(Forbidden::NotTheHolder.into());
+        }
+        let (grant, written) = self.settle(&mut tx, &book, grant).await?;
+        if written && grant.state.ended_at().is_some() {
+            tx.commit().await?;
+            return Err(Conflict::AlreadyEnded(AlreadyEnded { state: grant.state.word() }).into());
+        }
+        if let Some(pending) = tx.pending_extension(&grant.id).await? {
+            return Err(Conflict::AlreadyAsked { request: pending.id }.into());
+        }
+        let first = request_of(&mut tx, &grant).await?;
+        let then = self.service_at(&mut tx, &first.ask.policy, &grant.service).await?;
+        let rules = rules_of(then.as_deref(), &book, &grant);
+        let no_rule = || ExtendRefused::NoRule { rule: grant.rule.clone() };
+        let cap = ExtensionCap::of(rules).ok_or_else(no_rule)?;
+        let needs_review = grant.may_extend(by, cap, tx.now())?;
+        let target = AskTarget::Action {
+            service: grant.service.clone(),
+            action: grant.action.clone(),
+            resource: grant.resource.clone(),
+        };
+        let asked = book.ask(actor, &target, Some(&grant.rule), tx.now()).map_err(Invalid::NotEligible)?;
+        if rules.then.is_none_or(|then| then.bind != asked.rule.bind) {
+            return Err(ExtendRefused::OtherBinding { rule: grant.rule }.into());
+        }
+        if !needs_review {
+            let before = grant.expires_at;
+            let grant = grant.extend(by, rules, tx.now(), tx.revision())?;
+            tx.extend_grant(&grant, before).await?;
+            tx.log(&extended_entry(&grant, before, None))?;
+            let position = tx.commit().await?.position;
+            return Ok(Extended::Now(Box::new(grant), position));
+        }
+        let Some(why) = justification.filter(|why| !why.trim().is_empty()) else {
+            let empty = TextError::Empty { what: "justification of an extension that is reviewed" };
+            return Err(Invalid::Ask(AskRefused::Justification(empty)).into());
+        };
+        let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
+        let approvals = asked.rule.deciding.approvals().max(1);
+        let ask =
+            Ask::extension(actor, asked, (&grant, &first.ask), (by, why), policy, tx.now()).map_err(Invalid::Ask)?;
+        let request = self.file(&mut tx, ask, approvals).await?;
+        tx.commit().await?;
+        Ok(Extended::Asked(Box::new(request)))
+    }
+
+    /// Gives a grant the time that was approved, within the transaction of the deciding approval.
+    pub(super) async fn extend_by_review(
+        &self,
+        tx: &mut WriteTx,
+        book: &Rulebook,
+        (request, review): (&Request, &Review),
+        (id, by): (&GrantId, Span),
+    ) -> Result<Grant, AppError> {
+        let grant = tx.grant(id).await?.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        let first = request_of(tx, &grant).await?;
+        let then = self.service_at(tx, &first.ask.policy, &grant.service).await?;
+        let rules = rules_of(then.as_deref(), book, &grant);
+        let before = grant.expires_at;
+        let grant = grant.extend(by, rules, tx.now(), tx.revision())?;
+        tx.extend_grant(&grant, before).await?;
+        tx.log(&extended_entry(&grant, before, Some((request, review))))?;
+        Ok(grant)
+    }
+}
+
+/// Takes back the request for more time that is pending when its grant ends.
+pub(super) async fn drop_pending(tx: &mut WriteTx, grant: &GrantId) -> Result<(), AppError> {
+    let Some(request) = tx.pending_extension(grant).await? else { return Ok(()) };
+    if request.is_overdue(tx.now()) {
+        return requests::time_out(tx, request).await;
+    }
+    let request = request.withdraw(tx.now()).map_err(Conflict::AlreadyDecided)?;
+    tx.update_request(&request).await?;
+    Ok(tx.log(&requests::ended_entry(&request, EntryKind::RequestWithdrawn, ActorField::System))?)
+}
+
+#[derive(Serialize)]
+struct ExtendedData {
+    before: Timestamp,
+    expires_at: Timestamp,
+    revision: u64,
+}
+
+fn extended_entry(grant: &Grant, before: Timestamp, reviewed: Option<(&Request, &Review)>) -> Entry<ExtendedData> {
+    let (request, review, actor) = match reviewed {
+        None => (grant.request.clone(), None, grant.holder.clone()),
+        Some((request, review)) => (request.id.clone(), Some(review.id.clone()), review.reviewer.clone()),
+    };
+    let ids = EntryIds { request: Some(request), review, grant: Some(grant.id.clone()), ..EntryIds::default() };
+    let data = ExtendedData { before, expires_at: grant.expires_at, revision: grant.revision };
+    Entry { kind: EntryKind::GrantExtended, actor: ActorField::User(actor), ids, data }
+}
