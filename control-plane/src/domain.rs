@@ -15,6 +15,7 @@ mod extension;
 mod grant;
 mod kind;
 mod lock;
+mod person;
 mod policy;
 mod quorum;
 mod request;
@@ -25,12 +26,14 @@ mod signal;
 mod stream;
 mod text;
 mod usage;
+mod wording;
 
 pub use actor::Actor;
 pub use extension::{ExtendRefused, ExtensionCap};
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use kind::{AskKind, Timers, Waited};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
+pub use person::{People, PeopleAtReview};
 pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
 pub use quorum::{FactorStanding, StageStanding, StageWord, Standing};
 pub use request::{
@@ -43,3 +46,4 @@ pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
 pub use usage::{Claim, Use, UseCount, UseOutcomeTold};
+pub use wording::{MAX_TICKET_CHARS, WordsRefused};

@@ -16,7 +16,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, state, kind, extends, starts_at, remind_at, escalate_at, reminded_at, escalated_at, requester_issuer, requester_subject, requester_groups, service, action, resource, rule, ",
-            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id, shown, uses ",
+            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id, shown, uses, ticket ",
             "FROM requests",
             $rest
         )
@@ -29,6 +29,7 @@ impl TryFrom<Row> for Request {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let justification = row.text("justification")?;
+        let ticket = row.opt_text("ticket")?;
         let ask = Ask {
             requester: User {
                 issuer: row.text("requester_issuer")?.into(),
@@ -41,6 +42,7 @@ impl TryFrom<Row> for Request {
             rule: row.text("rule")?,
             justification: Text::new(&justification, "justification")
                 .map_err(|error| row.bad("justification", error))?,
+            ticket: Text::optional(ticket.as_deref(), "ticket").map_err(|error| row.bad("ticket", error))?,
             duration: row.span("duration_ms")?,
             shown: row.opt_json("shown")?,
             uses: row.opt_unsigned("uses")?,
@@ -138,9 +140,9 @@ impl WriteTx {
         let ask = &request.ask;
         let sql = "INSERT INTO requests (id, requester_issuer, requester_subject, requester_groups, service, action, \
                    resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown, \
-                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id) VALUES \
+                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id, ticket) VALUES \
                    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-                   $24, $25)";
+                   $24, $25, $26)";
         let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
         let values = args![
             request.id.as_str(),
@@ -168,6 +170,7 @@ impl WriteTx {
             request.state.word().as_str(),
             request.state.decided_at(),
             request.state.grant().map(GrantId::as_str),
+            ask.ticket.as_ref().map(Text::as_str),
         ];
         self.execute(sql, values).await.map(drop)
     }
