@@ -8,11 +8,13 @@ mod access;
 mod audit;
 mod epoch;
 mod error;
+mod events;
 mod explain;
 mod extension;
 mod fleet;
 mod grants;
 mod locks;
+mod outbox;
 mod policy;
 mod push;
 mod reconcile;
@@ -27,22 +29,27 @@ mod uses;
 
 use std::sync::Arc;
 
-use grantmesh_shared::engine::{Service, User};
+use grantmesh_shared::engine::User;
+use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::sync::Position;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{NewId, new_id};
-use crate::domain::{Grant, People};
+use crate::domain::{Actor, Grant, Rulebook};
 use crate::store::{Select, Store, Tx, Visible, WriteTx};
 
 pub use crate::domain::RecordsRefused;
-pub use crate::store::{Head, OpenWait, StoredItem, StoredVm, StreamSums, VmReached, VmSeen, WaitToTell};
+pub use crate::store::{
+    Delivery, DeliveryFilter, DeliverySums, Head, OpenWait, StoredItem, StoredVm, StreamSums, VmReached, VmSeen,
+    WaitToTell,
+};
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
 pub use error::{AppError, Conflict, Forbidden, Invalid, PolicyChanged};
 pub use explain::{Explained, StatedCall};
 pub use extension::Extended;
 pub use grants::{Ended, GrantFilter};
 pub use locks::LockChanged;
+pub use outbox::Attempt;
 pub use policy::{Applied, CheckedPolicy, NewPolicy, compile_policy, examine_documents, examine_policy};
 pub use push::Items;
 pub use records::{Appended, FilterIdentity};
@@ -62,8 +69,7 @@ pub struct App {
 struct Inner {
     store: Store,
     settings: Settings,
-    services: access::Cache<Service>,
-    people: access::Cache<People>,
+    services: access::ServiceCache,
     /// How many more policies may be checked at once for people who need not be trusted.
     checks: Arc<Semaphore>,
 }
@@ -71,7 +77,7 @@ struct Inner {
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed<T> {
-    /// The things, newest first.
+    /// The things, in the order of the list.
     pub items: Vec<T>,
     /// Where the next page begins; nothing if this is the last.
     pub next: Option<String>,
@@ -84,6 +90,27 @@ pub struct Page {
     pub cursor: Option<String>,
     /// How many; the limit's maximum if nothing or more is said.
     pub limit: Option<u32>,
+}
+
+/// What a list of requests or grants is narrowed to, besides a state.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Only {
+    /// Only one's own.
+    pub mine: bool,
+    /// Only those of the person of this subject, of the reader's own issuer.
+    pub owner: Option<String>,
+    /// Only of this service.
+    pub service: Option<String>,
+    /// Only of this action; it means something only within a service.
+    pub action: Option<String>,
+    /// Only under this rule; it means something only within a service.
+    pub rule: Option<String>,
+    /// Only from this time on.
+    pub since: Option<Timestamp>,
+    /// Only before this time.
+    pub until: Option<Timestamp>,
+    /// The oldest first.
+    pub oldest_first: bool,
 }
 
 impl<T> Listed<T> {
@@ -109,8 +136,7 @@ impl App {
     pub async fn open(settings: Settings) -> Result<Self, AppError> {
         let store = Store::open(&settings.database, settings.limits.tombstone_revisions, &*settings.clock).await?;
         let checks = Arc::new(Semaphore::new(settings.limits.checks));
-        let (services, people) = (access::Cache::default(), access::Cache::default());
-        Ok(Self { inner: Arc::new(Inner { store, settings, services, people, checks }) })
+        Ok(Self { inner: Arc::new(Inner { store, settings, services: access::ServiceCache::default(), checks }) })
     }
 
     /// What the use cases were opened with.
@@ -149,10 +175,44 @@ impl App {
         Ok(new_id(tx.now(), &*self.inner.settings.random)?)
     }
 
-    /// The statement's part of a page: one row more than is shown tells whether there is another page.
-    fn select(&self, visible: Visible, mine: Option<User>, state: Option<&'static str>, page: &Page) -> Select {
+    /// The statement's part of a page: one row more than is shown tells whether there is another page. `id` gives the first
+    /// id of a time.
+    fn select(
+        &self,
+        actor: &Actor,
+        book: &Rulebook,
+        state: Option<&'static str>,
+        only: &Only,
+        page: &Page,
+        id: impl Fn(u64) -> String,
+    ) -> Select {
+        let at = |at: Timestamp| id(u64::try_from(at.millis()).unwrap_or(0));
+        let named = only.owner.as_deref().map(|subject| User { subject: subject.into(), ..actor.user.clone() });
+        // Both said at once fit nobody but the actor.
+        let visible = match &named {
+            Some(named) if only.mine && *named != actor.user => {
+                Visible::Of { user: actor.user.clone(), rules: Vec::new() }
+            }
+            _ => self.visible(actor, book),
+        };
+        Select {
+            visible,
+            owner: named.or_else(|| only.mine.then(|| actor.user.clone())),
+            state,
+            service: only.service.clone(),
+            action: only.action.clone(),
+            rule: only.rule.clone(),
+            from: only.since.map(at),
+            before: only.until.map(at),
+            ascending: only.oldest_first,
+            cursor: page.cursor.clone(),
+            limit: self.rows(page),
+        }
+    }
+
+    /// So many rows are read for a page: one more than are shown.
+    fn rows(&self, page: &Page) -> u32 {
         let most = self.inner.settings.limits.page.max(1);
-        let limit = page.limit.unwrap_or(most).clamp(1, most);
-        Select { visible, mine, state, cursor: page.cursor.clone(), limit: limit.saturating_add(1) }
+        page.limit.unwrap_or(most).clamp(1, most).saturating_add(1)
     }
 }

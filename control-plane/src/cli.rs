@@ -4,16 +4,21 @@
 mod arrival;
 mod audit;
 mod client;
+mod decision;
 mod doctor;
+mod exit;
 mod grants;
 mod local;
 mod locks;
+mod notifications;
 mod output;
 mod policy;
 mod requests;
+mod run;
 mod serve;
 mod signals;
 mod tables;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,7 +31,7 @@ use output::Output;
 
 /// Just-in-time approval for service calls, enforced inside Envoy.
 #[derive(Debug, Parser)]
-#[command(name = "grantmesh", version, propagate_version = true, max_term_width = 110)]
+#[command(name = "grantmesh", version, propagate_version = true, max_term_width = 110, after_help = exit::HELP)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -49,6 +54,8 @@ enum Command {
     Credential(CredentialArgs),
     /// Ask for a grant
     Request(RequestArgs),
+    /// Run a command; where its call is refused, ask, wait for the decision and run it again
+    Run(run::RunArgs),
     /// List requests
     Requests(RequestsArgs),
     /// Approve a request
@@ -81,8 +88,15 @@ enum Command {
     Audit(AuditCommand),
     /// List the filters that follow the control plane
     Fleet(FleetArgs),
+    /// List deliveries of notifications, and have those tried again that were given up
+    #[command(subcommand)]
+    Notifications(notifications::NotificationCommand),
+    /// Show what happens to your requests and grants, and to those you may review, as it happens
+    Watch(watch::WatchArgs),
     /// Check the configuration of a proxy with the filter in it
     Doctor(doctor::DoctorArgs),
+    /// Print the completion script of a shell
+    Completion(CompletionArgs),
 }
 
 /// How the server is reached, and as whom.
@@ -205,9 +219,6 @@ struct RequestArgs {
     /// Why; the reviewers read it
     #[arg(long, value_name = "TEXT", required = true)]
     justification: Option<String>,
-    /// The ticket that it is about
-    #[arg(long, value_name = "TICKET")]
-    ticket: Option<String>,
     /// For how long; the rule's default if left out
     #[arg(long)]
     duration: Option<Span>,
@@ -217,6 +228,9 @@ struct RequestArgs {
     /// From when on, as a time or as a length of time from now; from its approval on if left out
     #[arg(long, value_name = "TIME", value_parser = requests::start)]
     start: Option<Timestamp>,
+    /// Wait for the decision, at most so long
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "24h", value_name = "DURATION")]
+    wait: Option<Span>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -235,6 +249,45 @@ struct ShowArgs {
     client: ClientArgs,
 }
 
+/// What a list is narrowed to.
+#[derive(Debug, Args)]
+struct OnlyArgs {
+    /// Only of this service
+    #[arg(long)]
+    service: Option<String>,
+    /// Only of this action of the service
+    #[arg(long, requires = "service")]
+    action: Option<String>,
+    /// Only under this rule of the service
+    #[arg(long, requires = "service")]
+    rule: Option<String>,
+    /// Only from this time on, like `2026-03-01T12:00:00Z`
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// The oldest first
+    #[arg(long)]
+    oldest_first: bool,
+}
+
+impl OnlyArgs {
+    fn query(self) -> Vec<(&'static str, String)> {
+        let Self { service, action, rule, since, until, oldest_first } = self;
+        let order = oldest_first.then(|| "oldest".to_owned());
+        let stated = [
+            ("service", service),
+            ("action", action),
+            ("rule", rule),
+            ("since", since),
+            ("until", until),
+            ("order", order),
+        ];
+        stated.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
 #[derive(Debug, Args)]
 struct RequestsArgs {
     /// Only in this state: pending, approved, denied, timed_out or withdrawn
@@ -243,6 +296,11 @@ struct RequestsArgs {
     /// Only those you filed
     #[arg(long)]
     mine: bool,
+    /// Only those that this person filed, by the subject of their tokens
+    #[arg(long, value_name = "NAME")]
+    requester: Option<String>,
+    #[command(flatten)]
+    only: OnlyArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -260,12 +318,6 @@ struct ApproveArgs {
     /// For fewer calls than was asked
     #[arg(long, value_name = "NUMBER")]
     uses: Option<u32>,
-    /// Reveal only this field of those that the rule reveals; may be repeated
-    #[arg(long, value_name = "FIELD")]
-    reveal: Vec<String>,
-    /// Reveal none of the fields that the rule reveals
-    #[arg(long, conflicts_with = "reveal")]
-    reveal_nothing: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -297,6 +349,11 @@ struct GrantsArgs {
     /// Only those you hold
     #[arg(long)]
     mine: bool,
+    /// Only those that this person held, by the subject of their tokens
+    #[arg(long, value_name = "NAME")]
+    holder: Option<String>,
+    #[command(flatten)]
+    only: OnlyArgs,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -414,6 +471,12 @@ struct AuditVerifyArgs {
 }
 
 #[derive(Debug, Args)]
+struct CompletionArgs {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
 struct FleetArgs {
     #[command(flatten)]
     client: ClientArgs,
@@ -426,7 +489,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Ok(()) => out.exit_code(),
         Err(error) => {
             out.error(&*error);
-            ExitCode::FAILURE
+            exit::FAILED.into()
         }
     }
 }
@@ -442,6 +505,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Token(args) => local::token(&args, out),
         Command::Credential(args) => local::credential(&args, out),
         Command::Request(args) => requests::file(args, out).await,
+        Command::Run(args) => run::run(args, out).await,
         Command::Requests(args) => requests::list(args, out).await,
         Command::Approve(args) => requests::approve(args, out).await,
         Command::Deny(args) => requests::deny(args, out).await,
@@ -466,8 +530,18 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Audit(AuditCommand::Tail(args)) => audit::tail(args, out).await,
         Command::Audit(AuditCommand::Verify(args)) => audit::verify(args, out).await,
         Command::Fleet(args) => grants::fleet(args, out).await,
+        Command::Notifications(command) => notifications::run(command, out).await,
+        Command::Watch(args) => watch::run(args, out).await,
         Command::Doctor(args) => doctor::run(&args, out),
+        Command::Completion(args) => completion(&args, out),
     }
+}
+
+fn completion(args: &CompletionArgs, out: &mut Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut <Cli as clap::CommandFactory>::command(), "grantmesh", &mut script);
+    out.line(String::from_utf8(script)?.trim_end());
+    Ok(())
 }
 
 /// An id as one segment of a path: what is no id can at most be an id that does not exist.

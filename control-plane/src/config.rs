@@ -12,6 +12,9 @@ use grantmesh_shared::wire::sync::Freshness;
 use serde::Deserialize;
 
 use crate::identity::{DEV_AUDIENCE, DEV_ISSUER, JwksSource};
+use crate::notify::EndpointSettings;
+
+pub use webhooks::WebhookArgs;
 
 /// Where the server listens if nothing is said.
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8480);
@@ -81,7 +84,10 @@ pub struct ServeArgs {
     /// How to log
     #[arg(long, env = "GRANTMESH_LOG_FORMAT", value_enum, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
-    /// A YAML file with any of these settings
+    /// Endpoints of notifications; only in the file, under this name
+    #[arg(skip)]
+    pub webhooks: Vec<WebhookArgs>,
+    /// A YAML file with any of these settings, and with `webhooks`
     #[arg(long, env = "GRANTMESH_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
@@ -163,6 +169,8 @@ pub struct ServeSettings {
     pub log: String,
     /// How to log.
     pub log_format: LogFormat,
+    /// Who is told of what happens.
+    pub webhooks: Vec<EndpointSettings>,
 }
 
 impl ServeArgs {
@@ -198,6 +206,7 @@ impl ServeArgs {
             fresh_low: self.fresh_low.or(file.fresh_low),
             log: self.log.or(file.log),
             log_format: self.log_format.or(file.log_format),
+            webhooks: file.webhooks,
             config: self.config,
             check: self.check,
         }
@@ -245,6 +254,7 @@ impl ServeArgs {
         if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log) {
             faults.push(format!("the log filter `{log}` cannot be used: {error}"));
         }
+        let webhooks = webhooks::endpoints(self.webhooks, &mut faults);
         if !faults.is_empty() {
             return Err(ConfigError(faults));
         }
@@ -260,6 +270,7 @@ impl ServeArgs {
             freshness,
             log,
             log_format: self.log_format.unwrap_or_default(),
+            webhooks,
         })
     }
 
@@ -325,8 +336,17 @@ impl fmt::Display for ServeSettings {
         writeln!(f, "fresh-critical: {}", Span::from_millis(self.freshness.critical_ms))?;
         writeln!(f, "fresh-standard: {}", Span::from_millis(self.freshness.standard_ms))?;
         writeln!(f, "fresh-low: {}", Span::from_millis(self.freshness.low_ms))?;
+        for EndpointSettings { name, url, .. } in &self.webhooks {
+            writeln!(f, "webhook: {name} at {}://{}", url.scheme(), url.host_str().unwrap_or_default())?;
+        }
         write!(f, "log: {}", self.log)
     }
+}
+
+/// The password in a database URL, as it is written there.
+#[must_use]
+pub fn password(database: &str) -> Option<String> {
+    reqwest::Url::parse(database).ok()?.password().map(str::to_owned)
 }
 
 /// A database URL without what must not be shown.
@@ -342,6 +362,8 @@ fn without_password(database: &str) -> String {
         Err(_) => "***".to_owned(),
     }
 }
+
+mod webhooks;
 
 #[cfg(test)]
 mod tests;

@@ -11,11 +11,11 @@
 //! ```
 
 mod actor;
+mod event;
 mod extension;
 mod grant;
 mod kind;
 mod lock;
-mod person;
 mod policy;
 mod quorum;
 mod request;
@@ -26,14 +26,13 @@ mod signal;
 mod stream;
 mod text;
 mod usage;
-mod wording;
 
 pub use actor::Actor;
+pub use event::{DeliveryState, Event, EventKind, KeptEvent, retry_after};
 pub use extension::{ExtendRefused, ExtensionCap};
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use kind::{AskKind, Timers, Waited};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
-pub use person::{People, PeopleAtReview};
 pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
 pub use quorum::{FactorStanding, StageStanding, StageWord, Standing};
 pub use request::{
@@ -46,4 +45,3 @@ pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
 pub use usage::{Claim, Use, UseCount, UseOutcomeTold};
-pub use wording::{MAX_TICKET_CHARS, WordsRefused};

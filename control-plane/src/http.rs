@@ -3,13 +3,16 @@
 
 mod audit;
 mod description;
+mod events;
 mod extract;
 mod filter;
 mod fleet;
 mod grants;
 mod layers;
+mod lists;
 mod locks;
 mod metrics;
+mod notifications;
 mod ops;
 mod policy;
 mod problem;
@@ -28,6 +31,7 @@ pub(crate) mod bodies {
     pub(crate) use super::fleet::FleetView;
     pub(crate) use super::grants::{ExtendBody, ExtendedView, GrantUsesView, RevokeBody, RevokedView};
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
+    pub(crate) use super::notifications::DeliveryView;
     pub(crate) use super::policy::{
         ApplyBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
         PolicyView,
@@ -87,6 +91,8 @@ pub struct Api {
     public_url: String,
     dev_jwks: Option<JwkSet>,
     metrics: Metrics,
+    /// Who listens to events.
+    streams: events::Streams,
     /// The API's description, written once.
     document: String,
     /// The schema of policy documents, written once.
@@ -107,7 +113,8 @@ impl Api {
         let document = openapi().to_string();
         let policy_schema = schema().to_string();
         let metrics = Metrics::default();
-        Arc::new(Self { app, push, users, filters, public_url, dev_jwks, metrics, document, policy_schema })
+        let streams = events::Streams::default();
+        Arc::new(Self { app, push, users, filters, public_url, dev_jwks, metrics, streams, document, policy_schema })
     }
 
     fn now(&self) -> Timestamp {
@@ -147,6 +154,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(audit::entries))
         .routes(routes!(audit::checkpoint))
         .routes(routes!(fleet::list))
+        .routes(routes!(notifications::list))
+        .routes(routes!(notifications::resend))
         .routes(routes!(filter::heartbeat))
         .routes(routes!(filter::claims).layer(DefaultBodyLimit::max(CLAIMS_BODY)))
         .routes(routes!(filter::records).layer(DefaultBodyLimit::max(RECORDS_BODY)))
@@ -156,6 +165,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(ops::dev_jwks))
         .layer(from_fn(layers::time_out));
     let waiting = OpenApiRouter::new()
+        .routes(routes!(events::listen))
         .routes(routes!(grants::revoke))
         .routes(routes!(locks::create))
         .routes(routes!(locks::remove))

@@ -18,6 +18,8 @@ pub mod http;
 pub mod identity;
 pub mod keys;
 pub mod mark;
+pub mod notify;
 pub mod push;
+pub mod redact;
 pub mod store;
 pub mod tasks;

@@ -148,6 +148,12 @@ impl Push {
         self.interest.wake_all();
     }
 
+    /// Whether [`Push::stop`] was called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
     /// Ends [`Push::run`]; questions that come later are not answered.
     pub fn end(&self) {
         self.stop();

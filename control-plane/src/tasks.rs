@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::app::{App, AppError};
 use crate::mark::Mark;
+use crate::notify::Courier;
 use crate::push::Push;
 
 /// The longest that the task of deadlines sleeps; a deadline that was made without a wake is late by this at most.
@@ -32,8 +33,17 @@ const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
 /// The running tasks; they end when the sender of `stop` says so.
 #[must_use]
-pub fn start(app: &App, push: &Arc<Push>, mark: Mark, stop: &watch::Receiver<bool>) -> JoinSet<()> {
+pub fn start(
+    app: &App,
+    push: &Arc<Push>,
+    couriers: Vec<Courier>,
+    mark: Mark,
+    stop: &watch::Receiver<bool>,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    for courier in couriers {
+        tasks.spawn(until_stopped(stop.clone(), notifying(app.clone(), courier)));
+    }
     tasks.spawn(until_stopped(stop.clone(), deadlines(app.clone())));
     tasks.spawn(until_stopped(stop.clone(), losses(app.clone(), Arc::clone(push))));
     tasks.spawn(until_stopped(stop.clone(), housekeeping(app.clone(), Arc::clone(push))));
@@ -117,6 +127,30 @@ async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
     Ok(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP))
 }
 
+/// Tells an endpoint what happens, then sleeps until the next delivery is due or the next change, which may bring one.
+async fn notifying(app: App, courier: Courier) {
+    let mut changed = app.changed();
+    loop {
+        changed.borrow_and_update();
+        let tried = async {
+            courier.deliver(&app).await?;
+            app.next_delivery(courier.name()).await
+        };
+        let sleep = match tried.await {
+            Ok(next) => next.map_or(LONGEST_SLEEP, |at| at.since(app.settings().clock.now()).duration()),
+            Err(error) => {
+                tracing::warn!(
+                    endpoint = courier.name(),
+                    error = &error as &dyn std::error::Error,
+                    "notifications could not be looked at; it is tried again"
+                );
+                AFTER_FAILURE
+            }
+        };
+        let _ = timeout(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP), changed.changed()).await;
+    }
+}
+
 /// Tells what went with filters that are gone.
 async fn losses(app: App, push: Arc<Push>) {
     let mut period = interval(LOSSES);
@@ -152,12 +186,12 @@ async fn housekeeping(app: App, push: Arc<Push>) {
 }
 
 async fn forget_what_is_old(app: &App, push: &Push) -> Result<(), AppError> {
-    let keys = app.forget_idempotency_keys().await?;
+    let (keys, events) = (app.forget_idempotency_keys().await?, app.forget_events().await?);
     let now = app.settings().clock.now();
     let (gone, before) = (push.fleet().take_forgotten(now), push.fleet().forgotten_before(now));
     let vms = if gone.is_empty() { 0 } else { app.vms_gone(&gone, before).await? };
-    if keys > 0 || vms > 0 {
-        tracing::info!(keys, vms, "old idempotency keys and filter VMs were forgotten");
+    if keys > 0 || events > 0 || vms > 0 {
+        tracing::info!(keys, events, vms, "old idempotency keys, events and filter VMs were forgotten");
     }
     Ok(())
 }

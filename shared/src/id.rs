@@ -127,6 +127,14 @@ id!(
     /// One use of a grant that is for a number of uses.
     UseId, "use_", "a use"
 );
+id!(
+    /// Something that people and other programs are told of, the same for whoever is told.
+    EventId, "event_", "an event"
+);
+id!(
+    /// The delivery of an event to one endpoint.
+    DeliveryId, "delivery_", "a delivery"
+);
 
 #[cfg(test)]
 mod tests {

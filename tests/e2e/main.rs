@@ -30,4 +30,5 @@ mod restored;
 mod running;
 mod speed;
 mod swap;
+mod told;
 mod uses;

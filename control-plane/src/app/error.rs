@@ -7,7 +7,7 @@ use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
     AlreadyDecided, AlreadyEnded, AskRefused, ExtendRefused, LockEnded, LockRefused, NotEligible, Over, PolicyAbout,
-    RecordsRefused, ReviewRefused, SignalRefused, TextError, WordsRefused,
+    RecordsRefused, ReviewRefused, SignalRefused, TextError,
 };
 use crate::store::StoreError;
 
@@ -68,12 +68,6 @@ pub enum Forbidden {
     /// Reviewing one's own request.
     #[error("nobody reviews their own request\nask another reviewer of the rule")]
     SelfApproval,
-    /// The account of a machine.
-    #[error("this is the account of a machine, and machines may ask, never decide\nhave a person review it")]
-    Machine,
-    /// A reviewer only by the requester's doing.
-    #[error("{0}")]
-    OnlyByRequester(String),
     /// Not among the rule's reviewers.
     #[error("you are not a reviewer of the rule `{rule}`, at the time of the request and now")]
     NotAReviewer {
@@ -138,6 +132,12 @@ pub enum Conflict {
     /// The policy is another one than was expected.
     #[error(transparent)]
     PolicyChanged(Box<PolicyChanged>),
+    /// A delivery that was not given up.
+    #[error("the notification is {state}\nonly those that are dead can be sent again")]
+    NotDead {
+        /// How it stands.
+        state: &'static str,
+    },
     /// Someone else was quicker.
     #[error("{0}")]
     Moved(String),
@@ -219,12 +219,6 @@ pub enum Invalid {
     /// A reviewer's number of calls is not within what was asked for.
     #[error("{0}")]
     UsesWidened(String),
-    /// A reviewer's list of revealed fields is not within what the rule reveals.
-    #[error("{0}")]
-    RevealsWidened(String),
-    /// The policy now wants more of the justification or ticket.
-    #[error("{0}")]
-    WordsFallShort(String),
     /// A reason or message that is none.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -259,8 +253,6 @@ impl AppError {
             Self::NotFound { .. } => "not_found",
             Self::Forbidden(forbidden) => match forbidden {
                 Forbidden::SelfApproval => "self_approval",
-                Forbidden::Machine => "machine",
-                Forbidden::OnlyByRequester(_) => "only_by_requester",
                 Forbidden::NotAReviewer { .. } => "not_a_reviewer",
                 Forbidden::NotOperator { .. } => "not_operator",
                 Forbidden::NotAuditor { .. } => "not_auditor",
@@ -276,11 +268,17 @@ impl AppError {
                 Conflict::AlreadyEnded(_) | Conflict::LockEnded(_) => "already_ended",
                 Conflict::SignalNotSet { .. } => "signal_not_set",
                 Conflict::PolicyChanged(_) => "policy_changed",
+                Conflict::NotDead { .. } => "notification_not_dead",
                 Conflict::Moved(_) => "conflict",
                 Conflict::AlreadyAsked { .. } => "already_asked",
                 Conflict::IdempotencyKeyReused { .. } => "idempotency_key_reused",
             },
             Self::Invalid(invalid) => match invalid {
+                Invalid::Text(TextError::Secret { .. })
+                | Invalid::Ask(AskRefused::Justification(TextError::Secret { .. }))
+                | Invalid::Ask(AskRefused::Resource(TextError::Secret { .. }))
+                | Invalid::Signal(SignalRefused::Reason(TextError::Secret { .. }))
+                | Invalid::Lock(LockRefused::Reason(TextError::Secret { .. })) => "secret_in_text",
                 Invalid::NotEligible(_)
                 | Invalid::RequesterNotEligible
                 | Invalid::Extend(ExtendRefused::NoRule { .. }) => "not_eligible",
@@ -288,17 +286,7 @@ impl AppError {
                 Invalid::Extend(ExtendRefused::TooShort(_)) => "duration_too_short",
                 Invalid::Extend(_) => "not_extendable",
                 Invalid::WaitedTooLong(_) => "waited_too_long",
-                Invalid::Ask(AskRefused::Words(words)) => match words {
-                    WordsRefused::Justification(TextError::Empty { .. }) => "justification_required",
-                    WordsRefused::Short { .. } | WordsRefused::Pattern { .. } => "justification_falls_short",
-                    WordsRefused::NoTicket { .. } => "ticket_required",
-                    WordsRefused::TicketPattern { .. } => "ticket_does_not_fit",
-                    WordsRefused::Justification(_) | WordsRefused::Ticket(_) | WordsRefused::LongTicket { .. } => {
-                        "bad_text"
-                    }
-                },
-                Invalid::WordsFallShort(_) => "words_fall_short",
-                Invalid::RevealsWidened(_) => "reveals_widened",
+                Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
                 Invalid::Ask(AskRefused::DurationOverMaximum { .. })
                 | Invalid::Signal(SignalRefused::OverMaximum { .. })
                 | Invalid::DurationWidened(_) => "duration_over_maximum",
@@ -310,7 +298,7 @@ impl AppError {
                 Invalid::Ask(AskRefused::DurationTooShort { .. })
                 | Invalid::Signal(SignalRefused::TooShort(_))
                 | Invalid::Lock(LockRefused::TooShort(_)) => "duration_too_short",
-                Invalid::Ask(AskRefused::Resource(_) | AskRefused::ResourceTooLong)
+                Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_) | AskRefused::ResourceTooLong)
                 | Invalid::Signal(SignalRefused::Reason(_))
                 | Invalid::Lock(LockRefused::Reason(_))
                 | Invalid::Text(_) => "bad_text",
@@ -351,8 +339,6 @@ impl From<ReviewRefused> for AppError {
         let text = refused.to_string();
         match refused {
             ReviewRefused::SelfApproval => Forbidden::SelfApproval.into(),
-            ReviewRefused::Machine => Forbidden::Machine.into(),
-            ReviewRefused::OnlyByRequester { .. } => Forbidden::OnlyByRequester(text).into(),
             ReviewRefused::NotAReviewer { rule } => Forbidden::NotAReviewer { rule }.into(),
             ReviewRefused::AlreadyDecided(decided) => Conflict::AlreadyDecided(decided).into(),
             ReviewRefused::AlreadyReviewed => Conflict::AlreadyReviewed.into(),
@@ -362,8 +348,6 @@ impl From<ReviewRefused> for AppError {
             ReviewRefused::DurationWidened { .. } => Invalid::DurationWidened(text).into(),
             ReviewRefused::UsesNotAsked => Invalid::UsesNotAsked(text).into(),
             ReviewRefused::UsesWidened { .. } => Invalid::UsesWidened(text).into(),
-            ReviewRefused::RevealsWidened { .. } => Invalid::RevealsWidened(text).into(),
-            ReviewRefused::WordsFallShort(_) => Invalid::WordsFallShort(text).into(),
             ReviewRefused::WaitedTooLong { .. } => Invalid::WaitedTooLong(text).into(),
             ReviewRefused::RequesterNotEligible => Invalid::RequesterNotEligible.into(),
         }

@@ -6,7 +6,7 @@ use grantmesh_shared::wire::sync::Position;
 
 use serde::Serialize;
 
-use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page, extension};
+use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page, extension};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{Actor, AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Rulebook, Text};
 use crate::store::WriteTx;
@@ -16,8 +16,8 @@ use crate::store::WriteTx;
 pub struct GrantFilter {
     /// Only in this state.
     pub state: Option<GrantStateWord>,
-    /// Only those the actor holds.
-    pub mine: bool,
+    /// And what else.
+    pub only: Only,
 }
 
 /// A grant that was ended.
@@ -50,8 +50,8 @@ impl App {
     pub async fn grants(&self, actor: &Actor, filter: &GrantFilter, page: &Page) -> Result<Listed<Grant>, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let mine = filter.mine.then(|| actor.user.clone());
-        let select = self.select(self.visible(actor, &book), mine, filter.state.map(GrantStateWord::as_str), page);
+        let id = |millis| GrantId::new(millis, [0; 10]).to_string();
+        let select = self.select(actor, &book, filter.state.map(GrantStateWord::as_str), &filter.only, page, id);
         let found = tx.grants(&select).await?;
         Ok(Listed::of(found, &select, |grant| grant.id.to_string()))
     }

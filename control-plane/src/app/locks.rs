@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{App, AppError, Conflict, Invalid, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{Actor, Lock, LockEnded, LockState, LockStateWord, NewLock, Text};
-use crate::store::{Visible, WriteTx};
+use crate::store::{Select, WriteTx};
 
 /// A lock that was made or ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ impl App {
         page: &Page,
     ) -> Result<Listed<Lock>, AppError> {
         self.must_audit(actor, "see the locks")?;
-        let select = self.select(Visible::All, None, state.map(LockStateWord::as_str), page);
+        let select = Select::all(state.map(LockStateWord::as_str), page.cursor.clone(), self.rows(page));
         let found = self.read().await?.locks(&select).await?;
         Ok(Listed::of(found, &select, |lock| lock.id.to_string()))
     }

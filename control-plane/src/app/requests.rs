@@ -1,13 +1,14 @@
 //! Filing, reading and withdrawing requests.
 
-use grantmesh_shared::engine::{TicketRule, User, WordsRule};
+use grantmesh_shared::engine::User;
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::reviewers;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
-use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Page};
+use super::reviews::rules_at_review;
+use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
     Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Standing, Text, Waited,
@@ -46,10 +47,6 @@ pub struct Prefill {
     pub max_uses: Option<u32>,
     /// Who reviews, as `user:NAME` or `group:NAME`.
     pub reviewers: Vec<String>,
-    /// What the justification must be.
-    pub justification: WordsRule,
-    /// What the ticket must be.
-    pub ticket: TicketRule,
 }
 
 /// Which requests.
@@ -57,8 +54,8 @@ pub struct Prefill {
 pub struct RequestFilter {
     /// Only in this state.
     pub state: Option<RequestStateWord>,
-    /// Only those the actor filed.
-    pub mine: bool,
+    /// And what else.
+    pub only: Only,
 }
 
 impl IdempotencyKey {
@@ -129,8 +126,6 @@ impl App {
             max_duration: asked.rule.max_duration,
             max_uses: asked.rule.max_uses,
             reviewers: reviewers(asked.rule),
-            justification: asked.rule.deciding.justification.clone(),
-            ticket: asked.rule.deciding.ticket.clone(),
         })
     }
 
@@ -154,8 +149,8 @@ impl App {
     pub async fn standing(&self, request: &Request) -> Result<Standing, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let then = self.then(&mut tx, &request.ask).await?;
-        Ok(request.standing(then.rules(&request.ask, &book)))
+        let then = self.service_at(&mut tx, &request.ask.policy, &request.ask.service).await?;
+        Ok(request.standing(rules_at_review(&request.ask, then.as_deref(), &book)))
     }
 
     /// The requests that the actor may see, newest first.
@@ -170,8 +165,8 @@ impl App {
     ) -> Result<Listed<Request>, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let mine = filter.mine.then(|| actor.user.clone());
-        let select = self.select(self.visible(actor, &book), mine, filter.state.map(RequestStateWord::as_str), page);
+        let id = |millis| RequestId::new(millis, [0; 10]).to_string();
+        let select = self.select(actor, &book, filter.state.map(RequestStateWord::as_str), &filter.only, page, id);
         let found = tx.requests(&select).await?;
         Ok(Listed::of(found, &select, |request| request.id.to_string()))
     }
@@ -211,7 +206,6 @@ fn sent(new: &NewRequest) -> String {
         all.extend(new.call.as_ref().map(|call| serde_json::json!(call)));
         all.extend(new.uses.map(|uses| serde_json::json!({ "uses": uses })));
         all.extend(new.starts_at.map(|at| serde_json::json!({ "starts_at": at })));
-        all.extend(new.ticket.as_ref().map(|ticket| serde_json::json!({ "ticket": ticket })));
     }
     Sha256Hash::of(all.to_string().as_bytes()).to_string()
 }
@@ -252,8 +246,6 @@ struct FiledData<'a> {
     times_out_at: Timestamp,
     digest: Sha256Hash,
     justification: &'a Text,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ticket: Option<&'a Text>,
 }
 
 fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
@@ -279,7 +271,6 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
             times_out_at: ask.times_out_at,
             digest: ask.digest(),
             justification: &ask.justification,
-            ticket: ask.ticket.as_ref(),
         },
     }
 }

@@ -77,6 +77,10 @@ pub enum EntryKind {
     FilterJoined,
     /// A filter VM was forgotten.
     FilterLeft,
+    /// A notification was tried often enough and given up.
+    NotificationDead,
+    /// A notification that was given up is tried again.
+    NotificationResent,
 }
 
 impl EntryKind {
@@ -116,6 +120,8 @@ impl EntryKind {
             Self::DecisionsRecovered => "decisions.recovered",
             Self::FilterJoined => "filter.joined",
             Self::FilterLeft => "filter.left",
+            Self::NotificationDead => "notification.dead",
+            Self::NotificationResent => "notification.resent",
         }
     }
 }

@@ -128,6 +128,34 @@ impl Client {
         self.json(self.http.request(Method::GET, url)).await
     }
 
+    /// A stream of events, from after one if it is named.
+    pub(super) async fn stream(&self, path: &str, after: Option<&str>) -> Result<reqwest::Response, ClientError> {
+        let mut request = self.http.request(Method::GET, self.url(path)?).bearer_auth(&self.token);
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        let answer = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let body = answer.bytes().await.map_err(|error| self.unreachable(&error))?;
+        Err(self.refused(status, &body))
+    }
+
+    /// The next part of a stream; nothing at its end. One that says nothing for a minute is lost: it has heartbeats.
+    pub(super) async fn part(&self, stream: &mut reqwest::Response) -> Result<Option<Vec<u8>>, ClientError> {
+        match tokio::time::timeout(TIMEOUT, stream.chunk()).await {
+            Ok(part) => Ok(part.map_err(|error| self.unreachable(&error))?.map(|part| part.to_vec())),
+            Err(_) => Err(ClientError::Unreachable { server: self.shown(), reason: "it says nothing".to_owned() }),
+        }
+    }
+
+    /// A stream that is none of Grantmesh's.
+    pub(super) fn strange_stream(&self) -> ClientError {
+        self.strange(StatusCode::OK)
+    }
+
     pub(super) async fn get_text(&self, path: &str) -> Result<String, ClientError> {
         let (status, body) = self.send(self.http.request(Method::GET, self.url(path)?), TIMEOUT).await?;
         String::from_utf8(body).map_err(|_| self.strange(status))
@@ -216,22 +244,25 @@ impl Client {
         request: reqwest::RequestBuilder,
         timeout: Duration,
     ) -> Result<(StatusCode, Vec<u8>), ClientError> {
-        let unreachable = |error: reqwest::Error| {
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(inner) = cause.source() {
-                cause = inner;
-            }
-            ClientError::Unreachable { server: self.shown(), reason: cause.to_string() }
-        };
+        let unreachable = |error| self.unreachable(&error);
         let answer = request.bearer_auth(&self.token).timeout(timeout).send().await.map_err(unreachable)?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(unreachable)?.to_vec();
-        if status.is_success() {
-            return Ok((status, body));
+        if status.is_success() { Ok((status, body)) } else { Err(self.refused(status, &body)) }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> ClientError {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
         }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(ClientError::Refused(Box::new(problem))),
-            Err(_) => Err(self.strange(status)),
+        ClientError::Unreachable { server: self.shown(), reason: cause.to_string() }
+    }
+
+    fn refused(&self, status: StatusCode, body: &[u8]) -> ClientError {
+        match serde_json::from_slice::<Problem>(body) {
+            Ok(problem) => ClientError::Refused(Box::new(problem)),
+            Err(_) => self.strange(status),
         }
     }
 

@@ -9,7 +9,11 @@ use crate::http::view::{GrantView, ListView};
 
 pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = pages(&client, "/v1/grants", args.state, Some(args.mine)).await?;
+    let mut query = args.only.query();
+    query.extend(args.holder.map(|name| ("holder", name)));
+    query.extend(args.state.map(|state| ("state", state)));
+    query.push(("mine", args.mine.to_string()));
+    let answer = pages(&client, "/v1/grants", &query).await?;
     if args.client.json {
         return Ok(out.json(&answer)?);
     }

@@ -111,7 +111,12 @@ pub(super) fn target(lock: &LockView) -> String {
 
 async fn list(args: ListArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = super::requests::pages(&client, "/v1/locks", args.state, None).await?;
+    let answer = super::requests::pages(
+        &client,
+        "/v1/locks",
+        &args.state.map(|state| ("state", state)).into_iter().collect::<Vec<_>>(),
+    )
+    .await?;
     if args.client.json {
         return Ok(out.json(&answer)?);
     }

@@ -10,6 +10,7 @@ use comfy_table::Table;
 use serde::Serialize;
 
 use super::client::ClientError;
+use crate::redact::redacted;
 
 /// Where a command prints.
 #[derive(Debug)]
@@ -75,6 +76,12 @@ impl Output {
         let _ = writeln!(io::stdout().lock(), "{text}");
     }
 
+    /// What another program printed, as it is.
+    pub(super) fn bytes(&mut self, out: &[u8], err: &[u8]) {
+        let _ = io::stdout().lock().write_all(out);
+        let _ = io::stderr().lock().write_all(err);
+    }
+
     /// A word of the result in its colour.
     pub(super) fn toned(&self, tone: Tone, text: impl Display) -> String {
         if self.colour_out { format!("\u{1b}[{}m{text}\u{1b}[0m", tone.code()) } else { text.to_string() }
@@ -129,6 +136,6 @@ impl Output {
                 cause = inner.source();
             }
         }
-        self.remark(text);
+        self.remark(redacted(&text));
     }
 }

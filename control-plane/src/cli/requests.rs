@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::client::{Client, ClientError, shown_url};
 use super::output::Output;
 use super::{
-    ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, tables,
+    ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, decision, tables,
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
 use crate::http::standing::StageView;
-use crate::http::view::{ListView, RequestView, ReviewView};
+use crate::http::view::{ListView, RequestView};
 
 pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
     let RequestArgs {
@@ -26,10 +26,10 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
         path,
         rule,
         justification,
-        ticket,
         duration,
         uses,
         start,
+        wait,
         ..
     } = args;
     let (args, justification) = (args.client, justification.unwrap_or_default());
@@ -39,7 +39,7 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
     let starts_at = start.map(|at| at.to_string());
     let (client, body) = match from_url {
         Some(url) => {
-            let (client, body) = prefilled(&url, &args, (justification, ticket), rule, (duration, uses)).await?;
+            let (client, body) = prefilled(&url, &args, justification, rule, (duration, uses)).await?;
             (client, FileBody { starts_at, ..body })
         }
         None => {
@@ -53,7 +53,6 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
                 path,
                 rule,
                 justification,
-                ticket,
                 duration,
                 uses,
                 call,
@@ -63,10 +62,19 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
         }
     };
     let answer = client.post("/v1/requests", &body).await?;
+    let Some(most) = wait else {
+        if args.json {
+            return Ok(out.json(&answer)?);
+        }
+        tell(&client.read(&answer)?, out);
+        return Ok(());
+    };
+    let filed: RequestView = client.read(&answer)?;
+    let (request, code) = decision::wait(&client, &filed.id, most, out).await?;
+    out.end_with(code);
     if args.json {
-        return Ok(out.json(&answer)?);
+        return Ok(out.json(&request)?);
     }
-    let request: RequestView = client.read(&answer)?;
     tell(&request, out);
     Ok(())
 }
@@ -79,18 +87,31 @@ pub(super) fn start(text: &str) -> Result<Timestamp, String> {
         .map_err(|_| "write a time like `2026-03-01T12:00:00Z`, or a length of time like `2h`".to_owned())
 }
 
+/// Files what a challenge's URL names; gives the server's answer.
+pub(super) async fn file_from_url(
+    url: &str,
+    args: &super::ClientArgs,
+    justification: String,
+    rule: Option<String>,
+    how_much: (Option<Span>, Option<u32>),
+) -> Result<(Client, Value), ClientError> {
+    let (client, body) = prefilled(url, args, justification, rule, how_much).await?;
+    let answer = client.post("/v1/requests", &body).await?;
+    Ok((client, answer))
+}
+
 /// The body that a challenge's URL gives, completed.
 async fn prefilled(
     url: &str,
     args: &super::ClientArgs,
-    (justification, ticket): (String, Option<String>),
+    justification: String,
     rule: Option<String>,
     (duration, uses): (Option<Span>, Option<u32>),
 ) -> Result<(Client, FileBody), ClientError> {
     let client = Client::of_url(url, args)?;
     let prefill: PrefillView = client.read(&client.get_url(url).await?)?;
     let call = shown_call(url)?;
-    let mut body = FileBody { justification, ticket, call, ..prefill.body };
+    let mut body = FileBody { justification, call, ..prefill.body };
     body.rule = rule.or(body.rule);
     body.duration = duration.or(body.duration);
     body.uses = uses.or(body.uses);
@@ -120,22 +141,10 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
     tell(&request, out);
     for review in &request.reviews {
         let reason = review.reason.as_deref().map(|reason| format!(": {}", reason.escape_debug())).unwrap_or_default();
-        out.line(format_args!("  {} by {}{}{reason}", review.verdict, review.reviewer.subject, narrowed(review)));
+        out.line(format_args!("  {} by {}{reason}", review.verdict, review.reviewer.subject));
     }
     out.line(format_args!("  digest: {}", request.digest));
     Ok(())
-}
-
-/// What a reviewer approved less of than was asked for.
-fn narrowed(review: &ReviewView) -> String {
-    let duration = review.duration.as_ref().map(|duration| format!("{duration} at most"));
-    let uses = review.uses.map(|uses| format!("{uses} {} at most", if uses == 1 { "call" } else { "calls" }));
-    let reveals = review.reveals.as_ref().map(|fields| match fields.as_slice() {
-        [] => "revealing nothing".to_owned(),
-        fields => format!("revealing only {}", fields.join(" ")),
-    });
-    let narrowed: Vec<String> = [duration, uses, reveals].into_iter().flatten().collect();
-    if narrowed.is_empty() { String::new() } else { format!(", for {}", narrowed.join(", ")) }
 }
 
 pub(super) fn tell(request: &RequestView, out: &mut Output) {
@@ -155,9 +164,6 @@ pub(super) fn tell(request: &RequestView, out: &mut Output) {
         out.line(format_args!("  from {} on", tables::when(start)));
     }
     out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
-    if let Some(ticket) = &request.ticket {
-        out.line(format_args!("  ticket: {}", ticket.escape_debug()));
-    }
     if let Some(call) = &request.call {
         out.line(format_args!("  for calls with exactly:"));
         for (name, value) in call.parts() {
@@ -197,7 +203,11 @@ fn tell_stage(stage: &StageView, what: &str, out: &mut Output) {
 
 pub(super) async fn list(args: RequestsArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = pages(&client, "/v1/requests", args.state, Some(args.mine)).await?;
+    let mut query = args.only.query();
+    query.extend(args.requester.map(|name| ("requester", name)));
+    query.extend(args.state.map(|state| ("state", state)));
+    query.push(("mine", args.mine.to_string()));
+    let answer = pages(&client, "/v1/requests", &query).await?;
     if args.client.json {
         return Ok(out.json(&answer)?);
     }
@@ -217,13 +227,11 @@ const MAX_PAGES: usize = 50;
 pub(super) async fn pages(
     client: &Client,
     path: &str,
-    state: Option<String>,
-    mine: Option<bool>,
+    narrowed: &[(&'static str, String)],
 ) -> Result<Value, ClientError> {
     let (mut items, mut cursor) = (Vec::new(), None::<String>);
     for _ in 0..MAX_PAGES {
-        let mut query: Vec<_> = mine.map(|mine| ("mine", mine.to_string())).into_iter().collect();
-        query.extend(state.clone().map(|state| ("state", state)));
+        let mut query = narrowed.to_vec();
         query.extend(cursor.take().map(|cursor| ("cursor", cursor)));
         let page: ListView<Value> = client.read(&client.get(path, &query).await?)?;
         items.extend(page.items);
@@ -236,24 +244,16 @@ pub(super) async fn pages(
 }
 
 pub(super) async fn approve(args: ApproveArgs, out: &mut Output) -> Result<(), Failure> {
-    let ApproveArgs { request, reason, duration, uses, reveal, reveal_nothing, client } = args;
-    let reveals = (reveal_nothing || !reveal.is_empty()).then_some(reveal);
-    let verdict = "approve".to_owned();
-    review(&request, ReviewBody { verdict, reason, duration, uses, reveals, digest: None }, &client, out).await
+    let ApproveArgs { request, reason, duration, uses, client } = args;
+    review(&request, ReviewBody { verdict: "approve".to_owned(), reason, duration, uses, digest: None }, &client, out)
+        .await
 }
 
 pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure> {
     let DenyArgs { request, reason, client } = args;
     review(
         &request,
-        ReviewBody {
-            verdict: "deny".to_owned(),
-            reason: Some(reason),
-            duration: None,
-            uses: None,
-            reveals: None,
-            digest: None,
-        },
+        ReviewBody { verdict: "deny".to_owned(), reason: Some(reason), duration: None, uses: None, digest: None },
         &client,
         out,
     )

@@ -13,12 +13,14 @@ use super::output::Output;
 use crate::app::{App, Settings};
 use crate::audit::LogKey;
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{IssuerSettings, LogFormat, ServeArgs, ServeSettings};
+use crate::config::{IssuerSettings, LogFormat, ServeArgs, ServeSettings, password};
 use crate::http::{self, Api};
 use crate::identity::{FilterCredentials, KeySet, KeySource, UserTokens};
 use crate::keys::{DEV_ISSUER_KEY, DevIssuerKey, Keys, make_folder};
 use crate::mark::Mark;
+use crate::notify::Courier;
 use crate::push::Push;
+use crate::redact::{Redacted, keep_secret};
 use crate::tasks;
 
 pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failure> {
@@ -28,7 +30,9 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
         out.line(&settings);
         return Ok(());
     }
+    secrets(&settings);
     start_log(&settings)?;
+    let couriers = settings.webhooks.iter().cloned().map(Courier::new).collect::<Result<Vec<_>, _>>()?;
     let keys = keys(&settings)?;
     let (users, dev_jwks) = users(&settings, SystemClock.now()).await?;
     let app = App::open(Settings {
@@ -43,7 +47,11 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
     let push = Push::start(app.clone(), Arc::new(keys.signing), settings.freshness).await?;
     let following = tokio::spawn(Arc::clone(&push).run());
     let (stopped, stop) = watch::channel(false);
-    let mut tasks = tasks::start(&app, &push, mark, &stop);
+    for courier in &couriers {
+        // One that is new is told of all that happens from now on.
+        app.know_endpoint(courier.name()).await?;
+    }
+    let mut tasks = tasks::start(&app, &push, couriers, mark, &stop);
 
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = http::listen(settings.listen, settings.listen_file.as_deref()).await?;
@@ -66,9 +74,17 @@ pub(super) async fn serve(args: ServeArgs, out: &mut Output) -> Result<(), Failu
     Ok(served?)
 }
 
+/// Has everything that is known to be a secret taken out of whatever is told from now on.
+fn secrets(settings: &ServeSettings) {
+    settings.webhooks.iter().flat_map(|webhook| &webhook.secrets).for_each(|secret| keep_secret(secret.as_text()));
+    if let Some(password) = password(&settings.database) {
+        keep_secret(&password);
+    }
+}
+
 fn start_log(settings: &ServeSettings) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&settings.log)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(Redacted(std::io::stderr));
     match settings.log_format {
         LogFormat::Text => log.with_ansi(false).try_init(),
         LogFormat::Json => log.json().flatten_event(true).try_init(),

@@ -5,7 +5,7 @@ use comfy_table::{Cell, Table};
 use super::locks::target;
 use super::output::Tone;
 use super::policy::versions::short;
-use crate::http::bodies::{LockView, PolicyVersionView, SignalView};
+use crate::http::bodies::{DeliveryView, LockView, PolicyVersionView, SignalView};
 use crate::http::view::{FilterView, GrantView, RequestView, UseView, UserView};
 
 /// A cell with a state's word in its colour.
@@ -17,8 +17,8 @@ fn state(word: &str) -> Cell {
 /// How a state's word is shown.
 pub(super) fn tone(word: &str) -> Tone {
     match word {
-        "active" | "approved" | "live" | "acknowledged" => Tone::Good,
-        "pending" | "scheduled" | "lease_expired" => Tone::Waiting,
+        "active" | "approved" | "live" | "acknowledged" | "delivered" => Tone::Good,
+        "pending" | "scheduled" | "lease_expired" | "waiting" => Tone::Waiting,
         _ => Tone::Bad,
     }
 }
@@ -143,6 +143,23 @@ pub(super) fn signals(items: &[SignalView]) -> Table {
             Cell::new(set.map_or_else(String::new, |set| when(&set.expires_at))),
             Cell::new(&item.max_duration),
             Cell::new(set.map_or_else(String::new, |set| shortened(&set.reason))),
+        ]);
+    }
+    table
+}
+
+pub(super) fn deliveries(items: &[DeliveryView]) -> Table {
+    let mut table = head(&["delivery", "state", "to", "what", "request", "tries", "due", "why not"]);
+    for item in items {
+        table.add_row([
+            Cell::new(&item.id),
+            state(&item.state),
+            Cell::new(&item.endpoint),
+            Cell::new(&item.kind),
+            Cell::new(&item.request),
+            Cell::new(item.attempts),
+            Cell::new(when(item.ended_at.as_ref().unwrap_or(&item.due_at))),
+            Cell::new(shortened(item.fault.as_deref().unwrap_or_default())),
         ]);
     }
     table

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::redact::has_secret;
+
 /// The most characters.
 pub const MAX_TEXT_CHARS: usize = 2_000;
 
@@ -27,6 +29,12 @@ pub enum TextError {
         /// How many.
         chars: usize,
     },
+    /// Something that only a secret looks like.
+    #[error("the {what} has what looks like a token or key in it\ntake it out, and change it: others may have seen it")]
+    Secret {
+        /// Which text.
+        what: &'static str,
+    },
     /// A control or bidirectional character.
     #[error(
         "the {what} has the character `U+{code:04X}`, which a reader would not see as it is\nwrite it as plain text in one line"
@@ -40,11 +48,22 @@ pub enum TextError {
 }
 
 impl Text {
-    /// Checks a text; `what` names it in the error. White space around it is dropped.
+    /// Checks a text that somebody wrote; `what` names it in the error. White space around it is dropped.
+    ///
+    /// # Errors
+    /// If it is empty, too long, has characters that mislead or what looks like a secret.
+    pub fn new(text: &str, what: &'static str) -> Result<Self, TextError> {
+        if has_secret(text) {
+            return Err(TextError::Secret { what });
+        }
+        Self::kept(text, what)
+    }
+
+    /// Checks a text that was taken before.
     ///
     /// # Errors
     /// If it is empty, too long or has characters that mislead.
-    pub fn new(text: &str, what: &'static str) -> Result<Self, TextError> {
+    pub fn kept(text: &str, what: &'static str) -> Result<Self, TextError> {
         let text = text.trim();
         if text.is_empty() {
             return Err(TextError::Empty { what });
@@ -62,7 +81,7 @@ impl Text {
     /// Checks a text that may be left out: blank is none.
     ///
     /// # Errors
-    /// If it is too long or has characters that mislead.
+    /// If it is too long, has characters that mislead or what looks like a secret.
     pub fn optional(text: Option<&str>, what: &'static str) -> Result<Option<Self>, TextError> {
         text.filter(|text| !text.trim().is_empty()).map(|text| Self::new(text, what)).transpose()
     }
@@ -70,6 +89,14 @@ impl Text {
     /// A text of ours, which nobody else can have written.
     pub(super) fn of_ours(text: &'static str) -> Self {
         Self(text.into())
+    }
+
+    /// Checks a text that was taken before, and may have been left out.
+    ///
+    /// # Errors
+    /// If it is too long or has characters that mislead.
+    pub fn optional_kept(text: Option<&str>, what: &'static str) -> Result<Option<Self>, TextError> {
+        text.filter(|text| !text.trim().is_empty()).map(|text| Self::kept(text, what)).transpose()
     }
 
     /// The text.
@@ -113,5 +140,8 @@ mod tests {
             assert!(matches!(Text::new(bad, "reason"), Err(TextError::Character { .. })), "{bad:?}");
         }
         assert_eq!(Text::optional(Some("  "), "reason"), Ok(None));
+        let token = "see eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+        assert_eq!(Text::new(token, "reason"), Err(TextError::Secret { what: "reason" }));
+        assert!(Text::kept(token, "reason").is_ok(), "what was taken before is still there");
     }
 }

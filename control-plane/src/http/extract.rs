@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use grantmesh_shared::time::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -20,6 +21,12 @@ use crate::identity::{FilterClaims, TokenError};
 
 /// The user whose token came with the request.
 pub(super) struct CurrentUser(pub(super) Actor);
+
+/// The same, with the time until which the token is good.
+pub(super) struct Session {
+    pub(super) actor: Actor,
+    pub(super) ends_at: Timestamp,
+}
 
 /// The filter whose credential came with the request.
 pub(super) struct CurrentFilter(pub(super) FilterIdentity);
@@ -89,12 +96,21 @@ fn bearer(parts: &Parts) -> Result<&str, TokenError> {
     Ok(token.trim())
 }
 
-impl FromRequestParts<Arc<Api>> for CurrentUser {
+impl FromRequestParts<Arc<Api>> for Session {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
         let claims = api.users.verify(bearer(parts)?, api.now()).await?;
-        Ok(Self(Actor::new(&claims.issuer, &claims.subject, claims.groups).with_claims(claims.others)))
+        let actor = Actor::new(&claims.issuer, &claims.subject, claims.groups).with_claims(claims.others);
+        Ok(Self { actor, ends_at: claims.expires_at })
+    }
+}
+
+impl FromRequestParts<Arc<Api>> for CurrentUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, ApiError> {
+        Session::from_request_parts(parts, api).await.map(|Session { actor, .. }| Self(actor))
     }
 }
 
@@ -152,6 +168,7 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
             Some("locks") => "lock",
             Some("signals") => "signal",
             Some("policy") => "policy",
+            Some("notifications") => "notification",
             _ => "request",
         };
         let unknown = |id: String| ApiError::App(AppError::NotFound { what, id });

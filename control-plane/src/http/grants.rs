@@ -13,6 +13,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::description::{Length, one_of};
 use super::extract::{Asked, CurrentUser, Id, Json, Limit};
+use super::lists::Stated;
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::unknown_state;
@@ -53,6 +54,23 @@ pub(crate) struct ListQuery {
     /// Only those that you hold.
     #[serde(default)]
     mine: bool,
+    /// Only those of this person, by the subject of their tokens.
+    holder: Option<String>,
+    /// Only of this service.
+    service: Option<String>,
+    /// Only of this action; needs `service`.
+    action: Option<String>,
+    /// Only under this rule; needs `service`.
+    rule: Option<String>,
+    /// Only from this time on.
+    #[param(format = DateTime)]
+    since: Option<String>,
+    /// Only before this time.
+    #[param(format = DateTime)]
+    until: Option<String>,
+    /// `newest` first, as it is if nothing is said, or `oldest` first.
+    #[param(schema_with = super::lists::orders)]
+    order: Option<String>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// How many at most.
@@ -70,12 +88,14 @@ fn states() -> utoipa::openapi::Schema {
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Asked(ListQuery { state, mine, cursor, limit }): Asked<ListQuery>,
+    Asked(query): Asked<ListQuery>,
 ) -> Result<Json<ListView<GrantView>>, ApiError> {
     let known = |word: &str| {
         GrantStateWord::parse(word).ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)))
     };
-    let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, mine };
+    let ListQuery { state, mine, holder: owner, service, action, rule, since, until, order, cursor, limit } = query;
+    let stated = Stated { mine, owner, service, action, rule, since, until, order };
+    let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, only: stated.try_into()? };
     let listed = api.app.grants(&actor, &filter, &Page { cursor, limit: limit.map(Limit::number) }).await?;
     Ok(Json(ListView::of(listed, |grant| GrantView::of(&api.app, &grant))))
 }

@@ -13,6 +13,7 @@ use grantmesh_shared::wire::problem::{MEDIA_TYPE, Problem, ProblemReason};
 use crate::app::{AppError, Conflict, Invalid, PolicyChanged, RecordsRefused};
 use crate::identity::TokenError;
 use crate::push::PushError;
+use crate::redact::redacted;
 use crate::store::StoreError;
 
 /// So many changes of the policy are told to whoever expected another one.
@@ -46,6 +47,9 @@ pub enum ApiError {
     /// The filter's question is refused or cannot be answered.
     #[error(transparent)]
     Push(#[from] PushError),
+    /// As many listen to events as may.
+    #[error("{0} listen to events already, as many as may\nend one of them, or try again later")]
+    Streams(&'static str),
     /// It took too long.
     #[error("the request took too long\ntry again; a write that was acknowledged is kept")]
     TimedOut,
@@ -70,6 +74,7 @@ impl ApiError {
             Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
             Self::App(error) => (app_status(error), error.code()),
             Self::Push(error) => push_status_and_code(error),
+            Self::Streams(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_streams"),
             Self::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, "timed_out"),
             Self::Panicked => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Route(_) => (StatusCode::NOT_FOUND, "unknown_route"),
@@ -93,7 +98,10 @@ impl ApiError {
             Self::App(AppError::Conflict(Conflict::PolicyChanged(changed))) => changes(changed),
             _ => Vec::new(),
         };
-        problem.detail(self.to_string())
+        for reason in &mut problem.reasons {
+            reason.detail = redacted(&reason.detail).into_owned();
+        }
+        problem.detail(redacted(&self.to_string()))
     }
 }
 

@@ -9,17 +9,24 @@ use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
 use crate::audit::AuditError;
-use crate::domain::{Grant, GrantState, GrantStateWord, Text, Use, UseCount, warn_at};
+use crate::domain::{Event, EventKind, Grant, GrantState, GrantStateWord, Text, Use, UseCount, warn_at};
 
 const TABLE: (&str, &str) = ("grants", "id");
 
+macro_rules! columns {
+    () => {
+        concat!(
+            "id, state, request, holder_issuer, holder_subject, service, action, resource, rule, starts_at, ",
+            "expires_at, terms, uses, claimed, revision, ended_at, ended_by_issuer, ended_by_subject, reason"
+        )
+    };
+}
+
+const COLUMNS: &str = columns!();
+
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, state, request, holder_issuer, holder_subject, service, action, resource, rule, starts_at, expires_at, ",
-            "terms, uses, claimed, revision, ended_at, ended_by_issuer, ended_by_subject, reason FROM grants",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM grants", $rest)
     };
 }
 
@@ -74,7 +81,7 @@ fn state(row: &Row) -> Result<GrantState, StoreError> {
         GrantStateWord::Revoked => GrantState::Revoked {
             at: at()?,
             by: by.map(|(issuer, subject)| User { issuer: issuer.into(), subject: subject.into() }),
-            reason: Text::new(&reason()?, "reason").map_err(|error| row.bad("reason", error))?,
+            reason: Text::kept(&reason()?, "reason").map_err(|error| row.bad("reason", error))?,
         },
     })
 }
@@ -87,7 +94,7 @@ impl Tx {
 
     /// A page of grants.
     pub(crate) async fn grants(&mut self, which: &Select) -> Result<Vec<Grant>, StoreError> {
-        let (sql, values) = which.statement(select!(""), "holder");
+        let (sql, values) = which.statement(COLUMNS, ("grants", "holder"), self.is_sqlite());
         self.rows(TABLE, AssertSqlSafe(sql), values).await?.into_iter().map(Grant::try_from).collect()
     }
 
@@ -134,7 +141,7 @@ impl Tx {
 }
 
 impl WriteTx {
-    /// Keeps a new grant, and gives it to filters if it is in force.
+    /// Keeps a new grant, gives it to filters if it is in force, and tells of it.
     pub(crate) async fn insert_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         self.change();
         let terms = serde_json::to_string(&grant.terms).map_err(AuditError::Json)?;
@@ -159,7 +166,8 @@ impl WriteTx {
             warn_at(grant.starts_at, grant.expires_at),
         ];
         self.execute(sql, values).await?;
-        self.give(grant).await
+        self.give(grant).await?;
+        self.tell(&Event::of_grant(EventKind::GrantIssued, grant)).await
     }
 
     /// Gives a grant to filters, if it is in force: one that is scheduled is nothing that they must know.
@@ -194,7 +202,15 @@ impl WriteTx {
             grant.id.as_str(),
         ];
         self.execute_one("grants", grant.id.as_str(), sql, values).await?;
-        self.give(grant).await
+        self.give(grant).await?;
+        let kind = match grant.state {
+            GrantState::Scheduled | GrantState::Active => EventKind::GrantStarted,
+            GrantState::Revoked { .. } => EventKind::GrantRevoked,
+            GrantState::Expired { .. } | GrantState::Released { .. } | GrantState::Exhausted { .. } => {
+                EventKind::GrantEnded
+            }
+        };
+        self.tell(&Event::of_grant(kind, grant)).await
     }
 
     /// Keeps the later end of a grant that ended at `before`, and tells filters of it.
@@ -206,7 +222,8 @@ impl WriteTx {
         let warned = warn_at(grant.starts_at, grant.expires_at);
         let values = args![grant.expires_at, terms, warned, grant.revision, grant.id.as_str(), before];
         self.execute_one("grants", grant.id.as_str(), sql, values).await?;
-        self.give(grant).await
+        self.give(grant).await?;
+        self.tell(&Event::of_grant(EventKind::GrantExtended, grant)).await
     }
 
     /// Keeps that the holder of a grant was warned of its end.
@@ -214,10 +231,11 @@ impl WriteTx {
         let sql = "UPDATE grants SET warn_at = NULL \
                    WHERE id = $1 AND state = 'active' AND expires_at = $2 AND warn_at IS NOT NULL";
         let values = args![grant.id.as_str(), grant.expires_at];
-        self.execute_one("grants", grant.id.as_str(), sql, values).await
+        self.execute_one("grants", grant.id.as_str(), sql, values).await?;
+        self.tell(&Event::of_grant(EventKind::GrantEnding, grant)).await
     }
 
-    /// Keeps how a grant ended that filters hold, and takes it from them.
+    /// Keeps how a grant ended that filters hold, takes it from them and tells of it.
     pub(crate) async fn end_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         self.change();
         let (by, reason) = ended_by(grant);
@@ -233,7 +251,14 @@ impl WriteTx {
             grant.id.as_str(),
         ];
         self.execute_one("grants", grant.id.as_str(), sql, values).await?;
-        self.remove_item(&grant.body()).await
+        self.remove_item(&grant.body()).await?;
+        let kind = match grant.state {
+            GrantState::Revoked { .. } => EventKind::GrantRevoked,
+            GrantState::Expired { .. } | GrantState::Released { .. } => EventKind::GrantEnded,
+            // That was told when its last use was taken.
+            GrantState::Scheduled | GrantState::Active | GrantState::Exhausted { .. } => return Ok(()),
+        };
+        self.tell(&Event::of_grant(kind, grant)).await
     }
 
     /// Keeps a use that was taken, and the grant as it is with it. Filters hear of it only when it was the last.
@@ -255,6 +280,7 @@ impl WriteTx {
         if exhausted {
             let item = grant.body().into_item().map_err(AuditError::Json)?;
             self.put_item(&item.key, Some(&grant.service), item.body.get()).await?;
+            self.tell(&Event::of_grant(EventKind::GrantEnded, grant)).await?;
         }
         Ok(())
     }

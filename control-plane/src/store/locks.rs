@@ -14,13 +14,15 @@ use crate::domain::{Lock, LockState, LockStateWord, Text};
 
 const TABLE: (&str, &str) = ("locks", "id");
 
+macro_rules! columns {
+    () => {
+        "id, state, subject, service, action, reason, created_by_issuer, created_by_subject, created_at, expires_at, revision, ended_at, ended_by_issuer, ended_by_subject, end_reason"
+    };
+}
+
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, state, subject, service, action, reason, created_by_issuer, created_by_subject, created_at, ",
-            "expires_at, revision, ended_at, ended_by_issuer, ended_by_subject, end_reason FROM locks",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM locks", $rest)
     };
 }
 
@@ -35,7 +37,7 @@ impl TryFrom<Row> for Lock {
             subject: subject(&row)?,
             service: row.opt_text("service")?,
             action: row.opt_text("action")?,
-            reason: Text::new(&row.text("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
+            reason: Text::kept(&row.text("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
             created_by: by,
             created_at: row.time("created_at")?,
             expires_at: row.opt_time("expires_at")?,
@@ -65,7 +67,7 @@ fn state(row: &Row) -> Result<LockState, StoreError> {
         LockStateWord::Removed => LockState::Removed {
             at: at()?,
             by: User { issuer: part("ended_by_issuer")?.into(), subject: part("ended_by_subject")?.into() },
-            reason: Text::optional(row.opt_text("end_reason")?.as_deref(), "reason")
+            reason: Text::optional_kept(row.opt_text("end_reason")?.as_deref(), "reason")
                 .map_err(|error| row.bad("end_reason", error))?,
         },
     })
@@ -79,7 +81,7 @@ impl Tx {
 
     /// A page of locks.
     pub(crate) async fn locks(&mut self, which: &Select) -> Result<Vec<Lock>, StoreError> {
-        let (sql, values) = which.statement(select!(""), "created_by");
+        let (sql, values) = which.statement(columns!(), ("locks", "created_by"), self.is_sqlite());
         self.rows(TABLE, AssertSqlSafe(sql), values).await?.into_iter().map(Lock::try_from).collect()
     }
 

@@ -8,18 +8,26 @@ use sqlx::AssertSqlSafe;
 use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{Ask, AskKind, Request, RequestState, RequestStateWord, Text, Timers, Waited};
+use crate::domain::{Ask, AskKind, Event, EventKind, Request, RequestState, RequestStateWord, Text, Timers, Waited};
 
 const TABLE: (&str, &str) = ("requests", "id");
 
+macro_rules! columns {
+    () => {
+        concat!(
+            "id, state, kind, extends, starts_at, remind_at, escalate_at, reminded_at, escalated_at, requester_issuer, ",
+            "requester_subject, requester_groups, service, action, resource, rule, ",
+            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, ",
+            "grant_id, shown, uses"
+        )
+    };
+}
+
+const COLUMNS: &str = columns!();
+
 macro_rules! select {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, state, kind, extends, starts_at, remind_at, escalate_at, reminded_at, escalated_at, requester_issuer, requester_subject, requester_groups, service, action, resource, rule, ",
-            "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, grant_id, shown, uses, ticket ",
-            "FROM requests",
-            $rest
-        )
+        concat!("SELECT ", columns!(), " FROM requests", $rest)
     };
 }
 
@@ -29,7 +37,6 @@ impl TryFrom<Row> for Request {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let justification = row.text("justification")?;
-        let ticket = row.opt_text("ticket")?;
         let ask = Ask {
             requester: User {
                 issuer: row.text("requester_issuer")?.into(),
@@ -40,9 +47,8 @@ impl TryFrom<Row> for Request {
             action: row.text("action")?,
             resource: row.text("resource")?,
             rule: row.text("rule")?,
-            justification: Text::new(&justification, "justification")
+            justification: Text::kept(&justification, "justification")
                 .map_err(|error| row.bad("justification", error))?,
-            ticket: Text::optional(ticket.as_deref(), "ticket").map_err(|error| row.bad("ticket", error))?,
             duration: row.span("duration_ms")?,
             shown: row.opt_json("shown")?,
             uses: row.opt_unsigned("uses")?,
@@ -106,7 +112,7 @@ impl Tx {
 
     /// A page of requests with their reviews.
     pub(crate) async fn requests(&mut self, which: &Select) -> Result<Vec<Request>, StoreError> {
-        let (sql, values) = which.statement(select!(""), "requester");
+        let (sql, values) = which.statement(COLUMNS, ("requests", "requester"), self.is_sqlite());
         let rows = self.rows(TABLE, AssertSqlSafe(sql), values).await?;
         let mut found = rows.into_iter().map(Request::try_from).collect::<Result<Vec<_>, _>>()?;
         self.load_reviews(&mut found).await?;
@@ -134,15 +140,15 @@ impl Tx {
 }
 
 impl WriteTx {
-    /// Keeps a new request.
+    /// Keeps a new request, and tells of it.
     pub(crate) async fn insert_request(&mut self, request: &Request) -> Result<(), StoreError> {
         self.change();
         let ask = &request.ask;
         let sql = "INSERT INTO requests (id, requester_issuer, requester_subject, requester_groups, service, action, \
                    resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown, \
-                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id, ticket) VALUES \
+                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id) VALUES \
                    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-                   $24, $25, $26)";
+                   $24, $25)";
         let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
         let values = args![
             request.id.as_str(),
@@ -170,12 +176,12 @@ impl WriteTx {
             request.state.word().as_str(),
             request.state.decided_at(),
             request.state.grant().map(GrantId::as_str),
-            ask.ticket.as_ref().map(Text::as_str),
         ];
-        self.execute(sql, values).await.map(drop)
+        self.execute(sql, values).await?;
+        self.tell(&Event::of_request(EventKind::RequestFiled, request)).await
     }
 
-    /// Keeps what became of a pending request.
+    /// Keeps what became of a pending request, and tells of its end.
     pub(crate) async fn update_request(&mut self, request: &Request) -> Result<(), StoreError> {
         self.change();
         let sql = "UPDATE requests SET state = $1, decided_at = $2, grant_id = $3, approvals_needed = $4 \
@@ -187,6 +193,14 @@ impl WriteTx {
             request.approvals_needed,
             request.id.as_str(),
         ];
-        self.execute_one("requests", request.id.as_str(), sql, values).await
+        self.execute_one("requests", request.id.as_str(), sql, values).await?;
+        let kind = match request.state {
+            RequestState::Pending => return Ok(()),
+            RequestState::Approved { .. } => EventKind::RequestApproved,
+            RequestState::Denied { .. } => EventKind::RequestDenied,
+            RequestState::TimedOut { .. } => EventKind::RequestTimedOut,
+            RequestState::Withdrawn { .. } => EventKind::RequestWithdrawn,
+        };
+        self.tell(&Event::of_request(kind, request)).await
     }
 }

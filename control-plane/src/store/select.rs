@@ -1,4 +1,9 @@
-//! Lists of requests and grants: filtered, newest first, page by page, and only what the reader may see.
+//! Lists of requests and grants: filtered, by time, page by page, and only what the reader may see.
+//!
+//! However many rows there are, a page looks at few: what the reader may see is cut into branches, each of which an index
+//! has in the order of the list, and a page takes at most its own length from each. See `0012_lists.sql`.
+
+use std::fmt::Write as _;
 
 use grantmesh_shared::engine::User;
 
@@ -17,19 +22,35 @@ pub(crate) enum Visible {
 #[derive(Debug, Clone)]
 pub(crate) struct Select {
     pub(crate) visible: Visible,
-    pub(crate) mine: Option<User>,
+    /// Only those of this person.
+    pub(crate) owner: Option<User>,
     pub(crate) state: Option<&'static str>,
+    pub(crate) service: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) rule: Option<String>,
+    /// Only ids from this one on, and before that one: ids are in the order of their times.
+    pub(crate) from: Option<String>,
+    pub(crate) before: Option<String>,
+    /// Oldest first.
+    pub(crate) ascending: bool,
     /// The id of the last row of the page before.
     pub(crate) cursor: Option<String>,
     pub(crate) limit: u32,
 }
 
+/// So many branches are joined in one step; SQLite takes 500.
+const JOINED: usize = 200;
+
 /// Collects values; each gets the next placeholder.
 #[derive(Debug, Default)]
-struct Bound(Vec<Value>);
+pub(super) struct Bound(Vec<Value>);
 
 impl Bound {
-    fn place(&mut self, value: impl Into<Value>) -> String {
+    pub(super) fn into_values(self) -> Vec<Value> {
+        self.0
+    }
+
+    pub(super) fn place(&mut self, value: impl Into<Value>) -> String {
         self.0.push(value.into());
         format!("${}", self.0.len())
     }
@@ -39,29 +60,156 @@ impl Bound {
     }
 }
 
-impl Select {
-    /// The statement and its values. `select` names columns and table, `person` begins the names of the two columns of
-    /// whoever owns a row; both are ours, never a caller's text.
-    pub(super) fn statement(&self, select: &str, person: &str) -> (String, Vec<Value>) {
-        let mut bound = Bound::default();
+impl Visible {
+    /// What is true of the rows that a reader may see. `person` begins the names of the two columns of whoever owns a row.
+    pub(super) fn clause(&self, bound: &mut Bound, person: &str) -> String {
+        let Self::Of { user, rules } = self else { return "1 = 1".to_owned() };
         let (issuer, subject) = (format!("{person}_issuer"), format!("{person}_subject"));
-        let mut clauses = vec!["1 = 1".to_owned()];
-        if let Visible::Of { user, rules } = &self.visible {
-            let own = bound.both((&issuer, &user.issuer), (&subject, &user.subject));
-            let reviewed = rules.iter().map(|(service, rule)| bound.both(("service", service), ("rule", rule)));
-            let any: Vec<String> = std::iter::once(own).chain(reviewed.collect::<Vec<_>>()).collect();
-            clauses.push(format!("({})", any.join(" OR ")));
-        }
-        if let Some(user) = &self.mine {
-            clauses.push(bound.both((&issuer, &user.issuer), (&subject, &user.subject)));
-        }
-        if let Some(state) = self.state {
-            clauses.push(format!("state = {}", bound.place(state)));
-        }
-        if let Some(cursor) = &self.cursor {
-            clauses.push(format!("id < {}", bound.place(cursor.as_str())));
-        }
-        let limit = bound.place(self.limit);
-        (format!("{select} WHERE {} ORDER BY id DESC LIMIT {limit}", clauses.join(" AND ")), bound.0)
+        let own = bound.both((&issuer, &user.issuer), (&subject, &user.subject));
+        let reviewed = rules.iter().map(|(service, rule)| bound.both(("service", service), ("rule", rule)));
+        let any: Vec<String> = std::iter::once(own).chain(reviewed.collect::<Vec<_>>()).collect();
+        format!("({})", any.join(" OR "))
     }
 }
+
+/// A part of what a reader may see: rows that have these values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Branch<'s> {
+    owner: Option<&'s User>,
+    service: Option<&'s str>,
+    rule: Option<&'s str>,
+    action: Option<&'s str>,
+}
+
+impl<'s> Branch<'s> {
+    /// The branch with only those of its rows that another one has as well; nothing if there are none.
+    fn and(self, other: Self) -> Option<Self> {
+        fn same<T: PartialEq>(one: Option<T>, other: Option<T>) -> Option<Option<T>> {
+            match (one, other) {
+                (Some(one), Some(other)) => (one == other).then_some(Some(one)),
+                (one, other) => Some(one.or(other)),
+            }
+        }
+        Some(Self {
+            owner: same(self.owner, other.owner)?,
+            service: same(self.service, other.service)?,
+            rule: same(self.rule, other.rule)?,
+            action: same(self.action, other.action)?,
+        })
+    }
+
+    /// The conditions: those of one index first. With `hints`, the others are written so that no other index is taken for
+    /// them; a planner that knows how many rows there are needs no hints, and would be misled.
+    fn conditions(self, person: &str, hints: bool, bound: &mut Bound) -> Vec<String> {
+        let Self { owner, service, rule, action } = self;
+        let mut conditions = Vec::new();
+        if let Some(owner) = owner {
+            conditions.push(format!("{person}_issuer = {}", bound.place(&*owner.issuer)));
+            conditions.push(format!("{person}_subject = {}", bound.place(&*owner.subject)));
+        }
+        let by_owner = owner.is_some();
+        let by_rule = !by_owner && service.is_some() && rule.is_some();
+        let columns =
+            [("service", service, !by_owner), ("rule", rule, by_rule), ("action", action, !by_owner && !by_rule)];
+        for (column, value, indexed) in columns {
+            if let Some(value) = value {
+                let value = bound.place(value);
+                conditions.push(if indexed || !hints {
+                    format!("{column} = {value}")
+                } else {
+                    format!("{column} || '' = {value}")
+                });
+            }
+        }
+        conditions
+    }
+}
+
+impl Select {
+    /// Everything, newest first, for readers who see everything.
+    pub(crate) const fn all(state: Option<&'static str>, cursor: Option<String>, limit: u32) -> Self {
+        Self {
+            visible: Visible::All,
+            owner: None,
+            state,
+            service: None,
+            action: None,
+            rule: None,
+            from: None,
+            before: None,
+            ascending: false,
+            cursor,
+            limit,
+        }
+    }
+
+    fn branches(&self) -> Vec<Branch<'_>> {
+        let filter = Branch {
+            owner: self.owner.as_ref(),
+            service: self.service.as_deref(),
+            rule: self.rule.as_deref(),
+            action: self.action.as_deref(),
+        };
+        let seen = match &self.visible {
+            Visible::All => vec![Branch::default()],
+            Visible::Of { user, rules } => {
+                let own = Branch { owner: Some(user), ..Branch::default() };
+                let reviewed = rules.iter().map(|(service, rule)| Branch {
+                    service: Some(service),
+                    rule: Some(rule),
+                    ..Branch::default()
+                });
+                std::iter::once(own).chain(reviewed).collect()
+            }
+        };
+        let mut branches: Vec<_> = seen.into_iter().filter_map(|branch| branch.and(filter)).collect();
+        // One that is a part of another has nothing of its own.
+        if branches.contains(&filter) {
+            branches.retain(|branch| *branch == filter);
+        }
+        branches.dedup();
+        branches
+    }
+
+    /// The statement and its values. `columns` and `table` are ours, never a caller's text; `person` begins the names of
+    /// the two columns of whoever owns a row. `hints` are for SQLite, which does not count its rows.
+    pub(super) fn statement(&self, columns: &str, (table, person): (&str, &str), hints: bool) -> (String, Vec<Value>) {
+        let mut bound = Bound::default();
+        let order = if self.ascending { "ASC" } else { "DESC" };
+        let limit = bound.place(self.limit);
+        let mut common: Vec<String> = Vec::new();
+        common.extend(self.state.map(|state| format!("state = {}", bound.place(state))));
+        let (later, earlier) = (self.from.as_deref(), self.before.as_deref());
+        common.extend(later.map(|from| format!("id >= {}", bound.place(from))));
+        common.extend(earlier.map(|before| format!("id < {}", bound.place(before))));
+        let past = if self.ascending { '>' } else { '<' };
+        common.extend(self.cursor.as_deref().map(|cursor| format!("id {past} {}", bound.place(cursor))));
+        let part = |bound: &mut Bound, number: usize, branch: Branch<'_>| {
+            let mut conditions = branch.conditions(person, hints, bound);
+            conditions.extend(common.iter().cloned());
+            let conditions = if conditions.is_empty() { "1 = 1".to_owned() } else { conditions.join(" AND ") };
+            format!(
+                "SELECT id FROM (SELECT id FROM {table} WHERE {conditions} ORDER BY id {order} LIMIT {limit}) AS b{number}"
+            )
+        };
+        let parts: Vec<String> =
+            self.branches().into_iter().enumerate().map(|(number, branch)| part(&mut bound, number, branch)).collect();
+        let mut ids = String::new();
+        for (number, joined) in parts.chunks(JOINED).enumerate() {
+            let union = if number == 0 { "" } else { " UNION " };
+            // Writing to a text does not fail.
+            let _ = write!(ids, "{union}SELECT id FROM ({}) AS j{number}", joined.join(" UNION "));
+        }
+        if ids.is_empty() {
+            return (format!("SELECT {columns} FROM {table} WHERE 1 = 0"), Vec::new());
+        }
+        let sql = format!(
+            "SELECT {columns} FROM {table} WHERE id IN (SELECT id FROM ({ids}) AS page ORDER BY id {order} LIMIT {limit}) \
+             ORDER BY id {order}"
+        );
+        (sql, bound.into_values())
+    }
+}
+
+#[cfg(test)]
+mod tests;

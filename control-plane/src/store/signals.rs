@@ -32,7 +32,7 @@ impl TryFrom<Row> for Signal {
     fn try_from(row: Row) -> Result<Self, StoreError> {
         Ok(Self {
             name: row.text("name")?,
-            reason: Text::new(&row.text("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
+            reason: Text::kept(&row.text("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
             set_by: User { issuer: row.text("set_by_issuer")?.into(), subject: row.text("set_by_subject")?.into() },
             set_at: row.time("set_at")?,
             expires_at: row.time("expires_at")?,

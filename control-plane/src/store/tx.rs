@@ -134,6 +134,11 @@ macro_rules! bound {
 }
 
 impl Tx {
+    /// Whether this is SQLite.
+    pub(super) const fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Sqlite(_))
+    }
+
     /// Runs a statement; gives how many rows it touched.
     pub(crate) async fn execute(&mut self, sql: impl SqlSafeStr, args: Vec<Value>) -> Result<u64, StoreError> {
         Ok(match self {

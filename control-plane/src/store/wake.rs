@@ -57,6 +57,7 @@ async fn follow(pool: &PgPool, signal: &watch::Sender<Head>, fleet: &watch::Send
         let head = tx.head().await?;
         drop(tx);
         publish(signal, head);
+        fleet.send_replace(());
         // `None` is a connection that was lost and made anew; wakes may have been missed.
         while listener.try_recv().await?.is_some_and(|wake| wake.channel() == FLEET_CHANNEL) {
             fleet.send_replace(());

@@ -50,6 +50,10 @@ impl Story {
         Self { server, address }
     }
 
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) async fn say(&self, person: Person, line: &str) -> Said {
         let arguments: Vec<String> = line.split(' ').map(|word| word.replace('_', " ").replace('~', "_")).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -32,6 +32,7 @@ async fn the_description_is_generated_and_served() {
     GET /readyz
     GET /v1/audit/checkpoint
     GET /v1/audit/entries
+    GET /v1/events
     GET /v1/fleet
     GET /v1/grants
     GET /v1/grants/{id}
@@ -42,6 +43,8 @@ async fn the_description_is_generated_and_served() {
     GET /v1/locks
     POST /v1/locks
     DELETE /v1/locks/{id}
+    GET /v1/notifications
+    POST /v1/notifications/{id}/resend
     GET /v1/policy
     POST /v1/policy
     POST /v1/policy/check

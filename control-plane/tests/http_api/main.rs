@@ -4,9 +4,13 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod comfort;
+#[cfg(test)]
 mod described;
 #[cfg(test)]
 mod documents;
+#[cfg(test)]
+mod events;
 #[cfg(test)]
 mod filters;
 #[cfg(test)]
@@ -21,6 +25,8 @@ mod policy_generate;
 mod policy_in_force;
 #[cfg(test)]
 mod policy_tools;
+#[cfg(test)]
+mod promises;
 #[cfg(test)]
 mod refusals;
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl Cluster {
             .arg(&data)
             .arg("-k")
             .arg(folder.path())
-            .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "max_connections=80"])
+            .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "max_connections=200"])
             .current_dir(folder.path())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap())

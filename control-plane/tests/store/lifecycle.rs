@@ -1,6 +1,6 @@
 //! From a request to a grant and to its end.
 
-use grantmesh_control_plane::app::{GrantFilter, IdempotencyKey, Page, RequestFilter};
+use grantmesh_control_plane::app::{GrantFilter, IdempotencyKey, Only, Page, RequestFilter};
 use grantmesh_control_plane::domain::{AskTarget, GrantState, GrantStateWord, RequestStateWord};
 use grantmesh_shared::wire::table::{EngineItem, Item};
 use serde_json::value::RawValue;
@@ -180,9 +180,12 @@ pub(crate) async fn lists_show_what_the_reader_may_see(db: Db) {
         assert_eq!(ids(reader, &all).await, filed);
     }
     assert_eq!(ids(ann(), &all).await.len(), 4);
-    assert_eq!(ids(bob(), &RequestFilter { mine: true, ..all.clone() }).await.len(), 3);
+    assert_eq!(
+        ids(bob(), &RequestFilter { only: Only { mine: true, ..Only::default() }, ..all.clone() }).await.len(),
+        3
+    );
     assert_eq!(ids(eve(), &all).await, []);
-    let pending = RequestFilter { state: Some(RequestStateWord::Pending), mine: false };
+    let pending = RequestFilter { state: Some(RequestStateWord::Pending), ..all.clone() };
     assert_eq!(ids(lee(), &pending).await, filed[1..]);
 
     let mut paged = Vec::new();

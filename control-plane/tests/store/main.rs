@@ -12,13 +12,15 @@ mod extension;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod lists;
+#[cfg(test)]
 mod locks;
 #[cfg(test)]
 mod log;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod people;
+mod outbox;
 #[cfg(test)]
 mod policy;
 #[cfg(test)]
@@ -58,13 +60,23 @@ macro_rules! scenarios {
         #[tokio::test(flavor = "multi_thread")]
         async fn postgres() {
             let cluster = db::Cluster::start().await;
-            let mut failed = Vec::new();
+            // A few at a time: most of a scenario is waiting for the disk.
+            let turns = std::sync::Arc::new(tokio::sync::Semaphore::new(2));
+            let mut scenarios = Vec::new();
             $(
-                let db = cluster.database(stringify!($name)).await;
-                if tokio::spawn($module::$name(db)).await.is_err() {
-                    failed.push(stringify!($name));
-                }
+                let (db, turn) = (cluster.database(stringify!($name)).await, std::sync::Arc::clone(&turns));
+                let scenario = tokio::spawn(async move {
+                    let _turn = turn.acquire_owned().await.unwrap();
+                    $module::$name(db).await;
+                });
+                scenarios.push((stringify!($name), scenario));
             )*
+            let mut failed = Vec::new();
+            for (name, scenario) in scenarios {
+                if scenario.await.is_err() {
+                    failed.push(name);
+                }
+            }
             assert!(failed.is_empty(), "failed on PostgreSQL: {failed:?}");
         }
     };
@@ -86,11 +98,6 @@ scenarios! {
     stages::fifty_approvals_pass_two_stages_once,
     stages::a_change_of_stages_meanwhile_is_strict,
     stages::operators_decide_nothing,
-    people::nobody_approves_their_own_request_under_any_account,
-    people::one_person_has_one_vote_over_all_accounts,
-    people::a_group_that_the_requester_can_edit_names_nobody,
-    people::words_are_what_the_rule_wants,
-    people::reviewers_leave_out_revealed_fields,
     bound::a_bound_request_is_kept_as_it_was_shown,
     races::fifty_approvals_make_one_grant,
     races::one_of_approve_and_withdraw_wins,
@@ -140,8 +147,39 @@ scenarios! {
     push::what_a_vm_has_reached_is_kept_and_never_more,
     push::many_vms_reach_a_point_at_once,
     push::waits_are_told_to_other_replicas_until_they_end,
+    lists::lists_agree_with_a_naive_filter,
+    outbox::what_happens_is_told_in_order,
+    outbox::what_fails_is_tried_again_later_and_holds_back_its_own_request_only,
+    outbox::what_nobody_takes_is_given_up_and_sent_again_by_hand,
+    outbox::two_replicas_share_the_work_and_a_lost_attempt_is_made_again,
+    outbox::events_are_forgotten_when_they_are_old_and_told,
+    outbox::events_are_seen_by_whom_they_concern,
     log::the_root_is_that_of_another_implementation,
     log::a_changed_row_is_found_and_named,
     log::a_row_that_cannot_be_is_an_error_with_its_place,
     model::random_histories_agree_with_a_naive_model,
+}
+
+/// How many requests a list is over, and how long a page of it may take.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "`cargo dev prove` says by the environment that tests are to be in full size"
+)]
+fn size() -> (usize, Option<std::time::Duration>) {
+    let full = std::env::var_os("GRANTMESH_PROVE").is_some();
+    if full { (1_000_000, Some(std::time::Duration::from_millis(50))) } else { (5_000, None) }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_pages_of_a_million_on_sqlite() {
+    let (most, bound) = size();
+    lists::pages_of_many(db::Db::sqlite(), most, bound).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn proof_pages_of_a_million_on_postgres() {
+    let (most, bound) = size();
+    let cluster = db::Cluster::start().await;
+    lists::pages_of_many(cluster.database("lists").await, most, bound).await;
 }

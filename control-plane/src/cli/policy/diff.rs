@@ -13,9 +13,6 @@ use super::{compiled, tell};
 use crate::cli::Failure;
 use crate::cli::output::{Output, Tone};
 
-/// The exit code that says that policies differ: 1 is every failure's, and 2 that of wrong arguments.
-const DIFFERENT: u8 = 3;
-
 /// What `policy diff` takes.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct DiffArgs {
@@ -72,7 +69,7 @@ pub(in crate::cli) fn run(args: &DiffArgs, out: &mut Output) -> Result<(), Failu
         }));
     }
     if args.exit_code && !(differences.is_empty() && decided.is_empty()) {
-        out.end_with(DIFFERENT);
+        out.end_with(crate::cli::exit::DIFFERS);
     }
     if args.json {
         let decisions = json!({ "calls": all, "changed": decided });

@@ -4,13 +4,11 @@
 mod access;
 mod course;
 mod deciding;
-mod people;
 mod service;
 
 pub use access::*;
 pub use course::*;
 pub use deciding::*;
-pub use people::*;
 pub use service::*;
 
 use schemars::JsonSchema;

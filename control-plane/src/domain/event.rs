@@ -1,0 +1,263 @@
+//! Events: what people and other programs are told of a change, in the transaction that makes it. What is told is fixed
+//! then; when and how often it is told is for the outbox.
+
+use grantmesh_shared::engine::User;
+use grantmesh_shared::id::{EventId, RequestId};
+use grantmesh_shared::time::{Span, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Grant, GrantState, Request, RequestState};
+use crate::redact::redacted;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A request was filed.
+    RequestFiled,
+    /// A request was approved.
+    RequestApproved,
+    /// A request was denied.
+    RequestDenied,
+    /// A request was taken back.
+    RequestWithdrawn,
+    /// Nobody decided a request in time.
+    RequestTimedOut,
+    /// A grant was made.
+    GrantIssued,
+    /// A grant that was to start later did.
+    GrantStarted,
+    /// A grant lasts longer than it was made for.
+    GrantExtended,
+    /// A grant is about to end by its time.
+    GrantEnding,
+    /// A grant ended: its time, its uses, or its holder ended it.
+    GrantEnded,
+    /// A grant was revoked.
+    GrantRevoked,
+}
+
+impl EventKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::RequestFiled,
+        Self::RequestApproved,
+        Self::RequestDenied,
+        Self::RequestWithdrawn,
+        Self::RequestTimedOut,
+        Self::GrantIssued,
+        Self::GrantStarted,
+        Self::GrantExtended,
+        Self::GrantEnding,
+        Self::GrantEnded,
+        Self::GrantRevoked,
+    ];
+
+    /// The word, as it is everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestFiled => "request.filed",
+            Self::RequestApproved => "request.approved",
+            Self::RequestDenied => "request.denied",
+            Self::RequestWithdrawn => "request.withdrawn",
+            Self::RequestTimedOut => "request.timed_out",
+            Self::GrantIssued => "grant.issued",
+            Self::GrantStarted => "grant.started",
+            Self::GrantExtended => "grant.extended",
+            Self::GrantEnding => "grant.ending",
+            Self::GrantEnded => "grant.ended",
+            Self::GrantRevoked => "grant.revoked",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// Something to tell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// The request that it is about. Events of one request are told in their order.
+    pub request: RequestId,
+    /// Whose request or grant it is.
+    pub owner: User,
+    /// The service of its rule.
+    pub service: String,
+    /// The rule, whose reviewers may see it.
+    pub rule: String,
+    /// The request or grant as it is by now.
+    data: Value,
+}
+
+/// An event that was kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptEvent {
+    /// Its place among all of them.
+    pub place: u64,
+    /// Its id, the same for whoever is told.
+    pub id: EventId,
+    /// What happened, by its word.
+    pub kind: String,
+    /// What is told: JSON, the same for whoever is told.
+    pub body: String,
+}
+
+impl Event {
+    /// Of a request, as it is after what happened.
+    #[must_use]
+    pub fn of_request(kind: EventKind, request: &Request) -> Self {
+        let ask = &request.ask;
+        let data = json!({ "request": {
+            "id": request.id,
+            "state": RequestState::word(&request.state).as_str(),
+            "requester": user(&ask.requester),
+            "service": ask.service,
+            "action": ask.action,
+            "resource": ask.resource,
+            "rule": ask.rule,
+            "justification": ask.justification,
+            "duration": ask.duration,
+            "uses": ask.uses,
+            "created_at": ask.created_at.to_string(),
+            "times_out_at": ask.times_out_at.to_string(),
+            "grant": request.state.grant(),
+        }});
+        Self {
+            kind,
+            request: request.id.clone(),
+            owner: ask.requester.clone(),
+            service: ask.service.clone(),
+            rule: ask.rule.clone(),
+            data,
+        }
+    }
+
+    /// Of a grant, as it is after what happened.
+    #[must_use]
+    pub fn of_grant(kind: EventKind, grant: &Grant) -> Self {
+        let (by, reason) = match &grant.state {
+            GrantState::Revoked { by, reason, .. } => (by.as_ref().map(user), Some(reason)),
+            _ => (None, None),
+        };
+        let data = json!({ "grant": {
+            "id": grant.id,
+            "state": grant.state.word().as_str(),
+            "request": grant.request,
+            "holder": user(&grant.holder),
+            "service": grant.service,
+            "action": grant.action,
+            "resource": grant.resource,
+            "rule": grant.rule,
+            "starts_at": grant.starts_at.to_string(),
+            "expires_at": grant.expires_at.to_string(),
+            "ended_at": grant.state.ended_at().map(|at| at.to_string()),
+            "ended_by": by,
+            "reason": reason,
+        }});
+        Self {
+            kind,
+            request: grant.request.clone(),
+            owner: grant.holder.clone(),
+            service: grant.service.clone(),
+            rule: grant.rule.clone(),
+            data,
+        }
+    }
+
+    /// What is told, from now on always in these bytes. Secrets that somebody wrote into a text are not.
+    #[must_use]
+    pub fn body(&self, at: Timestamp) -> String {
+        let whole = json!({ "type": self.kind.as_str(), "timestamp": at.to_string(), "data": self.data });
+        redacted(&whole.to_string()).into_owned()
+    }
+}
+
+fn user(user: &User) -> Value {
+    json!({ "issuer": &*user.issuer, "subject": &*user.subject })
+}
+
+/// How a delivery stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DeliveryState {
+    /// It is to be tried, or tried again.
+    Waiting,
+    /// The endpoint has taken it.
+    Delivered,
+    /// It was tried often enough; only a person has it tried again.
+    Dead,
+}
+
+impl DeliveryState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Delivered, Self::Dead];
+
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// How long it is until the next try, by how many there have been.
+const DELAYS: [Span; 9] = [
+    Span::from_secs(5),
+    Span::from_secs(30),
+    Span::from_secs(2 * 60),
+    Span::from_secs(10 * 60),
+    Span::from_secs(30 * 60),
+    Span::from_secs(3_600),
+    Span::from_secs(2 * 3_600),
+    Span::from_secs(4 * 3_600),
+    Span::from_secs(8 * 3_600),
+];
+
+/// How long to wait after so many failed attempts; nothing if it is enough. `chance` spreads what failed together over a
+/// fifth of the time.
+#[must_use]
+pub fn retry_after(attempts: u32, chance: u8) -> Option<Span> {
+    let tried = usize::try_from(attempts.checked_sub(1)?).ok()?;
+    let delay = DELAYS.get(tried)?.millis();
+    let spread = (delay / 5).saturating_mul(u64::from(chance)) / u64::from(u8::MAX);
+    Some(Span::from_millis(delay.saturating_add(spread)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_read_back() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+        }
+        for state in DeliveryState::ALL {
+            assert_eq!(DeliveryState::parse(state.as_str()), Some(state));
+        }
+        assert_eq!((EventKind::parse("request"), DeliveryState::parse("lost")), (None, None));
+    }
+
+    #[test]
+    fn waits_grow_are_spread_and_end() {
+        let waits: Vec<Span> = (1..=9).map(|attempts| retry_after(attempts, 0).unwrap()).collect();
+        assert!(waits.is_sorted() && waits[0] == Span::from_secs(5));
+        assert_eq!(retry_after(1, 255), Some(Span::from_secs(6)));
+        assert_eq!((retry_after(0, 0), retry_after(10, 0)), (None, None));
+        let all: u64 = waits.iter().map(|wait| wait.millis()).sum();
+        assert!(Span::from_millis(all) > Span::from_secs(12 * 3_600), "it is tried for half a day");
+    }
+}
