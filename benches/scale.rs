@@ -100,6 +100,7 @@ fn table(scale: usize) -> Table {
         reveals: Vec::new(),
         max_uses: None,
         course: Box::default(),
+        hold: None,
     };
     let parts = ServiceParts {
         name: "svc".into(),

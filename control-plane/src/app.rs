@@ -13,6 +13,7 @@ mod explain;
 mod extension;
 mod fleet;
 mod grants;
+mod holds;
 mod locks;
 mod outbox;
 mod policy;

@@ -8,6 +8,7 @@ mod extract;
 mod filter;
 mod fleet;
 mod grants;
+mod holds;
 mod layers;
 mod lists;
 mod locks;
@@ -30,6 +31,7 @@ pub(crate) mod bodies {
     pub(crate) use super::audit::{EntriesView, EntryView};
     pub(crate) use super::fleet::FleetView;
     pub(crate) use super::grants::{ExtendBody, ExtendedView, GrantUsesView, RevokeBody, RevokedView};
+    pub(crate) use super::holds::RequestHoldsView;
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::notifications::DeliveryView;
     pub(crate) use super::policy::{
@@ -77,6 +79,9 @@ const RECORDS_BODY: usize = 5 * 1024 * 1024;
 
 /// The largest question for uses.
 const CLAIMS_BODY: usize = 1024 * 1024;
+
+/// The largest question about holds.
+const HOLDS_BODY: usize = 1024 * 1024;
 
 /// How long a request may take that does not wait for anything by its nature.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -136,6 +141,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(requests::prefill))
         .routes(routes!(requests::read))
         .routes(routes!(requests::withdraw))
+        .routes(routes!(holds::list))
         .routes(routes!(reviews::review))
         .routes(routes!(grants::list))
         .routes(routes!(grants::read))
@@ -158,6 +164,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(notifications::resend))
         .routes(routes!(filter::heartbeat))
         .routes(routes!(filter::claims).layer(DefaultBodyLimit::max(CLAIMS_BODY)))
+        .routes(routes!(filter::holds).layer(DefaultBodyLimit::max(HOLDS_BODY)))
         .routes(routes!(filter::records).layer(DefaultBodyLimit::max(RECORDS_BODY)))
         .routes(routes!(ops::alive))
         .routes(routes!(ops::ready))

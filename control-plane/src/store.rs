@@ -10,6 +10,7 @@ mod epochs;
 mod error;
 mod grants;
 mod head;
+mod holds;
 mod idempotency;
 mod items;
 mod locks;

@@ -2,6 +2,7 @@
 //! Called by `http` in Envoy and by tests and simulators natively. Whatever is missing, late or strange refuses.
 
 mod bodies;
+mod hold;
 mod request;
 mod shown;
 
@@ -29,6 +30,7 @@ use crate::sync::Sync;
 use bodies::BodyRefusal;
 pub(crate) use bodies::{JSON, media_type};
 pub use bodies::{Shown, Unread};
+pub use hold::{Held, Holding};
 use request::Request;
 use shown::Showing;
 
@@ -45,6 +47,8 @@ pub struct Knowledge<'a> {
     pub may_wait: bool,
     /// What is known of the use that was claimed for the call.
     pub claim: ClaimState<'a>,
+    /// Whether the call may be held while people decide, or what came of that.
+    pub holding: Holding<'a>,
     /// Now.
     pub mono: Mono,
 }
@@ -105,7 +109,7 @@ pub enum Outcome<'a> {
         masked: Option<MaskedCall>,
     },
     /// It is decided when its body is there.
-    Hold {
+    AwaitBody {
         /// Whether its head is held until then.
         mode: BodyMode,
         /// Whether its response may have to be masked.
@@ -113,6 +117,8 @@ pub enum Outcome<'a> {
     },
     /// It would be refused, but its caller has heard of a later state than is known here.
     Wait(Position),
+    /// It may be asked for, and is held while people decide.
+    Hold(Held<'a>),
     /// It would be refused, and goes on: the service or action is in shadow for this principal.
     Shadow {
         /// Whose call it was.
@@ -208,7 +214,7 @@ enum Cause<'t> {
     /// The body cannot be read.
     Body(BodyRefusal),
     /// It is not refused yet: it waits for its body.
-    Hold {
+    AwaitBody {
         mode: BodyMode,
         may_mask: bool,
     },
@@ -221,7 +227,7 @@ impl<'t> Cause<'t> {
         match self {
             Self::Engine(_, refusal, _) => refusal.matched.as_ref(),
             Self::Own(_, matched) => matched.as_ref(),
-            Self::Ambiguous(_) | Self::Facts(..) | Self::Body(_) | Self::Hold { .. } => None,
+            Self::Ambiguous(_) | Self::Facts(..) | Self::Body(_) | Self::AwaitBody { .. } => None,
         }
     }
 }
@@ -289,11 +295,17 @@ pub fn run<'a>(
             let errors = permit.errors().to_vec();
             Outcome::Allow { service, criticality, event, grant, claim, ahead, errors, masked }
         }
-        Err(Cause::Hold { mode, may_mask }) => Outcome::Hold { mode, may_mask },
-        Err(cause) => match flow.worth_waiting(&request, &cause) {
-            Some(position) => Outcome::Wait(position),
-            None => flow.refused(&request, cause, drawn.take()),
-        },
+        Err(Cause::AwaitBody { mode, may_mask }) => Outcome::AwaitBody { mode, may_mask },
+        Err(cause) => {
+            if let Some(position) = flow.worth_waiting(&request, &cause) {
+                return Outcome::Wait(position);
+            }
+            let id = drawn.take();
+            match flow.held(&request, headers, &cause, &id) {
+                Some(held) => Outcome::Hold(held),
+                None => flow.refused(&request, cause, id),
+            }
+        }
     }
 }
 
@@ -512,7 +524,7 @@ impl<'a> Flow<'a, '_> {
                     return Err(Cause::Own(OwnReason::Stale(criticality), None));
                 }
                 match bodies::to_come(prepared, headers, config)? {
-                    Some(mode) => Err(Cause::Hold { mode, may_mask: prepared.may_mask() }),
+                    Some(mode) => Err(Cause::AwaitBody { mode, may_mask: prepared.may_mask() }),
                     None => Ok((decision, showing)),
                 }
             }
@@ -547,7 +559,7 @@ impl<'a> Flow<'a, '_> {
             | Cause::Ambiguous(_)
             | Cause::Facts(..)
             | Cause::Body(_)
-            | Cause::Hold { .. } => false,
+            | Cause::AwaitBody { .. } => false,
             Cause::Engine(_, refusal, _) => !matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)]),
         };
         let heard_of = request.heard_of().filter(|_| may_wait && depends_on_the_table)?;
@@ -613,7 +625,7 @@ impl<'a> Flow<'a, '_> {
                 (status, code, "call refused", DecisionWord::Deny, code, reasons, None, Vec::new())
             }
             // Never comes here; were it to, it would be refused.
-            Cause::Hold { .. } => ambiguous("body_not_read", Reason::BodyNotRead.to_string()),
+            Cause::AwaitBody { .. } => ambiguous("body_not_read", Reason::BodyNotRead.to_string()),
             Cause::Engine(word, refusal, showing) => match refusal.reasons.as_slice() {
                 [reason @ Reason::Ambiguous(_)] => ambiguous(reason.code(), reason.to_string()),
                 reasons => {
@@ -630,6 +642,7 @@ impl<'a> Flow<'a, '_> {
                         bound = shown;
                         reasons.extend(unshown);
                     }
+                    reasons.extend(self.knowledge.holding.reason());
                     (403, code, title, word, first, reasons, refusal.matched, rules)
                 }
             },
@@ -657,6 +670,7 @@ impl<'a> Flow<'a, '_> {
             public_url: &self.knowledge.config.public_url,
             grpc: request.grpc,
             bound,
+            request: self.knowledge.holding.request(),
         };
         let reply = telling.reply();
         Outcome::Refuse { service: self.service, criticality, word, reason: first, errors, event, reply }

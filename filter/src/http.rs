@@ -181,9 +181,9 @@ fn act(root: Option<&Root>, look: Look<'_>) -> Next {
         Ok(Verdict::Once { id, masks }) if head_is_here => once(&id, masks),
         // It could not be told that it must go on once.
         Ok(Verdict::Once { .. }) => answer(&Reply::blind("cannot_claim", "the call's head has gone on already")),
-        Ok(Verdict::Hold { mode: BodyMode::Strict, .. }) => Next::Hold,
-        Ok(Verdict::Hold { mode: BodyMode::HeadFirst, may_mask: true }) => asking_for_plain_json(Next::Continue),
-        Ok(Verdict::Hold { mode: BodyMode::HeadFirst, may_mask: false }) => Next::Continue,
+        Ok(Verdict::AwaitBody { mode: BodyMode::Strict, .. }) => Next::Hold,
+        Ok(Verdict::AwaitBody { mode: BodyMode::HeadFirst, may_mask: true }) => asking_for_plain_json(Next::Continue),
+        Ok(Verdict::AwaitBody { mode: BodyMode::HeadFirst, may_mask: false }) => Next::Continue,
         Ok(Verdict::Answer(reply)) => answer(&reply),
         Err(blind) => answer(&Reply::blind(blind.code(), &blind.to_string())),
     }
@@ -248,7 +248,7 @@ fn decided(root: Option<&Root>, look: Look<'_>) -> Result<Verdict, Blind> {
     if plugin.is_sampled() {
         shared.note_duration(mono);
     }
-    let goes_on_undecided = matches!(verdict, Verdict::Hold { mode: BodyMode::HeadFirst, .. });
+    let goes_on_undecided = matches!(verdict, Verdict::AwaitBody { mode: BodyMode::HeadFirst, .. });
     if goes_on_undecided || head_went_on && verdict == Verdict::Wait {
         plugin.keep_head(context, map.into_boxed_slice());
     }

@@ -30,6 +30,7 @@ pub mod facts;
 pub mod fence;
 pub mod flow;
 pub mod headers;
+pub mod holds;
 pub mod identity;
 pub mod masking;
 pub mod metrics;

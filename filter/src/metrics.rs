@@ -29,6 +29,8 @@ pub enum Metric {
     Callouts(&'static str, &'static str),
     /// `grantmesh.claims.{result}total`: claims of uses, by what came of them.
     Claims(&'static str),
+    /// `grantmesh.holds.{result}total`: calls that were held, and what came of it.
+    Holds(&'static str),
     /// `grantmesh.records.made`.
     RecordsMade,
     /// `grantmesh.records.acknowledged`.
@@ -126,6 +128,7 @@ impl Counters {
                 return name("callouts", &[("topic", topic), ("result", result)], "total");
             }
             Metric::Claims(result) => return name("claims", &[("result", result)], "total"),
+            Metric::Holds(result) => return name("holds", &[("result", result)], "total"),
             Metric::Preflights => ("", &[], "preflights"),
             Metric::RecordsMade => ("records", &[], "made"),
             Metric::RecordsAcknowledged => ("records", &[], "acknowledged"),

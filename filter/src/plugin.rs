@@ -3,6 +3,7 @@
 
 mod calls;
 mod claimed;
+mod held;
 
 use grantmesh_shared::engine::Criticality;
 use grantmesh_shared::id::VmId;
@@ -14,10 +15,11 @@ use crate::callbacks;
 use crate::claims::Claims;
 use crate::clock::Mono;
 use crate::config::Config;
+use crate::holds::Holds;
 use crate::masking::Masking;
 use crate::metrics::{Counters, Metric};
 use crate::pulse::{Pulse, Wall};
-use crate::question::{Answer, Question, Topic};
+use crate::question::{Answer, AnswerError, Question, Topic};
 use crate::random::Random;
 use crate::records::Records;
 use crate::streams::Streams;
@@ -27,6 +29,9 @@ use crate::waiting::Waiting;
 
 /// The most calls of one principal that wait for their bodies in one VM.
 const MOST_UNREAD_PER_PRINCIPAL: usize = 256;
+
+/// The most calls of one principal that are held in one VM.
+const MOST_HELD_PER_PRINCIPAL: usize = 8;
 
 /// The plugin of one VM.
 #[derive(Debug)]
@@ -38,6 +43,9 @@ pub struct Plugin {
     waiting: Waiting,
     /// Calls whose bodies are awaited.
     unread: Waiting,
+    holds: Holds,
+    /// Calls that are held while people decide.
+    held: Waiting,
     masking: Masking,
     streams: Streams,
     pulse: Pulse,
@@ -66,6 +74,8 @@ impl Plugin {
             uses: Uses::default(),
             waiting: Waiting::default(),
             unread: Waiting::with_room_for(MOST_UNREAD_PER_PRINCIPAL),
+            holds: Holds::default(),
+            held: Waiting::with_room_for(MOST_HELD_PER_PRINCIPAL),
             masking: Masking::default(),
             streams: Streams::default(),
             pulse: Pulse::default(),
@@ -123,6 +133,7 @@ impl Plugin {
             self.asker = root;
             self.sync.retarget(config.services.clone(), config.keys.clone(), mono);
             self.records.forget_flight();
+            self.holds.forget_flight();
             if callbacks::for_bodies() {
                 self.claims.forget_flights();
             }
@@ -145,6 +156,7 @@ impl Plugin {
         if callbacks::for_bodies() {
             questions.extend(self.claims.due(self.sync.filter(), mono, &mut self.random));
         }
+        questions.extend(self.holds.due(self.sync.filter(), self.sync.position(), mono, &mut self.random));
         questions
     }
 
@@ -182,6 +194,12 @@ impl Plugin {
                 }
             };
         }
+        if topic == Topic::Holds {
+            let taken = self.holds.answered(answer, self.sync.keys(), mono, &mut self.random);
+            self.counters
+                .add(Metric::Callouts(topic.as_str(), taken.as_ref().err().map_or("ok", AnswerError::code)), 1);
+            return taken.map(|()| None).map_err(|error| error.to_string());
+        }
         match self.sync.answered(topic, answer, mono, &mut self.random) {
             Ok(progress) => {
                 self.counters.add(Metric::Callouts(topic.as_str(), "ok"), 1);
@@ -208,6 +226,7 @@ impl Plugin {
         let stream = self.records.state(mono);
         let mut gauges = vec![
             ("grantmesh.waiting", count(self.waiting.len().saturating_add(self.unread.len()))),
+            ("grantmesh.holding", count(self.held.len())),
             ("grantmesh.masking", count(self.masking.len())),
             ("grantmesh.running", count(self.streams.len())),
             ("grantmesh.records.lag_ms", stream.lag_ms),

@@ -1,10 +1,11 @@
 //! What the filter asks the control plane, as a value, and what came back, checked: signature first, then form.
-//! Made by `sync`, `records` and `claims`, sent and answered by `root` (or by a test or simulator, which then is the network).
+//! Made by `sync`, `records`, `claims` and `holds`, sent and answered by `root` (or by a test or simulator, which then is the network).
 
 use ed25519_dalek::{Signature as Ed25519, VerifyingKey};
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::ClaimsAnswer;
+use grantmesh_shared::wire::holds::HoldsAnswer;
 use grantmesh_shared::wire::records::RecordsAnswer;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::{HeartbeatAnswer, SyncAnswer};
@@ -21,6 +22,8 @@ pub enum Topic {
     Records,
     /// Claims of uses: the question of this number.
     Claims(u32),
+    /// Calls that are held.
+    Holds,
 }
 
 impl Topic {
@@ -32,6 +35,7 @@ impl Topic {
             Self::Heartbeat => "heartbeat",
             Self::Records => "records",
             Self::Claims(_) => "claims",
+            Self::Holds => "holds",
         }
     }
 }
@@ -160,7 +164,7 @@ macro_rules! envelope {
         }
     )* };
 }
-envelope!(SyncAnswer, HeartbeatAnswer, RecordsAnswer, ClaimsAnswer);
+envelope!(SyncAnswer, HeartbeatAnswer, RecordsAnswer, ClaimsAnswer, HoldsAnswer);
 
 /// Reads a verified body as the answer to the question of this nonce.
 ///

@@ -1,6 +1,7 @@
 //! The filter's own answers: the challenge as problem+json with headers for tools, or a short text for gRPC, whose
 //! clients see only status and message. Made by `flow`, sent by `http`.
 
+use grantmesh_shared::id::RequestId;
 use grantmesh_shared::wire::problem::{BoundChallenge, Challenge, MEDIA_TYPE, Problem, ProblemReason};
 use grantmesh_shared::wire::records::DecisionWord;
 
@@ -69,6 +70,7 @@ impl Reply {
             rules: Vec::new(),
             request_url: None,
             bound: None,
+            request: None,
         });
         Self {
             word: DecisionWord::Deny,
@@ -101,6 +103,8 @@ pub(crate) struct Telling<'a> {
     pub(crate) grpc: bool,
     /// The call, where a rule binds it.
     pub(crate) bound: Option<BoundChallenge>,
+    /// The request that was filed for the call while it was held.
+    pub(crate) request: Option<&'a RequestId>,
 }
 
 impl Telling<'_> {
@@ -121,6 +125,10 @@ impl Telling<'_> {
                 message.push_str("; ask at ");
                 message.push_str(url);
             }
+            if let Some(request) = self.request {
+                message.push_str("; the request is ");
+                message.push_str(request.as_str());
+            }
             message.into_bytes()
         } else {
             headers.push(("content-type", MEDIA_TYPE.to_owned()));
@@ -135,6 +143,7 @@ impl Telling<'_> {
                 rules: self.rules,
                 request_url,
                 bound: self.bound,
+                request: self.request.cloned(),
             });
             serde_json::to_vec(&problem).unwrap_or_default()
         };
@@ -196,6 +205,7 @@ mod tests {
             public_url: "http://cp",
             grpc,
             bound: None,
+            request: None,
         }
     }
 

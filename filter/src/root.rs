@@ -194,12 +194,12 @@ impl Root {
         slot.as_ref()?.uses().caller(context)
     }
 
-    /// Forgets what a call had claimed that has waited, if it was not decided with it.
-    pub(crate) fn forget_claim(&self, cause: &Cause) {
+    /// Forgets what a call has waited for, if it was not decided with it.
+    pub(crate) fn forget(&self, cause: &Cause) {
         if let (Ok(mut slot), Ok(mono)) = (self.shared().plugin.try_borrow_mut(), host::monotonic())
             && let Some(plugin) = slot.as_mut()
         {
-            plugin.forget_claim(cause, mono);
+            plugin.forget(cause, mono);
         }
     }
 

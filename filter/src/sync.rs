@@ -366,12 +366,14 @@ impl Sync {
         let flight = match topic {
             Topic::Sync => self.poll.take(),
             Topic::Heartbeat => self.heartbeat.take(),
-            Topic::Records | Topic::Claims(_) => None,
+            Topic::Records | Topic::Claims(_) | Topic::Holds => None,
         };
         let flight = flight.ok_or(SyncError::Unexpected)?;
         let progress = match topic {
             Topic::Sync => self.read_sync(&flight, answer, mono),
-            Topic::Heartbeat | Topic::Records | Topic::Claims(_) => self.read_heartbeat(&flight, answer, mono),
+            Topic::Heartbeat | Topic::Records | Topic::Claims(_) | Topic::Holds => {
+                self.read_heartbeat(&flight, answer, mono)
+            }
         };
         match &progress {
             Ok(Progress::Current | Progress::Behind) => {
@@ -403,7 +405,7 @@ impl Sync {
         for topic in [Topic::Sync, Topic::Heartbeat] {
             let flight = match topic {
                 Topic::Sync => &self.poll,
-                Topic::Heartbeat | Topic::Records | Topic::Claims(_) => &self.heartbeat,
+                Topic::Heartbeat | Topic::Records | Topic::Claims(_) | Topic::Holds => &self.heartbeat,
             };
             if flight.as_ref().is_some_and(|flight| mono >= flight.lost) {
                 self.failed(topic, mono, random);

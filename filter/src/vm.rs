@@ -83,14 +83,18 @@ fn reset_ended(asked: &Root) {
 fn wake(asked: &Root) {
     for woken in asked.woken() {
         let context = woken.caller.context;
-        let claims = callbacks::for_bodies() && matches!(woken.cause, Cause::Claim(_));
-        let claim = claims.then(|| woken.cause.clone());
+        let is_known_elsewhere = match woken.cause {
+            Cause::Claim(_) => callbacks::for_bodies(),
+            Cause::Hold(_) => true,
+            Cause::Revision(_) | Cause::Record(_) | Cause::Body(_) => false,
+        };
+        let cause = is_known_elsewhere.then(|| woken.cause.clone());
         if http::is_there(context) && http::resume(root(woken.caller.root).as_deref(), woken) {
             note_answered(context);
         }
         // A call that is gone, or could not even be looked at, has taken nothing.
-        if let Some(claim) = claim {
-            asked.forget_claim(&claim);
+        if let Some(cause) = cause {
+            asked.forget(&cause);
         }
     }
     send_at_once(asked);

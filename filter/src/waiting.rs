@@ -57,6 +57,8 @@ pub enum Cause {
     Record(Ahead),
     /// The control plane has said whether there is a use for this call.
     Claim(Claiming),
+    /// People have decided about the request that was filed for this call, or nobody waits for them any longer.
+    Hold(DecisionId),
     /// The rest of the call is there. No answer tells that: whoever takes the body in takes the call out.
     Body(BodyMode),
 }
@@ -241,7 +243,7 @@ mod tests {
     fn due(waiting: &mut Waiting, millis: u64, revision: u64) -> Vec<(u32, bool)> {
         let woken = waiting.take_due(Mono::from_millis(millis), &|cause| match cause {
             Cause::Revision(wanted) => *wanted <= at(revision),
-            Cause::Record(_) | Cause::Claim(_) | Cause::Body(_) => false,
+            Cause::Record(_) | Cause::Claim(_) | Cause::Hold(_) | Cause::Body(_) => false,
         });
         woken.into_iter().map(|woken| (woken.caller.context, woken.late)).collect()
     }

@@ -45,7 +45,7 @@ pub use deciding::{Deciding, Factor, MAX_FACTORS, MAX_STAGES, NamedBy, Seating, 
 pub use grant::{Claims, Grant, GrantHolder, Uses};
 pub use lock::{Lock, LockTarget};
 pub use principal::{Principal, Subject, SubjectError, Through, User, Workload};
-pub use query::{QueryError, query_mentions, query_parameters};
+pub use query::{QueryError, query_decoded, query_mentions, query_parameters};
 pub use reason::Reason;
 pub use route::Routed;
 pub use rule::{ActionSet, Binding, DenyRule, Rule};

@@ -5,6 +5,7 @@
 
 pub mod claims;
 pub mod condition;
+pub mod holds;
 #[cfg(feature = "policy")]
 pub mod policy;
 pub mod problem;

@@ -88,6 +88,8 @@ fn rules_that_nobody_could_fulfil() {
         changed("approvals: 1", "maxUses: 0"),
         changed("approvals: 1", "maxUses: 1001"),
         changed("approvals: 1", "maxUses: many"),
+        changed("approvals: 1", "hold: 241s"),
+        changed("approvals: 1", "hold: 500ms"),
     ];
     insta::assert_snapshot!(report.join("\n\n"));
 }

@@ -3,11 +3,13 @@
 
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::claims::{ClaimOutcome, ClaimRefusal, ClaimResult, ClaimsAnswer, ClaimsRequest};
+use grantmesh_shared::wire::holds::{EndedHold, HoldEnd, HoldItem, HoldResult, HoldState, HoldsAnswer, HoldsRequest};
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
 use grantmesh_shared::wire::problem::{Challenge, Problem, ProblemReason};
 use grantmesh_shared::wire::records::{
     DecisionEvent, DecisionWord, Event, Record, RecordsRequest, StreamState, UseEvent, UseOutcome,
 };
+use grantmesh_shared::wire::shown::ShownCall;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::{
     Applied, Change, Freshness, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position, SyncAnswer, SyncRequest,
@@ -196,6 +198,48 @@ fn claims() {
 }
 
 #[test]
+fn holds() {
+    let request = || "req_00000000000000000000000003".parse().unwrap();
+    let call =
+        ShownCall { method: Some("GET".to_owned()), target: Some("/v1/a?b=c".to_owned()), ..ShownCall::default() };
+    let item = HoldItem {
+        event: DecisionEvent { decision: DecisionWord::Ask, grant: None, ..decision() },
+        rule: "refunds".to_owned(),
+        call: Some(call),
+        justification: Some("the customer waits".to_owned()),
+        until: Timestamp::from_millis(1_700_000_000_000),
+    };
+    let plain = HoldItem { call: None, justification: None, ..item.clone() };
+    let end = |why| EndedHold { decision: decision().id, why };
+    let question = HoldsRequest {
+        v: PROTOCOL_VERSION,
+        filter: filter(),
+        nonce: NONCE.to_owned(),
+        file: vec![item, plain],
+        ask: vec![decision().id],
+        end: vec![end(HoldEnd::Over), end(HoldEnd::Gone)],
+    };
+    let position = Position { epoch: 1, revision: 8 };
+    let states = [
+        HoldState::Pending,
+        HoldState::Approved(position),
+        HoldState::Denied,
+        HoldState::TimedOut,
+        HoldState::Withdrawn,
+        HoldState::Refused("no rule".to_owned()),
+    ];
+    let result = |state: HoldState| {
+        let request = (!matches!(state, HoldState::Refused(_))).then(request);
+        HoldResult { decision: decision().id, request, state }
+    };
+    let results = states.map(result).into_iter().collect();
+    let answer = HoldsAnswer { v: PROTOCOL_VERSION, kind: Default::default(), nonce: NONCE.to_owned(), results };
+    insta::assert_snapshot!([golden(&question), golden(&answer)].join("\n"));
+    refuses_unknown_fields(&question);
+    refuses_unknown_fields(&answer);
+}
+
+#[test]
 fn records() {
     let decision = decision();
     let folded = DecisionEvent {
@@ -240,6 +284,7 @@ fn problem() {
         rules: vec!["refund-by-support".to_owned()],
         request_url: Some("https://grantmesh.example/v1/requests/new?service=payments".to_owned()),
         bound: None,
+        request: None,
     });
     insta::assert_snapshot!([golden(&problem), golden(&Problem::new(404, "not_found", "not found"))].join("\n"));
 }

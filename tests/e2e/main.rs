@@ -15,6 +15,7 @@ mod described;
 mod endings;
 mod fleet;
 mod heard;
+mod holds;
 mod hostile;
 mod life;
 mod link;

@@ -178,7 +178,7 @@ impl Filter {
         plugin.gone(1, self.now());
         match verdict {
             Verdict::Answer(reply) => reply.status,
-            Verdict::Pass | Verdict::Mask | Verdict::Once { .. } | Verdict::Wait | Verdict::Hold { .. } => 200,
+            Verdict::Pass | Verdict::Mask | Verdict::Once { .. } | Verdict::Wait | Verdict::AwaitBody { .. } => 200,
         }
     }
 

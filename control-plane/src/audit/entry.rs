@@ -49,6 +49,10 @@ pub enum EntryKind {
     UseClaimed,
     /// A filter told what came of a use.
     UseEnded,
+    /// A filter holds a refused call while people decide.
+    HoldBegan,
+    /// It holds it no longer.
+    HoldEnded,
     /// A lock was made.
     LockCreated,
     /// A lock was removed.
@@ -106,6 +110,8 @@ impl EntryKind {
             Self::GrantReleased => "grant.released",
             Self::UseClaimed => "use.claimed",
             Self::UseEnded => "use.ended",
+            Self::HoldBegan => "hold.began",
+            Self::HoldEnded => "hold.ended",
             Self::LockCreated => "lock.created",
             Self::LockRemoved => "lock.removed",
             Self::LockExpired => "lock.expired",

@@ -11,7 +11,7 @@ use super::{
     ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, decision, tables,
 };
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::bodies::{FileBody, PrefillView, ReviewBody, ReviewedView};
+use crate::http::bodies::{FileBody, PrefillView, RequestHoldsView, ReviewBody, ReviewedView};
 use crate::http::standing::StageView;
 use crate::http::view::{ListView, RequestView};
 
@@ -144,6 +144,10 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  {} by {}{reason}", review.verdict, review.reviewer.subject));
     }
     out.line(format_args!("  digest: {}", request.digest));
+    let holds: RequestHoldsView = client.read(&client.get(&path(&args.request, "/holds"), &[]).await?)?;
+    for hold in holds.holds.iter().filter(|hold| hold.state == "waiting") {
+        out.line(format_args!("  a call waits for it at {}, until {}", hold.node.escape_debug(), hold.until));
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use grantmesh_shared::wire::policy::PolicyFault;
 use grantmesh_shared::wire::policy::cases::Explanation;
 use grantmesh_shared::wire::shown::ShownCall;
 use grantmesh_shared::wire::signature::Sha256Hash;
-use grantmesh_shared::wire::{claims, records, sync};
+use grantmesh_shared::wire::{claims, holds, records, sync};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value};
@@ -68,6 +68,8 @@ described! {
     HeartbeatReply: sync::HeartbeatAnswer;
     ClaimsQuestion: claims::ClaimsRequest<'static>;
     ClaimsReply: claims::ClaimsAnswer;
+    HoldsQuestion: holds::HoldsRequest<'static>;
+    HoldsReply: holds::HoldsAnswer;
     RecordsBatch: records::RecordsRequest;
     RecordsReply: records::RecordsAnswer;
 }

@@ -9,6 +9,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::{ClaimsAnswer, ClaimsKind, ClaimsRequest};
+use grantmesh_shared::wire::holds::{HoldsAnswer, HoldsKind, HoldsRequest};
 use grantmesh_shared::wire::problem::MEDIA_TYPE;
 use grantmesh_shared::wire::records::{DecisionWord, RecordsAnswer, RecordsKind, RecordsRequest, UseOutcome};
 use grantmesh_shared::wire::signature::SIGNATURE_HEADER;
@@ -17,7 +18,8 @@ use serde::Deserialize;
 
 use super::Api;
 use super::description::{
-    ClaimsQuestion, ClaimsReply, HeartbeatQuestion, HeartbeatReply, RecordsBatch, RecordsReply, SyncQuestion, SyncReply,
+    ClaimsQuestion, ClaimsReply, HeartbeatQuestion, HeartbeatReply, HoldsQuestion, HoldsReply, RecordsBatch,
+    RecordsReply, SyncQuestion, SyncReply,
 };
 use super::extract::{CurrentFilter, Json};
 use super::problem::ApiError;
@@ -103,6 +105,28 @@ async fn claim(api: &Api, filter: &FilterIdentity, asked: &ClaimsRequest<'_>) ->
     let results = api.app.claim(filter, asked).await?;
     let nonce = asked.nonce.clone();
     Ok(api.push.sign(&ClaimsAnswer { v: PROTOCOL_VERSION, kind: ClaimsKind::Claims, nonce, results })?)
+}
+
+/// Files requests for calls that are held, and tells how they stand.
+#[utoipa::path(post, path = "/filter/v1/holds", tag = "filters", security(("credential" = [])), request_body = HoldsQuestion,
+    responses((status = 200, body = HoldsReply), Caller, BadBody, Forbidden, Conflict))]
+pub(super) async fn holds(
+    State(api): State<Arc<Api>>,
+    CurrentFilter(filter): CurrentFilter,
+    asked: Result<Json<HoldsRequest<'static>>, ApiError>,
+) -> Response {
+    let answer = match asked {
+        Ok(Json(asked)) => hold(&api, &filter, &asked).await,
+        Err(error) => Err(error),
+    };
+    reply(&api, answer)
+}
+
+async fn hold(api: &Api, filter: &FilterIdentity, asked: &HoldsRequest<'_>) -> Result<SignedAnswer, ApiError> {
+    api.push.check(filter, asked.v, &asked.nonce, &asked.filter)?;
+    let results = api.app.holds(filter, asked).await?;
+    let nonce = asked.nonce.clone();
+    Ok(api.push.sign(&HoldsAnswer { v: PROTOCOL_VERSION, kind: HoldsKind::Holds, nonce, results })?)
 }
 
 /// Keeps a batch of decision records.

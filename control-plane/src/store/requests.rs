@@ -119,6 +119,17 @@ impl Tx {
         Ok(found)
     }
 
+    /// Pending requests of the same person for the same, without their reviews. They may still show different calls.
+    pub(crate) async fn pending_requests_like(&mut self, ask: &Ask) -> Result<Vec<Request>, StoreError> {
+        let sql = select!(
+            " WHERE state = 'pending' AND requester_issuer = $1 AND requester_subject = $2 AND service = $3 AND action = $4 \
+             AND resource = $5 AND rule = $6 ORDER BY id DESC LIMIT 100"
+        );
+        let User { issuer, subject } = &ask.requester;
+        let values = args![&**issuer, &**subject, &*ask.service, &*ask.action, &*ask.resource, &*ask.rule];
+        self.rows(TABLE, sql, values).await?.into_iter().map(Request::try_from).collect()
+    }
+
     /// Pending requests whose time is over.
     pub(crate) async fn overdue_requests(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Request>, StoreError> {
         let sql = select!(" WHERE state = 'pending' AND times_out_at <= $1 ORDER BY times_out_at, id LIMIT $2");

@@ -25,6 +25,7 @@ async fn the_description_is_generated_and_served() {
     GET /dev/jwks.json
     POST /filter/v1/claims
     POST /filter/v1/heartbeat
+    POST /filter/v1/holds
     POST /filter/v1/records
     POST /filter/v1/sync
     GET /healthz
@@ -57,6 +58,7 @@ async fn the_description_is_generated_and_served() {
     POST /v1/requests
     GET /v1/requests/new
     GET /v1/requests/{id}
+    GET /v1/requests/{id}/holds
     POST /v1/requests/{id}/reviews
     POST /v1/requests/{id}/withdraw
     GET /v1/signals

@@ -10,6 +10,8 @@ mod db;
 #[cfg(test)]
 mod extension;
 #[cfg(test)]
+mod holds;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod lists;
@@ -64,11 +66,14 @@ macro_rules! scenarios {
             let turns = std::sync::Arc::new(tokio::sync::Semaphore::new(2));
             let mut scenarios = Vec::new();
             $(
-                let (db, turn) = (cluster.database(stringify!($name)).await, std::sync::Arc::clone(&turns));
-                let scenario = tokio::spawn(async move {
-                    let _turn = turn.acquire_owned().await.unwrap();
-                    $module::$name(db).await;
-                });
+                // In a function of its own: all of them in one frame would be more than a thread's stack.
+                let start = |db: db::Db, turns: std::sync::Arc<tokio::sync::Semaphore>| {
+                    tokio::spawn(async move {
+                        let _turn = turns.acquire_owned().await.unwrap();
+                        $module::$name(db).await;
+                    })
+                };
+                let scenario = start(cluster.database(stringify!($name)).await, std::sync::Arc::clone(&turns));
                 scenarios.push((stringify!($name), scenario));
             )*
             let mut failed = Vec::new();
@@ -141,6 +146,11 @@ scenarios! {
     uses::what_came_of_a_use_is_told_once_by_who_took_it,
     uses::reviewers_narrow_the_number,
     uses::an_exhausted_grant_stays_with_filters_until_its_time_or_its_revocation,
+    holds::a_held_call_has_its_request_filed_and_learns_what_becomes_of_it,
+    holds::the_same_call_waits_for_the_request_that_is_there,
+    holds::a_filter_files_only_what_the_policy_lets_its_callers_wait_for,
+    holds::as_many_calls_of_a_proxy_wait_as_it_holds,
+    holds::many_filters_at_once_file_one_request_for_one_caller,
     push::tombstones_are_pruned_and_the_floor_rises,
     push::a_restart_forgets_nothing,
     push::filters_are_kept_at_first_contact,

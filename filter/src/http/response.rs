@@ -39,8 +39,8 @@ pub(crate) fn before_the_decision(root: &Root, caller: Caller, ends: bool) -> (H
     let turn = match waiter.cause {
         // The record that was written ahead is replaced by the one of what comes of it now.
         cause @ Cause::Record(_) => Turn::Again(Woken { caller, cause, late: true, head: None }),
-        // What was claimed for it is lost.
-        cause @ Cause::Claim(_) => Turn::Again(Woken { caller, cause, late: true, head: None }),
+        // What was claimed for it is lost, and nobody waits for what is asked for it.
+        cause @ (Cause::Claim(_) | Cause::Hold(_)) => Turn::Again(Woken { caller, cause, late: true, head: None }),
         Cause::Body(_) | Cause::Revision(_) => Turn::Only(caller),
     };
     match act(Some(root), Look { turn, shown: Shown::Never(Unread::Answered), kept: waiter.head }) {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use grantmesh_shared::engine::{BodyMode, Criticality};
 use grantmesh_shared::id::{DecisionId, UseId};
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::holds::HoldEnd;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, UseOutcome};
 
 use super::Plugin;
@@ -13,7 +14,7 @@ use crate::callbacks;
 use crate::claims::Orphan;
 use crate::clock::Mono;
 use crate::config::Config;
-use crate::flow::{self, ClaimState, Knowledge, Outcome, RecordsState, Room, Shown, Unread};
+use crate::flow::{self, ClaimState, Held, Holding, Knowledge, Outcome, RecordsState, Room, Shown, Unread};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::{MaskedCall, Masking, Withheld};
@@ -88,7 +89,7 @@ pub enum Verdict {
     /// It waits, and is decided again when [`Plugin::woken`] tells.
     Wait,
     /// It is decided when the rest of it is there.
-    Hold {
+    AwaitBody {
         /// Whether its head is held until then.
         mode: BodyMode,
         /// Whether its response may have to be masked.
@@ -103,7 +104,7 @@ impl Verdict {
         match self {
             Self::Pass | Self::Mask | Self::Once { .. } => Some("allow"),
             Self::Answer(reply) => Some(reply.word.as_str()),
-            Self::Wait | Self::Hold { .. } => None,
+            Self::Wait | Self::AwaitBody { .. } => None,
         }
     }
 }
@@ -121,7 +122,9 @@ impl Plugin {
     ) -> Verdict {
         let (may_wait, caller) = (matches!(turn, Turn::First(_)), turn.caller());
         let may_park = !matches!(turn, Turn::Only(_));
-        let (mut written, mut late, mut claiming) = (None, false, None);
+        // Nothing is held twice.
+        let may_hold = matches!(turn, Turn::First(_) | Turn::Again(Woken { cause: Cause::Revision(_), .. }));
+        let (mut written, mut late, mut claiming, mut held) = (None, false, None, None);
         match turn {
             Turn::Again(Woken { cause: Cause::Record(ahead), late: never, .. }) => {
                 (written, late) = (Some(ahead), never);
@@ -129,8 +132,14 @@ impl Plugin {
             Turn::Again(Woken { cause: Cause::Claim(claim), .. }) if callbacks::for_bodies() => {
                 claiming = Some(self.claimed(claim));
             }
+            Turn::Again(Woken { cause: Cause::Hold(id), .. }) => held = Some((self.let_go_of(&id), id)),
             _ => {}
         }
+        let holding = match &held {
+            Some((standing, _)) => Holding::Over(standing),
+            None if may_hold => Holding::May,
+            None => Holding::Never,
+        };
         let whose = || identity.as_ref().map_or(0, Identity::mark);
         let claim = ClaimState {
             claims: claiming.as_ref().map(Claim::claims).unwrap_or_default(),
@@ -147,9 +156,11 @@ impl Plugin {
             Room::Run => self.streams.has_room(whose),
             Room::Use => self.uses.has_room(whose),
         };
-        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, claim, mono };
+        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, claim, holding, mono };
         let (random, sync) = (&mut self.random, &self.sync);
-        let id = || decision_id(sync, random, mono);
+        // A call that was held goes on, or is refused, by the decision that its request tells of.
+        let known = held.as_ref().map(|(_, id)| id.clone());
+        let id = || known.unwrap_or_else(|| decision_id(sync, random, mono));
         match flow::run(knowledge, &room, headers, identity, shown, id) {
             Outcome::Preflight => {
                 self.counters.add(Metric::Preflights, 1);
@@ -230,11 +241,11 @@ impl Plugin {
                     None => Verdict::Pass,
                 }
             }
-            Outcome::Hold { mode, may_mask } => {
+            Outcome::AwaitBody { mode, may_mask } => {
                 let unread = if !may_wait {
                     Unread::NotHeld
                 } else if self.await_body(caller, mode, identity, mono) {
-                    return Verdict::Hold { mode, may_mask };
+                    return Verdict::AwaitBody { mode, may_mask };
                 } else {
                     Unread::NoRoom
                 };
@@ -245,6 +256,15 @@ impl Plugin {
                     None => Turn::Only(caller),
                 };
                 self.decide(turn, Shown::Never(unread), config, headers, identity, mono)
+            }
+            Outcome::Hold(Held { item, most }) => {
+                let id = item.event.id.clone();
+                if self.holds.begin(&item) && self.hold(caller, &id, identity, mono.plus(most)) {
+                    return Verdict::Wait;
+                }
+                self.holds.end(&id, HoldEnd::Over);
+                self.counters.add(Metric::Holds("full"), 1);
+                self.decide(Turn::Only(caller), shown, config, headers, identity, mono)
             }
             Outcome::Wait(position) => {
                 let cause = Cause::Revision(position);
@@ -322,7 +342,7 @@ impl Plugin {
     /// The call of this context, if it waits for something.
     #[must_use]
     pub fn waits(&self, context: u32) -> Option<&Waiter> {
-        self.unread.get(context).or_else(|| self.waiting.get(context))
+        self.unread.get(context).or_else(|| self.waiting.get(context)).or_else(|| self.held.get(context))
     }
 
     /// Keeps the header map of a call whose body is awaited and whose head goes on.
@@ -334,7 +354,7 @@ impl Plugin {
 
     /// Takes out a call that waits for anything.
     pub fn take_waiter(&mut self, context: u32) -> Option<Waiter> {
-        self.unread.take(context).or_else(|| self.waiting.take(context))
+        self.unread.take(context).or_else(|| self.waiting.take(context)).or_else(|| self.held.take(context))
     }
 
     /// Takes out a call whose body is there, or never will be.
@@ -386,7 +406,7 @@ impl Plugin {
     /// Whether a call waits for a record or a claim that is not under way yet.
     #[must_use]
     pub fn is_urgent(&self) -> bool {
-        self.records.is_urgent() || self.claims.is_urgent()
+        self.records.is_urgent() || self.claims.is_urgent() || self.holds.is_urgent()
     }
 
     /// Whether the decision that was just made is one of those whose duration is measured.
@@ -408,10 +428,11 @@ impl Plugin {
     /// Calls to look whether they are still there: all that wait, and some of those whose responses are awaited.
     pub fn to_look_for(&mut self) -> Vec<Caller> {
         let nobody = self.waiting.is_empty() && self.unread.is_empty() && self.masking.is_empty();
-        if nobody && self.uses.is_empty() {
+        if nobody && self.uses.is_empty() && self.held.is_empty() {
             return Vec::new();
         }
-        let mut callers: Vec<Caller> = self.waiting.callers().chain(self.unread.callers()).collect();
+        let waiting = self.waiting.callers().chain(self.unread.callers()).chain(self.held.callers());
+        let mut callers: Vec<Caller> = waiting.collect();
         callers.extend(self.masking.some());
         callers.extend(self.uses.some());
         callers
@@ -448,11 +469,18 @@ impl Plugin {
                 Cause::Revision(wanted) => position >= Some(*wanted),
                 Cause::Record(ahead) => records.is_acknowledged(ahead.seq),
                 Cause::Claim(claiming) => claims.is_settled(&claiming.id),
-                Cause::Body(_) => false,
+                Cause::Hold(_) | Cause::Body(_) => false,
             });
             for woken in &woken {
                 self.counters.add(Metric::Waits(if woken.late { "late" } else { "settled" }), 1);
             }
+        }
+        if !self.held.is_empty() {
+            let (position, holds) = (self.sync.position(), &self.holds);
+            woken.extend(self.held.take_due(mono, &|cause| match cause {
+                Cause::Hold(id) => holds.is_settled(id, position),
+                _ => false,
+            }));
         }
         if !self.unread.is_empty() {
             let late = self.unread.take_due(mono, &|_| false);
@@ -466,7 +494,10 @@ impl Plugin {
     pub fn gone(&mut self, context: u32, mono: Mono) {
         if let Some(waiter) = self.waiting.take(context) {
             self.counters.add(Metric::Waits("gone"), 1);
-            self.forget_claim(&waiter.cause, mono);
+            self.forget(&waiter.cause, mono);
+        }
+        if let Some(waiter) = self.held.take(context) {
+            self.forget(&waiter.cause, mono);
         }
         self.use_ended(context, UseOutcome::Unknown, None, mono);
         if self.unread.forget(context) {

@@ -126,13 +126,16 @@ impl Plugin {
         &self.uses
     }
 
-    /// Forgets the call that made a claim, if it has. A use that was taken for it has been for nothing.
-    pub fn forget_claim(&mut self, cause: &Cause, mono: Mono) {
-        if callbacks::for_bodies()
-            && let Cause::Claim(claiming) = cause
-        {
-            let orphan = self.claims.forget(&claiming.id);
-            self.orphaned(orphan, mono);
+    /// Forgets what a call waited for that is gone. A use that was taken for it has been for nothing, and nobody need
+    /// decide a request that was filed for it.
+    pub fn forget(&mut self, cause: &Cause, mono: Mono) {
+        match cause {
+            Cause::Claim(claiming) if callbacks::for_bodies() => {
+                let orphan = self.claims.forget(&claiming.id);
+                self.orphaned(orphan, mono);
+            }
+            Cause::Hold(id) => self.hold_gone(id),
+            _ => {}
         }
     }
 

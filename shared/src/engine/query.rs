@@ -51,7 +51,7 @@ pub fn query_parameters<'n, 'q>(
             };
             let Some(named) = meant(name, names) else { continue };
             let clear = one_reading && name == named.as_bytes();
-            let value = value.filter(|_| clear).and_then(decoded).ok_or(QueryError::Ambiguous(named))?;
+            let value = value.filter(|_| clear).and_then(query_decoded).ok_or(QueryError::Ambiguous(named))?;
             if found.iter().any(|(known, _)| *known == named) {
                 return Err(QueryError::Twice(named));
             }
@@ -82,8 +82,9 @@ fn meant<'n, N: AsRef<str>>(name: &[u8], names: &'n [N]) -> Option<&'n str> {
     names.iter().map(AsRef::as_ref).find(|named| same(named))
 }
 
-/// A value in its one reading; `+` has two.
-fn decoded(value: &[u8]) -> Option<Cow<'_, str>> {
+/// The text that a value of a query stands for, in its one reading; nothing where it has two, as `+` has, or none.
+#[must_use]
+pub fn query_decoded(value: &[u8]) -> Option<Cow<'_, str>> {
     if value.contains(&b'+') {
         return None;
     }

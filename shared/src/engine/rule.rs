@@ -63,6 +63,8 @@ pub struct Rule {
     pub max_uses: Option<u32>,
     /// How long a request may wait for its reviews.
     pub request_timeout: Span,
+    /// How long a refused call may be held in the proxy while people decide; not at all if nothing is said.
+    pub hold: Option<Span>,
     /// What the context must be for asking.
     pub condition: Condition,
     /// What the context must be for each call under the grant.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shown::ShownCall;
 use super::signature::Sha256Hash;
+use crate::id::RequestId;
 
 /// The media type.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -64,6 +65,9 @@ pub struct Challenge {
     /// The call itself, where a rule binds grants to one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<BoundChallenge>,
+    /// The request that was filed for the call while it was held in the proxy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RequestId>,
 }
 
 /// A call that a grant would be bound to.

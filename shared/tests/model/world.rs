@@ -505,6 +505,7 @@ impl Asking {
             reveals: boxed(&self.reveals),
             max_uses: None,
             course: Box::default(),
+            hold: None,
         }
     }
 }

@@ -42,6 +42,7 @@ fn rule(stages: &[Vec<NaiveFactor>], denials: u32) -> Rule {
         max_duration: Span::from_secs(3_600),
         default_duration: Span::from_secs(60),
         max_uses: None,
+        hold: None,
         request_timeout: Span::from_secs(3_600),
         condition: Condition::Always,
         grant_condition: Condition::Always,

@@ -244,6 +244,9 @@ pub struct RuleItem {
     pub max_uses: Option<u32>,
     /// How long a request may wait.
     pub request_timeout: Span,
+    /// How long a refused call may be held while people decide; not at all if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
     /// What the context must be for asking.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub condition: Option<ConditionItem>,
@@ -414,7 +417,7 @@ impl TryFrom<RuleItem> for Rule {
     fn try_from(mut item: RuleItem) -> Result<Self, ItemError> {
         let course = Box::new(item.take_course()?);
         let RuleItem { name, actions, eligible, reviewers, approvals, max_duration, default_duration, .. } = item;
-        let RuleItem { deciding: decided, max_uses, request_timeout, condition: asking, .. } = item;
+        let RuleItem { deciding: decided, max_uses, request_timeout, hold, condition: asking, .. } = item;
         let RuleItem { grant_condition, bind, reveals, .. } = item;
         Ok(Self {
             name: name.into(),
@@ -425,6 +428,7 @@ impl TryFrom<RuleItem> for Rule {
             default_duration,
             max_uses,
             request_timeout,
+            hold,
             condition: condition(asking)?,
             grant_condition: condition(grant_condition)?,
             bind: bind.map(Into::into),

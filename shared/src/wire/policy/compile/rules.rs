@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_saphyr::Spanned;
+use serde_saphyr::{Location, Spanned};
 
 use super::people::People;
 use super::{Compiler, LONGEST};
@@ -13,6 +13,10 @@ use crate::wire::table::{ActionsItem, BindItem, BodyWord, DenyItem, RuleItem};
 
 /// How long a request waits if its rule does not say.
 const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
+
+/// The longest that a call may be held: a proxy gives a call up that is silent for five minutes, unless it is told otherwise
+/// (Envoy's `stream_idle_timeout`).
+const LONGEST_HOLD: Span = Span::from_secs(4 * 60);
 
 /// The longest reason of a deny rule.
 pub(in crate::wire::policy) const MAX_REASON: usize = 512;
@@ -48,6 +52,7 @@ impl<'d> Compiler<'d> {
                 default_duration: self.default_duration(file, spec),
                 max_uses: self.max_uses(file, spec),
                 request_timeout: self.duration(file, spec.request_timeout.as_ref(), REQUEST_TIMEOUT, LONGEST),
+                hold: self.hold(file, spec),
                 condition: self.asking_condition(file, spec.condition.as_ref(), service, &named),
                 grant_condition: self.condition(file, spec.grant_condition.as_ref(), service, &named),
                 bind: spec.bind.as_ref().and_then(|bind| self.bind(file, name, service, &named, bind)),
@@ -78,6 +83,20 @@ impl<'d> Compiler<'d> {
             let help = format!("write a number from 1 to {MAX_USES}, or leave `maxUses` out for any number of calls");
             self.fault(file, stated.referenced, message, help);
         }
+        self.not_head_first(file, stated.referenced, spec, ("counted", "maxUses"));
+        Some(stated.value)
+    }
+
+    /// How long calls are held; reports what is too long for a proxy, and what cannot be held.
+    fn hold(&mut self, file: usize, spec: &RuleSpec) -> Option<Span> {
+        let stated = spec.hold.as_ref()?;
+        let hold = self.duration(file, Some(stated), LONGEST_HOLD, LONGEST_HOLD);
+        self.not_head_first(file, stated.referenced, spec, ("held", "hold"));
+        Some(hold)
+    }
+
+    /// Reports an action of the rule whose calls' heads go on before they are decided.
+    fn not_head_first(&mut self, file: usize, at: Location, spec: &RuleSpec, (what, field): (&str, &str)) {
         let service = self.services.get(spec.service.value.as_str());
         let all = || service.into_iter().flat_map(|service| &service.actions);
         let ruled = all().filter(|action| spec.actions.iter().any(|name| name.value == action.name));
@@ -88,11 +107,10 @@ impl<'d> Compiler<'d> {
             .collect();
         let mut head_first = ruled.filter(|action| at_once.contains(&(action.method.as_str(), action.path.as_str())));
         if let Some(action) = head_first.next().map(|action| action.name.clone()) {
-            let message = format!("calls of `{action}` cannot be counted: their heads go on before they are decided");
-            let help = "write `body: strict` for the actions at its method and path, or leave `maxUses` out".to_owned();
-            self.fault(file, stated.referenced, message, help);
+            let message = format!("calls of `{action}` cannot be {what}: their heads go on before they are decided");
+            let help = format!("write `body: strict` for the actions at its method and path, or leave `{field}` out");
+            self.fault(file, at, message, help);
         }
-        Some(stated.value)
     }
 
     /// What a grant is bound to; reports what the actions or the service do not declare.

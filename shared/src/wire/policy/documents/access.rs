@@ -106,6 +106,11 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub request_timeout: Option<Spanned<String>>,
+    /// How long a call that is refused may be held in the proxy while people decide, like `30s`; the filter then files the
+    /// request. Calls are not held if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub hold: Option<Spanned<String>>,
     /// When it may be asked for, in CEL; may name the principal, the action, the resource, signals and the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Condition>")]
