@@ -30,13 +30,13 @@ mod uses;
 
 use std::sync::Arc;
 
-use grantmesh_shared::engine::User;
+use grantmesh_shared::engine::{Service, User};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::sync::Position;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::{NewId, new_id};
-use crate::domain::{Actor, Grant, Rulebook};
+use crate::domain::{Actor, Grant, People, Rulebook};
 use crate::store::{Select, Store, Tx, Visible, WriteTx};
 
 pub use crate::domain::RecordsRefused;
@@ -70,7 +70,8 @@ pub struct App {
 struct Inner {
     store: Store,
     settings: Settings,
-    services: access::ServiceCache,
+    services: access::Cache<Service>,
+    people: access::Cache<People>,
     /// How many more policies may be checked at once for people who need not be trusted.
     checks: Arc<Semaphore>,
 }
@@ -137,7 +138,8 @@ impl App {
     pub async fn open(settings: Settings) -> Result<Self, AppError> {
         let store = Store::open(&settings.database, settings.limits.tombstone_revisions, &*settings.clock).await?;
         let checks = Arc::new(Semaphore::new(settings.limits.checks));
-        Ok(Self { inner: Arc::new(Inner { store, settings, services: access::ServiceCache::default(), checks }) })
+        let (services, people) = (access::Cache::default(), access::Cache::default());
+        Ok(Self { inner: Arc::new(Inner { store, settings, services, people, checks }) })
     }
 
     /// What the use cases were opened with.

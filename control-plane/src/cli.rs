@@ -219,6 +219,9 @@ struct RequestArgs {
     /// Why; the reviewers read it
     #[arg(long, value_name = "TEXT", required = true)]
     justification: Option<String>,
+    /// The ticket that it is about
+    #[arg(long, value_name = "TICKET")]
+    ticket: Option<String>,
     /// For how long; the rule's default if left out
     #[arg(long)]
     duration: Option<Span>,
@@ -318,6 +321,12 @@ struct ApproveArgs {
     /// For fewer calls than was asked
     #[arg(long, value_name = "NUMBER")]
     uses: Option<u32>,
+    /// Reveal only this field of those that the rule reveals; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    reveal: Vec<String>,
+    /// Reveal none of the fields that the rule reveals
+    #[arg(long, conflicts_with = "reveal")]
+    reveal_nothing: bool,
     #[command(flatten)]
     client: ClientArgs,
 }

@@ -17,6 +17,7 @@ mod grant;
 mod hold;
 mod kind;
 mod lock;
+mod person;
 mod policy;
 mod quorum;
 mod request;
@@ -27,6 +28,7 @@ mod signal;
 mod stream;
 mod text;
 mod usage;
+mod wording;
 
 pub use actor::Actor;
 pub use event::{DeliveryState, Event, EventKind, KeptEvent, retry_after};
@@ -35,6 +37,7 @@ pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms}
 pub use hold::Hold;
 pub use kind::{AskKind, Timers, Waited};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
+pub use person::{People, PeopleAtReview};
 pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
 pub use quorum::{FactorStanding, StageStanding, StageWord, Standing};
 pub use request::{
@@ -47,3 +50,4 @@ pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
 pub use usage::{Claim, Use, UseCount, UseOutcomeTold};
+pub use wording::{MAX_TICKET_CHARS, WordsRefused};

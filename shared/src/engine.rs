@@ -41,7 +41,9 @@ pub use course::{AskLimits, BreakGlass, Course, Extension, Timeouts};
 pub use decide::{
     Basis, ConditionError, Decision, Matched, Now, Permit, Prepared, Refusal, decide, prepare, rules_to_ask,
 };
-pub use deciding::{Deciding, Factor, MAX_FACTORS, MAX_STAGES, NamedBy, Seating, Stage};
+pub use deciding::{
+    Deciding, Factor, MAX_FACTORS, MAX_STAGES, NamedBy, Pattern, Seating, Stage, TicketRule, WordsRule,
+};
 pub use grant::{Claims, Grant, GrantHolder, Uses};
 pub use lock::{Lock, LockTarget};
 pub use principal::{Principal, Subject, SubjectError, Through, User, Workload};

@@ -90,6 +90,7 @@ fn rules_that_nobody_could_fulfil() {
         changed("approvals: 1", "maxUses: many"),
         changed("approvals: 1", "hold: 241s"),
         changed("approvals: 1", "hold: 500ms"),
+        changed("approvals: 1", "hold: 1m\n  ticket: { required: true }"),
     ];
     insta::assert_snapshot!(report.join("\n\n"));
 }

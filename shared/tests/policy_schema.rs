@@ -44,7 +44,7 @@ fn every_policy_that_there_is_fits() {
         assert_eq!(faults(&validator, &document), Vec::<String>::new(), "{document:#}");
         kinds.insert(document["kind"].as_str().unwrap().to_owned());
     }
-    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    assert_eq!(kinds.len(), 9, "{kinds:?}");
 }
 
 #[test]

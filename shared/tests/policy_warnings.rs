@@ -172,6 +172,48 @@ fn stages_that_nobody_could_ever_pass() {
 }
 
 #[test]
+fn people_that_cannot_be() {
+    let person = |name: &str, spec: &str| document("Person", name, spec);
+    let group = |name: &str, spec: &str| document("Group", name, spec);
+    let rule = |what: &str| changed(&[("reviewers: [\"group:payments-leads\"]\n  approvals: 1", what)]);
+    let decided_by = |reviewers: &str, documents: &str| {
+        let text =
+            GOOD.replace("[\"group:support\"]\n  reviewers: [\"group:payments-leads\"]\n  approvals: 1", reviewers);
+        format!("# {reviewers} | {}\n{}", documents.escape_debug(), said(&format!("{text}{documents}")))
+    };
+    let lea = person("lea", "{ accounts: [{ subject: lea }, { subject: lea-admin }] }");
+    let bot = person("bot", "{ accounts: [{ subject: svc-bot }], machine: true, owner: lea }");
+    let report = [
+        with(&lea),
+        with(&format!("{lea}{bot}")),
+        with(&person("lea", "{ accounts: [] }")),
+        with(&person("lea", "{ accounts: [{ subject: \"\" }, { subject: x, issuer: \"a b\" }] }")),
+        with(&format!("{lea}{}", person("leo", "{ accounts: [{ subject: lea }] }"))),
+        with(&bot),
+        with(&format!("{lea}{bot}{}", person("bot2", "{ accounts: [{ subject: b2 }], machine: true, owner: bot }"))),
+        with(&format!("{lea}{}", person("leo", "{ accounts: [{ subject: leo }], owner: lea }"))),
+        with(&group("g", "{ editors: [] }")),
+        with(&group("g", "{ editors: [\"group:a + workload:spiffe://a/b\"] }")),
+        with(&format!(
+            "{}{}",
+            group("g", "{ editors: [\"user:a\"] }"),
+            group("h", "{ group: g, editors: [\"user:b\"] }")
+        )),
+        // Accounts of one person are one, and a machine is none.
+        decided_by("[\"group:support\"]\n  reviewers: [\"user:lea\", \"user:lea-admin\"]\n  approvals: 2", &lea),
+        decided_by("[\"user:lea\"]\n  reviewers: [\"user:lea-admin\"]", &lea),
+        decided_by("[\"user:svc-bot\"]\n  reviewers: [\"user:lea\"]", &format!("{lea}{bot}")),
+        decided_by("[\"group:support\"]\n  reviewers: [\"user:svc-bot\", \"user:lea\"]", &format!("{lea}{bot}")),
+        // What a request must say.
+        rule("reviewers: [\"group:a\"]\n  justification: { minLength: 0 }\n  ticket: { pattern: \"(\" }"),
+        rule("reviewers: [\"group:a\"]\n  justification: { minLength: 2001, pattern: \"a{0,900}b{0,900}\" }"),
+        rule("reviewers: [\"group:a\"]\n  ticket: { required: true, pattern: \"a^b\" }"),
+        rule("reviewers: [\"group:a\"]\n  ticket: { required: true, pattern: \"^INC-[0-9]+$\" }"),
+    ];
+    insta::assert_snapshot!(report.join("\n\n"));
+}
+
+#[test]
 fn conditions_that_can_never_hold() {
     let binding = |condition: &str| {
         changed(&[(

@@ -5,31 +5,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use grantmesh_shared::engine::{self, Service, Table, User};
 use grantmesh_shared::id::PolicyId;
-use grantmesh_shared::wire::table::{EngineItem, Item};
+use grantmesh_shared::wire::table::{EngineItem, Item, PeopleItem};
 use serde_json::value::RawValue;
 
 use super::{App, AppError, Forbidden};
-use crate::domain::{Actor, Grant, Request, Rulebook};
+use crate::domain::{Actor, Grant, People, Request, Rulebook};
 use crate::store::{StoreError, Tx, Visible};
 
-/// How many compiled services are remembered.
-const MOST_SERVICES: usize = 1_024;
+/// How many compiled parts of a kind are remembered.
+const MOST_COMPILED: usize = 1_024;
 
-/// Compiled services by the hash of their text, so that a transaction compiles nothing that is known.
-#[derive(Debug, Default)]
-pub(super) struct ServiceCache(Mutex<HashMap<String, Arc<Service>>>);
+/// What was compiled of policies by the hash of its text, so that a transaction compiles nothing that is known.
+#[derive(Debug)]
+pub(super) struct Cache<T>(Mutex<HashMap<String, Arc<T>>>);
 
-impl ServiceCache {
-    fn get(&self, hash: &str) -> Option<Arc<Service>> {
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Cache<T> {
+    fn get(&self, hash: &str) -> Option<Arc<T>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(hash).cloned()
     }
 
-    fn put(&self, hash: String, service: &Arc<Service>) {
+    fn put(&self, hash: String, compiled: &Arc<T>) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MOST_SERVICES {
+        if known.len() >= MOST_COMPILED {
             known.clear();
         }
-        known.insert(hash, Arc::clone(service));
+        known.insert(hash, Arc::clone(compiled));
     }
 }
 
@@ -47,7 +53,23 @@ impl App {
         for signal in tx.signals().await? {
             signals.put_signal(engine::Signal { name: signal.name.into(), expires_at: signal.expires_at });
         }
-        Ok(Rulebook { policy: Some(policy), services, signals: Arc::new(signals) })
+        let people = self.people(tx, &policy).await?;
+        Ok(Rulebook { policy: Some(policy), services, people, signals: Arc::new(signals) })
+    }
+
+    /// What a policy says about people.
+    pub(super) async fn people(&self, tx: &mut Tx, policy: &PolicyId) -> Result<Arc<People>, AppError> {
+        let Some(hash) = tx.policy_people(policy).await? else { return Ok(Arc::default()) };
+        if let Some(known) = self.inner.people.get(&hash) {
+            return Ok(known);
+        }
+        let body = tx.policy_text(&hash).await?;
+        let impossible =
+            |why: String| StoreError::Impossible { table: "policy_texts", column: "body", row: hash.clone(), why };
+        let item: PeopleItem = serde_json::from_str(&body).map_err(|error| impossible(error.to_string()))?;
+        let people = Arc::new(People::try_from(item).map_err(|error| impossible(error.to_string()))?);
+        self.inner.people.put(hash, &people);
+        Ok(people)
     }
 
     /// One service under an earlier policy.

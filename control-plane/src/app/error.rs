@@ -7,7 +7,7 @@ use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
     AlreadyDecided, AlreadyEnded, AskRefused, ExtendRefused, LockEnded, LockRefused, NotEligible, Over, PolicyAbout,
-    RecordsRefused, ReviewRefused, SignalRefused, TextError,
+    RecordsRefused, ReviewRefused, SignalRefused, TextError, WordsRefused,
 };
 use crate::store::StoreError;
 
@@ -68,6 +68,12 @@ pub enum Forbidden {
     /// Reviewing one's own request.
     #[error("nobody reviews their own request\nask another reviewer of the rule")]
     SelfApproval,
+    /// The account of a machine.
+    #[error("this is the account of a machine, and machines may ask, never decide\nhave a person review it")]
+    Machine,
+    /// A reviewer only by the requester's doing.
+    #[error("{0}")]
+    OnlyByRequester(String),
     /// Not among the rule's reviewers.
     #[error("you are not a reviewer of the rule `{rule}`, at the time of the request and now")]
     NotAReviewer {
@@ -219,6 +225,12 @@ pub enum Invalid {
     /// A reviewer's number of calls is not within what was asked for.
     #[error("{0}")]
     UsesWidened(String),
+    /// A reviewer's list of revealed fields is not within what the rule reveals.
+    #[error("{0}")]
+    RevealsWidened(String),
+    /// The policy now wants more of the justification or ticket.
+    #[error("{0}")]
+    WordsFallShort(String),
     /// A reason or message that is none.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -253,6 +265,8 @@ impl AppError {
             Self::NotFound { .. } => "not_found",
             Self::Forbidden(forbidden) => match forbidden {
                 Forbidden::SelfApproval => "self_approval",
+                Forbidden::Machine => "machine",
+                Forbidden::OnlyByRequester(_) => "only_by_requester",
                 Forbidden::NotAReviewer { .. } => "not_a_reviewer",
                 Forbidden::NotOperator { .. } => "not_operator",
                 Forbidden::NotAuditor { .. } => "not_auditor",
@@ -275,7 +289,10 @@ impl AppError {
             },
             Self::Invalid(invalid) => match invalid {
                 Invalid::Text(TextError::Secret { .. })
-                | Invalid::Ask(AskRefused::Justification(TextError::Secret { .. }))
+                | Invalid::Ask(AskRefused::Words(
+                    WordsRefused::Justification(TextError::Secret { .. })
+                    | WordsRefused::Ticket(TextError::Secret { .. }),
+                ))
                 | Invalid::Ask(AskRefused::Resource(TextError::Secret { .. }))
                 | Invalid::Signal(SignalRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Lock(LockRefused::Reason(TextError::Secret { .. })) => "secret_in_text",
@@ -286,7 +303,17 @@ impl AppError {
                 Invalid::Extend(ExtendRefused::TooShort(_)) => "duration_too_short",
                 Invalid::Extend(_) => "not_extendable",
                 Invalid::WaitedTooLong(_) => "waited_too_long",
-                Invalid::Ask(AskRefused::Justification(TextError::Empty { .. })) => "justification_required",
+                Invalid::Ask(AskRefused::Words(words)) => match words {
+                    WordsRefused::Justification(TextError::Empty { .. }) => "justification_required",
+                    WordsRefused::Short { .. } | WordsRefused::Pattern { .. } => "justification_falls_short",
+                    WordsRefused::NoTicket { .. } => "ticket_required",
+                    WordsRefused::TicketPattern { .. } => "ticket_does_not_fit",
+                    WordsRefused::Justification(_) | WordsRefused::Ticket(_) | WordsRefused::LongTicket { .. } => {
+                        "bad_text"
+                    }
+                },
+                Invalid::WordsFallShort(_) => "words_fall_short",
+                Invalid::RevealsWidened(_) => "reveals_widened",
                 Invalid::Ask(AskRefused::DurationOverMaximum { .. })
                 | Invalid::Signal(SignalRefused::OverMaximum { .. })
                 | Invalid::DurationWidened(_) => "duration_over_maximum",
@@ -298,7 +325,7 @@ impl AppError {
                 Invalid::Ask(AskRefused::DurationTooShort { .. })
                 | Invalid::Signal(SignalRefused::TooShort(_))
                 | Invalid::Lock(LockRefused::TooShort(_)) => "duration_too_short",
-                Invalid::Ask(AskRefused::Justification(_) | AskRefused::Resource(_) | AskRefused::ResourceTooLong)
+                Invalid::Ask(AskRefused::Resource(_) | AskRefused::ResourceTooLong)
                 | Invalid::Signal(SignalRefused::Reason(_))
                 | Invalid::Lock(LockRefused::Reason(_))
                 | Invalid::Text(_) => "bad_text",
@@ -339,6 +366,8 @@ impl From<ReviewRefused> for AppError {
         let text = refused.to_string();
         match refused {
             ReviewRefused::SelfApproval => Forbidden::SelfApproval.into(),
+            ReviewRefused::Machine => Forbidden::Machine.into(),
+            ReviewRefused::OnlyByRequester { .. } => Forbidden::OnlyByRequester(text).into(),
             ReviewRefused::NotAReviewer { rule } => Forbidden::NotAReviewer { rule }.into(),
             ReviewRefused::AlreadyDecided(decided) => Conflict::AlreadyDecided(decided).into(),
             ReviewRefused::AlreadyReviewed => Conflict::AlreadyReviewed.into(),
@@ -348,6 +377,8 @@ impl From<ReviewRefused> for AppError {
             ReviewRefused::DurationWidened { .. } => Invalid::DurationWidened(text).into(),
             ReviewRefused::UsesNotAsked => Invalid::UsesNotAsked(text).into(),
             ReviewRefused::UsesWidened { .. } => Invalid::UsesWidened(text).into(),
+            ReviewRefused::RevealsWidened { .. } => Invalid::RevealsWidened(text).into(),
+            ReviewRefused::WordsFallShort(_) => Invalid::WordsFallShort(text).into(),
             ReviewRefused::WaitedTooLong { .. } => Invalid::WaitedTooLong(text).into(),
             ReviewRefused::RequesterNotEligible => Invalid::RequesterNotEligible.into(),
         }

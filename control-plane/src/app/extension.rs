@@ -5,12 +5,12 @@ use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::sync::Position;
 use serde::Serialize;
 
-use super::schedule::{request_of, rules_of};
+use super::schedule::request_of;
 use super::{App, AppError, Conflict, Forbidden, Invalid, requests};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
-    Actor, AlreadyEnded, Ask, AskRefused, AskTarget, ExtendRefused, ExtensionCap, Grant, Request, Review, Rulebook,
-    TextError,
+    Actor, AlreadyEnded, Ask, AskTarget, ExtendRefused, ExtensionCap, Grant, Request, Review, Rulebook, TextError,
+    WordsRefused,
 };
 use crate::store::WriteTx;
 
@@ -51,8 +51,8 @@ impl App {
             return Err(Conflict::AlreadyAsked { request: pending.id }.into());
         }
         let first = request_of(&mut tx, &grant).await?;
-        let then = self.service_at(&mut tx, &first.ask.policy, &grant.service).await?;
-        let rules = rules_of(then.as_deref(), &book, &grant);
+        let then = self.then(&mut tx, &first.ask).await?;
+        let rules = then.rules(&first.ask, &book);
         let no_rule = || ExtendRefused::NoRule { rule: grant.rule.clone() };
         let cap = ExtensionCap::of(rules).ok_or_else(no_rule)?;
         let needs_review = grant.may_extend(by, cap, tx.now())?;
@@ -75,7 +75,7 @@ impl App {
         }
         let Some(why) = justification.filter(|why| !why.trim().is_empty()) else {
             let empty = TextError::Empty { what: "justification of an extension that is reviewed" };
-            return Err(Invalid::Ask(AskRefused::Justification(empty)).into());
+            return Err(Invalid::Ask(WordsRefused::Justification(empty).into()).into());
         };
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let approvals = asked.rule.deciding.approvals().max(1);
@@ -96,10 +96,13 @@ impl App {
     ) -> Result<Grant, AppError> {
         let grant = tx.grant(id).await?.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
         let first = request_of(tx, &grant).await?;
-        let then = self.service_at(tx, &first.ask.policy, &grant.service).await?;
-        let rules = rules_of(then.as_deref(), book, &grant);
+        let then = self.then(tx, &first.ask).await?;
+        let rules = then.rules(&first.ask, book);
         let before = grant.expires_at;
-        let grant = grant.extend(by, rules, tx.now(), tx.revision())?;
+        let mut grant = grant.extend(by, rules, tx.now(), tx.revision())?;
+        for fewer in request.reviews.iter().filter_map(|review| review.reveals.as_ref()) {
+            grant.terms.reveals.retain(|field| fewer.contains(field));
+        }
         tx.extend_grant(&grant, before).await?;
         tx.log(&extended_entry(&grant, before, Some((request, review))))?;
         Ok(grant)

@@ -1,13 +1,12 @@
 //! Filing, reading and withdrawing requests.
 
-use grantmesh_shared::engine::User;
+use grantmesh_shared::engine::{TicketRule, User, WordsRule};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::reviewers;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
-use super::reviews::rules_at_review;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
@@ -47,6 +46,10 @@ pub struct Prefill {
     pub max_uses: Option<u32>,
     /// Who reviews, as `user:NAME` or `group:NAME`.
     pub reviewers: Vec<String>,
+    /// What the justification must be.
+    pub justification: WordsRule,
+    /// What the ticket must be.
+    pub ticket: TicketRule,
 }
 
 /// Which requests.
@@ -126,6 +129,8 @@ impl App {
             max_duration: asked.rule.max_duration,
             max_uses: asked.rule.max_uses,
             reviewers: reviewers(asked.rule),
+            justification: asked.rule.deciding.justification.clone(),
+            ticket: asked.rule.deciding.ticket.clone(),
         })
     }
 
@@ -149,8 +154,8 @@ impl App {
     pub async fn standing(&self, request: &Request) -> Result<Standing, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let then = self.service_at(&mut tx, &request.ask.policy, &request.ask.service).await?;
-        Ok(request.standing(rules_at_review(&request.ask, then.as_deref(), &book)))
+        let then = self.then(&mut tx, &request.ask).await?;
+        Ok(request.standing(then.rules(&request.ask, &book)))
     }
 
     /// The requests that the actor may see, newest first.
@@ -206,6 +211,7 @@ fn sent(new: &NewRequest) -> String {
         all.extend(new.call.as_ref().map(|call| serde_json::json!(call)));
         all.extend(new.uses.map(|uses| serde_json::json!({ "uses": uses })));
         all.extend(new.starts_at.map(|at| serde_json::json!({ "starts_at": at })));
+        all.extend(new.ticket.as_ref().map(|ticket| serde_json::json!({ "ticket": ticket })));
     }
     Sha256Hash::of(all.to_string().as_bytes()).to_string()
 }
@@ -246,6 +252,8 @@ struct FiledData<'a> {
     times_out_at: Timestamp,
     digest: Sha256Hash,
     justification: &'a Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'a Text>,
 }
 
 fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
@@ -271,6 +279,7 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
             times_out_at: ask.times_out_at,
             digest: ask.digest(),
             justification: &ask.justification,
+            ticket: ask.ticket.as_ref(),
         },
     }
 }

@@ -1,5 +1,7 @@
 //! Reviews: the one way from a request to a grant.
 
+use std::sync::Arc;
+
 use grantmesh_shared::engine::Service;
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Timestamp;
@@ -11,8 +13,10 @@ use super::requests::time_out_instead;
 use super::{App, AppError};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
-    Actor, Ask, Grant, GrantState, NewReview, Outcome, Request, Review, Rulebook, RulesAtReview, Text, Verdict,
+    Actor, Ask, Grant, GrantState, NewReview, Outcome, People, PeopleAtReview, Request, Review, Rulebook,
+    RulesAtReview, Text, Verdict,
 };
+use crate::store::Tx;
 
 /// What a review led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +42,8 @@ impl App {
         if request.is_overdue(tx.now()) {
             return Err(time_out_instead(tx, request).await);
         }
-        let then = self.service_at(&mut tx, &request.ask.policy, &request.ask.service).await?;
-        let rules = rules_at_review(&request.ask, then.as_deref(), &book);
+        let then = self.then(&mut tx, &request.ask).await?;
+        let rules = then.rules(&request.ask, &book);
         // What comes of a request for more time is the grant that there is.
         let grant = match request.ask.kind.extended() {
             Some(grant) => grant.clone(),
@@ -68,11 +72,29 @@ impl App {
     }
 }
 
-/// The rule of an ask, in its service as it was then and in the policy in force.
-pub(super) fn rules_at_review<'r>(ask: &Ask, then: Option<&'r Service>, book: &'r Rulebook) -> RulesAtReview<'r> {
-    RulesAtReview {
-        then: then.and_then(|service| service.rule(&ask.rule)),
-        now: book.rule(&ask.service, &ask.rule, &ask.action),
+/// What the policy said when a request was filed.
+#[derive(Debug)]
+pub(super) struct Then {
+    service: Option<Arc<Service>>,
+    people: Arc<People>,
+}
+
+impl Then {
+    /// The rule of an ask, as it was then and in the policy in force.
+    pub(super) fn rules<'r>(&'r self, ask: &Ask, book: &'r Rulebook) -> RulesAtReview<'r> {
+        RulesAtReview {
+            then: self.service.as_deref().and_then(|service| service.rule(&ask.rule)),
+            now: book.rule(&ask.service, &ask.rule, &ask.action),
+            people: PeopleAtReview { then: &self.people, now: &book.people },
+        }
+    }
+}
+
+impl App {
+    /// What the policy said when a request was filed.
+    pub(super) async fn then(&self, tx: &mut Tx, ask: &Ask) -> Result<Then, AppError> {
+        let service = self.service_at(tx, &ask.policy, &ask.service).await?;
+        Ok(Then { service, people: self.people(tx, &ask.policy).await? })
     }
 }
 
@@ -83,6 +105,8 @@ struct ReviewData<'a> {
     duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     uses: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reveals: Option<&'a [String]>,
 }
 
 fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Grant>) -> Entry<ReviewData<'a>> {
@@ -97,8 +121,13 @@ fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Gra
         ..EntryIds::default()
     };
     let duration_ms = review.duration.map(|duration| duration.millis());
-    let data =
-        ReviewData { digest: request.ask.digest(), reason: review.reason.as_ref(), duration_ms, uses: review.uses };
+    let data = ReviewData {
+        digest: request.ask.digest(),
+        reason: review.reason.as_ref(),
+        duration_ms,
+        uses: review.uses,
+        reveals: review.reveals.as_deref(),
+    };
     Entry { kind, actor: ActorField::User(review.reviewer.clone()), ids, data }
 }
 

@@ -1,13 +1,12 @@
 //! Starting scheduled grants: at their time by a reconciler, and earlier than that by whoever deals with one whose time has
 //! come. Both decide inside of the transaction that writes, under the policy in force.
 
-use grantmesh_shared::engine::Service;
 use grantmesh_shared::time::Timestamp;
 use serde::Serialize;
 
 use super::{App, AppError, Conflict, grants};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Grant, GrantState, Request, Rulebook, RulesAtReview};
+use crate::domain::{Grant, GrantState, Request, Rulebook};
 use crate::store::{StoreError, Tx, WriteTx};
 
 impl App {
@@ -53,8 +52,8 @@ impl App {
 
     async fn start(&self, tx: &mut WriteTx, book: &Rulebook, grant: Grant) -> Result<Grant, AppError> {
         let request = request_of(tx, &grant).await?;
-        let then = self.service_at(tx, &request.ask.policy, &grant.service).await?;
-        let rules = rules_of(then.as_deref(), book, &grant);
+        let then = self.then(tx, &request.ask).await?;
+        let rules = then.rules(&request.ask, book);
         let grant = grant.start(&request, rules, tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
         tx.settle_scheduled(&grant).await?;
         match grant.state {
@@ -62,14 +61,6 @@ impl App {
             _ => tx.log(&grants::ended_entry(&grant))?,
         }
         Ok(grant)
-    }
-}
-
-/// The rule of a grant, when it was asked for and now.
-pub(super) fn rules_of<'r>(then: Option<&'r Service>, book: &'r Rulebook, grant: &Grant) -> RulesAtReview<'r> {
-    RulesAtReview {
-        then: then.and_then(|service| service.rule(&grant.rule)),
-        now: book.rule(&grant.service, &grant.rule, &grant.action),
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::bodies::{FileBody, PrefillView, RequestHoldsView, ReviewBody, ReviewedView};
 use crate::http::standing::StageView;
-use crate::http::view::{ListView, RequestView};
+use crate::http::view::{ListView, RequestView, ReviewView};
 
 pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
     let RequestArgs {
@@ -26,6 +26,7 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
         path,
         rule,
         justification,
+        ticket,
         duration,
         uses,
         start,
@@ -39,7 +40,7 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
     let starts_at = start.map(|at| at.to_string());
     let (client, body) = match from_url {
         Some(url) => {
-            let (client, body) = prefilled(&url, &args, justification, rule, (duration, uses)).await?;
+            let (client, body) = prefilled(&url, &args, (justification, ticket), rule, (duration, uses)).await?;
             (client, FileBody { starts_at, ..body })
         }
         None => {
@@ -53,6 +54,7 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
                 path,
                 rule,
                 justification,
+                ticket,
                 duration,
                 uses,
                 call,
@@ -91,11 +93,10 @@ pub(super) fn start(text: &str) -> Result<Timestamp, String> {
 pub(super) async fn file_from_url(
     url: &str,
     args: &super::ClientArgs,
-    justification: String,
-    rule: Option<String>,
+    words: (String, Option<String>),
     how_much: (Option<Span>, Option<u32>),
 ) -> Result<(Client, Value), ClientError> {
-    let (client, body) = prefilled(url, args, justification, rule, how_much).await?;
+    let (client, body) = prefilled(url, args, words, None, how_much).await?;
     let answer = client.post("/v1/requests", &body).await?;
     Ok((client, answer))
 }
@@ -104,14 +105,14 @@ pub(super) async fn file_from_url(
 async fn prefilled(
     url: &str,
     args: &super::ClientArgs,
-    justification: String,
+    (justification, ticket): (String, Option<String>),
     rule: Option<String>,
     (duration, uses): (Option<Span>, Option<u32>),
 ) -> Result<(Client, FileBody), ClientError> {
     let client = Client::of_url(url, args)?;
     let prefill: PrefillView = client.read(&client.get_url(url).await?)?;
     let call = shown_call(url)?;
-    let mut body = FileBody { justification, call, ..prefill.body };
+    let mut body = FileBody { justification, ticket, call, ..prefill.body };
     body.rule = rule.or(body.rule);
     body.duration = duration.or(body.duration);
     body.uses = uses.or(body.uses);
@@ -141,7 +142,7 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
     tell(&request, out);
     for review in &request.reviews {
         let reason = review.reason.as_deref().map(|reason| format!(": {}", reason.escape_debug())).unwrap_or_default();
-        out.line(format_args!("  {} by {}{reason}", review.verdict, review.reviewer.subject));
+        out.line(format_args!("  {} by {}{}{reason}", review.verdict, review.reviewer.subject, narrowed(review)));
     }
     out.line(format_args!("  digest: {}", request.digest));
     let holds: RequestHoldsView = client.read(&client.get(&path(&args.request, "/holds"), &[]).await?)?;
@@ -149,6 +150,18 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  a call waits for it at {}, until {}", hold.node.escape_debug(), hold.until));
     }
     Ok(())
+}
+
+/// What a reviewer approved less of than was asked for.
+fn narrowed(review: &ReviewView) -> String {
+    let duration = review.duration.as_ref().map(|duration| format!("{duration} at most"));
+    let uses = review.uses.map(|uses| format!("{uses} {} at most", if uses == 1 { "call" } else { "calls" }));
+    let reveals = review.reveals.as_ref().map(|fields| match fields.as_slice() {
+        [] => "revealing nothing".to_owned(),
+        fields => format!("revealing only {}", fields.join(" ")),
+    });
+    let narrowed: Vec<String> = [duration, uses, reveals].into_iter().flatten().collect();
+    if narrowed.is_empty() { String::new() } else { format!(", for {}", narrowed.join(", ")) }
 }
 
 pub(super) fn tell(request: &RequestView, out: &mut Output) {
@@ -168,6 +181,9 @@ pub(super) fn tell(request: &RequestView, out: &mut Output) {
         out.line(format_args!("  from {} on", tables::when(start)));
     }
     out.line(format_args!("  why: {}", request.justification.replace('\n', "\n       ")));
+    if let Some(ticket) = &request.ticket {
+        out.line(format_args!("  ticket: {}", ticket.escape_debug()));
+    }
     if let Some(call) = &request.call {
         out.line(format_args!("  for calls with exactly:"));
         for (name, value) in call.parts() {
@@ -248,16 +264,24 @@ pub(super) async fn pages(
 }
 
 pub(super) async fn approve(args: ApproveArgs, out: &mut Output) -> Result<(), Failure> {
-    let ApproveArgs { request, reason, duration, uses, client } = args;
-    review(&request, ReviewBody { verdict: "approve".to_owned(), reason, duration, uses, digest: None }, &client, out)
-        .await
+    let ApproveArgs { request, reason, duration, uses, reveal, reveal_nothing, client } = args;
+    let reveals = (reveal_nothing || !reveal.is_empty()).then_some(reveal);
+    let verdict = "approve".to_owned();
+    review(&request, ReviewBody { verdict, reason, duration, uses, reveals, digest: None }, &client, out).await
 }
 
 pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure> {
     let DenyArgs { request, reason, client } = args;
     review(
         &request,
-        ReviewBody { verdict: "deny".to_owned(), reason: Some(reason), duration: None, uses: None, digest: None },
+        ReviewBody {
+            verdict: "deny".to_owned(),
+            reason: Some(reason),
+            duration: None,
+            uses: None,
+            reveals: None,
+            digest: None,
+        },
         &client,
         out,
     )

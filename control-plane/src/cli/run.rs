@@ -30,6 +30,9 @@ pub(super) struct RunArgs {
     /// Why; the reviewers read it
     #[arg(long, value_name = "TEXT")]
     justification: String,
+    /// The ticket that it is about, where the rule wants one
+    #[arg(long, value_name = "TICKET")]
+    ticket: Option<String>,
     /// For how long; the rule's default if left out
     #[arg(long)]
     duration: Option<Span>,
@@ -55,14 +58,14 @@ struct Ran {
 }
 
 pub(super) async fn run(args: RunArgs, out: &mut Output) -> Result<(), Failure> {
-    let RunArgs { justification, duration, uses, wait, client: client_args, command } = args;
+    let RunArgs { justification, ticket, duration, uses, wait, client: client_args, command } = args;
     let first = once(&command).await?;
     let Some(url) = challenge(&first) else {
         first.end(out);
         return Ok(());
     };
     out.remark("the call is refused and may be asked for");
-    let filed = requests::file_from_url(&url, &client_args, justification, None, (duration, uses)).await;
+    let filed = requests::file_from_url(&url, &client_args, (justification, ticket), (duration, uses)).await;
     let (client, answer) = match filed {
         Ok(filed) => filed,
         Err(error) => {

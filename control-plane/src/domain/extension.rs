@@ -152,6 +152,7 @@ impl Ask {
                 resource: grant.resource.clone(),
             },
             justification: justification.to_owned(),
+            ticket: first.ticket.as_ref().map(ToString::to_string),
             duration: Some(by),
             uses: None,
             rule: Some(grant.rule.clone()),

@@ -8,7 +8,8 @@
 use grantmesh_shared::engine::{Deciding, NamedBy, Rule, Seating, Stage, Subject, User};
 
 use super::actor::Actor;
-use super::review::{Review, RulesAtReview, Verdict};
+use super::request::Ask;
+use super::review::{Review, ReviewRefused, RulesAtReview, Verdict};
 
 /// How far a request has come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -68,6 +69,58 @@ impl StageWord {
     }
 }
 
+/// Who counts as a reviewer of one request: a person, but not the requester in whatever account, whom both rules name by
+/// something else than a group that the requester can edit.
+#[derive(Debug)]
+pub(super) struct Electorate<'r> {
+    rules: RulesAtReview<'r>,
+    requester: User,
+    rule: String,
+    edited: Vec<&'r Subject>,
+}
+
+impl<'r> Electorate<'r> {
+    pub(super) fn of(rules: RulesAtReview<'r>, ask: &Ask) -> Self {
+        let edited = rules.people.edited_by(&ask.actor());
+        Self { rules, requester: ask.requester.clone(), rule: ask.rule.clone(), edited }
+    }
+
+    /// Whether somebody may review the request, in whatever stage.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn admits(&self, actor: &Actor) -> Result<(), ReviewRefused> {
+        let Self { rules, requester, rule, edited } = self;
+        if rules.people.same(&actor.user, requester) {
+            return Err(ReviewRefused::SelfApproval);
+        }
+        if rules.people.is_machine(&actor.user) {
+            return Err(ReviewRefused::Machine);
+        }
+        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| self.reviews(&rule.deciding, actor));
+        if among(rules.then) && among(rules.now) {
+            return Ok(());
+        }
+        let rule = rule.clone();
+        let otherwise = |rule: Option<&Rule>| rule.is_some_and(|rule| reviews(&rule.deciding, actor));
+        if !(otherwise(rules.then) && otherwise(rules.now)) {
+            return Err(ReviewRefused::NotAReviewer { rule });
+        }
+        let by = edited.iter().filter(|group| actor.is_among(std::slice::from_ref(**group)));
+        let groups: Vec<String> = by.map(|group| format!("`{group}`")).collect();
+        Err(ReviewRefused::OnlyByRequester { rule, groups: groups.join(", ") })
+    }
+
+    fn reviews(&self, deciding: &Deciding, actor: &Actor) -> bool {
+        deciding.stages.iter().flat_map(|stage| &stage.factors).any(|factor| self.names(actor, &factor.reviewers))
+    }
+
+    fn names(&self, actor: &Actor, reviewers: &[Subject]) -> bool {
+        let counts = |subject: &&Subject| !self.edited.contains(subject);
+        reviewers.iter().filter(counts).any(|subject| actor.is_among(std::slice::from_ref(subject)))
+    }
+}
+
 /// The reviews of a request, counted.
 #[derive(Debug)]
 pub(super) struct Quorum<'r> {
@@ -79,13 +132,18 @@ pub(super) struct Quorum<'r> {
 }
 
 impl<'r> Quorum<'r> {
-    /// Counts reviews under both rules.
-    pub(super) fn of(rules: RulesAtReview<'r>, reviews: &[Review]) -> Self {
-        let counted: Vec<(Verdict, Actor)> = reviews
-            .iter()
-            .map(|review| (review.verdict, review.actor()))
-            .filter(|(_, reviewer)| rules.name_reviewer(reviewer))
-            .collect();
+    /// Counts reviews under both rules: of people who review under both, each once.
+    pub(super) fn of(electorate: &Electorate<'r>, reviews: &[Review]) -> Self {
+        let rules = electorate.rules;
+        let mut counted: Vec<(Verdict, Actor)> = Vec::new();
+        for review in reviews {
+            let actor = review.actor();
+            // Two accounts may have become one person's since they voted.
+            let voted = counted.iter().any(|(_, other)| rules.people.same(&other.user, &actor.user));
+            if !voted && electorate.admits(&actor).is_ok() {
+                counted.push((review.verdict, actor));
+            }
+        }
         let approvals = || counted.iter().filter(|(verdict, _)| *verdict == Verdict::Approve).map(|(_, actor)| actor);
         let number = |wanted| {
             let those = counted.iter().filter(|(verdict, _)| *verdict == wanted).count();
@@ -93,8 +151,8 @@ impl<'r> Quorum<'r> {
         };
         let both = || [rules.then, rules.now].into_iter().flatten();
         Self {
-            then: Count::of(rules.then, approvals()),
-            now: Count::of(rules.now, approvals()),
+            then: Count::of(rules.then, electorate, approvals()),
+            now: Count::of(rules.now, electorate, approvals()),
             approvals: number(Verdict::Approve),
             denials: number(Verdict::Deny),
             denials_needed: both().map(|rule| rule.deciding.denials.max(1)).min().unwrap_or(1),
@@ -112,8 +170,8 @@ impl<'r> Quorum<'r> {
     }
 
     /// Whether an approval by this person would bring the request on, under one of the rules at least.
-    pub(super) fn needs(&self, actor: &Actor) -> bool {
-        self.is_passed() || self.then.needs(actor) || self.now.needs(actor)
+    pub(super) fn needs(&self, electorate: &Electorate<'_>, actor: &Actor) -> bool {
+        self.is_passed() || self.then.needs(electorate, actor) || self.now.needs(electorate, actor)
     }
 
     /// The stage that is open: that of the rule in force before that of the request's.
@@ -125,12 +183,12 @@ impl<'r> Quorum<'r> {
         self.then.is_passed() && self.now.is_passed()
     }
 
-    fn awaited(&self) -> Vec<Subject> {
+    fn awaited(&self, electorate: &Electorate<'_>) -> Vec<Subject> {
         let mut found: Vec<Subject> = Vec::new();
         let all = |count: &Count<'r>| count.stages.iter().flat_map(subjects).cloned().collect::<Vec<_>>();
         let new = if self.is_passed() { all(&self.now) } else { [self.now.awaited(), self.then.awaited()].concat() };
         for subject in new {
-            if !found.contains(&subject) {
+            if !found.contains(&subject) && !electorate.edited.contains(&&subject) {
                 found.push(subject);
             }
         }
@@ -139,16 +197,17 @@ impl<'r> Quorum<'r> {
 }
 
 /// How far a pending request has come; of a decided one, by what it was decided.
-pub(super) fn standing(rules: RulesAtReview<'_>, reviews: &[Review], pending: bool) -> Standing {
+pub(super) fn standing(rules: RulesAtReview<'_>, ask: &Ask, reviews: &[Review], pending: bool) -> Standing {
     let rules = if pending { rules } else { RulesAtReview { now: rules.then, ..rules } };
-    let quorum = Quorum::of(rules, reviews);
+    let electorate = Electorate::of(rules, ask);
+    let quorum = Quorum::of(&electorate, reviews);
     let stages = |rule: Option<&Rule>| rule.map(|rule| rule.deciding.stages.clone()).unwrap_or_default();
     let differ = stages(rules.then) != stages(rules.now);
     Standing {
         stages: quorum.now.standing(),
         at_request: if differ { quorum.then.standing() } else { Vec::new() },
         denials_needed: quorum.denials_needed,
-        awaited: if pending { quorum.awaited() } else { Vec::new() },
+        awaited: if pending { quorum.awaited(&electorate) } else { Vec::new() },
     }
 }
 
@@ -161,12 +220,12 @@ struct Count<'r> {
 }
 
 impl<'r> Count<'r> {
-    fn of<'v>(rule: Option<&'r Rule>, approvals: impl Iterator<Item = &'v Actor>) -> Self {
+    fn of<'v>(rule: Option<&'r Rule>, electorate: &Electorate<'_>, approvals: impl Iterator<Item = &'v Actor>) -> Self {
         let stages = rule.map(|rule| rule.deciding.stages.as_slice()).unwrap_or_default();
         let mut count = Self { stages, gone_through: Vec::new() };
         count.enter();
         for actor in approvals {
-            let named_by = count.named_by(actor);
+            let named_by = count.named_by(electorate, actor);
             let Some((came, seating)) = count.gone_through.last_mut().filter(|_| named_by != 0) else { continue };
             seating.come(named_by);
             came.push(actor.user.clone());
@@ -198,13 +257,13 @@ impl<'r> Count<'r> {
     }
 
     /// The factors of the open stage that name somebody.
-    fn named_by(&self, actor: &Actor) -> NamedBy {
-        self.open().map_or(0, |stage| bits(stage, |reviewers| actor.is_among(reviewers)))
+    fn named_by(&self, electorate: &Electorate<'_>, actor: &Actor) -> NamedBy {
+        self.open().map_or(0, |stage| bits(stage, |reviewers| electorate.names(actor, reviewers)))
     }
 
-    fn needs(&self, actor: &Actor) -> bool {
+    fn needs(&self, electorate: &Electorate<'_>, actor: &Actor) -> bool {
         let seating = self.gone_through.last().map(|(_, seating)| seating);
-        seating.is_some_and(|seating| !self.is_passed() && seating.has_place_for(self.named_by(actor)))
+        seating.is_some_and(|seating| !self.is_passed() && seating.has_place_for(self.named_by(electorate, actor)))
     }
 
     fn awaited(&self) -> Vec<Subject> {

@@ -17,6 +17,7 @@ use super::review::Review;
 use super::rulebook::Asked;
 use super::schedule::{StartRefused, start};
 use super::text::{Text, TextError};
+use super::wording::{WordsRefused, words};
 
 /// The shortest grant that may be asked for.
 const SHORTEST: Span = Span::from_secs(1);
@@ -73,6 +74,8 @@ pub struct NewRequest {
     pub target: AskTarget,
     /// Why; checked when it is filed.
     pub justification: String,
+    /// The ticket that it is about; checked when it is filed.
+    pub ticket: Option<String>,
     /// For how long; the rule's default if nothing is said.
     pub duration: Option<Span>,
     /// For how many calls; for one where the rule counts them, else for any number.
@@ -98,9 +101,9 @@ pub struct Shown {
 /// Why an ask is refused, although its rule lets the actor ask.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskRefused {
-    /// A justification that is none.
+    /// A justification or ticket that is not what the rule wants.
     #[error(transparent)]
-    Justification(TextError),
+    Words(#[from] WordsRefused),
     /// A resource that does not show as what it is.
     #[error(transparent)]
     Resource(TextError),
@@ -191,6 +194,8 @@ pub struct Ask {
     pub rule: String,
     /// Why.
     pub justification: Text,
+    /// The ticket that it is about.
+    pub ticket: Option<Text>,
     /// For how long.
     pub duration: Span,
     /// For how many calls, if for a number of them.
@@ -233,7 +238,7 @@ impl Ask {
         if resource.as_str().len() > MAX_RESOURCE_BYTES {
             return Err(AskRefused::ResourceTooLong);
         }
-        let justification = Text::new(&new.justification, "justification").map_err(AskRefused::Justification)?;
+        let (justification, ticket) = words((&rule.name, &rule.deciding), &new.justification, new.ticket.as_deref())?;
         let duration = new.duration.unwrap_or(rule.default_duration);
         if duration > rule.max_duration {
             let (max, rule) = (rule.max_duration, rule.name.to_string());
@@ -252,6 +257,7 @@ impl Ask {
             resource: resource.as_str().to_owned(),
             rule: rule.name.to_string(),
             justification,
+            ticket,
             duration,
             uses,
             shown,
@@ -290,10 +296,13 @@ impl Ask {
             extends: Option<&'a GrantId>,
             #[serde(skip_serializing_if = "Option::is_none")]
             starts_at: Option<Timestamp>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            ticket: Option<&'a Text>,
         }
         let plain = self.kind == AskKind::Grant && self.starts_at.is_none();
         let digested = Digested {
             v: match (&self.shown, self.uses) {
+                _ if self.ticket.is_some() => 5,
                 _ if !plain => 4,
                 (None, None) => 1,
                 (Some(_), None) => 2,
@@ -313,6 +322,7 @@ impl Ask {
             kind: (self.kind != AskKind::Grant).then(|| self.kind.as_str()),
             extends: self.kind.extended(),
             starts_at: self.starts_at,
+            ticket: self.ticket.as_ref(),
         };
         // A struct of texts and numbers always has a JSON form.
         Sha256Hash::of(&serde_json::to_vec(&digested).unwrap_or_default())

@@ -10,10 +10,12 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 
 use super::actor::Actor;
 use super::grant::{Grant, Terms};
-use super::quorum::{self, Quorum, Standing};
+use super::person::PeopleAtReview;
+use super::quorum::{self, Electorate, Quorum, Standing};
 use super::request::{AlreadyDecided, Request, RequestState, Shown};
 use super::text::{Text, TextError};
 use super::usage::UseCount;
+use super::wording::fit;
 
 /// What a reviewer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +60,8 @@ pub struct NewReview {
     pub duration: Option<Span>,
     /// Fewer calls than were asked for.
     pub uses: Option<u32>,
+    /// Fewer revealed fields than the rule reveals; all of them if nothing is said.
+    pub reveals: Option<Vec<String>>,
     /// The digest of the request that the reviewer saw; checked if it is stated.
     pub digest: Option<Sha256Hash>,
 }
@@ -79,6 +83,8 @@ pub struct Review {
     pub duration: Option<Span>,
     /// The fewer calls.
     pub uses: Option<u32>,
+    /// The fewer revealed fields.
+    pub reveals: Option<Vec<String>>,
     /// When.
     pub at: Timestamp,
 }
@@ -97,15 +103,11 @@ pub struct RulesAtReview<'r> {
     pub then: Option<&'r Rule>,
     /// At review.
     pub now: Option<&'r Rule>,
+    /// Who is who.
+    pub people: PeopleAtReview<'r>,
 }
 
 impl RulesAtReview<'_> {
-    /// Whether someone reviews under both, in whatever stage.
-    pub(super) fn name_reviewer(&self, actor: &Actor) -> bool {
-        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| quorum::reviews(&rule.deciding, actor));
-        among(self.then) && among(self.now)
-    }
-
     /// Whether the requester may still ask. The condition on asking was judged when they did, with their token at hand;
     /// one that was written since then cannot be judged any more, and what cannot be judged does not allow.
     pub(super) fn still_let_ask(&self, requester: &Actor) -> bool {
@@ -117,7 +119,7 @@ impl RulesAtReview<'_> {
     }
 
     /// What the grant holds beyond action and resource: the stricter of both rules in every part.
-    fn terms(&self, shown: Option<&Shown>) -> Terms {
+    fn terms(&self, shown: Option<&Shown>, reviews: &[Review]) -> Terms {
         let both = || [self.then, self.now].into_iter().flatten();
         let mut conditions: Vec<ConditionItem> = Vec::new();
         for condition in both().filter_map(|rule| ConditionItem::of(&rule.grant_condition)) {
@@ -127,6 +129,8 @@ impl RulesAtReview<'_> {
         }
         let reveals = self.now.into_iter().flat_map(|rule| &rule.reveals);
         let reveals = reveals.filter(|name| both().all(|rule| rule.reveals.contains(name)));
+        let narrowed = || reviews.iter().filter_map(|review| review.reveals.as_ref());
+        let reveals = reveals.filter(|name| narrowed().all(|fewer| fewer.iter().any(|kept| **kept == ***name)));
         Terms {
             conditions,
             reveals: reveals.map(ToString::to_string).collect(),
@@ -145,6 +149,19 @@ pub enum ReviewRefused {
     /// The reviewer is the requester.
     #[error("nobody reviews their own request\nask another reviewer of the rule")]
     SelfApproval,
+    /// The reviewer is no person.
+    #[error("this is the account of a machine, and machines may ask, never decide\nhave a person review it")]
+    Machine,
+    /// The requester could have made them a reviewer.
+    #[error(
+        "you review the rule `{rule}` only as a member of {groups}, and the requester can say who is in it\nask a reviewer who is one otherwise"
+    )]
+    OnlyByRequester {
+        /// The rule.
+        rule: String,
+        /// The groups.
+        groups: String,
+    },
     /// Not among the rule's reviewers, then and now.
     #[error("you are not a reviewer of the rule `{rule}`, at the time of the request and now")]
     NotAReviewer {
@@ -199,6 +216,19 @@ pub enum ReviewRefused {
         /// The most.
         most: u32,
     },
+    /// A field that the grant would not reveal anyway.
+    #[error(
+        "a grant under the rule `{rule}` reveals no field `{field}`\nreviewers may leave out revealed fields, never add any"
+    )]
+    RevealsWidened {
+        /// The field.
+        field: String,
+        /// The rule.
+        rule: String,
+    },
+    /// The justification or ticket is not what the rule wants by now.
+    #[error("the policy now wants more of a request: {0}\ndeny it, and have a new one filed")]
+    WordsFallShort(String),
     /// The rule was given a shorter time for reviews since, and it is over.
     #[error(
         "the policy now lets a request under this rule wait for `{timeout}`, and this one has waited longer\ndeny it, and have a new one filed"
@@ -237,17 +267,13 @@ impl Request {
         now: Timestamp,
         revision: u64,
     ) -> Result<Outcome, ReviewRefused> {
-        if actor.user == self.ask.requester {
-            return Err(ReviewRefused::SelfApproval);
-        }
-        if !rules.name_reviewer(actor) {
-            return Err(ReviewRefused::NotAReviewer { rule: self.ask.rule });
-        }
+        let electorate = Electorate::of(rules, &self.ask);
+        electorate.admits(actor)?;
         let mut request = self.open_at(now)?;
-        let review = request.checked(actor, new, ids.0, now)?;
+        let review = request.checked(actor, new, rules, ids.0, now)?;
         if review.verdict == Verdict::Deny {
             request.reviews.push(review.clone());
-            if Quorum::of(rules, &request.reviews).denies() {
+            if Quorum::of(&electorate, &request.reviews).denies() {
                 request.state = RequestState::Denied { at: now };
             }
             return Ok(Outcome { request, review, grant: None });
@@ -255,17 +281,24 @@ impl Request {
         if !rules.still_let_ask(&request.ask.actor()) {
             return Err(ReviewRefused::RequesterNotEligible);
         }
+        if let Some(now) = rules.now {
+            let (justification, ticket) = (&request.ask.justification, request.ask.ticket.as_ref());
+            fit((&now.name, &now.deciding), justification, ticket).map_err(|refused| {
+                let told = refused.to_string();
+                ReviewRefused::WordsFallShort(told.lines().next().unwrap_or_default().to_owned())
+            })?;
+        }
         let waits = rules.now.map(|rule| rule.request_timeout);
         if let Some(timeout) = waits.filter(|timeout| now >= request.ask.created_at.plus(*timeout)) {
             return Err(ReviewRefused::WaitedTooLong { timeout });
         }
-        let so_far = Quorum::of(rules, &request.reviews);
-        if let Some(stage) = so_far.open().filter(|_| !so_far.needs(actor)) {
+        let so_far = Quorum::of(&electorate, &request.reviews);
+        if let Some(stage) = so_far.open().filter(|_| !so_far.needs(&electorate, actor)) {
             return Err(ReviewRefused::StageNeedsOthers { stage: stage.name.to_string() });
         }
         request.reviews.push(review.clone());
         request.approvals_needed = rules.approvals(request.approvals_needed);
-        if !Quorum::of(rules, &request.reviews).approves(request.approvals_needed) {
+        if !Quorum::of(&electorate, &request.reviews).approves(request.approvals_needed) {
             return Ok(Outcome { request, review, grant: None });
         }
         let grant = request.grant(rules, ids.1, now, revision);
@@ -273,8 +306,15 @@ impl Request {
         Ok(Outcome { request, review, grant: Some(grant) })
     }
 
-    fn checked(&self, actor: &Actor, new: &NewReview, id: ReviewId, now: Timestamp) -> Result<Review, ReviewRefused> {
-        if self.reviews.iter().any(|review| review.reviewer == actor.user) {
+    fn checked(
+        &self,
+        actor: &Actor,
+        new: &NewReview,
+        rules: RulesAtReview<'_>,
+        id: ReviewId,
+        now: Timestamp,
+    ) -> Result<Review, ReviewRefused> {
+        if self.reviews.iter().any(|review| rules.people.same(&review.reviewer, &actor.user)) {
             return Err(ReviewRefused::AlreadyReviewed);
         }
         let is = self.ask.digest();
@@ -292,6 +332,13 @@ impl Request {
             }
             _ => {}
         }
+        let revealed = |field: &String| {
+            [rules.then, rules.now].into_iter().flatten().all(|rule| rule.reveals.iter().any(|name| **name == **field))
+        };
+        if let Some(field) = new.reveals.iter().flatten().find(|field| !revealed(field)) {
+            let field = field.chars().filter(|letter| !letter.is_control()).take(64).collect();
+            return Err(ReviewRefused::RevealsWidened { field, rule: self.ask.rule.clone() });
+        }
         let reason = match new.verdict {
             Verdict::Approve => Text::optional(new.reason.as_deref(), "reason")?,
             Verdict::Deny => Some(Text::new(new.reason.as_deref().unwrap_or_default(), "reason")?),
@@ -304,6 +351,7 @@ impl Request {
             reason,
             duration: new.duration,
             uses: new.uses,
+            reveals: new.reveals.clone(),
             at: now,
         })
     }
@@ -311,7 +359,7 @@ impl Request {
     /// How far it has come, stage by stage.
     #[must_use]
     pub fn standing(&self, rules: RulesAtReview<'_>) -> Standing {
-        quorum::standing(rules, &self.reviews, self.state == RequestState::Pending)
+        quorum::standing(rules, &self.ask, &self.reviews, self.state == RequestState::Pending)
     }
 
     fn grant(&self, rules: RulesAtReview<'_>, id: GrantId, now: Timestamp, revision: u64) -> Grant {
@@ -332,7 +380,7 @@ impl Request {
             rule: self.ask.rule.clone(),
             starts_at,
             expires_at: starts_at.plus(duration),
-            terms: rules.terms(self.ask.shown.as_ref()),
+            terms: rules.terms(self.ask.shown.as_ref(), &self.reviews),
             uses: uses.map(|allowed| UseCount { allowed, claimed: 0 }),
             revision,
             state,

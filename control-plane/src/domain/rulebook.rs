@@ -9,6 +9,7 @@ use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::Timestamp;
 
 use super::actor::Actor;
+use super::person::People;
 use super::quorum::reviews;
 use super::request::AskTarget;
 
@@ -19,6 +20,8 @@ pub struct Rulebook {
     pub policy: Option<PolicyId>,
     /// Its services.
     pub services: Vec<Arc<Service>>,
+    /// What it says about people.
+    pub people: Arc<People>,
     /// A table with nothing but the signals that are set.
     pub signals: Arc<Table>,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use grantmesh_shared::engine::Pattern;
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, TimestampError};
 use grantmesh_shared::wire::shown::ShownCall;
@@ -46,6 +47,9 @@ pub(crate) struct FileBody {
     pub(crate) rule: Option<String>,
     /// Why; the reviewers read it.
     pub(crate) justification: String,
+    /// The ticket that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ticket: Option<String>,
     /// For how long, like `15m`; the rule's default if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Length>)]
@@ -76,6 +80,18 @@ pub(crate) struct PrefillView {
     pub(crate) max_uses: Option<u32>,
     /// Who reviews.
     pub(crate) reviewers: Vec<String>,
+    /// The fewest characters of the justification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) justification_min_length: Option<u32>,
+    /// What must be found in the justification, as a regular expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) justification_pattern: Option<String>,
+    /// Whether a ticket must be named.
+    #[serde(default)]
+    pub(crate) ticket_required: bool,
+    /// What must be found in the ticket, as a regular expression.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ticket_pattern: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -164,11 +180,12 @@ pub(super) async fn file(
     headers: HeaderMap,
     Json(body): Json<FileBody>,
 ) -> Result<(StatusCode, Json<RequestView>), ApiError> {
-    let FileBody { service, action, resource, method, path, rule, justification, duration, uses, call, .. } = body;
+    let FileBody { service, action, resource, method, path, rule, justification, ticket, duration, uses, call, .. } =
+        body;
     let target = target(service, action, resource, method, path)?;
     let starts_at = body.starts_at.as_deref().map(str::parse).transpose();
     let starts_at = starts_at.map_err(|error: TimestampError| ApiError::Value(error.to_string()))?;
-    let new = NewRequest { target, justification, duration, uses, rule, call, starts_at };
+    let new = NewRequest { target, justification, ticket, duration, uses, rule, call, starts_at };
     let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(shown(&api, &filed.request).await?)))
 }
@@ -192,13 +209,25 @@ pub(super) async fn prefill(
         path: None,
         rule: Some(found.rule),
         justification: String::new(),
+        ticket: None,
         duration: Some(found.duration),
         uses: found.max_uses.map(|_| 1),
         call: None,
         starts_at: None,
     };
     let (post, max_duration) = (format!("{}/v1/requests", api.public_url), found.max_duration.to_string());
-    Ok(Json(PrefillView { post, body, max_duration, max_uses: found.max_uses, reviewers: found.reviewers }))
+    let source = |pattern: Option<Pattern>| pattern.map(|pattern| pattern.source.into());
+    Ok(Json(PrefillView {
+        post,
+        body,
+        max_duration,
+        max_uses: found.max_uses,
+        reviewers: found.reviewers,
+        justification_min_length: Some(found.justification.min_chars).filter(|least| *least > 1),
+        justification_pattern: source(found.justification.pattern),
+        ticket_required: found.ticket.required,
+        ticket_pattern: source(found.ticket.pattern),
+    }))
 }
 
 /// The requests that you filed or may review, newest first.

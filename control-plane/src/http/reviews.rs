@@ -37,6 +37,9 @@ pub(crate) struct ReviewBody {
     /// Fewer calls than were asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) uses: Option<u32>,
+    /// Fewer revealed fields than the rule reveals; all of them if it is left out, none if it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reveals: Option<Vec<String>>,
     /// The digest of the request as it was shown; refused if it is another by now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Digest>)]
@@ -60,11 +63,11 @@ pub(super) async fn review(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
-    Json(ReviewBody { verdict, reason, duration, uses, digest }): Json<ReviewBody>,
+    Json(ReviewBody { verdict, reason, duration, uses, reveals, digest }): Json<ReviewBody>,
 ) -> Result<impl IntoResponse, ApiError> {
     let verdict = Verdict::parse(&verdict)
         .ok_or_else(|| ApiError::Value("the verdict is neither `approve` nor `deny`\nwrite one of them".to_owned()))?;
-    let reviewed = api.app.review(&actor, &id, &NewReview { verdict, reason, duration, uses, digest }).await?;
+    let reviewed = api.app.review(&actor, &id, &NewReview { verdict, reason, duration, uses, reveals, digest }).await?;
     let grant = reviewed.grant.as_ref().map(|grant| GrantView::of(&api.app, grant));
     let revision = reviewed.grant.as_ref().map(|grant| wait::revision(api.app.position_of(grant)));
     let request = shown(&api, &reviewed.request).await?;

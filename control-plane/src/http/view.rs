@@ -103,13 +103,16 @@ pub struct ReviewView {
     /// The fewer calls that the reviewer approved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<u32>,
+    /// The fewer revealed fields that the reviewer approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reveals: Option<Vec<String>>,
     /// When.
     pub at: String,
 }
 
 impl From<&Review> for ReviewView {
     fn from(review: &Review) -> Self {
-        let Review { id, reviewer, reviewer_groups: _, verdict, reason, duration, uses, at } = review;
+        let Review { id, reviewer, reviewer_groups: _, verdict, reason, duration, uses, reveals, at } = review;
         Self {
             id: id.to_string(),
             reviewer: reviewer.into(),
@@ -117,6 +120,7 @@ impl From<&Review> for ReviewView {
             reason: reason.as_ref().map(|reason| reason.as_str().to_owned()),
             duration: duration.as_ref().map(ToString::to_string),
             uses: *uses,
+            reveals: reveals.clone(),
             at: at.to_string(),
         }
     }
@@ -147,6 +151,9 @@ pub struct RequestView {
     pub rule: String,
     /// Why.
     pub justification: String,
+    /// The ticket that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
     /// For how long; of an extension, how much longer.
     pub duration: String,
     /// For how many calls, if for a number of them.
@@ -208,6 +215,7 @@ impl From<&Request> for RequestView {
             resource: ask.resource.clone(),
             rule: ask.rule.clone(),
             justification: ask.justification.as_str().to_owned(),
+            ticket: ask.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
             duration: ask.duration.to_string(),
             uses: ask.uses,
             starts_at: ask.starts_at.map(|at| at.to_string()),

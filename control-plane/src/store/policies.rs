@@ -38,6 +38,12 @@ impl Tx {
         rows.iter().map(|row| Ok((row.text("name")?, row.text("hash")?))).collect()
     }
 
+    /// The hash of what a policy says about people, if it says something.
+    pub(crate) async fn policy_people(&mut self, id: &PolicyId) -> Result<Option<String>, StoreError> {
+        let row = self.row(TABLE, "SELECT id, people FROM policies WHERE id = $1", args![id.as_str()]).await?;
+        row.map_or(Ok(None), |row| row.opt_text("people"))
+    }
+
     /// The body hash of one service of a policy.
     pub(crate) async fn policy_service(&mut self, id: &PolicyId, name: &str) -> Result<Option<String>, StoreError> {
         let sql = "SELECT name, hash FROM policy_services WHERE policy = $1 AND name = $2";
@@ -130,11 +136,16 @@ impl WriteTx {
         &mut self,
         policy: &PolicyVersion,
         services: &PolicyTexts,
+        people: Option<&str>,
     ) -> Result<(), StoreError> {
         self.change();
         let PolicyVersion { about, files } = policy;
-        let sql = "INSERT INTO policies (id, previous, digest, author_issuer, author_subject, message, applied_at, revision) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        let people = match people {
+            Some(body) => Some(self.keep_text(body).await?),
+            None => None,
+        };
+        let sql = "INSERT INTO policies (id, previous, digest, author_issuer, author_subject, message, applied_at, revision, people) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
         let digest = about.digest.map(|digest| digest.to_string());
         let values = args![
             about.id.as_str(),
@@ -145,6 +156,7 @@ impl WriteTx {
             about.message.as_ref().map(Text::as_str),
             about.applied_at,
             about.revision,
+            people.as_deref(),
         ];
         self.execute(sql, values).await?;
         for (place, file) in files.iter().enumerate() {

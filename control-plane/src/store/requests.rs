@@ -18,7 +18,7 @@ macro_rules! columns {
             "id, state, kind, extends, starts_at, remind_at, escalate_at, reminded_at, escalated_at, requester_issuer, ",
             "requester_subject, requester_groups, service, action, resource, rule, ",
             "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, ",
-            "grant_id, shown, uses"
+            "grant_id, shown, uses, ticket"
         )
     };
 }
@@ -37,6 +37,7 @@ impl TryFrom<Row> for Request {
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let justification = row.text("justification")?;
+        let ticket = row.opt_text("ticket")?;
         let ask = Ask {
             requester: User {
                 issuer: row.text("requester_issuer")?.into(),
@@ -49,6 +50,10 @@ impl TryFrom<Row> for Request {
             rule: row.text("rule")?,
             justification: Text::kept(&justification, "justification")
                 .map_err(|error| row.bad("justification", error))?,
+            ticket: ticket
+                .map(|ticket| Text::kept(&ticket, "ticket"))
+                .transpose()
+                .map_err(|error| row.bad("ticket", error))?,
             duration: row.span("duration_ms")?,
             shown: row.opt_json("shown")?,
             uses: row.opt_unsigned("uses")?,
@@ -157,9 +162,9 @@ impl WriteTx {
         let ask = &request.ask;
         let sql = "INSERT INTO requests (id, requester_issuer, requester_subject, requester_groups, service, action, \
                    resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown, \
-                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id) VALUES \
+                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id, ticket) VALUES \
                    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-                   $24, $25)";
+                   $24, $25, $26)";
         let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
         let values = args![
             request.id.as_str(),
@@ -187,6 +192,7 @@ impl WriteTx {
             request.state.word().as_str(),
             request.state.decided_at(),
             request.state.grant().map(GrantId::as_str),
+            ask.ticket.as_ref().map(Text::as_str),
         ];
         self.execute(sql, values).await?;
         self.tell(&Event::of_request(EventKind::RequestFiled, request)).await

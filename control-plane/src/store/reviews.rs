@@ -28,6 +28,7 @@ impl TryFrom<Row> for Review {
             reason: Text::optional_kept(reason.as_deref(), "reason").map_err(|error| row.bad("reason", error))?,
             duration: row.opt_span("duration_ms")?,
             uses: row.opt_unsigned("uses")?,
+            reveals: row.opt_json("reveals")?,
             at: row.time("at")?,
         })
     }
@@ -41,7 +42,7 @@ impl Tx {
         }
         let places: Vec<String> = (1..=requests.len()).map(|place| format!("${place}")).collect();
         let sql = format!(
-            "SELECT id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, duration_ms, uses, at \
+            "SELECT id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, duration_ms, uses, reveals, at \
              FROM reviews WHERE request IN ({}) ORDER BY request, place",
             places.join(", ")
         );
@@ -67,7 +68,7 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         self.change();
         let sql = "INSERT INTO reviews (id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, \
-                   duration_ms, uses, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+                   duration_ms, uses, reveals, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
         let values = args![
             review.id.as_str(),
             request.as_str(),
@@ -79,6 +80,7 @@ impl WriteTx {
             review.reason.as_ref().map(Text::as_str),
             review.duration,
             review.uses,
+            review.reveals.as_ref().map(|fields| serde_json::json!(fields).to_string()).as_deref(),
             review.at,
         ];
         self.execute(sql, values).await.map(drop)

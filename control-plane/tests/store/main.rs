@@ -24,6 +24,8 @@ mod model;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]
+mod people;
+#[cfg(test)]
 mod policy;
 #[cfg(test)]
 mod push;
@@ -103,6 +105,11 @@ scenarios! {
     stages::fifty_approvals_pass_two_stages_once,
     stages::a_change_of_stages_meanwhile_is_strict,
     stages::operators_decide_nothing,
+    people::nobody_approves_their_own_request_under_any_account,
+    people::one_person_has_one_vote_over_all_accounts,
+    people::a_group_that_the_requester_can_edit_names_nobody,
+    people::words_are_what_the_rule_wants,
+    people::reviewers_leave_out_revealed_fields,
     bound::a_bound_request_is_kept_as_it_was_shown,
     races::fifty_approvals_make_one_grant,
     races::one_of_approve_and_withdraw_wins,

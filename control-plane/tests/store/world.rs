@@ -218,6 +218,7 @@ pub(crate) fn ask(action: &str, account: &str) -> NewRequest {
     NewRequest {
         target,
         justification: "ticket PAY-7".to_owned(),
+        ticket: None,
         duration: None,
         uses: None,
         rule: None,
@@ -231,7 +232,7 @@ pub(crate) fn refund(account: &str) -> NewRequest {
 }
 
 pub(crate) fn approval() -> NewReview {
-    NewReview { verdict: Verdict::Approve, reason: None, duration: None, uses: None, digest: None }
+    NewReview { verdict: Verdict::Approve, reason: None, duration: None, uses: None, reveals: None, digest: None }
 }
 
 pub(crate) fn denial() -> NewReview {
@@ -240,6 +241,7 @@ pub(crate) fn denial() -> NewReview {
         reason: Some("not this one".to_owned()),
         duration: None,
         uses: None,
+        reveals: None,
         digest: None,
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::condition::Automaton;
 use super::principal::Subject;
 
 /// The most stages of a rule.
@@ -18,6 +19,45 @@ pub struct Deciding {
     pub stages: Vec<Stage>,
     /// So many denials by different people deny; never none.
     pub denials: u32,
+    /// What a justification must be.
+    pub justification: WordsRule,
+    /// Whether there must be a ticket, and what it must be.
+    pub ticket: TicketRule,
+}
+
+/// What a text of a request must be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WordsRule {
+    /// At least so many characters.
+    pub min_chars: u32,
+    /// What must be found in it.
+    pub pattern: Option<Pattern>,
+}
+
+/// What the ticket of a request must be.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TicketRule {
+    /// Whether there must be one.
+    pub required: bool,
+    /// What must be found in it, if there is one.
+    pub pattern: Option<Pattern>,
+}
+
+/// A regular expression, compiled to a table when the policy was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// As it was written.
+    pub source: Box<str>,
+    /// What it was compiled to.
+    pub automaton: Automaton,
+}
+
+impl Pattern {
+    /// Whether a text has it, in as many steps as it has bytes.
+    #[must_use]
+    pub fn is_in(&self, text: &str) -> bool {
+        self.automaton.accepts(text)
+    }
 }
 
 /// One step on the way to a grant.
@@ -40,7 +80,8 @@ pub struct Factor {
 
 impl Default for Deciding {
     fn default() -> Self {
-        Self { stages: Vec::new(), denials: 1 }
+        let (justification, ticket) = (WordsRule::default(), TicketRule::default());
+        Self { stages: Vec::new(), denials: 1, justification, ticket }
     }
 }
 
@@ -52,7 +93,7 @@ impl Deciding {
     #[must_use]
     pub fn by(reviewers: Vec<Subject>, approvals: u32) -> Self {
         let factors = vec![Factor { approvals, reviewers }];
-        Self { stages: vec![Stage { name: Self::ONLY_STAGE.into(), factors }], denials: 1 }
+        Self { stages: vec![Stage { name: Self::ONLY_STAGE.into(), factors }], ..Self::default() }
     }
 
     /// Everyone who reviews in some stage, once each in the order of the stages.

@@ -191,7 +191,7 @@ impl TryFrom<FormItem> for Form {
     }
 }
 
-fn automaton(item: AutomatonItem) -> Option<Automaton> {
+pub(super) fn automaton(item: AutomatonItem) -> Option<Automaton> {
     let AutomatonItem { classes, next, at_end, start } = item;
     let rises = classes.is_sorted_by(|one, other| one.0 < other.0);
     let from_zero = classes.first().is_some_and(|(from, _)| *from == 0);

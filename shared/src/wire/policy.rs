@@ -1,5 +1,5 @@
 //! Policy as people write it: YAML or JSON documents of the kinds `Defaults`, `Service`, `Role`, `Binding`, `Rule`,
-//! `DenyRule` and `BreakGlass`.
+//! `DenyRule`, `BreakGlass`, `Person` and `Group`.
 //!
 //! [`parse()`] reads files strictly, [`compile()`] checks them together and gives what filters receive; [`examine()`] also warns
 //! of what is allowed and probably not meant.

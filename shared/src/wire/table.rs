@@ -4,6 +4,7 @@
 mod course;
 mod deciding;
 mod live;
+mod people;
 mod policy;
 mod principal;
 
@@ -15,8 +16,9 @@ use crate::engine::{Grant, Lock, Service, ServiceError, Signal, SubjectError, Ta
 use crate::id::{GrantId, LockId};
 
 pub use course::{BreakGlassItem, ExtensionItem, LimitsItem, TimeoutsItem};
-pub use deciding::{DecidingItem, FactorItem, StageItem};
+pub use deciding::{DecidingItem, FactorItem, PatternItem, StageItem, TicketItem, WordsItem};
 pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem, UsesItem};
+pub use people::{GroupItem, PeopleItem, PersonItem};
 pub use policy::{
     ActionItem, ActionsItem, AuditItem, BindingItem, BodyWord, CriticalityWord, DenyItem, FieldItem, ModeWord,
     PlaceWord, RolloutItem, RuleItem, SelectorItem, ServiceItem, UnmatchedWord,

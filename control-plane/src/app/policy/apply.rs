@@ -59,10 +59,15 @@ impl App {
         let (files, CheckedPolicy { policy: compiled, digest, .. }) = examined(files).await?;
         let compiled = compiled.map_err(Invalid::Policy)?;
         let declared = declared_signals(&compiled)?;
+        let people = match &compiled.people {
+            people if people.is_empty() => None,
+            people => Some(serde_json::to_string(people).map_err(AuditError::Json)?),
+        };
         let (services, pushed) = tokio::task::spawn_blocking(move || texts(&compiled)).await??;
         let mut tx = self.write().await?;
         let previous = tx.current_policy().await?;
-        if let Some(policy) = unchanged(&mut tx, previous.as_ref(), digest, (&services, &declared)).await? {
+        let compiled = (&services, &declared[..], people.as_deref());
+        if let Some(policy) = unchanged(&mut tx, previous.as_ref(), digest, compiled).await? {
             let position = self.position_at(policy.about.revision);
             return Ok(Applied { policy, position, changed: false });
         }
@@ -83,7 +88,7 @@ impl App {
         };
         let policy = PolicyVersion { about, files };
         let changes = put_services(&mut tx, policy.about.previous.as_ref(), &pushed).await?;
-        tx.insert_policy(&policy, &services).await?;
+        tx.insert_policy(&policy, &services, people.as_deref()).await?;
         tx.insert_declared_signals(&policy.about.id, &declared).await?;
         tx.log(&applied_entry(&policy, &services, changes))?;
         signals::end_undeclared(&mut tx, &declared, actor).await?;
@@ -117,14 +122,16 @@ async fn unchanged(
     tx: &mut Tx,
     in_force: Option<&PolicyId>,
     digest: Option<Sha256Hash>,
-    (services, declared): (&PolicyTexts, &[SignalDeclaration]),
+    (services, declared, people): (&PolicyTexts, &[SignalDeclaration], Option<&str>),
 ) -> Result<Option<PolicyVersion>, AppError> {
     let Some(id) = in_force.filter(|_| digest.is_some()) else { return Ok(None) };
     let mut known = tx.declared_signals(id).await?;
     let mut declared = declared.to_vec();
     known.sort_by(|one, other| one.name.cmp(&other.name));
     declared.sort_by(|one, other| one.name.cmp(&other.name));
-    if known != declared {
+    if known != declared
+        || tx.policy_people(id).await? != people.map(|body| Sha256Hash::of(body.as_bytes()).to_string())
+    {
         return Ok(None);
     }
     let hashes = services.iter().map(|(name, body)| (name.clone(), Sha256Hash::of(body.as_bytes()).to_string()));

@@ -1,5 +1,7 @@
 //! Counting against a naive reference that tries every way to seat people, over every order of reviews.
 
+use std::sync::LazyLock;
+
 use grantmesh_shared::engine::{Condition, Deciding, Factor, Rule, Stage, Subject, User};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
@@ -7,8 +9,8 @@ use proptest::prelude::*;
 
 use super::StageWord;
 use crate::domain::{
-    Actor, Ask, AskKind, NewReview, Request, RequestState, RequestStateWord, ReviewRefused, RulesAtReview, Text,
-    Timers, Verdict, Waited,
+    Actor, Ask, AskKind, NewReview, People, PeopleAtReview, Request, RequestState, RequestStateWord, ReviewRefused,
+    RulesAtReview, Text, Timers, Verdict, Waited,
 };
 
 const ISSUER: &str = "https://id.example";
@@ -38,7 +40,7 @@ fn rule(stages: &[Vec<NaiveFactor>], denials: u32) -> Rule {
         name: "r".into(),
         actions: vec!["act".into()],
         eligible: vec![group("askers")],
-        deciding: Deciding { stages: stages.iter().enumerate().map(stage).collect(), denials },
+        deciding: Deciding { stages: stages.iter().enumerate().map(stage).collect(), denials, ..Deciding::default() },
         max_duration: Span::from_secs(3_600),
         default_duration: Span::from_secs(60),
         max_uses: None,
@@ -61,6 +63,7 @@ fn request(approvals_needed: u32) -> Request {
         resource: "x".to_owned(),
         rule: "r".to_owned(),
         justification: Text::new("because", "justification").unwrap(),
+        ticket: None,
         duration: Span::from_secs(60),
         uses: None,
         shown: None,
@@ -87,7 +90,7 @@ fn given(
     rules: RulesAtReview<'_>,
 ) -> (Request, Option<ReviewRefused>) {
     let reason = (verdict == Verdict::Deny).then(|| "no".to_owned());
-    let new = NewReview { verdict, reason, duration: None, uses: None, digest: None };
+    let new = NewReview { verdict, reason, duration: None, uses: None, reveals: None, digest: None };
     let ids = (ReviewId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
     match request.clone().review(actor, &new, rules, ids, Timestamp::from_millis(1), 1) {
         Ok(outcome) => {
@@ -131,7 +134,12 @@ fn orders(people: &[u8]) -> Vec<Vec<u8>> {
 }
 
 fn both(rule: &Rule) -> RulesAtReview<'_> {
-    RulesAtReview { then: Some(rule), now: Some(rule) }
+    over(rule, rule)
+}
+
+fn over<'r>(then: &'r Rule, now: &'r Rule) -> RulesAtReview<'r> {
+    static NOBODY: LazyLock<People> = LazyLock::new(People::default);
+    RulesAtReview { then: Some(then), now: Some(now), people: PeopleAtReview { then: &NOBODY, now: &NOBODY } }
 }
 
 #[test]
@@ -247,7 +255,7 @@ proptest! {
         let (old, new) = (rule(&then, 1), rule(&now, 1));
         let mut request = request(old.deciding.approvals());
         for (who, groups) in people.iter().enumerate() {
-            let rules = RulesAtReview { then: Some(&old), now: Some(if who < at { &old } else { &new }) };
+            let rules = over(&old, if who < at { &old } else { &new });
             let (after, _) = given(request, &person(who, *groups), Verdict::Approve, rules);
             request = after;
             if request.state.word() != RequestStateWord::Approved {
@@ -290,14 +298,12 @@ fn an_empty_set_is_nobody() {
 fn more_people_than_are_needed_approve_too() {
     let (two, one) = (rule(&[vec![(2, 1)]], 1), rule(&[vec![(1, 1)]], 1));
     let (request, _) = given(request(2), &person(0, 1), Verdict::Approve, both(&two));
-    let (request, _) =
-        given(request, &person(1, 1), Verdict::Approve, RulesAtReview { then: Some(&two), now: Some(&one) });
+    let (request, _) = given(request, &person(1, 1), Verdict::Approve, over(&two, &one));
     // Under the rule of today there is one more than it takes.
     assert_eq!(request.state.word(), RequestStateWord::Approved);
     // What was needed once stays needed, also when neither rule needs it any more.
     let three = rule(&[vec![(3, 1)]], 1);
-    let (waiting, _) =
-        given(self::request(1), &person(0, 1), Verdict::Approve, RulesAtReview { then: Some(&one), now: Some(&three) });
+    let (waiting, _) = given(self::request(1), &person(0, 1), Verdict::Approve, over(&one, &three));
     let (waiting, _) = given(waiting, &person(1, 1), Verdict::Approve, both(&one));
     assert_eq!((waiting.state.word(), waiting.approvals_needed), (RequestStateWord::Pending, 3));
     let (approved, _) = given(waiting, &person(2, 1), Verdict::Approve, both(&one));
@@ -322,6 +328,6 @@ fn denials_are_counted_by_people_and_the_smaller_number_denies() {
         given(request.clone(), &person(1, 2), Verdict::Approve, both(&three)).1,
         Some(ReviewRefused::StageNeedsOthers { stage }) if stage == "s0"
     ));
-    let rules = RulesAtReview { then: Some(&three), now: Some(&two) };
+    let rules = over(&three, &two);
     assert_eq!(given(request, &person(1, 2), Verdict::Deny, rules).0.state.word(), RequestStateWord::Denied);
 }

@@ -10,6 +10,8 @@ mod people;
 mod roles;
 mod rules;
 mod warnings;
+mod who;
+mod words;
 mod work;
 
 use std::cmp::Ordering;
@@ -21,13 +23,16 @@ use super::parse::{Documents, MAX_FAULTS, Placed, PolicyFile, at, meant, read_al
 use super::{ClaimSpec, ClaimWord, FactType, Judging, PolicyFault, SignalSpec};
 use crate::engine::{Subject, Table};
 use crate::time::Span;
-use crate::wire::table::{ActionsItem, Body, ItemError, ModeWord, RolloutItem, ServiceItem, SubjectItem};
+use crate::wire::table::{ActionsItem, Body, ItemError, ModeWord, PeopleItem, RolloutItem, ServiceItem, SubjectItem};
 use actions::Declared;
+use who::Behind;
 use work::Work;
 
 pub(super) use actions::{MAX_ACTIONS, MAX_NAMES, MAX_SELECT};
 pub(super) use rules::MAX_REASON;
 pub use rules::MAX_USES;
+pub(super) use who::MAX_ACCOUNTS;
+pub(super) use words::MAX_LENGTH;
 
 /// The longest that a rule may let a grant last, and a signal be set.
 const LONGEST: Span = Span::from_secs(30 * 24 * 3_600);
@@ -50,6 +55,9 @@ pub struct Policy {
     /// The signals that people may set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub signals: Vec<DeclaredSignal>,
+    /// The people behind accounts, and who can edit groups.
+    #[serde(default, skip_serializing_if = "PeopleItem::is_empty")]
+    pub people: PeopleItem,
 }
 
 impl Policy {
@@ -154,6 +162,8 @@ struct Compiler<'d> {
     /// Claims that conditions may name.
     claims: Vec<(String, FactType)>,
     signals: Vec<DeclaredSignal>,
+    people: PeopleItem,
+    behind: Behind,
     /// What the actions of each service declare.
     declared: BTreeMap<&'d str, Declared<'d>>,
     services: BTreeMap<&'d str, ServiceItem>,
@@ -180,6 +190,8 @@ impl<'d> Compiler<'d> {
             issuer: None,
             claims: Vec::new(),
             signals: Vec::new(),
+            people: PeopleItem::default(),
+            behind: Behind::default(),
             declared: BTreeMap::new(),
             services: BTreeMap::new(),
             inherited: BTreeMap::new(),
@@ -187,6 +199,7 @@ impl<'d> Compiler<'d> {
             work: Work::default(),
         };
         compiler.defaults();
+        compiler.who();
         compiler.services();
         compiler.bindings();
         compiler.rules();
@@ -197,9 +210,9 @@ impl<'d> Compiler<'d> {
     }
 
     fn finish(self) -> Result<Policy, Vec<PolicyFault>> {
-        let Self { faults, services, signals, .. } = self;
+        let Self { faults, services, signals, people, .. } = self;
         if faults.is_empty() {
-            return Ok(Policy { services: services.into_values().collect(), signals });
+            return Ok(Policy { services: services.into_values().collect(), signals, people });
         }
         Err(in_order(faults))
     }

@@ -10,12 +10,14 @@ use serde_json::{Value, json};
 use super::parse::Placed;
 use super::{DefaultsSpec, Documents, FieldSpec, Policy, RoleSpec};
 use crate::engine::Subject;
-use crate::wire::table::{DecidingItem, FactorItem, PlaceWord, RuleItem, StageItem, SubjectItem};
+use crate::wire::table::{
+    DecidingItem, FactorItem, PatternItem, PlaceWord, RuleItem, StageItem, SubjectItem, TicketItem, WordsItem,
+};
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// `defaults`, `signal`, `service`, `action`, `role`, `binding`, `rule`, `deny rule` or `break-glass`.
+    /// `defaults`, `signal`, `service`, `action`, `role`, `binding`, `rule`, `deny rule`, `break-glass`, `person` or `group`.
     pub kind: &'static str,
     /// Its name, with the service before it where it belongs to one.
     pub name: String,
@@ -27,8 +29,19 @@ pub struct Difference {
 }
 
 /// The kinds in the order in which they are told.
-const KINDS: [&str; 9] =
-    ["defaults", "signal", "service", "action", "role", "binding", "rule", "deny rule", "break-glass"];
+const KINDS: [&str; 11] = [
+    "defaults",
+    "signal",
+    "service",
+    "action",
+    "role",
+    "binding",
+    "rule",
+    "deny rule",
+    "break-glass",
+    "person",
+    "group",
+];
 
 /// Every part of a policy by kind and name, with its fields as sorted words.
 type Parts = BTreeMap<(usize, String), BTreeMap<String, BTreeSet<String>>>;
@@ -97,6 +110,19 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
     for signal in &policy.signals {
         add("signal", signal.name.clone(), value(signal));
     }
+    for person in &policy.people.people {
+        let accounts: Vec<String> =
+            person.accounts.iter().map(|account| format!("{} of {}", account.subject, account.issuer)).collect();
+        let mut own = json!({ "accounts": accounts, "owner": person.owner });
+        if let Some(fields) = own.as_object_mut() {
+            fields.retain(|_, value| !value.is_null());
+            fields.extend(person.machine.then(|| ("machine".to_owned(), json!(true))));
+        }
+        add("person", person.name.clone(), own);
+    }
+    for group in &policy.people.groups {
+        add("group", group.name.clone(), json!({ "editors": group.editors }));
+    }
     for service in &policy.services {
         let mut own = value(service);
         if let Some(fields) = own.as_object_mut() {
@@ -143,7 +169,7 @@ fn ruled(rule: &RuleItem) -> Value {
     let Some(fields) = own.as_object_mut() else { return own };
     fields.remove("deciding");
     let Some(deciding) = &rule.deciding else { return own };
-    let DecidingItem { stages, denials } = &**deciding;
+    let DecidingItem { stages, denials, justification, ticket } = &**deciding;
     if !stages.is_empty() {
         // They stand in the place of these.
         fields.retain(|field, _| !matches!(field.as_str(), "reviewers" | "approvals"));
@@ -159,6 +185,13 @@ fn ruled(rule: &RuleItem) -> Value {
         fields.insert("stages".to_owned(), json!(stages));
     }
     fields.extend(denials.map(|denials| ("denials".to_owned(), json!(denials))));
+    let pattern = |pattern: &Option<PatternItem>| pattern.as_ref().map(|pattern| pattern.source.clone());
+    if let Some(WordsItem { min_chars, pattern: found }) = justification {
+        fields.insert("justification".to_owned(), json!({ "minLength": min_chars, "pattern": pattern(found) }));
+    }
+    if let Some(TicketItem { required, pattern: found }) = ticket {
+        fields.insert("ticket".to_owned(), json!({ "required": required, "pattern": pattern(found) }));
+    }
     own
 }
 
@@ -190,6 +223,13 @@ fn said(documents: &Documents) -> Vec<(&'static str, String, Value)> {
     for Placed { document, .. } in &documents.rules {
         let name = format!("{} {}", document.spec.service.value, document.metadata.name.value);
         said.push(("rule", name, described(&document.spec.description)));
+    }
+    for Placed { document, .. } in &documents.people {
+        said.push(("person", document.metadata.name.value.clone(), described(&document.spec.description)));
+    }
+    for Placed { document, .. } in &documents.groups {
+        let group = document.spec.group.as_ref().unwrap_or(&document.metadata.name);
+        said.push(("group", group.value.clone(), described(&document.spec.description)));
     }
     for Placed { document, .. } in &documents.denials {
         let name = format!("{} {}", document.spec.service.value, document.metadata.name.value);

@@ -4,11 +4,13 @@
 mod access;
 mod course;
 mod deciding;
+mod people;
 mod service;
 
 pub use access::*;
 pub use course::*;
 pub use deciding::*;
+pub use people::*;
 pub use service::*;
 
 use schemars::JsonSchema;

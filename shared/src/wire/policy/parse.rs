@@ -8,8 +8,8 @@ use serde_saphyr::{Error, Location};
 
 use super::tolerant::{Unknown, unknown_fields};
 use super::{
-    API_VERSION, BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, Document, PolicyFault, RoleSpec, RuleSpec,
-    ServiceSpec,
+    API_VERSION, BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, Document, GroupSpec, PersonSpec, PolicyFault,
+    RoleSpec, RuleSpec, ServiceSpec,
 };
 
 /// The largest policy file.
@@ -32,7 +32,8 @@ const MAX_COMPARED: usize = 1_000;
 const MAX_LISTED: usize = 32;
 
 /// The kinds that there are.
-pub(super) const KINDS: [&str; 7] = ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule", "BreakGlass"];
+pub(super) const KINDS: [&str; 9] =
+    ["Defaults", "Service", "Role", "Binding", "Rule", "DenyRule", "BreakGlass", "Person", "Group"];
 
 /// A policy file: YAML (one or more documents) or JSON (one).
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -74,6 +75,8 @@ pub struct Documents {
     pub(super) rules: Vec<Placed<RuleSpec>>,
     pub(super) denials: Vec<Placed<DenyRuleSpec>>,
     pub(super) break_glass: Vec<Placed<BreakGlassSpec>>,
+    pub(super) people: Vec<Placed<PersonSpec>>,
+    pub(super) groups: Vec<Placed<GroupSpec>>,
 }
 
 impl Documents {
@@ -228,6 +231,8 @@ impl Documents {
             "Binding" => self.bindings.push(placed(kind, file, text, why)?),
             "Rule" => self.rules.push(placed(kind, file, text, why)?),
             "DenyRule" => self.denials.push(placed(kind, file, text, why)?),
+            "Person" => self.people.push(placed(kind, file, text, why)?),
+            "Group" => self.groups.push(placed(kind, file, text, why)?),
             _ => self.break_glass.push(placed(kind, file, text, why)?),
         }
         Ok(())

@@ -6,7 +6,10 @@
 use serde::Serialize;
 
 use super::parse::{Documents, Placed};
-use super::{BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, Document, RoleSpec, RuleSpec, ServiceSpec};
+use super::{
+    BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, Document, GroupSpec, PersonSpec, RoleSpec, RuleSpec,
+    ServiceSpec,
+};
 use crate::wire::signature::Sha256Hash;
 
 /// Longer lines are folded, where a text may be.
@@ -28,6 +31,8 @@ enum AnyDocument<'d> {
     Rule(&'d Document<RuleSpec>),
     Denial(&'d Document<DenyRuleSpec>),
     BreakGlass(&'d Document<BreakGlassSpec>),
+    Person(&'d Document<PersonSpec>),
+    Group(&'d Document<GroupSpec>),
 }
 
 impl Documents {
@@ -60,6 +65,8 @@ impl Documents {
         all.extend(by_name(&self.rules).map(AnyDocument::Rule));
         all.extend(by_name(&self.denials).map(AnyDocument::Denial));
         all.extend(by_name(&self.break_glass).map(AnyDocument::BreakGlass));
+        all.extend(by_name(&self.people).map(AnyDocument::Person));
+        all.extend(by_name(&self.groups).map(AnyDocument::Group));
         all
     }
 }

@@ -7,10 +7,10 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::compile::{MAX_REASON, MAX_SELECT, MAX_USES};
+use super::compile::{MAX_LENGTH, MAX_REASON, MAX_SELECT, MAX_USES};
 use super::{
-    API_VERSION, BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, MAX_SOURCE_BYTES, Metadata, RoleSpec,
-    RuleSpec, ServiceSpec,
+    API_VERSION, BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, GroupSpec, MAX_SOURCE_BYTES, Metadata,
+    PersonSpec, RoleSpec, RuleSpec, ServiceSpec,
 };
 
 /// The schema of a policy document of any kind, in draft 7, which editors understand best.
@@ -25,6 +25,8 @@ pub fn schema() -> Value {
         document::<RuleSpec>(&mut generator, "Rule"),
         document::<DenyRuleSpec>(&mut generator, "DenyRule"),
         document::<BreakGlassSpec>(&mut generator, "BreakGlass"),
+        document::<PersonSpec>(&mut generator, "Person"),
+        document::<GroupSpec>(&mut generator, "Group"),
     ];
     let definitions = generator.take_definitions(true);
     json!({
@@ -131,6 +133,10 @@ forms! {
     Percent: { "type": "integer", "minimum": 0, "maximum": 100 }
     /// At least one.
     Approvals: { "type": "integer", "minimum": 1, "maximum": u32::MAX }
+    /// A length of a text.
+    Length: { "type": "integer", "minimum": 1, "maximum": MAX_LENGTH }
+    /// A regular expression.
+    Pattern: { "type": "string", "minLength": 1, "maxLength": 512, "examples": ["^INC-[0-9]+$"] }
     /// A number of calls.
     Uses: { "type": "integer", "minimum": 1, "maximum": MAX_USES }
     /// An HTTP method.

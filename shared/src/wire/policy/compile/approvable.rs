@@ -7,6 +7,7 @@ use serde_saphyr::{Location, Spanned};
 
 use super::Compiler;
 use super::people::PlacedStages;
+use super::who::Behind;
 use crate::engine::{NamedBy, Seating};
 use crate::wire::table::SubjectItem;
 
@@ -25,12 +26,12 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(stages: &'a PlacedStages) -> Self {
+    fn of(stages: &'a PlacedStages, behind: &'a Behind) -> Self {
         let mut known = Self { factors: Vec::new(), all: true };
         for (stage, places) in stages {
             for (factor, place) in stage.factors.iter().zip(places) {
                 // Groups count as large: who is in them is not known here.
-                match users(&factor.reviewers) {
+                match users(&factor.reviewers, behind) {
                     Some(people) => known.factors.push((&stage.name, factor.approvals, people, *place)),
                     None => known.all = false,
                 }
@@ -65,22 +66,29 @@ impl Compiler<'_> {
         eligible: &[SubjectItem],
         stages: &PlacedStages,
     ) {
-        let known = Known::of(stages);
+        // Rules are many, and what is said about people is not changed by them.
+        let behind = std::mem::take(&mut self.behind);
+        let known = Known::of(stages, &behind);
+        let eligible: Vec<SubjectItem> = eligible.iter().map(|subject| behind.person(subject).clone()).collect();
+        let eligible = eligible.as_slice();
         match known.factors.as_slice() {
             [] => {}
             [(_, needed, people, place)] => self.by_number(file, (rule, *place), eligible, *needed, people),
             _ => self.by_seating(file, rule, eligible, &known),
         }
+        self.behind = behind;
     }
 
     /// Refuses a rule that needs more denials than there are people who could give them.
     pub(super) fn deniable(&mut self, file: usize, denials: &Spanned<u32>, stages: &PlacedStages) {
-        let (known, needed) = (Known::of(stages), denials.value);
+        let needed = denials.value;
+        let known = Known::of(stages, &self.behind);
+        let (all, people) = (known.all, known.people().len());
         if needed == 0 {
             let message = "a request that nobody could deny is not for anybody to decide".to_owned();
             self.fault(file, denials.referenced, message, "write `denials: 1` or more".to_owned());
-        } else if known.all && u64::from(needed) > known.people().len().try_into().unwrap_or(u64::MAX) {
-            let message = format!("the rule needs {needed} denials and has {} reviewers", known.people().len());
+        } else if all && usize::try_from(needed).unwrap_or(usize::MAX) > people {
+            let message = format!("the rule needs {needed} denials and has {people} reviewers");
             self.fault(file, denials.referenced, message, "add reviewers or ask for fewer denials".to_owned());
         }
     }
@@ -185,9 +193,10 @@ impl Compiler<'_> {
     }
 }
 
-/// The users that are meant, if it is known who they all are.
-fn users(subjects: &[SubjectItem]) -> Option<BTreeSet<&SubjectItem>> {
-    subjects.iter().map(|subject| matches!(subject, SubjectItem::User { .. }).then_some(subject)).collect()
+/// The people that are meant, each by one of their accounts, if it is known who they all are.
+fn users<'a>(subjects: &'a [SubjectItem], behind: &'a Behind) -> Option<BTreeSet<&'a SubjectItem>> {
+    let known = |subject| matches!(subject, &SubjectItem::User { .. }).then(|| behind.person(subject));
+    subjects.iter().map(known).collect()
 }
 
 /// The first of them by name.

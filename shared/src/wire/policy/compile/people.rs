@@ -57,7 +57,9 @@ impl Compiler<'_> {
             }
         }
         let stages = if stages.is_empty() { Vec::new() } else { placed.into_iter().map(|(stage, _)| stage).collect() };
-        let item = DecidingItem { stages, denials: denials.as_ref().map(|denials| denials.value) };
+        let (justification, ticket) = self.words(file, spec);
+        let denials = denials.as_ref().map(|denials| denials.value);
+        let item = DecidingItem { stages, denials, justification, ticket };
         people.deciding = (item != DecidingItem::default()).then(|| Box::new(item));
         people
     }
@@ -115,13 +117,19 @@ impl Compiler<'_> {
             let message = format!("`{}` is no person, and only people decide", machine.value);
             self.fault(file, machine.referenced, message, "name users or groups; a workload may ask".to_owned());
         }
+        let subjects = self.subjects(file, reviewers);
+        for machine in subjects.iter().filter(|subject| self.behind.is_machine(subject)).cloned().collect::<Vec<_>>() {
+            let SubjectItem::User { subject, .. } = machine else { continue };
+            let message = format!("`{subject}` is a machine, and only people decide");
+            self.fault(file, place, message, "name people; a machine may ask".to_owned());
+        }
         let approvals = approvals.map_or(1, |approvals| approvals.value);
         if approvals == 0 {
             let message = "a grant needs at least one approval".to_owned();
             let help = "write `approvals: 1` or more; give a role for what needs none".to_owned();
             self.fault(file, place, message, help);
         }
-        FactorItem { approvals, reviewers: self.subjects(file, reviewers) }
+        FactorItem { approvals, reviewers: subjects }
     }
 }
 

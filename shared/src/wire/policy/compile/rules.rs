@@ -92,6 +92,10 @@ impl<'d> Compiler<'d> {
         let stated = spec.hold.as_ref()?;
         let hold = self.duration(file, Some(stated), LONGEST_HOLD, LONGEST_HOLD);
         self.not_head_first(file, stated.referenced, spec, ("held", "hold"));
+        if spec.ticket.as_ref().is_some_and(|ticket| ticket.required) {
+            let message = "calls cannot be held where a request must name a ticket: a call has none to show".to_owned();
+            self.fault(file, stated.referenced, message, "leave `hold` or `required` of the ticket out".to_owned());
+        }
         Some(hold)
     }
 

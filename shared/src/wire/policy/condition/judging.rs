@@ -63,6 +63,19 @@ impl Judging {
         if self.patterns.work == 0 { Err(Unjudged::Spent) } else { judged.map_err(Unjudged::Fault) }
     }
 
+    /// Compiles a pattern that stands alone, as `matches` does one, at the cost of a condition.
+    ///
+    /// # Errors
+    /// If it is none, or needs too large a table.
+    pub fn pattern(&mut self, pattern: &str) -> Result<Automaton, Unjudged> {
+        self.conditions = self.conditions.checked_sub(1).ok_or(Unjudged::Spent)?;
+        let refused = |(message, help): Refused| {
+            Unjudged::Fault(ConditionFault { offset: 0, length: pattern.len(), message, help })
+        };
+        let built = self.patterns.table(Style::Regex, pattern).map_err(refused);
+        if self.patterns.work == 0 { Err(Unjudged::Spent) } else { built }
+    }
+
     fn judged(&mut self, source: &str, scope: &Scope, known: never::Known<'_>) -> Result<Judged, ConditionFault> {
         let parsed = self.parsed(source)?;
         let lower::Written { nodes, pool, origins } = lower::lower(&parsed, scope, &mut self.patterns)?;

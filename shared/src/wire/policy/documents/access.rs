@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use super::{ExtensionSpec, LimitsSpec, StageSpec, TimeoutsSpec};
+use super::{ExtensionSpec, JustificationSpec, LimitsSpec, StageSpec, TicketSpec, TimeoutsSpec};
 use crate::engine::MAX_STAGES;
 use crate::wire::policy::schema;
 
@@ -90,6 +90,12 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Approvals>")]
     pub denials: Option<Spanned<u32>>,
+    /// What a justification must be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub justification: Option<JustificationSpec>,
+    /// Whether a request must name a ticket, and what that must be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<TicketSpec>,
     /// The longest grant, like `1h`.
     #[schemars(with = "schema::Duration")]
     pub max_duration: Spanned<String>,
