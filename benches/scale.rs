@@ -12,10 +12,10 @@ use criterion::{BenchmarkId, Criterion};
 use grantmesh_shared::engine::{
     Action, ActionSet, ActionTemplates, Audit, Binding, Call, Condition, Context, Criticality, Deciding, Decision,
     DenyRule, Grant, GrantHolder, Now, Principal, Rollout, Rule, Service, ServiceParts, Subject, Table, Unmatched,
-    User, Workload, decide,
+    User, Workflow, Workload, decide,
 };
 use grantmesh_shared::id::{GrantId, RequestId};
-use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::{Scope, compile_form};
 
 const ISSUER: &str = "https://id.example";
@@ -90,17 +90,12 @@ fn table(scale: usize) -> Table {
         name: format!("rule-{at}").into(),
         actions: vec![format!("action-{}", at % 10).into()],
         eligible: group(&format!("asking-{at}")),
-        deciding: Deciding::by(group("leads"), 1),
-        max_duration: Span::from_secs(1),
-        default_duration: Span::from_secs(1),
-        request_timeout: Span::from_secs(1),
         condition: Condition::Always,
         grant_condition: Condition::Always,
         bind: None,
         reveals: Vec::new(),
-        max_uses: None,
-        course: Box::default(),
         hold: None,
+        workflow: Box::new(Workflow { deciding: Deciding::by(group("leads"), 1), ..Workflow::default() }),
     };
     let parts = ServiceParts {
         name: "svc".into(),

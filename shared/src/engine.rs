@@ -10,8 +10,10 @@ mod call;
 mod canonical;
 pub mod condition;
 mod context;
+#[cfg(feature = "policy")]
 mod course;
 mod decide;
+#[cfg(feature = "policy")]
 mod deciding;
 mod grant;
 mod hash;
@@ -25,6 +27,8 @@ mod service;
 mod signal;
 mod table;
 mod template;
+#[cfg(feature = "policy")]
+mod workflow;
 
 pub use action::{
     Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector, fold_hash,
@@ -37,10 +41,12 @@ pub use canonical::{
 };
 pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, FormError, Fuel, Needs, Verdict};
 pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
+#[cfg(feature = "policy")]
 pub use course::{AskLimits, BreakGlass, Course, Extension, Timeouts};
 pub use decide::{
     Basis, ConditionError, Decision, Matched, Now, Permit, Prepared, Refusal, decide, prepare, rules_to_ask,
 };
+#[cfg(feature = "policy")]
 pub use deciding::{
     Deciding, Factor, MAX_FACTORS, MAX_STAGES, NamedBy, Pattern, Seating, Stage, TicketRule, WordsRule,
 };
@@ -57,6 +63,8 @@ pub use table::Table;
 #[cfg(feature = "policy")]
 pub(crate) use template::Segment;
 pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};
+#[cfg(feature = "policy")]
+pub use workflow::Workflow;
 
 /// Maps of this engine, hashed with a random key, since what is looked up is written by callers.
 pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, hash::Keyed>;

@@ -78,7 +78,7 @@ impl App {
             return Err(Invalid::Ask(WordsRefused::Justification(empty).into()).into());
         };
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
-        let approvals = asked.rule.deciding.approvals().max(1);
+        let approvals = asked.rule.workflow.deciding.approvals().max(1);
         let ask =
             Ask::extension(actor, asked, (&grant, &first.ask), (by, why), policy, tx.now()).map_err(Invalid::Ask)?;
         let request = self.file(&mut tx, ask, approvals).await?;

@@ -189,7 +189,7 @@ impl App {
         if let Some(request) = tx.pending_requests_like(&ask).await?.into_iter().find(same) {
             return Ok((request, false));
         }
-        Ok((self.file(tx, ask, found.deciding.approvals().max(1)).await?, true))
+        Ok((self.file(tx, ask, found.workflow.deciding.approvals().max(1)).await?, true))
     }
 }
 

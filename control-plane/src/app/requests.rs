@@ -91,7 +91,7 @@ impl App {
         let book = self.rulebook(&mut tx).await?;
         let asked = book.ask(actor, &new.target, new.rule.as_deref(), tx.now()).map_err(Invalid::NotEligible)?;
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
-        let approvals_needed = asked.rule.deciding.approvals().max(1);
+        let approvals_needed = asked.rule.workflow.deciding.approvals().max(1);
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
         let request = self.file(&mut tx, ask, approvals_needed).await?;
         if let Some(IdempotencyKey(key)) = &key {
@@ -125,12 +125,12 @@ impl App {
             action: asked.action.to_owned(),
             resource: asked.resource,
             rule: asked.rule.name.to_string(),
-            duration: asked.rule.default_duration,
-            max_duration: asked.rule.max_duration,
-            max_uses: asked.rule.max_uses,
+            duration: asked.rule.workflow.default_duration,
+            max_duration: asked.rule.workflow.max_duration,
+            max_uses: asked.rule.workflow.max_uses,
             reviewers: reviewers(asked.rule),
-            justification: asked.rule.deciding.justification.clone(),
-            ticket: asked.rule.deciding.ticket.clone(),
+            justification: asked.rule.workflow.deciding.justification.clone(),
+            ticket: asked.rule.workflow.deciding.ticket.clone(),
         })
     }
 

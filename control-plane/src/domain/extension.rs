@@ -71,8 +71,8 @@ impl ExtensionCap {
     pub fn of(rules: RulesAtReview<'_>) -> Option<Self> {
         rules.now?;
         let both = || [rules.then, rules.now].into_iter().flatten();
-        let total = both().map(|rule| rule.course.extension.max_total.unwrap_or(rule.max_duration));
-        let free = both().map(|rule| rule.course.extension.without_review.unwrap_or_default());
+        let total = both().map(|rule| rule.workflow.course.extension.max_total.unwrap_or(rule.workflow.max_duration));
+        let free = both().map(|rule| rule.workflow.course.extension.without_review.unwrap_or_default());
         let total = total.min().unwrap_or_default();
         Some(Self { total, without_review: free.min().unwrap_or_default().min(total) })
     }

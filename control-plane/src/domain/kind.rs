@@ -49,7 +49,7 @@ impl Timers {
     /// The timers of a request that is filed now.
     #[must_use]
     pub fn of(rule: &Rule, now: Timestamp) -> Self {
-        let timeouts = &rule.course.timeouts;
+        let timeouts = &rule.workflow.course.timeouts;
         Self {
             remind_at: timeouts.remind_after.map(|after| now.plus(after)),
             escalate_at: timeouts.escalate_after.map(|after| now.plus(after)),

@@ -97,12 +97,12 @@ impl<'r> Electorate<'r> {
         if rules.people.is_machine(&actor.user) {
             return Err(ReviewRefused::Machine);
         }
-        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| self.reviews(&rule.deciding, actor));
+        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| self.reviews(&rule.workflow.deciding, actor));
         if among(rules.then) && among(rules.now) {
             return Ok(());
         }
         let rule = rule.clone();
-        let otherwise = |rule: Option<&Rule>| rule.is_some_and(|rule| reviews(&rule.deciding, actor));
+        let otherwise = |rule: Option<&Rule>| rule.is_some_and(|rule| reviews(&rule.workflow.deciding, actor));
         if !(otherwise(rules.then) && otherwise(rules.now)) {
             return Err(ReviewRefused::NotAReviewer { rule });
         }
@@ -155,7 +155,7 @@ impl<'r> Quorum<'r> {
             now: Count::of(rules.now, electorate, approvals()),
             approvals: number(Verdict::Approve),
             denials: number(Verdict::Deny),
-            denials_needed: both().map(|rule| rule.deciding.denials.max(1)).min().unwrap_or(1),
+            denials_needed: both().map(|rule| rule.workflow.deciding.denials.max(1)).min().unwrap_or(1),
         }
     }
 
@@ -201,7 +201,7 @@ pub(super) fn standing(rules: RulesAtReview<'_>, ask: &Ask, reviews: &[Review], 
     let rules = if pending { rules } else { RulesAtReview { now: rules.then, ..rules } };
     let electorate = Electorate::of(rules, ask);
     let quorum = Quorum::of(&electorate, reviews);
-    let stages = |rule: Option<&Rule>| rule.map(|rule| rule.deciding.stages.clone()).unwrap_or_default();
+    let stages = |rule: Option<&Rule>| rule.map(|rule| rule.workflow.deciding.stages.clone()).unwrap_or_default();
     let differ = stages(rules.then) != stages(rules.now);
     Standing {
         stages: quorum.now.standing(),
@@ -221,7 +221,7 @@ struct Count<'r> {
 
 impl<'r> Count<'r> {
     fn of<'v>(rule: Option<&'r Rule>, electorate: &Electorate<'_>, approvals: impl Iterator<Item = &'v Actor>) -> Self {
-        let stages = rule.map(|rule| rule.deciding.stages.as_slice()).unwrap_or_default();
+        let stages = rule.map(|rule| rule.workflow.deciding.stages.as_slice()).unwrap_or_default();
         let mut count = Self { stages, gone_through: Vec::new() };
         count.enter();
         for actor in approvals {

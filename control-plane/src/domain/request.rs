@@ -238,10 +238,11 @@ impl Ask {
         if resource.as_str().len() > MAX_RESOURCE_BYTES {
             return Err(AskRefused::ResourceTooLong);
         }
-        let (justification, ticket) = words((&rule.name, &rule.deciding), &new.justification, new.ticket.as_deref())?;
-        let duration = new.duration.unwrap_or(rule.default_duration);
-        if duration > rule.max_duration {
-            let (max, rule) = (rule.max_duration, rule.name.to_string());
+        let (justification, ticket) =
+            words((&rule.name, &rule.workflow.deciding), &new.justification, new.ticket.as_deref())?;
+        let duration = new.duration.unwrap_or(rule.workflow.default_duration);
+        if duration > rule.workflow.max_duration {
+            let (max, rule) = (rule.workflow.max_duration, rule.name.to_string());
             return Err(AskRefused::DurationOverMaximum { asked: duration, max, rule });
         }
         if duration < SHORTEST {
@@ -266,7 +267,7 @@ impl Ask {
             timers: Timers::of(rule, now),
             policy,
             created_at: now,
-            times_out_at: now.plus(rule.request_timeout),
+            times_out_at: now.plus(rule.workflow.request_timeout),
         })
     }
 
@@ -337,8 +338,8 @@ impl Ask {
 
 /// For how many calls a grant is asked.
 fn uses(service: &Service, action: &str, rule: &Rule, asked: Option<u32>) -> Result<Option<u32>, AskRefused> {
-    let Some(uses) = asked.or(rule.max_uses.map(|_| 1)) else { return Ok(None) };
-    let max = rule.max_uses.unwrap_or(MAX_USES);
+    let Some(uses) = asked.or(rule.workflow.max_uses.map(|_| 1)) else { return Ok(None) };
+    let max = rule.workflow.max_uses.unwrap_or(MAX_USES);
     if uses == 0 || uses > max {
         return Err(AskRefused::Uses { asked: uses, max, rule: rule.name.to_string() });
     }

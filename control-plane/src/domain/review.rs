@@ -139,7 +139,11 @@ impl RulesAtReview<'_> {
     }
 
     fn approvals(&self, stated: u32) -> u32 {
-        [self.then, self.now].into_iter().flatten().map(|rule| rule.deciding.approvals()).fold(stated.max(1), u32::max)
+        [self.then, self.now]
+            .into_iter()
+            .flatten()
+            .map(|rule| rule.workflow.deciding.approvals())
+            .fold(stated.max(1), u32::max)
     }
 }
 
@@ -283,12 +287,12 @@ impl Request {
         }
         if let Some(now) = rules.now {
             let (justification, ticket) = (&request.ask.justification, request.ask.ticket.as_ref());
-            fit((&now.name, &now.deciding), justification, ticket).map_err(|refused| {
+            fit((&now.name, &now.workflow.deciding), justification, ticket).map_err(|refused| {
                 let told = refused.to_string();
                 ReviewRefused::WordsFallShort(told.lines().next().unwrap_or_default().to_owned())
             })?;
         }
-        let waits = rules.now.map(|rule| rule.request_timeout);
+        let waits = rules.now.map(|rule| rule.workflow.request_timeout);
         if let Some(timeout) = waits.filter(|timeout| now >= request.ask.created_at.plus(*timeout)) {
             return Err(ReviewRefused::WaitedTooLong { timeout });
         }
@@ -364,10 +368,10 @@ impl Request {
 
     fn grant(&self, rules: RulesAtReview<'_>, id: GrantId, now: Timestamp, revision: u64) -> Grant {
         let narrowed = self.reviews.iter().filter_map(|review| review.duration);
-        let allowed = [rules.then, rules.now].into_iter().flatten().map(|rule| rule.max_duration);
+        let allowed = [rules.then, rules.now].into_iter().flatten().map(|rule| rule.workflow.max_duration);
         let duration = narrowed.chain(allowed).fold(self.ask.duration, Span::min);
         let narrowed = self.reviews.iter().filter_map(|review| review.uses);
-        let allowed = [rules.then, rules.now].into_iter().flatten().filter_map(|rule| rule.max_uses);
+        let allowed = [rules.then, rules.now].into_iter().flatten().filter_map(|rule| rule.workflow.max_uses);
         let uses = narrowed.chain(allowed).chain(self.ask.uses).min();
         let (starts_at, state) = self.ask.starting(now);
         Grant {

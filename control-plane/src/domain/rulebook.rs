@@ -132,7 +132,7 @@ impl Rulebook {
         let mut rules = Vec::new();
         for service in &self.services {
             for rule in service.rules() {
-                if reviews(&rule.deciding, actor) {
+                if reviews(&rule.workflow.deciding, actor) {
                     rules.push((service.name(), &*rule.name));
                 }
             }
@@ -143,6 +143,8 @@ impl Rulebook {
     /// Whether the actor is among the reviewers of the rule.
     #[must_use]
     pub fn is_reviewer(&self, actor: &Actor, service: &str, rule: &str) -> bool {
-        self.service(service).and_then(|service| service.rule(rule)).is_some_and(|rule| reviews(&rule.deciding, actor))
+        self.service(service)
+            .and_then(|service| service.rule(rule))
+            .is_some_and(|rule| reviews(&rule.workflow.deciding, actor))
     }
 }

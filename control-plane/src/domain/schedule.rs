@@ -49,7 +49,7 @@ pub enum StartRefused {
 /// The start that is asked for, checked.
 pub(super) fn start(rule: &Rule, asked: Option<Timestamp>, now: Timestamp) -> Result<Option<Timestamp>, StartRefused> {
     let Some(asked) = asked else { return Ok(None) };
-    let within = rule.course.starts_within.unwrap_or(MOST_AHEAD).min(MOST_AHEAD);
+    let within = rule.workflow.course.starts_within.unwrap_or(MOST_AHEAD).min(MOST_AHEAD);
     if asked <= now {
         return Err(StartRefused::Past(asked));
     }
@@ -115,11 +115,11 @@ impl Grant {
             let reason = Text::of_ours("the policy no longer lets the holder ask for this");
             return Ok(Self { state: GrantState::Revoked { at: now, by: None, reason }, revision, ..self });
         };
-        let length = self.expires_at.since(self.starts_at).min(rule.max_duration);
+        let length = self.expires_at.since(self.starts_at).min(rule.workflow.max_duration);
         let mut terms = self.terms;
         terms.narrow(rule);
         let uses = self.uses.map(|UseCount { allowed, claimed }| {
-            let allowed = rule.max_uses.map_or(allowed, |most| allowed.min(most));
+            let allowed = rule.workflow.max_uses.map_or(allowed, |most| allowed.min(most));
             UseCount { allowed, claimed }
         });
         Ok(Self {

@@ -2,9 +2,9 @@
 
 use super::bind::Bind;
 use super::condition::Condition;
-use super::course::Course;
-use super::deciding::Deciding;
 use super::principal::{Principal, Subject};
+#[cfg(feature = "policy")]
+use super::workflow::Workflow;
 use crate::time::Span;
 
 /// Actions of one service.
@@ -53,16 +53,6 @@ pub struct Rule {
     pub actions: Vec<Box<str>>,
     /// Who may ask.
     pub eligible: Vec<Subject>,
-    /// What it takes to decide a request.
-    pub deciding: Deciding,
-    /// The longest grant.
-    pub max_duration: Span,
-    /// The length of a grant when the requester names none.
-    pub default_duration: Span,
-    /// For how many calls a grant may be; for any number if nothing is said.
-    pub max_uses: Option<u32>,
-    /// How long a request may wait for its reviews.
-    pub request_timeout: Span,
     /// How long a refused call may be held in the proxy while people decide; not at all if nothing is said.
     pub hold: Option<Span>,
     /// What the context must be for asking.
@@ -73,8 +63,9 @@ pub struct Rule {
     pub bind: Option<Bind>,
     /// Masked response fields that the grant reveals.
     pub reveals: Vec<Box<str>>,
-    /// What it says about time; no decision about a call depends on it.
-    pub course: Box<Course>,
+    /// How requests under it are decided. No decision about a call depends on it, and filters are built without it.
+    #[cfg(feature = "policy")]
+    pub workflow: Box<Workflow>,
 }
 
 impl Rule {

@@ -9,6 +9,7 @@ use super::Map;
 use super::action::{Action, FieldPlace, Rollout};
 use super::canonical::CanonicalPath;
 use super::condition::{Condition, Needs, insert_sorted};
+#[cfg(feature = "policy")]
 use super::course::BreakGlass;
 use super::principal::{Principal, Subject, SubjectKey, Workload};
 use super::route::{Routed, Routes};
@@ -43,7 +44,8 @@ pub struct ServiceParts {
     pub rules: Vec<Rule>,
     /// Who never has them.
     pub denials: Vec<DenyRule>,
-    /// Who may act now and answer later. Decisions know nothing of it.
+    /// Who may act now and answer later. Decisions know nothing of it, and filters are built without it.
+    #[cfg(feature = "policy")]
     pub break_glass: Vec<BreakGlass>,
 }
 
@@ -214,6 +216,7 @@ impl Service {
     }
 
     /// Who may act now and answer later.
+    #[cfg(feature = "policy")]
     #[must_use]
     pub fn break_glass(&self) -> &[BreakGlass] {
         &self.parts.break_glass

@@ -1,12 +1,17 @@
 //! The items of a filter's table as they cross the network, and their way into the engine's [`Table`].
 //! An item that is not understood in every part refuses the whole answer: a filter never acts on half of what it was told.
 
+#[cfg(feature = "policy")]
 mod course;
+#[cfg(feature = "policy")]
 mod deciding;
 mod live;
+#[cfg(feature = "policy")]
 mod people;
 mod policy;
 mod principal;
+#[cfg(feature = "policy")]
+mod workflow;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -15,15 +20,20 @@ use super::table_hash::TableHash;
 use crate::engine::{Grant, Lock, Service, ServiceError, Signal, SubjectError, Table, TemplateError};
 use crate::id::{GrantId, LockId};
 
+#[cfg(feature = "policy")]
 pub use course::{BreakGlassItem, ExtensionItem, LimitsItem, TimeoutsItem};
+#[cfg(feature = "policy")]
 pub use deciding::{DecidingItem, FactorItem, PatternItem, StageItem, TicketItem, WordsItem};
 pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem, UsesItem};
+#[cfg(feature = "policy")]
 pub use people::{GroupItem, PeopleItem, PersonItem};
 pub use policy::{
     ActionItem, ActionsItem, AuditItem, BindingItem, BodyWord, CriticalityWord, DenyItem, FieldItem, ModeWord,
     PlaceWord, RolloutItem, RuleItem, SelectorItem, ServiceItem, UnmatchedWord,
 };
 pub use principal::{SubjectItem, UserItem};
+#[cfg(feature = "policy")]
+pub use workflow::WorkflowItem;
 
 /// One item: its key, and its body in exactly the bytes that are hashed.
 #[derive(Debug, Clone, Serialize, Deserialize)]

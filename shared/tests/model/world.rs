@@ -495,17 +495,12 @@ impl Asking {
             name: (*self.name).into(),
             actions: boxed(&self.actions),
             eligible: self.eligible.clone(),
-            deciding: Deciding::default(),
-            max_duration: Span::from_secs(1),
-            default_duration: Span::from_secs(1),
-            request_timeout: Span::from_secs(1),
             condition: compiled(self.condition),
             grant_condition: compiled(self.grant_condition),
             bind: self.bind.clone(),
             reveals: boxed(&self.reveals),
-            max_uses: None,
-            course: Box::default(),
             hold: None,
+            workflow: Box::default(),
         }
     }
 }

@@ -191,7 +191,7 @@ impl Tally {
             service: event.service.to_string(),
             rule: rule.name.to_string(),
             reviewers: reviewers(rule),
-            approvals: rule.deciding.approvals(),
+            approvals: rule.workflow.deciding.approvals(),
             requests: 0,
         };
         self.reviews.entry(key).or_insert_with(begin).requests += 1;

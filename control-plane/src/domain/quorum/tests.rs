@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use grantmesh_shared::engine::{Condition, Deciding, Factor, Rule, Stage, Subject, User};
+use grantmesh_shared::engine::{Condition, Deciding, Factor, Rule, Stage, Subject, User, Workflow};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
 use proptest::prelude::*;
@@ -40,17 +40,22 @@ fn rule(stages: &[Vec<NaiveFactor>], denials: u32) -> Rule {
         name: "r".into(),
         actions: vec!["act".into()],
         eligible: vec![group("askers")],
-        deciding: Deciding { stages: stages.iter().enumerate().map(stage).collect(), denials, ..Deciding::default() },
-        max_duration: Span::from_secs(3_600),
-        default_duration: Span::from_secs(60),
-        max_uses: None,
         hold: None,
-        request_timeout: Span::from_secs(3_600),
         condition: Condition::Always,
         grant_condition: Condition::Always,
         bind: None,
         reveals: Vec::new(),
-        course: Box::default(),
+        workflow: Box::new(Workflow {
+            deciding: Deciding {
+                stages: stages.iter().enumerate().map(stage).collect(),
+                denials,
+                ..Deciding::default()
+            },
+            max_duration: Span::from_secs(3_600),
+            default_duration: Span::from_secs(60),
+            request_timeout: Span::from_secs(3_600),
+            ..Workflow::default()
+        }),
     }
 }
 
@@ -253,7 +258,7 @@ proptest! {
         people in proptest::collection::vec(1..16_u8, 0..10),
     ) {
         let (old, new) = (rule(&then, 1), rule(&now, 1));
-        let mut request = request(old.deciding.approvals());
+        let mut request = request(old.workflow.deciding.approvals());
         for (who, groups) in people.iter().enumerate() {
             let rules = over(&old, if who < at { &old } else { &new });
             let (after, _) = given(request, &person(who, *groups), Verdict::Approve, rules);

@@ -167,9 +167,12 @@ fn parts((documents, policy): (&Documents, &Policy)) -> Parts {
 fn ruled(rule: &RuleItem) -> Value {
     let mut own = value(rule);
     let Some(fields) = own.as_object_mut() else { return own };
+    if let Some(Value::Object(workflow)) = fields.remove("workflow") {
+        fields.extend(workflow);
+    }
     fields.remove("deciding");
-    let Some(deciding) = &rule.deciding else { return own };
-    let DecidingItem { stages, denials, justification, ticket } = &**deciding;
+    let Some(deciding) = rule.workflow.as_ref().and_then(|workflow| workflow.deciding.as_deref()) else { return own };
+    let DecidingItem { stages, denials, justification, ticket } = deciding;
     if !stages.is_empty() {
         // They stand in the place of these.
         fields.retain(|field, _| !matches!(field.as_str(), "reviewers" | "approvals"));

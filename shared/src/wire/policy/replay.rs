@@ -220,5 +220,5 @@ fn facts(condition: &Condition) -> BTreeSet<String> {
 /// Who reviews under a rule.
 #[must_use]
 pub fn reviewers(rule: &Rule) -> Vec<String> {
-    rule.deciding.reviewers().into_iter().map(ToString::to_string).collect()
+    rule.workflow.deciding.reviewers().into_iter().map(ToString::to_string).collect()
 }

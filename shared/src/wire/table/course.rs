@@ -1,10 +1,10 @@
-//! What the policy says about the course of requests and grants, as it crosses the network with its service.
+//! What the policy says about the course of requests and grants, as it is kept with its service. Filters have none of it.
 
 use serde::{Deserialize, Serialize};
 
+use super::SubjectItem;
 use super::policy::subjects;
-use super::{RuleItem, SubjectItem};
-use crate::engine::{AskLimits, BreakGlass, Course, Extension, SubjectError, Timeouts};
+use crate::engine::{AskLimits, BreakGlass, Extension, SubjectError, Timeouts};
 use crate::time::Span;
 
 /// How far a grant may be extended.
@@ -67,33 +67,6 @@ pub struct BreakGlassItem {
     pub review_within: Span,
 }
 
-impl RuleItem {
-    /// Takes out what the rule says about time.
-    pub(super) fn take_course(&mut self) -> Result<Course, SubjectError> {
-        let extension = self
-            .extension
-            .take()
-            .map(|ExtensionItem { max_total, without_review }| Extension { max_total, without_review });
-        let timeouts = match self.timeouts.take() {
-            None => Timeouts::default(),
-            Some(TimeoutsItem { remind_after, escalate_after, escalate_to }) => {
-                Timeouts { remind_after, escalate_after, escalate_to: subjects(escalate_to)? }
-            }
-        };
-        let limits = self.limits.take().map(|LimitsItem { pending, per_hour, cool_down }| AskLimits {
-            pending,
-            per_hour,
-            cool_down,
-        });
-        Ok(Course {
-            starts_within: self.starts_within,
-            extension: extension.unwrap_or_default(),
-            timeouts,
-            limits: limits.unwrap_or_default(),
-        })
-    }
-}
-
 impl TryFrom<BreakGlassItem> for BreakGlass {
     type Error = SubjectError;
 
@@ -107,5 +80,26 @@ impl TryFrom<BreakGlassItem> for BreakGlass {
             reviewers: subjects(reviewers)?,
             review_within,
         })
+    }
+}
+
+impl From<ExtensionItem> for Extension {
+    fn from(ExtensionItem { max_total, without_review }: ExtensionItem) -> Self {
+        Self { max_total, without_review }
+    }
+}
+
+impl TryFrom<TimeoutsItem> for Timeouts {
+    type Error = SubjectError;
+
+    fn try_from(item: TimeoutsItem) -> Result<Self, SubjectError> {
+        let TimeoutsItem { remind_after, escalate_after, escalate_to } = item;
+        Ok(Self { remind_after, escalate_after, escalate_to: subjects(escalate_to)? })
+    }
+}
+
+impl From<LimitsItem> for AskLimits {
+    fn from(LimitsItem { pending, per_hour, cool_down }: LimitsItem) -> Self {
+        Self { pending, per_hour, cool_down }
     }
 }

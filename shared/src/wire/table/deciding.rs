@@ -1,10 +1,9 @@
-//! What it takes to decide a request, as it is kept with each version of the policy. Filters decide nothing of it and get
-//! none of it: [`ServiceItem::for_filters`].
+//! What it takes to decide a request, as it is kept with each version of the policy. Filters have none of it.
 
 use serde::{Deserialize, Serialize};
 
 use super::ItemError;
-use super::policy::{RuleItem, ServiceItem, subjects};
+use super::policy::subjects;
 use super::principal::SubjectItem;
 use crate::engine::{Deciding, Factor, Pattern, Stage, SubjectError, TicketRule, WordsRule};
 use crate::wire::condition::{AutomatonItem, ConditionItemError, automaton};
@@ -77,22 +76,6 @@ pub struct FactorItem {
     pub approvals: u32,
     /// By whom.
     pub reviewers: Vec<SubjectItem>,
-}
-
-impl ServiceItem {
-    /// The service as filters have it: without what only people who review need.
-    #[must_use]
-    pub fn for_filters(&self) -> Self {
-        let plain = |rule: &RuleItem| RuleItem {
-            deciding: None,
-            starts_within: None,
-            extension: None,
-            timeouts: None,
-            limits: None,
-            ..rule.clone()
-        };
-        Self { rules: self.rules.iter().map(plain).collect(), break_glass: Vec::new(), ..self.clone() }
-    }
 }
 
 impl TryFrom<StageItem> for Stage {

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::deciding::deciding;
-use super::{BindItem, BreakGlassItem, DecidingItem, ExtensionItem, ItemError, LimitsItem, SubjectItem, TimeoutsItem};
+use super::{BindItem, ItemError, SubjectItem};
+#[cfg(feature = "policy")]
+use super::{BreakGlassItem, WorkflowItem};
 use crate::engine::{
     Action, ActionSet, ActionTemplates, Audit, Binding, BodyMode, Condition, Criticality, DenyRule, Field, FieldPlace,
     Mode, Percent, Rollout, Rule, Selector, ServiceParts, Subject, SubjectError, Unmatched,
@@ -33,7 +34,8 @@ pub struct ServiceItem {
     /// Who never has some actions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub denials: Vec<DenyItem>,
-    /// Who may act now and answer later.
+    /// Who may act now and answer later. Filters get none of it, and are built without it.
+    #[cfg(feature = "policy")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub break_glass: Vec<BreakGlassItem>,
 }
@@ -228,22 +230,6 @@ pub struct RuleItem {
     pub actions: Vec<String>,
     /// Who may ask.
     pub eligible: Vec<SubjectItem>,
-    /// Who may review.
-    pub reviewers: Vec<SubjectItem>,
-    /// How many approvals by different people.
-    pub approvals: u32,
-    /// What else it takes to decide; filters have none of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deciding: Option<Box<DecidingItem>>,
-    /// The longest grant.
-    pub max_duration: Span,
-    /// The length of a grant when none is named.
-    pub default_duration: Span,
-    /// For how many calls a grant may be; for any number if nothing is said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_uses: Option<u32>,
-    /// How long a request may wait.
-    pub request_timeout: Span,
     /// How long a refused call may be held while people decide; not at all if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Span>,
@@ -259,18 +245,10 @@ pub struct RuleItem {
     /// Masked response fields that the grant reveals.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reveals: Vec<String>,
-    /// How far ahead a grant may be asked to start.
+    /// How requests under it are decided. Filters get none of it, and are built without it.
+    #[cfg(feature = "policy")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub starts_within: Option<Span>,
-    /// How far a grant may be extended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extension: Option<ExtensionItem>,
-    /// What happens to a request that nobody decides.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeouts: Option<TimeoutsItem>,
-    /// How often one person may ask.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limits: Option<LimitsItem>,
+    pub workflow: Option<Box<WorkflowItem>>,
 }
 
 /// Who never has some actions of the service.
@@ -314,7 +292,7 @@ impl TryFrom<ServiceItem> for ServiceParts {
     type Error = ItemError;
 
     fn try_from(item: ServiceItem) -> Result<Self, ItemError> {
-        let ServiceItem { name, hosts, unmatched, rollout, actions, bindings, rules, denials, break_glass } = item;
+        let ServiceItem { name, hosts, unmatched, rollout, actions, bindings, rules, denials, .. } = item;
         Ok(Self {
             name: name.into(),
             hosts: boxed(hosts),
@@ -327,7 +305,8 @@ impl TryFrom<ServiceItem> for ServiceParts {
             bindings: each(bindings)?,
             rules: each(rules)?,
             denials: each(denials)?,
-            break_glass: each(break_glass)?,
+            #[cfg(feature = "policy")]
+            break_glass: each(item.break_glass)?,
         })
     }
 }
@@ -414,26 +393,24 @@ impl TryFrom<BindingItem> for Binding {
 impl TryFrom<RuleItem> for Rule {
     type Error = ItemError;
 
-    fn try_from(mut item: RuleItem) -> Result<Self, ItemError> {
-        let course = Box::new(item.take_course()?);
-        let RuleItem { name, actions, eligible, reviewers, approvals, max_duration, default_duration, .. } = item;
-        let RuleItem { deciding: decided, max_uses, request_timeout, hold, condition: asking, .. } = item;
-        let RuleItem { grant_condition, bind, reveals, .. } = item;
+    fn try_from(item: RuleItem) -> Result<Self, ItemError> {
+        let RuleItem { name, actions, eligible, hold, condition: asking, grant_condition, bind, reveals, .. } = item;
         Ok(Self {
             name: name.into(),
             actions: boxed(actions),
             eligible: subjects(eligible)?,
-            deciding: deciding(reviewers, approvals, decided.map(|item| *item))?,
-            max_duration,
-            default_duration,
-            max_uses,
-            request_timeout,
             hold,
             condition: condition(asking)?,
             grant_condition: condition(grant_condition)?,
             bind: bind.map(Into::into),
             reveals: boxed(reveals),
-            course,
+            #[cfg(feature = "policy")]
+            workflow: item
+                .workflow
+                .map(|workflow| (*workflow).try_into())
+                .transpose()?
+                .map(Box::new)
+                .unwrap_or_default(),
         })
     }
 }

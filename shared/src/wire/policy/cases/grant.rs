@@ -50,7 +50,7 @@ impl Stage {
             conditions: condition.into_iter().cloned().collect(),
             bound: bound.map(Box::new),
             reveals: rule.map(|rule| rule.reveals.clone()).unwrap_or_default(),
-            uses: rule.and_then(|rule| rule.max_uses).map(|_| Uses { allowed: 1, exhausted: false }),
+            uses: rule.and_then(|rule| rule.workflow.max_uses).map(|_| Uses { allowed: 1, exhausted: false }),
         })
     }
 

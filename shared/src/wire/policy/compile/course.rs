@@ -8,7 +8,7 @@ use super::{Compiler, LONGEST};
 use crate::time::Span;
 use crate::wire::policy::parse::Placed;
 use crate::wire::policy::{BreakGlassSpec, ExtensionSpec, LimitsSpec, RuleSpec, TimeoutsSpec};
-use crate::wire::table::{BreakGlassItem, ExtensionItem, LimitsItem, RuleItem, SubjectItem, TimeoutsItem};
+use crate::wire::table::{BreakGlassItem, ExtensionItem, LimitsItem, SubjectItem, TimeoutsItem, WorkflowItem};
 
 /// The longest grant that somebody gets without anybody's approval.
 const LONGEST_BREAK_GLASS: Span = Span::from_secs(4 * 3_600);
@@ -18,8 +18,8 @@ const REVIEW_WITHIN: Span = Span::from_secs(24 * 3_600);
 
 impl Compiler<'_> {
     /// Adds what a rule says about time.
-    pub(super) fn course(&mut self, file: usize, spec: &RuleSpec, rule: RuleItem) -> RuleItem {
-        RuleItem {
+    pub(super) fn course(&mut self, file: usize, spec: &RuleSpec, rule: WorkflowItem) -> WorkflowItem {
+        WorkflowItem {
             starts_within: self.stated(file, spec.starts_within.as_ref(), LONGEST),
             extension: spec.extension.as_ref().map(|extension| self.extension(file, extension, rule.max_duration)),
             timeouts: spec.timeouts.as_ref().map(|timeouts| self.timeouts(file, spec, timeouts, rule.request_timeout)),

@@ -9,7 +9,7 @@ use super::{Compiler, LONGEST};
 use crate::time::Span;
 use crate::wire::policy::parse::Placed;
 use crate::wire::policy::{BindSpec, DenyRuleSpec, RuleSpec};
-use crate::wire::table::{ActionsItem, BindItem, BodyWord, DenyItem, RuleItem};
+use crate::wire::table::{ActionsItem, BindItem, BodyWord, DenyItem, RuleItem, WorkflowItem};
 
 /// How long a request waits if its rule does not say.
 const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
@@ -41,10 +41,7 @@ impl<'d> Compiler<'d> {
             if !self.may_pair(file, name, actions.len(), eligible.len()) {
                 return;
             }
-            let item = RuleItem {
-                name: name.value.clone(),
-                actions,
-                eligible,
+            let workflow = WorkflowItem {
                 reviewers,
                 approvals,
                 deciding,
@@ -52,17 +49,19 @@ impl<'d> Compiler<'d> {
                 default_duration: self.default_duration(file, spec),
                 max_uses: self.max_uses(file, spec),
                 request_timeout: self.duration(file, spec.request_timeout.as_ref(), REQUEST_TIMEOUT, LONGEST),
+                ..WorkflowItem::default()
+            };
+            let item = RuleItem {
+                name: name.value.clone(),
+                actions,
+                eligible,
                 hold: self.hold(file, spec),
                 condition: self.asking_condition(file, spec.condition.as_ref(), service, &named),
                 grant_condition: self.condition(file, spec.grant_condition.as_ref(), service, &named),
                 bind: spec.bind.as_ref().and_then(|bind| self.bind(file, name, service, &named, bind)),
                 reveals: self.reveals(file, service, &named, &spec.reveals),
-                starts_within: None,
-                extension: None,
-                timeouts: None,
-                limits: None,
+                workflow: Some(Box::new(self.course(file, spec, workflow))),
             };
-            let item = self.course(file, spec, item);
             if let Some(there) = self.services.get_mut(service) {
                 there.rules.push(item);
             }
