@@ -84,7 +84,7 @@ fn answer(change: Change) -> SyncAnswer {
 fn items() {
     let text = include_str!("../policies/payments/policy.yaml").to_owned();
     let policy = compile(&parse(&[PolicyFile { name: "policy.yaml".to_owned(), text }]).unwrap()).unwrap();
-    let service = Body::Service(policy.services.into_iter().next().unwrap());
+    let service = Body::Service(policy.services[0].for_filters());
     let lock = Body::Lock(LockItem {
         id: "lock_00000000000000000000000004".parse().unwrap(),
         subject: Some(SubjectItem::Group { issuer: ISSUER.to_owned(), name: "contractors".to_owned() }),

@@ -102,7 +102,7 @@ async fn a_policy_is_proven_at_every_filter() {
     let server = Arc::new(Server::start().await);
     let known = load(&server, 1).await;
     let new = |wait: &str| {
-        let mut new = files(&POLICY.replace("maxDuration: 1h", "maxDuration: 2h"));
+        let mut new = files(&POLICY.replace("group:support", "group:helpers"));
         new["wait"] = json!(wait);
         new
     };

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 
 use grantmesh_shared::engine::{
     Action, ActionSet, ActionTemplates, Audit, Bind, Binding, BodyFacts, BoundCall, Call, Condition, Context,
-    Criticality, Deciding, DenyRule, Digest, FactValue, Field, FieldPlace, Grant, GrantHolder, Lock, LockTarget, Now,
-    Principal, Rollout, Rule, Selector, Service, ServiceParts, Signal, Subject, Table, Through, Unmatched, User, Uses,
+    Criticality, DenyRule, Digest, FactValue, Field, FieldPlace, Grant, GrantHolder, Lock, LockTarget, Now, Principal,
+    Rollout, Rule, Selector, Service, ServiceParts, Signal, Subject, Table, Through, Unmatched, User, Uses,
 };
 use grantmesh_shared::id::{GrantId, LockId, RequestId};
-use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::time::Timestamp;
 
 use crate::conditions::{CONDITIONS, compiled};
 use crate::dice::Dice;
