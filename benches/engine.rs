@@ -37,6 +37,7 @@ fn table(grants: u64) -> Table {
             bound: None,
             reveals: Vec::new(),
             uses: None,
+            break_glass: false,
         });
     }
     table

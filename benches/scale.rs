@@ -60,6 +60,7 @@ fn grant(number: usize, holder: GrantHolder) -> Grant {
         bound: None,
         reveals: Vec::new(),
         uses: None,
+        break_glass: false,
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod break_glass;
 mod epoch;
 mod error;
 mod events;
@@ -14,6 +15,7 @@ mod extension;
 mod fleet;
 mod grants;
 mod holds;
+mod ledger;
 mod locks;
 mod outbox;
 mod policy;
@@ -22,6 +24,7 @@ mod reconcile;
 mod records;
 mod requests;
 mod reviews;
+mod revoke_many;
 mod schedule;
 mod settings;
 mod signals;
@@ -41,14 +44,16 @@ use crate::store::{Select, Store, Tx, Visible, WriteTx};
 
 pub use crate::domain::RecordsRefused;
 pub use crate::store::{
-    Delivery, DeliveryFilter, DeliverySums, Head, OpenWait, StoredItem, StoredVm, StreamSums, VmReached, VmSeen,
-    WaitToTell,
+    Delivery, DeliveryFilter, DeliverySums, Head, OpenWait, PostReviewSums, StoredItem, StoredVm, StreamSums,
+    VmReached, VmSeen, WaitToTell,
 };
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
+pub use break_glass::{Broke, PostReviewFilter};
 pub use error::{AppError, Conflict, Forbidden, Invalid, PolicyChanged};
 pub use explain::{Explained, StatedCall};
 pub use extension::Extended;
 pub use grants::{Ended, GrantFilter};
+pub use ledger::Ledger;
 pub use locks::LockChanged;
 pub use outbox::Attempt;
 pub use policy::{Applied, CheckedPolicy, NewPolicy, compile_policy, examine_documents, examine_policy};
@@ -56,6 +61,7 @@ pub use push::Items;
 pub use records::{Appended, FilterIdentity};
 pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
 pub use reviews::Reviewed;
+pub use revoke_many::{MOST_REVOKED, RevokeFilter, RevokedMany};
 pub use settings::{Limits, Settings};
 pub use signals::{DeclaredSignal, SignalChanged};
 pub use simulate::{Changed, MOST_SIMULATED, NotJudged, Reviewing, Simulation};
@@ -194,7 +200,7 @@ impl App {
         // Both said at once fit nobody but the actor.
         let visible = match &named {
             Some(named) if only.mine && *named != actor.user => {
-                Visible::Of { user: actor.user.clone(), rules: Vec::new() }
+                Visible::Of { user: actor.user.clone(), rules: Vec::new(), backups: Vec::new() }
             }
             _ => self.visible(actor, book),
         };
@@ -210,6 +216,7 @@ impl App {
             ascending: only.oldest_first,
             cursor: page.cursor.clone(),
             limit: self.rows(page),
+            overdue: None,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod arrival;
 mod audit;
+mod break_glass;
 mod client;
 mod decision;
 mod doctor;
@@ -64,16 +65,21 @@ enum Command {
     Deny(DenyArgs),
     /// Take your own request back
     Withdraw(WithdrawArgs),
-    /// List grants
+    /// List grants, or show one with what it was used for
     Grants(GrantsArgs),
     /// List the uses of a grant that is for a number of calls, and what came of each
     Uses(UsesArgs),
     /// Ask for more time for your own grant
     Extend(ExtendArgs),
-    /// End a grant before its time
+    /// End a grant before its time, or all that fit
     Revoke(RevokeArgs),
     /// Give your own grant back
     Release(ReleaseArgs),
+    /// Have a short grant at once, without an approval, if the policy gives you that right; somebody else reviews it afterwards
+    BreakGlass(break_glass::BreakGlassArgs),
+    /// List and decide the reviews of what was done by break-glass
+    #[command(subcommand)]
+    PostReview(break_glass::PostReviewCommand),
     /// Block principals, services or actions above every grant
     #[command(subcommand)]
     Lock(locks::LockCommand),
@@ -350,8 +356,25 @@ struct WithdrawArgs {
     client: ClientArgs,
 }
 
+#[derive(Debug, Subcommand)]
+enum GrantsCommand {
+    /// Show a grant: what it was used for, and what would have been enough
+    Show(GrantShowArgs),
+}
+
 #[derive(Debug, Args)]
+struct GrantShowArgs {
+    /// The grant
+    grant: String,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct GrantsArgs {
+    #[command(subcommand)]
+    show: Option<GrantsCommand>,
     /// Only in this state: scheduled, active, expired, revoked, released or exhausted
     #[arg(long)]
     state: Option<String>,
@@ -390,9 +413,26 @@ struct ExtendArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").args(["grant", "all_of", "service", "action", "rule"]).required(true).multiple(true)))]
 struct RevokeArgs {
     /// The grant
-    grant: String,
+    #[arg(conflicts_with_all = ["all_of", "service", "action", "rule", "dry_run"])]
+    grant: Option<String>,
+    /// All grants of this user
+    #[arg(long, value_name = "USER")]
+    all_of: Option<String>,
+    /// All grants of this service; with other parts, those that fit all of them
+    #[arg(long)]
+    service: Option<String>,
+    /// All grants of this action
+    #[arg(long)]
+    action: Option<String>,
+    /// All grants under this rule or break-glass right
+    #[arg(long)]
+    rule: Option<String>,
+    /// Only list them
+    #[arg(long)]
+    dry_run: bool,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -524,6 +564,8 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Extend(args) => grants::extend(args, out).await,
         Command::Revoke(args) => grants::revoke(args, out).await,
         Command::Release(args) => grants::release(args, out).await,
+        Command::BreakGlass(args) => break_glass::break_glass(args, out).await,
+        Command::PostReview(command) => break_glass::run(command, out).await,
         Command::Lock(command) => locks::run(command, out).await,
         Command::Signal(command) => signals::run(command, out).await,
         Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),

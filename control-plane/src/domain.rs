@@ -7,15 +7,21 @@
 //! Grant: scheduled ─► active ─► expired | revoked | released
 //!             │          └─► exhausted ─► revoked (what runs ends)
 //!             └─► expired | revoked | released
+//! Post-review of a grant that was given at once: open ─► accepted | disputed
 //! Lock: active ─► expired | removed                                  Signal: set ─► set anew, cleared, or over by its time
 //! ```
 
 mod actor;
+mod break_glass;
 mod event;
 mod extension;
 mod grant;
 mod hold;
 mod kind;
+mod ledger;
+#[cfg(test)]
+mod life;
+mod limits;
 mod lock;
 mod person;
 mod policy;
@@ -31,11 +37,17 @@ mod usage;
 mod wording;
 
 pub use actor::Actor;
+pub use break_glass::{
+    BreakGlassRefused, Broken, GlassBroken, NewBreakGlass, PostReview, PostReviewRefused, PostReviewState,
+    PostReviewWord, PostVerdict, RightAtReview,
+};
 pub use event::{DeliveryState, Event, EventKind, KeptEvent, retry_after};
 pub use extension::{ExtendRefused, ExtensionCap};
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use hold::Hold;
 pub use kind::{AskKind, Timers, Waited};
+pub use ledger::{CallWord, LedgerCall, LedgerSummary, Narrower, PathUsed};
+pub use limits::{AskHistory, COUNTED_OVER, LimitRefused};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
 pub use person::{People, PeopleAtReview};
 pub use policy::{Over, PolicyAbout, PolicyVersion, ServiceName};
@@ -44,7 +56,7 @@ pub use request::{
     AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Shown,
 };
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
-pub use rulebook::{Asked, NotEligible, Rulebook};
+pub use rulebook::{Asked, NoBreakGlass, NotEligible, Rulebook};
 pub use schedule::{MOST_AHEAD, StartRefused, warn_at};
 pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};

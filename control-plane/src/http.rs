@@ -2,6 +2,7 @@
 //! `problem` alone. Holds no state of its own and writes no SQL.
 
 mod audit;
+mod break_glass;
 mod description;
 mod events;
 mod extract;
@@ -10,6 +11,7 @@ mod fleet;
 mod grants;
 mod holds;
 mod layers;
+mod ledger;
 mod lists;
 mod locks;
 mod metrics;
@@ -29,9 +31,13 @@ mod wait;
 /// The JSON bodies that the command line sends and reads too.
 pub(crate) mod bodies {
     pub(crate) use super::audit::{EntriesView, EntryView};
+    pub(crate) use super::break_glass::{BreakGlassBody, BrokeView, PostReviewBody, PostReviewView};
     pub(crate) use super::fleet::FleetView;
-    pub(crate) use super::grants::{ExtendBody, ExtendedView, GrantUsesView, RevokeBody, RevokedView};
+    pub(crate) use super::grants::{
+        ExtendBody, ExtendedView, GrantUsesView, RevokeBody, RevokeManyBody, RevokedManyView, RevokedView,
+    };
     pub(crate) use super::holds::RequestHoldsView;
+    pub(crate) use super::ledger::LedgerView;
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::notifications::DeliveryView;
     pub(crate) use super::policy::{
@@ -148,6 +154,11 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(grants::release))
         .routes(routes!(grants::extend))
         .routes(routes!(grants::uses))
+        .routes(routes!(ledger::ledger))
+        .routes(routes!(break_glass::break_glass))
+        .routes(routes!(break_glass::list))
+        .routes(routes!(break_glass::read))
+        .routes(routes!(break_glass::decide))
         .routes(routes!(locks::list))
         .routes(routes!(signals::list))
         .routes(routes!(policy::read))
@@ -174,6 +185,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
     let waiting = OpenApiRouter::new()
         .routes(routes!(events::listen))
         .routes(routes!(grants::revoke))
+        .routes(routes!(grants::revoke_many))
         .routes(routes!(locks::create))
         .routes(routes!(locks::remove))
         .routes(routes!(signals::set, signals::clear))

@@ -117,6 +117,14 @@ async fn end_what_is_over(app: &App) -> Result<Duration, AppError> {
     if warned > 0 {
         tracing::info!(warned, "holders are told that their grants are about to end");
     }
+    let overdue = app.tell_overdue_post_reviews().await?;
+    if overdue > 0 {
+        tracing::warn!(overdue, "post-reviews of what was done without an approval are overdue");
+    }
+    let (reminded, escalated) = (app.remind_reviewers().await?, app.escalate_requests().await?);
+    if reminded > 0 || escalated > 0 {
+        tracing::info!(reminded, escalated, "requests wait: their reviewers are reminded, and others may decide them");
+    }
     let (expired, timed_out) = (app.expire_grants().await?, app.time_out_requests().await?);
     let (locks, signals) = (app.expire_locks().await?, app.expire_signals().await?);
     if expired > 0 || timed_out > 0 || locks > 0 || signals > 0 {

@@ -575,7 +575,10 @@ impl<'a> Flow<'a, '_> {
     ) -> Box<DecisionEvent<'a>> {
         let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
         match permit.basis() {
-            Basis::Grant(grant) => event.grant = Some(grant.id.clone()),
+            Basis::Grant(grant) => {
+                event.grant = Some(grant.id.clone());
+                event.break_glass = grant.break_glass;
+            }
             Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
             Basis::Unmatched => {}
         }
@@ -704,6 +707,7 @@ impl<'a> Flow<'a, '_> {
             groups: identity.filter(|identity| identity.user.is_some()).and_then(|identity| groups(&identity.groups)),
             workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
             grant: None,
+            break_glass: false,
             use_id: None,
             binding: None,
             shadow: false,

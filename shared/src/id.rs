@@ -124,6 +124,10 @@ id!(
     DecisionId, "dec_", "a decision"
 );
 id!(
+    /// The review of what somebody did without an approval.
+    PostReviewId, "postreview_", "a post-review"
+);
+id!(
     /// One use of a grant that is for a number of uses.
     UseId, "use_", "a use"
 );

@@ -73,6 +73,7 @@ fn table(actions: usize, bindings: usize, grants: u64) -> Table {
             bound: None,
             reveals: Vec::new(),
             uses: None,
+            break_glass: false,
         });
     }
     table

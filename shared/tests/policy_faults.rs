@@ -182,3 +182,42 @@ spec: { servce: payments, actions: [write], elegible: [] }
     assert_eq!(told(&many).len(), 100);
     assert!(told(&vec![many; 200].join("---\n")).len() <= MAX_FAULTS + 100);
 }
+
+#[test]
+fn what_rules_say_about_time_and_who_breaks_the_glass() {
+    for (more, told) in [
+        ("startsWithin: 31d", "`31d` is not between 1s and 30d"),
+        ("extension: { maxTotal: 30m }", "`30m` in all is less than one grant of `1h`"),
+        ("extension: { withoutReview: 2h }", "no grant lasts `2h`: the most in all is `1h`"),
+        ("extension: { maxTotal: 3h, withoutReview: 4h }", "no grant lasts `4h`: the most in all is `3h`"),
+        ("timeouts: { remindAfter: 24h }", "after `1d` a request under this rule has timed out"),
+        ("timeouts: { escalateAfter: 1h }", "it is not said to whom a request is escalated"),
+        ("timeouts: { escalateTo: [\"group:others\"] }", "it is not said when a request is escalated"),
+        ("limits: { pending: 0 }", "nobody could ever ask"),
+        ("limits: { coolDown: 31d }", "`31d` is not between 1s and 30d"),
+        ("limits: { pending: -1 }", "not a whole number"),
+    ] {
+        let report = changed("maxDuration: 1h", &format!("maxDuration: 1h\n  {more}"));
+        assert!(report.contains(told), "{more}: {report}");
+    }
+    let right = |name: &str, subjects: &str, reviewers: &str, max: &str| {
+        let document = format!(
+            "---\napiVersion: grantmesh.dev/v1\nkind: BreakGlass\nmetadata: {{ name: {name} }}\nspec: {{ service: payments, \
+             actions: [refund.create], subjects: {subjects}, reviewers: {reviewers}, maxDuration: {max} }}\n"
+        );
+        faults(&(GOOD.to_owned() + &document))
+    };
+    assert_eq!(right("fire", "[\"group:sre\"]", "[\"group:sre\"]", "4h"), "fine");
+    assert_eq!(right("fire", "[]", "[\"user:lea\"]", "1h"), "fine", "an empty list means nobody");
+    for (report, told) in [
+        (
+            right("refund-by-support", "[\"group:sre\"]", "[\"user:lea\"]", "1h"),
+            "there is a rule named `refund-by-support`",
+        ),
+        (right("fire", "[\"group:sre\"]", "[]", "1h"), "could be reviewed by nobody"),
+        (right("fire", "[\"user:lea\"]", "[\"user:lea\"]", "1h"), "could be reviewed by nobody"),
+        (right("fire", "[\"group:sre\"]", "[\"user:lea\"]", "5h"), "`5h` is not between 1s and 4h"),
+    ] {
+        assert!(report.contains(told), "{told}: {report}");
+    }
+}

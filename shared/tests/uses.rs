@@ -66,6 +66,7 @@ fn grant(number: u64, action: &str, uses: Option<Uses>, reveals: &[&str]) -> Gra
         bound: None,
         reveals: reveals.iter().map(|name| (*name).into()).collect(),
         uses,
+        break_glass: false,
     }
 }
 

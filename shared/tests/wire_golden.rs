@@ -62,6 +62,7 @@ fn grant() -> Item {
         bound: None,
         reveals: Vec::new(),
         uses: None,
+        break_glass: false,
     })
     .into_item()
     .unwrap()

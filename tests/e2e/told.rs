@@ -85,7 +85,12 @@ async fn telling(folder: &Path, hook: &Hook, log: &str) -> Result<ControlPlane> 
 }
 
 fn ask(why: &str) -> Value {
-    json!({ "service": "payments", "action": "refund.create", "resource": "account/acc-42", "justification": why })
+    ask_for("acc-42", why)
+}
+
+fn ask_for(account: &str, why: &str) -> Value {
+    let resource = format!("account/{account}");
+    json!({ "service": "payments", "action": "refund.create", "resource": resource, "justification": why })
 }
 
 fn run(story: impl Future<Output = Result<()>>) -> Result<()> {
@@ -104,7 +109,8 @@ fn a_control_plane_that_is_killed_over_and_over_loses_no_event() -> Result<()> {
             hook.away.store(round < 2, Ordering::Release);
             let alice = control_plane.api(&ALICE).await?;
             for number in 0..8 {
-                let request = alice.post("/v1/requests", &ask(&format!("{round}-{number}"))).await?.expect(201)?;
+                let ask = ask_for(&format!("acc-{round}-{number}"), "charged twice");
+                let request = alice.post("/v1/requests", &ask).await?.expect(201)?;
                 filed.insert(text(&request, "/id")?.to_owned());
             }
             control_plane.kill();

@@ -113,6 +113,7 @@ fn grant() -> Grant {
         terms: Terms::default(),
         uses: Some(UseCount { allowed: USES, claimed: 0 }),
         revision: 1,
+        break_glass: false,
         state: GrantState::Active,
     }
 }

@@ -90,6 +90,7 @@ fn table() -> Table {
             bound: None,
             reveals: Vec::new(),
             uses: None,
+            break_glass: false,
         });
     }
     table

@@ -124,18 +124,21 @@ impl App {
             return Visible::All;
         }
         let rules = book.reviewed_by(actor).into_iter().map(|(service, rule)| (service.to_owned(), rule.to_owned()));
-        Visible::Of { user: actor.user.clone(), rules: rules.collect() }
+        let backups = book.backed_up_by(actor).into_iter().map(|(service, rule)| (service.to_owned(), rule.to_owned()));
+        Visible::Of { user: actor.user.clone(), rules: rules.collect(), backups: backups.collect() }
     }
 
     pub(super) fn sees_request(&self, actor: &Actor, book: &Rulebook, request: &Request) -> bool {
-        self.sees(actor, book, &request.ask.requester, &request.ask.service, &request.ask.rule)
+        let Request { ask, waited, .. } = request;
+        let is_backup = || book.is_backup(actor, &ask.service, &ask.rule);
+        self.sees(actor, book, &ask.requester, &ask.service, &ask.rule) || waited.escalated_at.is_some() && is_backup()
     }
 
     pub(super) fn sees_grant(&self, actor: &Actor, book: &Rulebook, grant: &Grant) -> bool {
         self.sees(actor, book, &grant.holder, &grant.service, &grant.rule)
     }
 
-    fn sees(&self, actor: &Actor, book: &Rulebook, owner: &User, service: &str, rule: &str) -> bool {
+    pub(super) fn sees(&self, actor: &Actor, book: &Rulebook, owner: &User, service: &str, rule: &str) -> bool {
         *owner == actor.user || book.is_reviewer(actor, service, rule) || self.sees_everything(actor)
     }
 }

@@ -6,8 +6,9 @@ use grantmesh_shared::wire::policy::{Difference, PolicyFault};
 use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
-    AlreadyDecided, AlreadyEnded, AskRefused, ExtendRefused, LockEnded, LockRefused, NotEligible, Over, PolicyAbout,
-    RecordsRefused, ReviewRefused, SignalRefused, TextError, WordsRefused,
+    AlreadyDecided, AlreadyEnded, AskRefused, BreakGlassRefused, ExtendRefused, LimitRefused, LockEnded, LockRefused,
+    NoBreakGlass, NotEligible, Over, PolicyAbout, PostReviewRefused, RecordsRefused, ReviewRefused, SignalRefused,
+    TextError, WordsRefused,
 };
 use crate::store::StoreError;
 
@@ -43,6 +44,9 @@ pub enum AppError {
     /// No random numbers.
     #[error(transparent)]
     Random(#[from] RandomError),
+    /// The requester asks too often.
+    #[error(transparent)]
+    Limit(LimitRefused),
     /// Others are having their policies checked.
     #[error(
         "as many policies as are checked at once are being checked already\ntry again in a moment, or run `grantmesh policy check`, which needs no server"
@@ -98,6 +102,15 @@ pub enum Forbidden {
     /// Only the holder may.
     #[error("only the holder may release a grant\na reviewer may revoke it")]
     NotTheHolder,
+    /// No break-glass right.
+    #[error(transparent)]
+    NoBreakGlass(#[from] NoBreakGlass),
+    /// Reviewing one's own doing.
+    #[error("{0}")]
+    SelfReview(String),
+    /// Not among those who review what is done by a break-glass right.
+    #[error("{0}")]
+    NotAPostReviewer(String),
     /// Only the signal's setters and operators may.
     #[error(
         "only its setters and operators may set or clear the signal `{signal}`\nask one of them, or have the policy changed"
@@ -123,6 +136,9 @@ pub enum Conflict {
     /// The stage that is open needs somebody else.
     #[error("{0}")]
     StageNeedsOthers(String),
+    /// The post-review is decided.
+    #[error("{0}")]
+    PostReviewDecided(String),
     /// The grant ended.
     #[error(transparent)]
     AlreadyEnded(#[from] AlreadyEnded),
@@ -207,6 +223,9 @@ pub enum Invalid {
     /// The ask is not what the rule takes.
     #[error(transparent)]
     Ask(#[from] AskRefused),
+    /// The glass is not broken.
+    #[error(transparent)]
+    BreakGlass(BreakGlassRefused),
     /// The grant is not extended.
     #[error(transparent)]
     Extend(ExtendRefused),
@@ -231,6 +250,18 @@ pub enum Invalid {
     /// The policy now wants more of the justification or ticket.
     #[error("{0}")]
     WordsFallShort(String),
+    /// Nothing says which grants are to end.
+    #[error("it is not said which grants are to end\nname a holder, a service, an action or a rule")]
+    NothingNamed,
+    /// More grants than one transaction ends.
+    #[error(
+        "more than {} grants fit, and so many are not ended at once\nname a service or a rule, too",
+        super::MOST_REVOKED
+    )]
+    TooManyToRevoke,
+    /// Not somebody who holds grants.
+    #[error("{0}")]
+    Holder(String),
     /// A reason or message that is none.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -267,7 +298,9 @@ impl AppError {
                 Forbidden::SelfApproval => "self_approval",
                 Forbidden::Machine => "machine",
                 Forbidden::OnlyByRequester(_) => "only_by_requester",
-                Forbidden::NotAReviewer { .. } => "not_a_reviewer",
+                Forbidden::NotAReviewer { .. } | Forbidden::NotAPostReviewer(_) => "not_a_reviewer",
+                Forbidden::NoBreakGlass(_) => "no_break_glass",
+                Forbidden::SelfReview(_) => "self_review",
                 Forbidden::NotOperator { .. } => "not_operator",
                 Forbidden::NotAuditor { .. } => "not_auditor",
                 Forbidden::NotTheRequester => "not_the_requester",
@@ -275,7 +308,7 @@ impl AppError {
                 Forbidden::NotASetter { .. } => "not_a_setter",
             },
             Self::Conflict(conflict) => match conflict {
-                Conflict::AlreadyDecided(_) => "already_decided",
+                Conflict::AlreadyDecided(_) | Conflict::PostReviewDecided(_) => "already_decided",
                 Conflict::AlreadyReviewed => "already_reviewed",
                 Conflict::DigestDiffers(_) => "digest_differs",
                 Conflict::StageNeedsOthers(_) => "stage_needs_others",
@@ -299,8 +332,13 @@ impl AppError {
                 Invalid::NotEligible(_)
                 | Invalid::RequesterNotEligible
                 | Invalid::Extend(ExtendRefused::NoRule { .. }) => "not_eligible",
-                Invalid::Extend(ExtendRefused::OverMaximum { .. }) => "duration_over_maximum",
-                Invalid::Extend(ExtendRefused::TooShort(_)) => "duration_too_short",
+                Invalid::Extend(ExtendRefused::OverMaximum { .. })
+                | Invalid::BreakGlass(BreakGlassRefused::OverMaximum { .. }) => "duration_over_maximum",
+                Invalid::Extend(ExtendRefused::TooShort(_)) | Invalid::BreakGlass(BreakGlassRefused::TooShort(_)) => {
+                    "duration_too_short"
+                }
+                Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Empty { .. })) => "justification_required",
+                Invalid::BreakGlass(_) => "bad_text",
                 Invalid::Extend(_) => "not_extendable",
                 Invalid::WaitedTooLong(_) => "waited_too_long",
                 Invalid::Ask(AskRefused::Words(words)) => match words {
@@ -330,7 +368,9 @@ impl AppError {
                 | Invalid::Lock(LockRefused::Reason(_))
                 | Invalid::Text(_) => "bad_text",
                 Invalid::Lock(LockRefused::Nothing | LockRefused::EverythingAndMore) => "lock_unclear",
-                Invalid::Lock(LockRefused::Subject(_)) => "bad_subject",
+                Invalid::NothingNamed => "nothing_named",
+                Invalid::TooManyToRevoke => "too_many",
+                Invalid::Lock(LockRefused::Subject(_)) | Invalid::Holder(_) => "bad_subject",
                 Invalid::Lock(LockRefused::Service(_) | LockRefused::Action { .. } | LockRefused::ActionAlone(_)) => {
                     "unknown_target"
                 }
@@ -346,6 +386,11 @@ impl AppError {
                 RecordsRefused::WrongPrev { .. } => "records_wrong_prev",
                 RecordsRefused::NotYours { .. } => "records_not_yours",
             },
+            Self::Limit(refused) => match refused {
+                LimitRefused::Pending { .. } => "too_many_pending",
+                LimitRefused::PerHour { .. } => "asked_too_often",
+                LimitRefused::CoolDown { .. } => "cooling_down",
+            },
             Self::Busy => "busy",
             Self::Store(_) | Self::Audit(_) | Self::Random(_) | Self::Check(_) => "internal",
         }
@@ -357,6 +402,19 @@ impl From<ExtendRefused> for AppError {
         match refused {
             ExtendRefused::NotActive(ended) => Conflict::AlreadyEnded(ended).into(),
             refused => Invalid::Extend(refused).into(),
+        }
+    }
+}
+
+impl From<PostReviewRefused> for AppError {
+    fn from(refused: PostReviewRefused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            PostReviewRefused::Own => Forbidden::SelfReview(text).into(),
+            PostReviewRefused::Machine => Forbidden::Machine.into(),
+            PostReviewRefused::NotAReviewer { .. } => Forbidden::NotAPostReviewer(text).into(),
+            PostReviewRefused::Decided(_) => Conflict::PostReviewDecided(text).into(),
+            PostReviewRefused::Reason(error) => Invalid::Text(error).into(),
         }
     }
 }

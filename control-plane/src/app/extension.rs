@@ -47,6 +47,9 @@ impl App {
             tx.commit().await?;
             return Err(Conflict::AlreadyEnded(AlreadyEnded { state: grant.state.word() }).into());
         }
+        if grant.break_glass {
+            return Err(ExtendRefused::BreakGlass.into());
+        }
         if let Some(pending) = tx.pending_extension(&grant.id).await? {
             return Err(Conflict::AlreadyAsked { request: pending.id }.into());
         }
@@ -78,10 +81,10 @@ impl App {
             return Err(Invalid::Ask(WordsRefused::Justification(empty).into()).into());
         };
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
-        let approvals = asked.rule.workflow.deciding.approvals().max(1);
+        let how = (asked.rule.workflow.course.limits, asked.rule.workflow.deciding.approvals().max(1));
         let ask =
             Ask::extension(actor, asked, (&grant, &first.ask), (by, why), policy, tx.now()).map_err(Invalid::Ask)?;
-        let request = self.file(&mut tx, ask, approvals).await?;
+        let request = self.file(&mut tx, ask, how).await?;
         tx.commit().await?;
         Ok(Extended::Asked(Box::new(request)))
     }

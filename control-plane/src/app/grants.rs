@@ -66,7 +66,7 @@ impl App {
         let book = self.rulebook(&mut tx).await?;
         let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
         let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
-        if !self.is_operator(actor) && !book.is_reviewer(actor, &grant.service, &grant.rule) {
+        if !self.may_revoke(actor, &book, &grant) {
             return Err(Forbidden::NotAReviewer { rule: grant.rule }.into());
         }
         self.end(tx, &book, grant, EndedBy::Revoker(actor.user.clone(), reason)).await
@@ -93,19 +93,29 @@ impl App {
             tx.commit().await?;
             return Err(Conflict::AlreadyEnded(AlreadyEnded { state: grant.state.word() }).into());
         }
-        let is_scheduled = grant.state == GrantState::Scheduled;
-        let grant = grant.end(by, tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
-        // Filters have only what is in force.
-        if is_scheduled {
-            tx.settle_scheduled(&grant).await?;
-        } else {
-            tx.end_grant(&grant).await?;
-        }
-        tx.log(&ended_entry(&grant))?;
-        extension::drop_pending(&mut tx, &grant.id).await?;
+        let grant = end(&mut tx, grant, by).await?;
         let position = tx.commit().await?.position;
         Ok(Ended { grant, position })
     }
+
+    pub(super) fn may_revoke(&self, actor: &Actor, book: &Rulebook, grant: &Grant) -> bool {
+        self.is_operator(actor) || book.is_reviewer(actor, &grant.service, &grant.rule)
+    }
+}
+
+/// Ends a grant before its time, with what is asked for it.
+pub(super) async fn end(tx: &mut WriteTx, grant: Grant, by: EndedBy) -> Result<Grant, AppError> {
+    let is_scheduled = grant.state == GrantState::Scheduled;
+    let grant = grant.end(by, tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
+    // Filters have only what is in force.
+    if is_scheduled {
+        tx.settle_scheduled(&grant).await?;
+    } else {
+        tx.end_grant(&grant).await?;
+    }
+    tx.log(&ended_entry(&grant))?;
+    extension::drop_pending(tx, &grant.id).await?;
+    Ok(grant)
 }
 
 /// Ends a grant whose time ended, within a transaction that found it so. One that was exhausted stays that; what ran under

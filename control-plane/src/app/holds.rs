@@ -114,7 +114,9 @@ impl App {
         let (request, filed) = match self.held_request(tx, book, vm, item).await {
             Ok(found) => found,
             // What one call may not have is told to that call; the others of the question are held all the same.
-            Err(refused @ (AppError::Invalid(_) | AppError::Conflict(_) | AppError::Forbidden(_))) => {
+            Err(
+                refused @ (AppError::Invalid(_) | AppError::Conflict(_) | AppError::Forbidden(_) | AppError::Limit(_)),
+            ) => {
                 let state = HoldState::Refused(refused.to_string().replace('\n', "; "));
                 return Ok(HoldResult { decision, request: None, state });
             }
@@ -185,11 +187,13 @@ impl App {
         };
         let asked = Asked { service, action, resource: resource.to_owned(), rule: found };
         let ask = Ask::new(&actor, asked, &new, policy, now).map_err(Invalid::Ask)?;
-        let same = |request: &Request| request.ask.shown == ask.shown && !request.is_overdue(now);
-        if let Some(request) = tx.pending_requests_like(&ask).await?.into_iter().find(same) {
+        if let Some(same) = tx.alike(&ask).await?
+            && let Some(request) = tx.request(&same).await?
+        {
             return Ok((request, false));
         }
-        Ok((self.file(tx, ask, found.workflow.deciding.approvals().max(1)).await?, true))
+        let (limits, approvals_needed) = (found.workflow.course.limits, found.workflow.deciding.approvals().max(1));
+        Ok((self.file(tx, ask, (limits, approvals_needed)).await?, true))
     }
 }
 

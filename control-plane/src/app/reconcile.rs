@@ -3,6 +3,7 @@
 use grantmesh_shared::time::{Span, Timestamp};
 
 use super::{App, AppError, grants, locks, requests, signals};
+use crate::audit::{ActorField, EntryKind};
 use crate::domain::SignalEnd;
 
 /// How long an idempotency key is kept.
@@ -93,6 +94,48 @@ impl App {
         Ok(done)
     }
 
+    /// Reminds the reviewers of requests that wait.
+    ///
+    /// # Errors
+    /// If the store fails; what was done stays done.
+    pub async fn remind_reviewers(&self) -> Result<usize, AppError> {
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        while !self.read().await?.requests_to_remind(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.requests_to_remind(now, batch).await?;
+            for request in &due {
+                tx.reminded(&request.id, now).await?;
+                tx.log(&requests::ended_entry(request, EntryKind::RequestReminded, ActorField::System))?;
+            }
+            tx.commit().await?;
+            done += due.len();
+        }
+        Ok(done)
+    }
+
+    /// Lets others review the requests that nobody has decided. Whom that is, the rule says when they do.
+    ///
+    /// # Errors
+    /// If the store fails; what was done stays done.
+    pub async fn escalate_requests(&self) -> Result<usize, AppError> {
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        while !self.read().await?.requests_to_escalate(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.requests_to_escalate(now, batch).await?;
+            for request in &due {
+                tx.escalated(&request.id, now).await?;
+                tx.log(&requests::ended_entry(request, EntryKind::RequestEscalated, ActorField::System))?;
+            }
+            tx.commit().await?;
+            done += due.len();
+        }
+        Ok(done)
+    }
+
     /// Times out the requests that nobody decided in time. Nothing is ever approved by time.
     ///
     /// # Errors
@@ -136,7 +179,9 @@ impl App {
             tx.next_expiry().await?,
             tx.next_start().await?,
             tx.next_warning().await?,
+            tx.next_post_review_due().await?,
             tx.next_time_out().await?,
+            tx.next_wait().await?,
             tx.next_lock_expiry().await?,
             tx.next_signal_expiry().await?,
         ];

@@ -58,12 +58,19 @@ impl App {
         if intake.recovered > 0 {
             tx.log(&recovered_entry(vm, &stream, intake.recovered))?;
         }
+        let mut calls = Vec::new();
         for (record, raw) in &intake.new {
             if let Event::Use(told) = &record.event {
                 uses::ended(&mut tx, &batch.filter, told).await?;
             }
+            if let Event::Decision(decision) = &record.event
+                && let Some(grant) = &decision.grant
+            {
+                calls.push((grant.clone(), tx.next_seq()));
+            }
             tx.log(&record_entry(&batch.filter, record, raw))?;
         }
+        tx.insert_grant_calls(calls).await?;
         if stream.next_seq > from {
             tx.move_stream(vm, from, &stream).await?;
             tx.commit().await?;

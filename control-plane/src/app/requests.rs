@@ -1,6 +1,6 @@
 //! Filing, reading and withdrawing requests.
 
-use grantmesh_shared::engine::{TicketRule, User, WordsRule};
+use grantmesh_shared::engine::{AskLimits, TicketRule, User, WordsRule};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::reviewers;
@@ -92,8 +92,9 @@ impl App {
         let asked = book.ask(actor, &new.target, new.rule.as_deref(), tx.now()).map_err(Invalid::NotEligible)?;
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let approvals_needed = asked.rule.workflow.deciding.approvals().max(1);
+        let limits = asked.rule.workflow.course.limits;
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
-        let request = self.file(&mut tx, ask, approvals_needed).await?;
+        let request = self.file(&mut tx, ask, (limits, approvals_needed)).await?;
         if let Some(IdempotencyKey(key)) = &key {
             let stored = StoredKey { sent, request: request.id.clone() };
             tx.insert_idempotency_key(&actor.user, key, &stored).await?;
@@ -103,7 +104,20 @@ impl App {
     }
 
     /// Files an ask that was checked, whoever and whatever brings it: the one way to a pending request.
-    pub(super) async fn file(&self, tx: &mut WriteTx, ask: Ask, approvals_needed: u32) -> Result<Request, AppError> {
+    ///
+    /// # Errors
+    /// If the requester has asked for the same and waits, or too often.
+    pub(super) async fn file(
+        &self,
+        tx: &mut WriteTx,
+        ask: Ask,
+        (limits, approvals_needed): (AskLimits, u32),
+    ) -> Result<Request, AppError> {
+        let history = tx.ask_history(&ask, limits.cool_down).await?;
+        if let Some(request) = history.alike {
+            return Err(Conflict::AlreadyAsked { request }.into());
+        }
+        history.allows_one_more(&ask.rule, limits, tx.now()).map_err(AppError::Limit)?;
         let id = self.new_id(tx)?;
         let (reviews, waited, state) = (Vec::new(), Waited::default(), RequestState::Pending);
         let request = Request { id, ask, approvals_needed, reviews, waited, state };
@@ -155,7 +169,7 @@ impl App {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
         let then = self.then(&mut tx, &request.ask).await?;
-        Ok(request.standing(then.rules(&request.ask, &book)))
+        Ok(request.standing(then.rules_at_review(request, &book)))
     }
 
     /// The requests that the actor may see, newest first.
@@ -288,7 +302,7 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
 #[derive(Serialize)]
 pub(super) struct NoData {}
 
-/// The entry of a request that ended without a review.
+/// The entry of something that happened to a request without a review.
 pub(super) fn ended_entry(request: &Request, kind: EntryKind, actor: ActorField) -> Entry<NoData> {
     let ids = EntryIds { request: Some(request.id.clone()), ..EntryIds::default() };
     Entry { kind, actor, ids, data: NoData {} }

@@ -43,7 +43,7 @@ impl App {
             return Err(time_out_instead(tx, request).await);
         }
         let then = self.then(&mut tx, &request.ask).await?;
-        let rules = then.rules(&request.ask, &book);
+        let rules = then.rules_at_review(&request, &book);
         // What comes of a request for more time is the grant that there is.
         let grant = match request.ask.kind.extended() {
             Some(grant) => grant.clone(),
@@ -86,7 +86,13 @@ impl Then {
             then: self.service.as_deref().and_then(|service| service.rule(&ask.rule)),
             now: book.rule(&ask.service, &ask.rule, &ask.action),
             people: PeopleAtReview { then: &self.people, now: &book.people },
+            escalated: false,
         }
+    }
+
+    /// The same for a request that is to be reviewed, perhaps by those to whom it was escalated.
+    pub(super) fn rules_at_review<'r>(&'r self, request: &Request, book: &'r Rulebook) -> RulesAtReview<'r> {
+        RulesAtReview { escalated: request.waited.escalated_at.is_some(), ..self.rules(&request.ask, book) }
     }
 }
 

@@ -72,6 +72,7 @@ impl App {
             outcome: None,
         };
         tx.claim(&grant, &taken).await?;
+        tx.insert_grant_calls(vec![(grant.id.clone(), tx.next_seq())]).await?;
         tx.log(&claimed_entry(&grant, &taken, event))?;
         Ok(ClaimOutcome::Claimed(taken.id))
     }

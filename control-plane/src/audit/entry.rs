@@ -1,7 +1,7 @@
 //! One entry of the audit log as JSON: fixed key order, `v` first, at most 16 KiB, hashed in exactly the bytes that are kept.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::{DecisionId, GrantId, LockId, PolicyId, RequestId, ReviewId, UseId, VmId};
+use grantmesh_shared::id::{DecisionId, GrantId, LockId, PolicyId, PostReviewId, RequestId, ReviewId, UseId, VmId};
 use grantmesh_shared::time::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -23,6 +23,10 @@ pub enum EntryKind {
     ReviewApproved,
     /// A reviewer denied.
     ReviewDenied,
+    /// The reviewers of a request are reminded that it waits.
+    RequestReminded,
+    /// From now on others review a request, too.
+    RequestEscalated,
     /// A request timed out.
     RequestTimedOut,
     /// A request was withdrawn.
@@ -45,6 +49,16 @@ pub enum EntryKind {
     GrantRevoked,
     /// A grant was released.
     GrantReleased,
+    /// A grant was given at once, without an approval.
+    GlassBroken,
+    /// The review of what is done under it was opened.
+    PostReviewOpened,
+    /// It should have been decided by now.
+    PostReviewOverdue,
+    /// It was right to do.
+    PostReviewAccepted,
+    /// It was not.
+    PostReviewDisputed,
     /// A use of a grant was taken.
     UseClaimed,
     /// A filter told what came of a use.
@@ -97,6 +111,8 @@ impl EntryKind {
             Self::RequestFiled => "request.filed",
             Self::ReviewApproved => "review.approved",
             Self::ReviewDenied => "review.denied",
+            Self::RequestReminded => "request.reminded",
+            Self::RequestEscalated => "request.escalated",
             Self::RequestTimedOut => "request.timed_out",
             Self::RequestWithdrawn => "request.withdrawn",
             Self::GrantIssued => "grant.issued",
@@ -108,6 +124,11 @@ impl EntryKind {
             Self::GrantForgotten => "grant.forgotten",
             Self::GrantRevoked => "grant.revoked",
             Self::GrantReleased => "grant.released",
+            Self::GlassBroken => "break_glass.used",
+            Self::PostReviewOpened => "post_review.opened",
+            Self::PostReviewOverdue => "post_review.overdue",
+            Self::PostReviewAccepted => "post_review.accepted",
+            Self::PostReviewDisputed => "post_review.disputed",
             Self::UseClaimed => "use.claimed",
             Self::UseEnded => "use.ended",
             Self::HoldBegan => "hold.began",
@@ -176,6 +197,9 @@ pub struct EntryIds {
     /// The grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
+    /// The post-review.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub post_review: Option<PostReviewId>,
     /// The use.
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     pub use_id: Option<UseId>,

@@ -3,11 +3,20 @@
 use super::client::Client;
 use super::output::Output;
 use super::requests::pages;
-use super::{ExtendArgs, Failure, FleetArgs, GrantsArgs, ReleaseArgs, RevokeArgs, UsesArgs, arrival, segment, tables};
-use crate::http::bodies::{ExtendBody, ExtendedView, FleetView, GrantUsesView, RevokeBody, RevokedView};
+use super::{
+    ClientArgs, ExtendArgs, Failure, FleetArgs, GrantShowArgs, GrantsArgs, GrantsCommand, ReleaseArgs, RevokeArgs,
+    UsesArgs, WaitArgs, arrival, segment, tables,
+};
+use crate::http::bodies::{
+    ExtendBody, ExtendedView, FleetView, GrantUsesView, LedgerView, RevokeBody, RevokeManyBody, RevokedManyView,
+    RevokedView,
+};
 use crate::http::view::{GrantView, ListView};
 
 pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
+    if let Some(GrantsCommand::Show(args)) = args.show {
+        return show(&args, out).await;
+    }
     let client = Client::new(&args.client)?;
     let mut query = args.only.query();
     query.extend(args.holder.map(|name| ("holder", name)));
@@ -42,8 +51,12 @@ pub(super) async fn uses(args: UsesArgs, out: &mut Output) -> Result<(), Failure
 }
 
 pub(super) async fn revoke(args: RevokeArgs, out: &mut Output) -> Result<(), Failure> {
-    let RevokeArgs { grant, reason, wait, client: args } = args;
+    let RevokeArgs { grant, all_of, service, action, rule, dry_run, reason, wait, client: args } = args;
     let client = Client::new(&args)?;
+    let Some(grant) = grant else {
+        let which = RevokeManyBody { holder: all_of, service, action, rule, reason, dry_run, wait: wait.wait };
+        return revoke_many(&client, which, wait, &args, out).await;
+    };
     let path = format!("/v1/grants/{}/revoke", segment(&grant));
     let answer = client.post_waiting(&path, &RevokeBody { reason, wait: wait.wait }, wait.duration()).await?;
     let revoked: RevokedView = client.read(&answer)?;
@@ -70,6 +83,70 @@ pub(super) async fn extend(args: ExtendArgs, out: &mut Output) -> Result<(), Fai
     }
     if let Some(request) = &extended.request {
         super::requests::tell(request, out);
+    }
+    Ok(())
+}
+
+async fn revoke_many(
+    client: &Client,
+    body: RevokeManyBody,
+    wait: WaitArgs,
+    args: &ClientArgs,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    let answer = client.post_waiting("/v1/grants/revoke", &body, wait.duration()).await?;
+    let revoked: RevokedManyView = client.read(&answer)?;
+    if args.json {
+        out.json(&answer)?;
+    } else if revoked.grants.is_empty() {
+        out.remark("no grants of that kind that you may end");
+    } else {
+        out.table(tables::grants(&revoked.grants));
+        let (count, word) = (revoked.grants.len(), if revoked.grants.len() == 1 { "grant" } else { "grants" });
+        let what = if revoked.dry_run { "would be revoked" } else { "revoked" };
+        out.line(format_args!("{count} {word} {what}"));
+        arrival::tell(revoked.arrival.as_ref(), "no filter enforces this service now", out);
+    }
+    arrival::judge(revoked.arrival.as_ref(), "the grants are revoked")
+}
+
+/// So many calls are shown one by one.
+const SHOWN_CALLS: usize = 20;
+
+async fn show(args: &GrantShowArgs, out: &mut Output) -> Result<(), Failure> {
+    let client = Client::new(&args.client)?;
+    let answer = client.get(&format!("/v1/grants/{}/ledger", segment(&args.grant)), &[]).await?;
+    if args.client.json {
+        return Ok(out.json(&answer)?);
+    }
+    let ledger: LedgerView = client.read(&answer)?;
+    let grant = &ledger.grant;
+    tell_grant(grant, out);
+    out.line(format_args!(
+        "  {} has {} on {} of {}, rule {}",
+        grant.holder.subject, grant.action, grant.resource, grant.service, grant.rule
+    ));
+    out.line(format_args!("  from {} until {}", tables::when(&grant.starts_at), tables::when(&grant.expires_at)));
+    if grant.break_glass {
+        out.line(out.toned(super::output::Tone::Bad, "  given at once, without an approval"));
+    }
+    if let Some(uses) = grant.uses {
+        out.line(format_args!("  {} of {} calls taken", uses.claimed, uses.allowed));
+    }
+    if ledger.unused {
+        out.line("  never used");
+    } else {
+        let more = if ledger.complete { "" } else { " at least" };
+        out.line(format_args!("  {} calls{more}, to {} paths:", ledger.calls, ledger.distinct_paths));
+    }
+    for path in &ledger.paths {
+        out.line(format_args!("    {} x {} {}", path.calls, path.method, path.path));
+    }
+    for call in ledger.entries.iter().take(SHOWN_CALLS) {
+        out.line(format_args!("  {} {} {} {}", tables::when(&call.at), call.outcome, call.method, call.path));
+    }
+    if let Some(next) = &ledger.narrower {
+        out.line(format_args!("  next time this would do: {}", next.command));
     }
     Ok(())
 }

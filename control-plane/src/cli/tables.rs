@@ -5,7 +5,7 @@ use comfy_table::{Cell, Table};
 use super::locks::target;
 use super::output::Tone;
 use super::policy::versions::short;
-use crate::http::bodies::{DeliveryView, LockView, PolicyVersionView, SignalView};
+use crate::http::bodies::{DeliveryView, LockView, PolicyVersionView, PostReviewView, SignalView};
 use crate::http::view::{FilterView, GrantView, RequestView, UseView, UserView};
 
 /// A cell with a state's word in its colour.
@@ -17,8 +17,8 @@ fn state(word: &str) -> Cell {
 /// How a state's word is shown.
 pub(super) fn tone(word: &str) -> Tone {
     match word {
-        "active" | "approved" | "live" | "acknowledged" | "delivered" => Tone::Good,
-        "pending" | "scheduled" | "lease_expired" | "waiting" => Tone::Waiting,
+        "active" | "approved" | "accepted" | "live" | "acknowledged" | "delivered" => Tone::Good,
+        "pending" | "scheduled" | "open" | "lease_expired" | "waiting" => Tone::Waiting,
         _ => Tone::Bad,
     }
 }
@@ -80,7 +80,11 @@ pub(super) fn grants(items: &[GrantView]) -> Table {
     for item in items {
         table.add_row([
             Cell::new(&item.id),
-            state(&item.state),
+            if item.break_glass {
+                Cell::new(format!("{} (break-glass)", item.state)).fg(Tone::Bad.colour())
+            } else {
+                state(&item.state)
+            },
             Cell::new(who(&item.holder)),
             Cell::new(&item.service),
             Cell::new(&item.action),
@@ -109,6 +113,27 @@ pub(super) fn uses(items: &[UseView]) -> Table {
             Cell::new(when(&item.claimed_at)),
             Cell::new(&item.decision),
             Cell::new(&item.node),
+        ]);
+    }
+    table
+}
+
+pub(super) fn post_reviews(items: &[PostReviewView]) -> Table {
+    let mut table = head(&["post-review", "state", "who", "service", "action", "resource", "done", "due", "said"]);
+    for item in items {
+        let due = when(&item.due_at);
+        let due =
+            if item.overdue { Cell::new(format!("{due} overdue")).fg(Tone::Bad.colour()) } else { Cell::new(due) };
+        table.add_row([
+            Cell::new(&item.id),
+            state(&item.state),
+            Cell::new(who(&item.holder)),
+            Cell::new(&item.service),
+            Cell::new(&item.action),
+            Cell::new(&item.resource),
+            Cell::new(when(&item.opened_at)),
+            due,
+            Cell::new(shortened(&item.said)),
         ]);
     }
     table

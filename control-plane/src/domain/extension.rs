@@ -89,6 +89,9 @@ impl Grant {
     /// # Errors
     /// If it is not in force, or would last too long.
     pub fn may_extend(&self, by: Span, cap: ExtensionCap, now: Timestamp) -> Result<bool, ExtendRefused> {
+        if self.break_glass {
+            return Err(ExtendRefused::BreakGlass);
+        }
         match &self.state {
             GrantState::Scheduled => return Err(ExtendRefused::NotStarted),
             GrantState::Active if !self.is_over(now) => {}

@@ -178,6 +178,8 @@ pub struct Grant {
     pub terms: Terms,
     /// For how many calls it is, if it is for a number of them.
     pub uses: Option<UseCount>,
+    /// Whether it was given at once, without an approval.
+    pub break_glass: bool,
     /// The revision of its last change: what filters must have applied to know of it.
     pub revision: u64,
     /// Whether it is in force.
@@ -279,6 +281,7 @@ impl Grant {
                 allowed,
                 exhausted: matches!(self.state, GrantState::Exhausted { .. }),
             }),
+            break_glass: self.break_glass,
         })
     }
 }

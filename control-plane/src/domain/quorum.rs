@@ -97,12 +97,18 @@ impl<'r> Electorate<'r> {
         if rules.people.is_machine(&actor.user) {
             return Err(ReviewRefused::Machine);
         }
-        let among = |rule: Option<&Rule>| rule.is_some_and(|rule| self.reviews(&rule.workflow.deciding, actor));
+        let among = |rule: Option<&Rule>| {
+            rule.is_some_and(|rule| {
+                self.reviews(&rule.workflow.deciding, actor) || self.names(actor, rules.backups(rule))
+            })
+        };
         if among(rules.then) && among(rules.now) {
             return Ok(());
         }
         let rule = rule.clone();
-        let otherwise = |rule: Option<&Rule>| rule.is_some_and(|rule| reviews(&rule.workflow.deciding, actor));
+        let otherwise = |rule: Option<&Rule>| {
+            rule.is_some_and(|rule| reviews(&rule.workflow.deciding, actor) || actor.is_among(rules.backups(rule)))
+        };
         if !(otherwise(rules.then) && otherwise(rules.now)) {
             return Err(ReviewRefused::NotAReviewer { rule });
         }
@@ -151,8 +157,8 @@ impl<'r> Quorum<'r> {
         };
         let both = || [rules.then, rules.now].into_iter().flatten();
         Self {
-            then: Count::of(rules.then, electorate, approvals()),
-            now: Count::of(rules.now, electorate, approvals()),
+            then: Count::of((rules, rules.then), electorate, approvals()),
+            now: Count::of((rules, rules.now), electorate, approvals()),
             approvals: number(Verdict::Approve),
             denials: number(Verdict::Deny),
             denials_needed: both().map(|rule| rule.workflow.deciding.denials.max(1)).min().unwrap_or(1),
@@ -185,7 +191,9 @@ impl<'r> Quorum<'r> {
 
     fn awaited(&self, electorate: &Electorate<'_>) -> Vec<Subject> {
         let mut found: Vec<Subject> = Vec::new();
-        let all = |count: &Count<'r>| count.stages.iter().flat_map(subjects).cloned().collect::<Vec<_>>();
+        let all = |count: &Count<'r>| {
+            count.stages.iter().flat_map(subjects).chain(count.backups).cloned().collect::<Vec<_>>()
+        };
         let new = if self.is_passed() { all(&self.now) } else { [self.now.awaited(), self.then.awaited()].concat() };
         for subject in new {
             if !found.contains(&subject) && !electorate.edited.contains(&&subject) {
@@ -215,14 +223,21 @@ pub(super) fn standing(rules: RulesAtReview<'_>, ask: &Ask, reviews: &[Review], 
 #[derive(Debug)]
 struct Count<'r> {
     stages: &'r [Stage],
+    /// Who counts in every factor, because the request was escalated to them.
+    backups: &'r [Subject],
     /// Of the stages up to the open one: who came, and who sits where.
     gone_through: Vec<(Vec<User>, Seating)>,
 }
 
 impl<'r> Count<'r> {
-    fn of<'v>(rule: Option<&'r Rule>, electorate: &Electorate<'_>, approvals: impl Iterator<Item = &'v Actor>) -> Self {
+    fn of<'v>(
+        (rules, rule): (RulesAtReview<'r>, Option<&'r Rule>),
+        electorate: &Electorate<'_>,
+        approvals: impl Iterator<Item = &'v Actor>,
+    ) -> Self {
+        let backups = rule.map(|rule| rules.backups(rule)).unwrap_or_default();
         let stages = rule.map(|rule| rule.workflow.deciding.stages.as_slice()).unwrap_or_default();
-        let mut count = Self { stages, gone_through: Vec::new() };
+        let mut count = Self { stages, backups, gone_through: Vec::new() };
         count.enter();
         for actor in approvals {
             let named_by = count.named_by(electorate, actor);
@@ -258,7 +273,8 @@ impl<'r> Count<'r> {
 
     /// The factors of the open stage that name somebody.
     fn named_by(&self, electorate: &Electorate<'_>, actor: &Actor) -> NamedBy {
-        self.open().map_or(0, |stage| bits(stage, |reviewers| electorate.names(actor, reviewers)))
+        let is_backup = electorate.names(actor, self.backups);
+        self.open().map_or(0, |stage| bits(stage, |reviewers| is_backup || electorate.names(actor, reviewers)))
     }
 
     fn needs(&self, electorate: &Electorate<'_>, actor: &Actor) -> bool {
@@ -268,8 +284,12 @@ impl<'r> Count<'r> {
 
     fn awaited(&self) -> Vec<Subject> {
         let (Some(stage), Some((_, seating))) = (self.open(), self.gone_through.last()) else { return Vec::new() };
-        let wanted = |subject: &&Subject| seating.has_place_for(bits(stage, |reviewers| reviewers.contains(*subject)));
-        subjects(stage).filter(wanted).cloned().collect()
+        let named_by = |subject: &Subject| {
+            let is_backup = self.backups.contains(subject);
+            bits(stage, |reviewers| is_backup || reviewers.contains(subject))
+        };
+        let wanted = |subject: &&Subject| seating.has_place_for(named_by(subject));
+        subjects(stage).chain(self.backups).filter(wanted).cloned().collect()
     }
 
     fn standing(&self) -> Vec<StageStanding> {
@@ -288,7 +308,7 @@ impl<'r> Count<'r> {
             let factors = stage.factors.iter().enumerate().map(|(at, factor)| FactorStanding {
                 needed: factor.approvals,
                 approvals: by(at).unwrap_or_default(),
-                reviewers: factor.reviewers.clone(),
+                reviewers: factor.reviewers.iter().chain(self.backups).cloned().collect(),
             });
             StageStanding { name: stage.name.to_string(), word, factors: factors.collect() }
         };

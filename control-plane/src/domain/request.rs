@@ -234,10 +234,7 @@ impl Ask {
             None => None,
             Some(bind) => Some(shown(actor, service, target, (&rule.name, bind), new.call.as_ref())?),
         };
-        let resource = Text::new(&resource, "resource").map_err(AskRefused::Resource)?;
-        if resource.as_str().len() > MAX_RESOURCE_BYTES {
-            return Err(AskRefused::ResourceTooLong);
-        }
+        let resource = checked_resource(&resource)?;
         let (justification, ticket) =
             words((&rule.name, &rule.workflow.deciding), &new.justification, new.ticket.as_deref())?;
         let duration = new.duration.unwrap_or(rule.workflow.default_duration);
@@ -334,6 +331,15 @@ impl Ask {
     pub fn actor(&self) -> Actor {
         Actor::new(&self.requester.issuer, &self.requester.subject, self.requester_groups.clone())
     }
+}
+
+/// A resource that shows as what it is.
+pub(super) fn checked_resource(resource: &str) -> Result<Text, AskRefused> {
+    let resource = Text::new(resource, "resource").map_err(AskRefused::Resource)?;
+    if resource.as_str().len() > MAX_RESOURCE_BYTES {
+        return Err(AskRefused::ResourceTooLong);
+    }
+    Ok(resource)
 }
 
 /// For how many calls a grant is asked.

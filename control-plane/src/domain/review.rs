@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use grantmesh_shared::engine::{Rule, User};
+use grantmesh_shared::engine::{Rule, Subject, User};
 use grantmesh_shared::id::{GrantId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::condition::ConditionItem;
@@ -105,9 +105,16 @@ pub struct RulesAtReview<'r> {
     pub now: Option<&'r Rule>,
     /// Who is who.
     pub people: PeopleAtReview<'r>,
+    /// Whether those review, too, to whom the rule escalates.
+    pub escalated: bool,
 }
 
 impl RulesAtReview<'_> {
+    /// Who reviews under a rule besides its reviewers.
+    pub(super) fn backups<'b>(&self, rule: &'b Rule) -> &'b [Subject] {
+        if self.escalated { &rule.workflow.course.timeouts.escalate_to } else { &[] }
+    }
+
     /// Whether the requester may still ask. The condition on asking was judged when they did, with their token at hand;
     /// one that was written since then cannot be judged any more, and what cannot be judged does not allow.
     pub(super) fn still_let_ask(&self, requester: &Actor) -> bool {
@@ -386,6 +393,7 @@ impl Request {
             expires_at: starts_at.plus(duration),
             terms: rules.terms(self.ask.shown.as_ref(), &self.reviews),
             uses: uses.map(|allowed| UseCount { allowed, claimed: 0 }),
+            break_glass: false,
             revision,
             state,
         }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use grantmesh_shared::engine::{
-    Ambiguity, Now, Routed, Rule, Service, Table, canonical_method, canonical_path, rules_to_ask,
+    Action, Ambiguity, BreakGlass, Now, Routed, Rule, Service, Table, canonical_method, canonical_path, rules_to_ask,
 };
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::Timestamp;
 
 use super::actor::Actor;
+use super::break_glass::Broken;
 use super::person::People;
 use super::quorum::reviews;
 use super::request::AskTarget;
@@ -66,6 +67,14 @@ pub enum NotEligible {
     },
 }
 
+/// Nobody gave the actor a right to break the glass for this. What does not exist and what is not for them read alike.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no break-glass right of yours is for `{what}`\nask for a grant with `grantmesh request`")]
+pub struct NoBreakGlass {
+    /// What it was to be broken for.
+    pub what: String,
+}
+
 fn shortened(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(128).collect()
 }
@@ -96,6 +105,43 @@ impl Rulebook {
         now: Timestamp,
     ) -> Result<Asked<'b>, NotEligible> {
         let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string()) };
+        let (service, action, resource) = self.resolve(target)?;
+        let named = service.rules().iter().filter_map(|rule| rule.condition.needs()).flat_map(|needs| &needs.claims);
+        let claims: Vec<Box<str>> = named.cloned().collect();
+        let found = actor.as_principal(|principal| {
+            actor.as_context(&claims, |context| {
+                let ask = (&*action.name, resource.as_str());
+                rules_to_ask(&self.signals, service, ask, principal, (context, Now::exactly(now)))
+            })
+        });
+        let rule = found.into_iter().find(|known| rule.is_none_or(|rule| *known.name == *rule)).ok_or_else(no_rule)?;
+        Ok(Asked { service, action: &action.name, resource, rule })
+    }
+
+    /// The right by which the actor breaks the glass, the named one or else the first that is theirs.
+    ///
+    /// # Errors
+    /// If they have none, and where that cannot be told.
+    pub fn break_glass<'b>(
+        &'b self,
+        actor: &Actor,
+        target: &AskTarget,
+        right: Option<&str>,
+    ) -> Result<Broken<'b>, NoBreakGlass> {
+        let none = || NoBreakGlass { what: shortened(&target.to_string()) };
+        let (service, action, resource) = self.resolve(target).map_err(|_| none())?;
+        let fits = |known: &&BreakGlass| {
+            known.actions.contains(&action.name)
+                && right.is_none_or(|right| *known.name == *right)
+                && actor.as_principal(|principal| known.is_for(principal))
+        };
+        let right = service.break_glass().iter().find(fits).ok_or_else(none)?;
+        Ok(Broken { service: service.name(), action: &action.name, resource, right })
+    }
+
+    /// The service, action and resource that are meant.
+    fn resolve(&self, target: &AskTarget) -> Result<(&Service, &Action, String), NotEligible> {
+        let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string()) };
         let service = self.service(target.service()).ok_or_else(no_rule)?;
         let (action, resource) = match target {
             AskTarget::Action { action, resource, .. } => {
@@ -114,19 +160,25 @@ impl Rulebook {
                 (*action, action.templates.resource_of(path.as_str()).ok_or_else(no_rule)?)
             }
         };
-        let named = service.rules().iter().filter_map(|rule| rule.condition.needs()).flat_map(|needs| &needs.claims);
-        let claims: Vec<Box<str>> = named.cloned().collect();
-        let found = actor.as_principal(|principal| {
-            actor.as_context(&claims, |context| {
-                let ask = (&*action.name, resource.as_str());
-                rules_to_ask(&self.signals, service, ask, principal, (context, Now::exactly(now)))
-            })
-        });
-        let rule = found.into_iter().find(|known| rule.is_none_or(|rule| *known.name == *rule)).ok_or_else(no_rule)?;
-        Ok(Asked { service, action: &action.name, resource, rule })
+        Ok((service, action, resource))
     }
 
-    /// Service and name of every rule that the actor reviews.
+    /// Service and name of every rule whose requests the actor reviews once they are escalated.
+    #[must_use]
+    pub fn backed_up_by(&self, actor: &Actor) -> Vec<(&str, &str)> {
+        let rules = self.services.iter().flat_map(|service| service.rules().iter().map(|rule| (service.name(), rule)));
+        let backs_up = rules.filter(|(_, rule)| actor.is_among(&rule.workflow.course.timeouts.escalate_to));
+        backs_up.map(|(service, rule)| (service, &*rule.name)).collect()
+    }
+
+    /// Whether the actor reviews requests under the rule once they are escalated.
+    #[must_use]
+    pub fn is_backup(&self, actor: &Actor, service: &str, rule: &str) -> bool {
+        let rule = self.service(service).and_then(|service| service.rule(rule));
+        rule.is_some_and(|rule| actor.is_among(&rule.workflow.course.timeouts.escalate_to))
+    }
+
+    /// Service and name of every rule, and every break-glass right, that the actor reviews.
     #[must_use]
     pub fn reviewed_by(&self, actor: &Actor) -> Vec<(&str, &str)> {
         let mut rules = Vec::new();
@@ -136,15 +188,20 @@ impl Rulebook {
                     rules.push((service.name(), &*rule.name));
                 }
             }
+            let rights = service.break_glass().iter().filter(|right| actor.is_among(&right.reviewers));
+            rules.extend(rights.map(|right| (service.name(), &*right.name)));
         }
         rules
     }
 
-    /// Whether the actor is among the reviewers of the rule.
+    /// Whether the actor is among the reviewers of the rule or break-glass right.
     #[must_use]
     pub fn is_reviewer(&self, actor: &Actor, service: &str, rule: &str) -> bool {
-        self.service(service)
-            .and_then(|service| service.rule(rule))
-            .is_some_and(|rule| reviews(&rule.workflow.deciding, actor))
+        let Some(service) = self.service(service) else { return false };
+        let by_right = || service.break_glass().iter().find(|right| *right.name == *rule).map(|right| &right.reviewers);
+        match service.rule(rule) {
+            Some(rule) => reviews(&rule.workflow.deciding, actor),
+            None => by_right().is_some_and(|reviewers| actor.is_among(reviewers)),
+        }
     }
 }

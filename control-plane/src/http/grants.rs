@@ -15,11 +15,11 @@ use super::description::{Length, one_of};
 use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::lists::Stated;
 use super::problem::ApiError;
-use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
 use super::requests::unknown_state;
 use super::view::{ArrivalView, GrantView, ListView, RequestView, UseView};
 use super::wait::{Wait, revision};
-use crate::app::{Extended, GrantFilter, Page};
+use crate::app::{Extended, GrantFilter, Page, RevokeFilter, RevokedMany};
 use crate::domain::GrantStateWord;
 
 /// A revocation.
@@ -127,6 +127,65 @@ pub(super) async fn revoke(
     Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
 }
 
+/// Which grants to end at once, and why: those that fit every part that is stated.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeManyBody {
+    /// Whose, by name or as `user:NAME`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) holder: Option<String>,
+    /// Of which service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<String>,
+    /// Of which action.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) action: Option<String>,
+    /// Under which rule or break-glass right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) rule: Option<String>,
+    /// Why.
+    pub(crate) reason: String,
+    /// Only tell which those are.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Length>)]
+    pub(crate) wait: Option<Span>,
+}
+
+/// Grants that were ended at once, or would be.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct RevokedManyView {
+    /// The grants.
+    pub(crate) grants: Vec<GrantView>,
+    /// Whether they were only looked at.
+    pub(crate) dry_run: bool,
+    /// What the filters did; only with `wait`, and only if some were ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) arrival: Option<ArrivalView>,
+}
+
+/// Ends all grants that fit and that you may end, in one step.
+#[utoipa::path(post, path = "/v1/grants/revoke", tag = "grants", security(("token" = [])), request_body = RevokeManyBody,
+    responses((status = 200, body = RevokedManyView), Caller, BadBody, Unfit))]
+pub(super) async fn revoke_many(
+    State(api): State<Arc<Api>>,
+    CurrentUser(actor): CurrentUser,
+    Json(body): Json<RevokeManyBody>,
+) -> Result<Json<RevokedManyView>, ApiError> {
+    let RevokeManyBody { holder, service, action, rule, reason, dry_run, wait } = body;
+    let wait = Wait::of(wait)?;
+    let filter = RevokeFilter { holder, service, action, rule };
+    let RevokedMany { grants, position } = api.app.revoke_many(&actor, &filter, &reason, dry_run).await?;
+    let arrival = match position {
+        Some(position) => wait.arrival(&api, filter.service.as_deref(), position).await,
+        None => None,
+    };
+    let grants = grants.iter().map(|grant| GrantView::of(&api.app, grant)).collect();
+    Ok(Json(RevokedManyView { grants, dry_run, arrival }))
+}
+
 /// More time for a grant.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -153,7 +212,7 @@ pub(crate) struct ExtendedView {
 /// Asks for more time for your own grant: at once where its rule lets it (200), else by a request (202).
 #[utoipa::path(post, path = "/v1/grants/{id}/extend", tag = "grants", security(("token" = [])), request_body = ExtendBody,
     params(("id" = String, Path)), responses((status = 200, body = ExtendedView), (status = 202, body = ExtendedView),
-    Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
+    Caller, BadBody, Forbidden, NotFound, Conflict, Unfit, Limited))]
 pub(super) async fn extend(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::app::StreamSums;
+use crate::app::{PostReviewSums, StreamSums};
 
 /// What `/metrics` calls its own media type.
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -49,6 +49,9 @@ struct Gauges {
     received: Gauge,
     dropped: Gauge,
     lost: Gauge,
+    broken: Gauge,
+    open: Gauge,
+    overdue: Gauge,
 }
 
 /// What the gauges show.
@@ -64,6 +67,8 @@ pub(super) struct Readings {
     pub(super) lag: Span,
     /// Nothing if the database cannot be read now; then the gauges stay as they were.
     pub(super) streams: Option<StreamSums>,
+    /// Nothing if they cannot be read, as above.
+    pub(super) post_reviews: Option<PostReviewSums>,
 }
 
 impl Default for Metrics {
@@ -104,6 +109,13 @@ impl Default for Metrics {
             "Decisions, and outcomes of uses, that went with a filter VM",
             gauges.lost.clone(),
         );
+        registry.register(
+            "break_glass_grants",
+            "Grants that were ever given at once, without an approval",
+            gauges.broken.clone(),
+        );
+        registry.register("post_reviews_open", "Post-reviews that nobody has decided", gauges.open.clone());
+        registry.register("post_reviews_overdue", "Open post-reviews that are overdue", gauges.overdue.clone());
         Self { registry, answered, decisions, gauges }
     }
 }
@@ -121,7 +133,7 @@ impl Metrics {
     }
 
     pub(super) fn text(&self, readings: Readings) -> Result<String, std::fmt::Error> {
-        let Readings { live, held, epoch, revision, log_size, queued, lag, streams } = readings;
+        let Readings { live, held, epoch, revision, log_size, queued, lag, streams, post_reviews } = readings;
         self.gauges.live.set(i64::try_from(live).unwrap_or(i64::MAX));
         let counted = [
             (&self.gauges.held, held),
@@ -140,7 +152,11 @@ impl Metrics {
                 (&self.gauges.lost, sums.lost),
             ]
         });
-        for (gauge, value) in counted.into_iter().chain(sums.into_iter().flatten()) {
+        let reviews = post_reviews.map(|sums| {
+            [(&self.gauges.broken, sums.all), (&self.gauges.open, sums.open), (&self.gauges.overdue, sums.overdue)]
+        });
+        let sums = sums.into_iter().flatten().chain(reviews.into_iter().flatten());
+        for (gauge, value) in counted.into_iter().chain(sums) {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }
         let mut text = String::new();

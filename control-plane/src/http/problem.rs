@@ -96,6 +96,9 @@ impl ApiError {
                 faults.iter().map(|fault| reason("fault", fault.to_string())).collect()
             }
             Self::App(AppError::Conflict(Conflict::PolicyChanged(changed))) => changes(changed),
+            Self::App(AppError::Conflict(Conflict::AlreadyAsked { request })) => {
+                vec![reason("pending_request", request.to_string())]
+            }
             _ => Vec::new(),
         };
         for reason in &mut problem.reasons {
@@ -136,7 +139,7 @@ fn app_status(error: &AppError) -> StatusCode {
             RecordsRefused::Hole { .. } | RecordsRefused::WrongPrev { .. } => StatusCode::CONFLICT,
             RecordsRefused::NotYours { .. } => StatusCode::FORBIDDEN,
         },
-        AppError::Busy => StatusCode::TOO_MANY_REQUESTS,
+        AppError::Busy | AppError::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
         AppError::Store(StoreError::Database(_) | StoreError::Open(_)) => StatusCode::SERVICE_UNAVAILABLE,
         AppError::Store(_) | AppError::Audit(_) | AppError::Random(_) | AppError::Check(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
@@ -174,6 +177,8 @@ impl IntoResponse for ApiError {
         let mut response = (status, [(CONTENT_TYPE, MEDIA_TYPE)], body).into_response();
         let more = match status {
             StatusCode::UNAUTHORIZED => Some((WWW_AUTHENTICATE, "Bearer")),
+            // When it is worth another try, the document says; a second is too soon.
+            StatusCode::TOO_MANY_REQUESTS if matches!(self, Self::App(AppError::Limit(_))) => None,
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some((RETRY_AFTER, "1")),
             _ => None,
         };

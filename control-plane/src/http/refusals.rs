@@ -72,6 +72,10 @@ refusals! {
     Unfit:
         422 "the values break a rule";
 
+    /// Of routes that one person may use so often.
+    Limited:
+        429 "you have asked too often, or too soon; `detail` says what to wait for";
+
     /// Of routes that only so many may use at once.
     TooMany:
         429 "as many as are served at once are being served already";

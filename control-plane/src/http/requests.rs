@@ -16,7 +16,7 @@ use super::description::{Length, Shown, one_of};
 use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::lists::Stated;
 use super::problem::ApiError;
-use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
 use super::view::{ListView, RequestView};
 use crate::app::{IdempotencyKey, Page, RequestFilter};
 use crate::domain::{AskTarget, NewRequest, Request, RequestStateWord};
@@ -146,7 +146,8 @@ pub(crate) struct TargetQuery {
     rule: Option<String>,
 }
 
-fn target(
+/// What is meant: an action on a resource, or what a call leads to.
+pub(super) fn target(
     service: String,
     action: Option<String>,
     resource: Option<String>,
@@ -173,7 +174,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiErr
 /// Files a request.
 #[utoipa::path(post, path = "/v1/requests", tag = "requests", security(("token" = [])), request_body = FileBody,
     params(("Idempotency-Key" = Option<String>, Header, description = "a repeated send with the same key files it once")),
-    responses((status = 201, body = RequestView), Caller, BadBody, NotFound, Conflict, Unfit))]
+    responses((status = 201, body = RequestView), Caller, BadBody, NotFound, Conflict, Unfit, Limited))]
 pub(super) async fn file(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,

@@ -182,6 +182,12 @@ pub struct RequestView {
     pub created_at: String,
     /// From when on it can no longer be approved.
     pub times_out_at: String,
+    /// When its reviewers were reminded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reminded_at: Option<String>,
+    /// From when on those review it, too, to whom its rule escalates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalated_at: Option<String>,
     /// When it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<String>,
@@ -203,7 +209,7 @@ pub struct RequestView {
 
 impl From<&Request> for RequestView {
     fn from(request: &Request) -> Self {
-        let Request { id, ask, approvals_needed, reviews, waited: _, state } = request;
+        let Request { id, ask, approvals_needed, reviews, waited, state } = request;
         Self {
             id: id.to_string(),
             state: RequestState::word(state).to_string(),
@@ -227,6 +233,8 @@ impl From<&Request> for RequestView {
             reviews: reviews.iter().map(ReviewView::from).collect(),
             created_at: ask.created_at.to_string(),
             times_out_at: ask.times_out_at.to_string(),
+            reminded_at: waited.reminded_at.map(|at| at.to_string()),
+            escalated_at: waited.escalated_at.map(|at| at.to_string()),
             decided_at: state.decided_at().map(|at| at.to_string()),
             grant: state.grant().map(ToString::to_string),
             policy: ask.policy.to_string(),
@@ -263,6 +271,9 @@ pub struct GrantView {
     /// For how many calls it is, if for a number of them, and how many have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<UsesView>,
+    /// Whether it was given at once, without an approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
     /// What the context of each call must be, in CEL: all of them must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
@@ -295,7 +306,7 @@ impl GrantView {
     pub fn of(app: &App, grant: &Grant) -> Self {
         let position = app.position_of(grant);
         let Grant { id, request, holder, service, action, resource, rule, starts_at, expires_at, .. } = grant;
-        let Grant { terms, state, uses, .. } = grant;
+        let Grant { terms, state, uses, break_glass, .. } = grant;
         let (ended_by, reason) = match state {
             GrantState::Revoked { by, reason, .. } => {
                 (by.as_ref().map(UserView::from), Some(reason.as_str().to_owned()))
@@ -317,6 +328,7 @@ impl GrantView {
             starts_at: starts_at.to_string(),
             expires_at: expires_at.to_string(),
             uses: uses.map(UsesView::from),
+            break_glass: *break_glass,
             conditions: terms.conditions.iter().map(|condition| condition.source.clone()).collect(),
             reveals: terms.reveals.clone(),
             call_digest: terms.bound.as_ref().map(|bound| bound.digest.to_string()),

@@ -6,7 +6,7 @@ use grantmesh_shared::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::select::Select;
-use super::tx::{Row, Tx, args};
+use super::tx::{Row, Tx, Value, args};
 use super::{StoreError, WriteTx};
 use crate::audit::AuditError;
 use crate::domain::{Event, EventKind, Grant, GrantState, GrantStateWord, Text, Use, UseCount, warn_at};
@@ -17,7 +17,7 @@ macro_rules! columns {
     () => {
         concat!(
             "id, state, request, holder_issuer, holder_subject, service, action, resource, rule, starts_at, ",
-            "expires_at, terms, uses, claimed, revision, ended_at, ended_by_issuer, ended_by_subject, reason"
+            "expires_at, terms, uses, claimed, break_glass, revision, ended_at, ended_by_issuer, ended_by_subject, reason"
         )
     };
 }
@@ -46,6 +46,7 @@ impl TryFrom<Row> for Grant {
             expires_at: row.time("expires_at")?,
             terms: row.json("terms")?,
             uses: uses(&row)?,
+            break_glass: row.unsigned::<u32>("break_glass")? == 1,
             revision: row.unsigned("revision")?,
             state: state(&row)?,
         })
@@ -86,7 +87,39 @@ fn state(row: &Row) -> Result<GrantState, StoreError> {
     })
 }
 
+/// Which grants that are in force, scheduled or linger.
+#[derive(Debug, Clone)]
+pub(crate) struct LiveGrants {
+    pub(crate) holder: Option<User>,
+    pub(crate) service: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) rule: Option<String>,
+    pub(crate) limit: u32,
+}
+
 impl Tx {
+    /// Grants that somebody may still end, oldest first.
+    pub(crate) async fn live_grants(&mut self, which: &LiveGrants) -> Result<Vec<Grant>, StoreError> {
+        let LiveGrants { holder, service, action, rule, limit } = which;
+        let (mut sql, mut values) =
+            (select!(" WHERE (state IN ('scheduled', 'active') OR lingers = 1)").to_owned(), Vec::new());
+        let parts = [
+            ("holder_issuer", holder.as_ref().map(|user| &*user.issuer)),
+            ("holder_subject", holder.as_ref().map(|user| &*user.subject)),
+            ("service", service.as_deref()),
+            ("action", action.as_deref()),
+            ("rule", rule.as_deref()),
+        ];
+        for (column, stated) in parts {
+            let Some(stated) = stated else { continue };
+            values.push(Value::from(stated));
+            sql.push_str(&format!(" AND {column} = ${}", values.len()));
+        }
+        values.push(Value::from(*limit));
+        sql.push_str(&format!(" ORDER BY id LIMIT ${}", values.len()));
+        self.rows(TABLE, AssertSqlSafe(sql), values).await?.into_iter().map(Grant::try_from).collect()
+    }
+
     /// A grant.
     pub(crate) async fn grant(&mut self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
         self.row(TABLE, select!(" WHERE id = $1"), args![id.as_str()]).await?.map(Grant::try_from).transpose()
@@ -146,8 +179,8 @@ impl WriteTx {
         self.change();
         let terms = serde_json::to_string(&grant.terms).map_err(AuditError::Json)?;
         let sql = "INSERT INTO grants (id, state, request, holder_issuer, holder_subject, service, action, resource, rule, \
-                   starts_at, expires_at, revision, terms, uses, warn_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+                   starts_at, expires_at, revision, terms, uses, warn_at, break_glass) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
         let values = args![
             grant.id.as_str(),
             grant.state.word().as_str(),
@@ -164,6 +197,7 @@ impl WriteTx {
             terms,
             grant.uses.map(|uses| uses.allowed),
             warn_at(grant.starts_at, grant.expires_at),
+            u32::from(grant.break_glass),
         ];
         self.execute(sql, values).await?;
         self.give(grant).await?;

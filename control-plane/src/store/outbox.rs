@@ -132,7 +132,10 @@ impl Tx {
     ) -> Result<(Vec<KeptEvent>, u64), StoreError> {
         let mut bound = Bound::default();
         let (after, most) = (bound.place(place), bound.place(look_at));
-        let seen = visible.clause(&mut bound, "owner");
+        // Whoever reviews what is escalated is told of the request from then on, and not of what it led to.
+        let escalated = "kind LIKE 'request.%' AND \
+                         EXISTS (SELECT 1 FROM requests r WHERE r.id = next.request AND r.escalated_at IS NOT NULL)";
+        let seen = visible.clause(&mut bound, "owner", escalated);
         // The inner part bounds how many rows are looked at, however few of them the reader may see.
         let sql = format!(
             "SELECT id, place, kind, body, CAST(CASE WHEN {seen} THEN 1 ELSE 0 END AS BIGINT) AS seen FROM \

@@ -124,17 +124,6 @@ impl Tx {
         Ok(found)
     }
 
-    /// Pending requests of the same person for the same, without their reviews. They may still show different calls.
-    pub(crate) async fn pending_requests_like(&mut self, ask: &Ask) -> Result<Vec<Request>, StoreError> {
-        let sql = select!(
-            " WHERE state = 'pending' AND requester_issuer = $1 AND requester_subject = $2 AND service = $3 AND action = $4 \
-             AND resource = $5 AND rule = $6 ORDER BY id DESC LIMIT 100"
-        );
-        let User { issuer, subject } = &ask.requester;
-        let values = args![&**issuer, &**subject, &*ask.service, &*ask.action, &*ask.resource, &*ask.rule];
-        self.rows(TABLE, sql, values).await?.into_iter().map(Request::try_from).collect()
-    }
-
     /// Pending requests whose time is over.
     pub(crate) async fn overdue_requests(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Request>, StoreError> {
         let sql = select!(" WHERE state = 'pending' AND times_out_at <= $1 ORDER BY times_out_at, id LIMIT $2");
@@ -146,6 +135,37 @@ impl Tx {
     pub(crate) async fn pending_extension(&mut self, grant: &GrantId) -> Result<Option<Request>, StoreError> {
         let sql = select!(" WHERE extends = $1 AND state = 'pending'");
         self.row(TABLE, sql, args![grant.as_str()]).await?.map(Request::try_from).transpose()
+    }
+
+    /// Pending requests whose reviewers are to be reminded.
+    pub(crate) async fn requests_to_remind(&mut self, now: Timestamp, limit: u32) -> Result<Vec<Request>, StoreError> {
+        let sql = select!(
+            " WHERE state = 'pending' AND reminded_at IS NULL AND remind_at <= $1 AND times_out_at > $1 ORDER BY remind_at, id LIMIT $2"
+        );
+        self.rows(TABLE, sql, args![now, limit]).await?.into_iter().map(Request::try_from).collect()
+    }
+
+    /// Pending requests that others are to review, too.
+    pub(crate) async fn requests_to_escalate(
+        &mut self,
+        now: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<Request>, StoreError> {
+        let sql = select!(
+            " WHERE state = 'pending' AND escalated_at IS NULL AND escalate_at <= $1 AND times_out_at > $1 ORDER BY escalate_at, id LIMIT $2"
+        );
+        self.rows(TABLE, sql, args![now, limit]).await?.into_iter().map(Request::try_from).collect()
+    }
+
+    /// When the next request is to be reminded of or escalated.
+    pub(crate) async fn next_wait(&mut self) -> Result<Option<Timestamp>, StoreError> {
+        let remind = "SELECT id, remind_at AS at FROM requests WHERE state = 'pending' AND reminded_at IS NULL \
+                      AND remind_at IS NOT NULL ORDER BY remind_at LIMIT 1";
+        let remind = self.row(TABLE, remind, args![]).await?.map(|row| row.time("at")).transpose()?;
+        let escalate = "SELECT id, escalate_at AS at FROM requests WHERE state = 'pending' AND escalated_at IS NULL \
+                        AND escalate_at IS NOT NULL ORDER BY escalate_at LIMIT 1";
+        let escalate = self.row(TABLE, escalate, args![]).await?.map(|row| row.time("at")).transpose()?;
+        Ok(remind.into_iter().chain(escalate).min())
     }
 
     /// When the next pending request times out.
@@ -196,6 +216,18 @@ impl WriteTx {
         ];
         self.execute(sql, values).await?;
         self.tell(&Event::of_request(EventKind::RequestFiled, request)).await
+    }
+
+    /// Keeps that the reviewers of a pending request were reminded.
+    pub(crate) async fn reminded(&mut self, request: &RequestId, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE requests SET reminded_at = $1 WHERE id = $2 AND state = 'pending' AND reminded_at IS NULL";
+        self.execute_one("requests", request.as_str(), sql, args![now, request.as_str()]).await
+    }
+
+    /// Keeps that others review a pending request from now on.
+    pub(crate) async fn escalated(&mut self, request: &RequestId, now: Timestamp) -> Result<(), StoreError> {
+        let sql = "UPDATE requests SET escalated_at = $1 WHERE id = $2 AND state = 'pending' AND escalated_at IS NULL";
+        self.execute_one("requests", request.as_str(), sql, args![now, request.as_str()]).await
     }
 
     /// Keeps what became of a pending request, and tells of its end.

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use grantmesh_shared::engine::User;
+use grantmesh_shared::time::Timestamp;
 
 use super::tx::Value;
 
@@ -14,8 +15,8 @@ use super::tx::Value;
 pub(crate) enum Visible {
     /// Everything: operators and auditors.
     All,
-    /// What is their own, and what belongs to these rules (service, rule).
-    Of { user: User, rules: Vec<(String, String)> },
+    /// What is their own, what belongs to these rules (service, rule), and of others the requests that are escalated.
+    Of { user: User, rules: Vec<(String, String)>, backups: Vec<(String, String)> },
 }
 
 /// Which rows of a list.
@@ -36,6 +37,8 @@ pub(crate) struct Select {
     /// The id of the last row of the page before.
     pub(crate) cursor: Option<String>,
     pub(crate) limit: u32,
+    /// Of post-reviews, only those that are overdue by then.
+    pub(crate) overdue: Option<Timestamp>,
 }
 
 /// So many branches are joined in one step; SQLite takes 500.
@@ -62,12 +65,18 @@ impl Bound {
 
 impl Visible {
     /// What is true of the rows that a reader may see. `person` begins the names of the two columns of whoever owns a row.
-    pub(super) fn clause(&self, bound: &mut Bound, person: &str) -> String {
-        let Self::Of { user, rules } = self else { return "1 = 1".to_owned() };
+    /// `escalated` is the condition of what belongs to a request that is escalated.
+    pub(super) fn clause(&self, bound: &mut Bound, person: &str, escalated: &str) -> String {
+        let Self::Of { user, rules, backups } = self else { return "1 = 1".to_owned() };
         let (issuer, subject) = (format!("{person}_issuer"), format!("{person}_subject"));
         let own = bound.both((&issuer, &user.issuer), (&subject, &user.subject));
         let reviewed = rules.iter().map(|(service, rule)| bound.both(("service", service), ("rule", rule)));
-        let any: Vec<String> = std::iter::once(own).chain(reviewed.collect::<Vec<_>>()).collect();
+        let mut any: Vec<String> = std::iter::once(own).chain(reviewed.collect::<Vec<_>>()).collect();
+        let backed_up = backups.iter().map(|(service, rule)| bound.both(("service", service), ("rule", rule)));
+        let backed_up: Vec<String> = backed_up.collect();
+        if !backed_up.is_empty() {
+            any.push(format!("({}) AND {escalated}", backed_up.join(" OR ")));
+        }
         format!("({})", any.join(" OR "))
     }
 }
@@ -79,6 +88,8 @@ struct Branch<'s> {
     service: Option<&'s str>,
     rule: Option<&'s str>,
     action: Option<&'s str>,
+    /// Only requests that are escalated.
+    escalated: bool,
 }
 
 impl<'s> Branch<'s> {
@@ -95,13 +106,14 @@ impl<'s> Branch<'s> {
             service: same(self.service, other.service)?,
             rule: same(self.rule, other.rule)?,
             action: same(self.action, other.action)?,
+            escalated: self.escalated || other.escalated,
         })
     }
 
     /// The conditions: those of one index first. With `hints`, the others are written so that no other index is taken for
     /// them; a planner that knows how many rows there are needs no hints, and would be misled.
     fn conditions(self, person: &str, hints: bool, bound: &mut Bound) -> Vec<String> {
-        let Self { owner, service, rule, action } = self;
+        let Self { owner, service, rule, action, escalated } = self;
         let mut conditions = Vec::new();
         if let Some(owner) = owner {
             conditions.push(format!("{person}_issuer = {}", bound.place(&*owner.issuer)));
@@ -120,6 +132,11 @@ impl<'s> Branch<'s> {
                     format!("{column} || '' = {value}")
                 });
             }
+        }
+        if escalated {
+            conditions.push(
+                if by_rule || !hints { "escalated_at IS NOT NULL" } else { "+escalated_at IS NOT NULL" }.to_owned(),
+            );
         }
         conditions
     }
@@ -140,26 +157,29 @@ impl Select {
             ascending: false,
             cursor,
             limit,
+            overdue: None,
         }
     }
 
-    fn branches(&self) -> Vec<Branch<'_>> {
+    /// What the list is cut into; only of a list of requests some may be `escalated`.
+    fn branches(&self, of_requests: bool) -> Vec<Branch<'_>> {
         let filter = Branch {
             owner: self.owner.as_ref(),
             service: self.service.as_deref(),
             rule: self.rule.as_deref(),
             action: self.action.as_deref(),
+            escalated: false,
         };
+        fn of_rule((service, rule): &(String, String)) -> Branch<'_> {
+            Branch { service: Some(service), rule: Some(rule), ..Branch::default() }
+        }
         let seen = match &self.visible {
             Visible::All => vec![Branch::default()],
-            Visible::Of { user, rules } => {
+            Visible::Of { user, rules, backups } => {
                 let own = Branch { owner: Some(user), ..Branch::default() };
-                let reviewed = rules.iter().map(|(service, rule)| Branch {
-                    service: Some(service),
-                    rule: Some(rule),
-                    ..Branch::default()
-                });
-                std::iter::once(own).chain(reviewed).collect()
+                let backed_up = backups.iter().filter(|_| of_requests);
+                let backed_up = backed_up.map(|of| Branch { escalated: true, ..of_rule(of) });
+                std::iter::once(own).chain(rules.iter().map(of_rule)).chain(backed_up).collect()
             }
         };
         let mut branches: Vec<_> = seen.into_iter().filter_map(|branch| branch.and(filter)).collect();
@@ -182,6 +202,10 @@ impl Select {
         let (later, earlier) = (self.from.as_deref(), self.before.as_deref());
         common.extend(later.map(|from| format!("id >= {}", bound.place(from))));
         common.extend(earlier.map(|before| format!("id < {}", bound.place(before))));
+        if let Some(now) = self.overdue {
+            let now = bound.place(now);
+            common.push(format!("state = 'open' AND {}due_at <= {now}", if hints { "+" } else { "" }));
+        }
         let past = if self.ascending { '>' } else { '<' };
         common.extend(self.cursor.as_deref().map(|cursor| format!("id {past} {}", bound.place(cursor))));
         let part = |bound: &mut Bound, number: usize, branch: Branch<'_>| {
@@ -192,8 +216,12 @@ impl Select {
                 "SELECT id FROM (SELECT id FROM {table} WHERE {conditions} ORDER BY id {order} LIMIT {limit}) AS b{number}"
             )
         };
-        let parts: Vec<String> =
-            self.branches().into_iter().enumerate().map(|(number, branch)| part(&mut bound, number, branch)).collect();
+        let parts: Vec<String> = self
+            .branches(table == "requests")
+            .into_iter()
+            .enumerate()
+            .map(|(number, branch)| part(&mut bound, number, branch))
+            .collect();
         let mut ids = String::new();
         for (number, joined) in parts.chunks(JOINED).enumerate() {
             let union = if number == 0 { "" } else { " UNION " };

@@ -60,6 +60,11 @@ impl WriteTx {
         self.before.position.revision.saturating_add(1)
     }
 
+    /// The place that the next entry of the log has.
+    pub(crate) const fn next_seq(&self) -> u64 {
+        self.frontier.size()
+    }
+
     /// Marks that state is changed: the revision is taken, and an entry must follow.
     pub(super) const fn change(&mut self) {
         self.changed = true;

@@ -33,11 +33,14 @@ async fn the_description_is_generated_and_served() {
     GET /readyz
     GET /v1/audit/checkpoint
     GET /v1/audit/entries
+    POST /v1/break-glass
     GET /v1/events
     GET /v1/fleet
     GET /v1/grants
+    POST /v1/grants/revoke
     GET /v1/grants/{id}
     POST /v1/grants/{id}/extend
+    GET /v1/grants/{id}/ledger
     POST /v1/grants/{id}/release
     POST /v1/grants/{id}/revoke
     GET /v1/grants/{id}/uses
@@ -54,6 +57,9 @@ async fn the_description_is_generated_and_served() {
     POST /v1/policy/simulate
     GET /v1/policy/versions
     GET /v1/policy/versions/{id}
+    GET /v1/post-reviews
+    GET /v1/post-reviews/{id}
+    POST /v1/post-reviews/{id}/review
     GET /v1/requests
     POST /v1/requests
     GET /v1/requests/new

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::cli::Story;
-use super::server::{ALICE, LEA, LEO, POLICY, Server};
+use super::server::{ALICE, LEA, LEO, MALLORY, OLAF, POLICY, Server};
 
 #[tokio::test]
 async fn a_grant_is_asked_for_ahead() {
@@ -34,7 +34,7 @@ async fn more_time_is_had_at_once_or_asked_for() {
     let text = POLICY.replace("maxDuration: 1h", "maxDuration: 1h\n  extension: { withoutReview: 20m }");
     assert_ne!(text, POLICY);
     let policy = json!({ "files": [{ "name": "policy.yaml", "text": text }] });
-    server.apply(super::server::OLAF, ("if-none-match", "*"), &policy).await.expect(201);
+    server.apply(OLAF, ("if-none-match", "*"), &policy).await.expect(201);
     let mut ask = Server::ask();
     ask["duration"] = json!("15m");
     let request = server.post(ALICE, "/v1/requests", &ask).await.expect(201);
@@ -78,4 +78,150 @@ async fn the_command_line_says_when_and_how_long() {
     let asked = story.say(ALICE, &format!("extend {grant} --duration 5m --justification not_done")).await.fine();
     assert!(asked.contains("is pending") && asked.contains("more, for grant_"), "{asked}");
     assert!(story.say(ALICE, "requests").await.fine().contains("+5m"));
+}
+
+const RIGHT: &str = r#"
+---
+apiVersion: grantmesh.dev/v1
+kind: BreakGlass
+metadata: { name: emergency }
+spec:
+  service: payments
+  actions: [refund.create]
+  subjects: ["group:support"]
+  maxDuration: 30m
+  reviewers: ["group:payments-leads"]
+  reviewWithin: 24h
+"#;
+
+/// A server where support may break the glass, and refunds have limits.
+async fn limited() -> Server {
+    let server = Server::bare().await;
+    let limits = "maxDuration: 1h\n  limits: { pending: 2, coolDown: 10m }";
+    let text = POLICY.replacen("maxDuration: 1h", limits, 1) + RIGHT;
+    let policy = json!({ "files": [{ "name": "policy.yaml", "text": text }] });
+    server.apply(OLAF, ("if-none-match", "*"), &policy).await.expect(201);
+    server
+}
+
+#[tokio::test]
+async fn the_glass_is_broken_and_somebody_else_looks_at_it() {
+    let server = limited().await;
+    let target = json!({ "service": "payments", "action": "refund.create", "resource": "account/acc-42" });
+    let with = |more: serde_json::Value| {
+        let mut body = target.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    server.post(LEA, "/v1/break-glass", &with(json!({ "reason": "fire" }))).await.problem(403, "no_break_glass");
+    server.post(ALICE, "/v1/break-glass", &with(json!({}))).await.problem(400, "bad_value");
+    server.post(ALICE, "/v1/break-glass", &with(json!({ "reason": " " }))).await.problem(422, "justification_required");
+    let long = with(json!({ "reason": "fire", "duration": "31m" }));
+    server.post(ALICE, "/v1/break-glass", &long).await.problem(422, "duration_over_maximum");
+    let broke = server.post(ALICE, "/v1/break-glass", &with(json!({ "reason": "fire" }))).await.expect(201);
+    assert_eq!((&broke["grant"]["state"], &broke["grant"]["break_glass"]), (&json!("active"), &json!(true)));
+    let review = &broke["post_review"];
+    assert_eq!(
+        (&review["state"], &review["overdue"], &review["said"]),
+        (&json!("open"), &json!(false), &json!("fire"))
+    );
+    let request = format!("/v1/requests/{}", broke["grant"]["request"].as_str().unwrap());
+    assert_eq!(server.get(LEA, &request).await.expect(200)["kind"], "break_glass");
+    assert_eq!(server.get(LEA, "/v1/post-reviews?state=open").await.expect(200)["items"], json!([review]));
+    assert_eq!(server.get(MALLORY, "/v1/post-reviews").await.expect(200)["items"], json!([]));
+    server.get(LEA, "/v1/post-reviews?state=lost").await.problem(400, "bad_value");
+    server.clock.advance("24h".parse().unwrap());
+    let overdue = server.get(LEA, "/v1/post-reviews?overdue=true").await.expect(200)["items"].clone();
+    assert_eq!((overdue.as_array().unwrap().len(), &overdue[0]["overdue"]), (1, &json!(true)));
+    let metrics = server.get(LEA, "/metrics").await.text();
+    for line in ["grantmesh_break_glass_grants 1", "grantmesh_post_reviews_open 1", "grantmesh_post_reviews_overdue 1"]
+    {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let path = format!("/v1/post-reviews/{}", review["id"].as_str().unwrap());
+    let decide = format!("{path}/review");
+    server.post(ALICE, &decide, &json!({ "verdict": "accept" })).await.problem(403, "self_review");
+    server.post(MALLORY, &decide, &json!({ "verdict": "accept" })).await.problem(404, "not_found");
+    server.post(LEA, &decide, &json!({ "verdict": "approve" })).await.problem(400, "bad_value");
+    server.post(LEA, &decide, &json!({ "verdict": "dispute" })).await.problem(422, "bad_text");
+    let decided = server.post(LEA, &decide, &json!({ "verdict": "dispute", "reason": "no fire" })).await.expect(200);
+    assert_eq!((&decided["state"], &decided["overdue"]), (&json!("disputed"), &json!(false)));
+    server.post(LEO, &decide, &json!({ "verdict": "accept" })).await.problem(409, "already_decided");
+    assert_eq!(server.get(ALICE, &path).await.expect(200), decided);
+}
+
+#[tokio::test]
+async fn limits_are_told_with_what_to_do() {
+    let server = limited().await;
+    let ask = |account: &str| json!({ "service": "payments", "method": "POST", "path": format!("/v1/accounts/{account}/refunds"), "justification": "why" });
+    let first = server.post(ALICE, "/v1/requests", &ask("acc-1")).await.expect(201);
+    let twice = server.post(ALICE, "/v1/requests", &ask("acc-1")).await.problem(409, "already_asked");
+    assert_eq!(twice["reasons"], json!([{ "code": "pending_request", "detail": first["id"] }]));
+    server.post(ALICE, "/v1/requests", &ask("acc-2")).await.expect(201);
+    server.post(ALICE, "/v1/requests", &ask("acc-3")).await.problem(429, "too_many_pending");
+    let path = format!("/v1/requests/{}/reviews", first["id"].as_str().unwrap());
+    server.post(LEA, &path, &json!({ "verdict": "deny", "reason": "no" })).await.expect(201);
+    let cool = server.post(ALICE, "/v1/requests", &ask("acc-1")).await.problem(429, "cooling_down");
+    assert!(cool["detail"].as_str().unwrap().contains("ask again at 2027-01-15T08:10:00Z"), "{cool}");
+}
+
+#[tokio::test]
+async fn many_end_in_one_step() {
+    let server = Server::start().await;
+    server.grant().await;
+    let body = |more: serde_json::Value| {
+        let mut body = json!({ "reason": "left" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    server.post(OLAF, "/v1/grants/revoke", &body(json!({}))).await.problem(422, "nothing_named");
+    server
+        .post(OLAF, "/v1/grants/revoke", &body(json!({ "holder": "group:support" })))
+        .await
+        .problem(422, "bad_subject");
+    let dry =
+        server.post(OLAF, "/v1/grants/revoke", &body(json!({ "holder": "alice", "dry_run": true }))).await.expect(200);
+    assert_eq!((dry["grants"].as_array().unwrap().len(), &dry["grants"][0]["state"]), (1, &json!("active")));
+    let none = server.post(ALICE, "/v1/grants/revoke", &body(json!({ "holder": "alice" }))).await.expect(200);
+    assert_eq!(none["grants"], json!([]));
+    let done =
+        server.post(OLAF, "/v1/grants/revoke", &body(json!({ "holder": "alice", "wait": "1s" }))).await.expect(200);
+    assert_eq!(done["grants"][0]["state"], "revoked");
+    assert_eq!(done["arrival"]["complete"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_breaks_reviews_revokes_and_shows() {
+    let story = Story::with(limited().await).await;
+    let target = "--service payments --action refund.create --resource account/acc-42";
+    let broke = story.say(ALICE, &format!("break-glass {target} --reason fire")).await.fine();
+    assert!(broke.contains("is active until") && broke.contains("somebody else reviews what you do"), "{broke}");
+    assert!(story.say(ALICE, "grants").await.fine().contains("active (break-glass)"));
+    let listed = story.say(LEA, "post-review list --state open").await.fine();
+    let id = listed.split_whitespace().find(|word| word.starts_with("postreview_")).unwrap().replace('_', "~");
+    let shown = story.say(LEA, &format!("post-review show {id}")).await.fine();
+    assert!(
+        shown.contains("alice took refund.create on account/acc-42 of payments, by the right emergency"),
+        "{shown}"
+    );
+    assert!(
+        story
+            .say(LEA, &format!("post-review accept {id} --reason fine"))
+            .await
+            .fine()
+            .contains("accepted by lea: fine")
+    );
+    let refused = story.say(LEA, &format!("post-review dispute {id} --reason no")).await;
+    assert!(refused.code == 1 && refused.err.contains("already_decided"), "{refused:?}");
+
+    let grant = story.server.grant().await["id"].as_str().unwrap().replace('_', "~");
+    let shown = story.say(ALICE, &format!("grants show {grant}")).await.fine();
+    assert!(shown.contains("never used"), "{shown}");
+    let dry = story.say(OLAF, "revoke --all-of alice --reason left --dry-run").await.fine();
+    assert!(dry.contains("2 grants would be revoked"), "{dry}");
+    let done = story.say(OLAF, "revoke --all-of alice --rule emergency --reason left").await.fine();
+    assert!(done.contains("1 grant revoked"), "{done}");
+    assert!(story.say(OLAF, &format!("revoke {grant} --reason over")).await.fine().contains("is revoked"));
+    assert_eq!(story.say(OLAF, "revoke --reason over").await.code, 2);
+    assert_eq!(story.say(OLAF, &format!("revoke {grant} --all-of alice --reason over")).await.code, 2);
 }

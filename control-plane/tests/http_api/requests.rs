@@ -82,7 +82,10 @@ async fn the_call_itself_can_be_named_and_a_repeated_send_files_once() {
     let first = send("a-1", &body).await.expect(201);
     assert_eq!((&first["action"], &first["resource"]), (&json!("refund.create"), &json!(ACCOUNT)));
     assert_eq!(send("a-1", &body).await.expect(201)["id"], first["id"]);
-    assert_ne!(send("a-2", &body).await.expect(201)["id"], first["id"]);
+    // Another key is another ask, and the same is asked once.
+    send("a-2", &body).await.problem(409, "already_asked");
+    let other = json!({ "service": "payments", "method": "POST", "path": "/v1/accounts/acc-43/refunds", "justification": "charged twice" });
+    assert_ne!(send("a-3", &other).await.expect(201)["id"], first["id"]);
     send("a-1", &Server::ask()).await.problem(409, "idempotency_key_reused");
     send("no spaces", &body).await.problem(400, "bad_idempotency_key");
     assert_eq!(server.get(ALICE, "/v1/requests").await.expect(200)["items"].as_array().unwrap().len(), 2);

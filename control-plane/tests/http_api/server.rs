@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -48,6 +49,8 @@ pub(crate) struct Server {
     pub(crate) log_vkey: String,
     router: Router,
     tasks: Vec<JoinHandle<()>>,
+    /// How many requests Alice was made to file: each is for another account, since the same is asked once.
+    asked: AtomicU64,
 }
 
 impl Drop for Server {
@@ -128,7 +131,7 @@ impl Server {
         let filters = FilterCredentials::new(&signing);
         let api = Api::new(app, Arc::clone(&push), users, filters, "https://grantmesh.example".to_owned(), None);
         let tasks = vec![tokio::spawn(Arc::clone(&push).run())];
-        Self { folder, clock, push, signing, issuer, log_vkey, router: router(api), tasks }
+        Self { folder, clock, push, signing, issuer, log_vkey, router: router(api), tasks, asked: AtomicU64::new(42) }
     }
 
     /// A server with the example policy.
@@ -198,9 +201,11 @@ impl Server {
         json!({ "service": "payments", "action": "refund.create", "resource": ACCOUNT, "justification": "charged twice" })
     }
 
-    /// Alice's request, pending; gives its id.
+    /// Alice's request, pending, the first one for acc-42; gives its id.
     pub(crate) async fn request(&self) -> String {
-        let request = self.post(ALICE, "/v1/requests", &Self::ask()).await.expect(201);
+        let mut ask = Self::ask();
+        ask["resource"] = json!(format!("account/acc-{}", self.asked.fetch_add(1, Ordering::Relaxed)));
+        let request = self.post(ALICE, "/v1/requests", &ask).await.expect(201);
         request["id"].as_str().unwrap().to_owned()
     }
 

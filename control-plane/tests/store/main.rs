@@ -6,13 +6,19 @@
 #[cfg(test)]
 mod bound;
 #[cfg(test)]
+mod break_glass;
+#[cfg(test)]
 mod db;
 #[cfg(test)]
 mod extension;
 #[cfg(test)]
 mod holds;
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
@@ -34,6 +40,10 @@ mod races;
 #[cfg(test)]
 mod records;
 #[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod revoke_many;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod schedule;
@@ -44,9 +54,14 @@ mod simulate;
 #[cfg(test)]
 mod stages;
 #[cfg(test)]
+mod timeouts;
+#[cfg(test)]
 mod uses;
 #[cfg(test)]
 mod world;
+
+#[cfg(test)]
+use futures_util::{StreamExt as _, future::BoxFuture};
 
 macro_rules! scenarios {
     ($($module:ident :: $name:ident),* $(,)?) => {
@@ -63,27 +78,16 @@ macro_rules! scenarios {
         /// All scenarios, each in a database of its own; tells of every one that failed.
         #[tokio::test(flavor = "multi_thread")]
         async fn postgres() {
+            // Each on the heap, and made in a frame of its own: together they are more than a stack holds.
+            let scenarios: &[(&str, fn(db::Db) -> BoxFuture<'static, ()>)] =
+                &[$((stringify!($name), |db| Box::pin($module::$name(db)))),*];
             let cluster = db::Cluster::start().await;
-            // A few at a time: most of a scenario is waiting for the disk.
-            let turns = std::sync::Arc::new(tokio::sync::Semaphore::new(2));
-            let mut scenarios = Vec::new();
-            $(
-                // In a function of its own: all of them in one frame would be more than a thread's stack.
-                let start = |db: db::Db, turns: std::sync::Arc<tokio::sync::Semaphore>| {
-                    tokio::spawn(async move {
-                        let _turn = turns.acquire_owned().await.unwrap();
-                        $module::$name(db).await;
-                    })
-                };
-                let scenario = start(cluster.database(stringify!($name)).await, std::sync::Arc::clone(&turns));
-                scenarios.push((stringify!($name), scenario));
-            )*
-            let mut failed = Vec::new();
-            for (name, scenario) in scenarios {
-                if scenario.await.is_err() {
-                    failed.push(name);
-                }
-            }
+            // A few at once: each waits for the disk most of its time.
+            let played = futures_util::stream::iter(scenarios).map(async |(name, scenario)| {
+                let db = cluster.database(name).await;
+                tokio::spawn(scenario(db)).await.is_err().then_some(*name)
+            });
+            let failed: Vec<&str> = played.buffer_unordered(2).filter_map(async |failed| failed).collect().await;
             assert!(failed.is_empty(), "failed on PostgreSQL: {failed:?}");
         }
     };
@@ -134,6 +138,23 @@ scenarios! {
     extension::one_of_extension_and_end_wins,
     extension::a_window_is_never_begun_again,
     extension::holders_are_warned_once_of_each_end,
+    break_glass::whoever_has_the_right_has_a_grant_at_once,
+    break_glass::somebody_else_says_whether_it_was_right,
+    break_glass::one_word_on_a_post_review_counts,
+    break_glass::what_is_overdue_is_told_once_and_shown_until_it_is_decided,
+    break_glass::an_empty_list_lets_nobody_break_it,
+    break_glass::the_alarm_is_raised_by_nothing_else,
+    limits::so_many_of_one_person_are_pending,
+    limits::so_many_are_filed_within_an_hour,
+    limits::a_denial_cools_down,
+    limits::the_same_is_asked_once,
+    limits::limits_hold_whoever_asks_at_once,
+    timeouts::nobody_decides_and_others_are_asked_until_it_times_out,
+    timeouts::an_escalated_request_is_decided_by_either,
+    revoke_many::all_of_a_principal_end_in_one_step,
+    revoke_many::what_is_to_end_is_named_and_is_the_revokers,
+    ledger::a_grant_keeps_what_it_was_used_for,
+    ledger::what_would_have_been_enough_is_proposed,
     locks::a_lock_is_made_blocks_and_is_removed,
     locks::locks_are_for_operators_and_name_what_is_there,
     locks::locks_end_by_the_clock,
@@ -175,6 +196,7 @@ scenarios! {
     log::a_changed_row_is_found_and_named,
     log::a_row_that_cannot_be_is_an_error_with_its_place,
     model::random_histories_agree_with_a_naive_model,
+    replay::the_log_tells_the_whole_story,
 }
 
 /// How many requests a list is over, and how long a page of it may take.

@@ -1,6 +1,7 @@
 //! Random histories of use cases against a naive model of who may do what and what becomes of it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantmesh_control_plane::app::AppError;
 use grantmesh_control_plane::domain::{Actor, NewRequest};
@@ -208,6 +209,8 @@ impl Modelled {
     }
 }
 
+static ACCOUNTS: AtomicU64 = AtomicU64::new(0);
+
 /// The real thing, driven by the same operations.
 struct Real<'w> {
     world: &'w World,
@@ -224,7 +227,9 @@ impl Real<'_> {
         let (app, people) = (&self.world.app, people());
         match *op {
             Op::File { who, secs } => {
-                let new = NewRequest { duration: Some(Span::from_secs(secs)), ..ask("account.close", "acc-1") };
+                // Each is for another account, since the same is asked once.
+                let account = format!("acc-{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
+                let new = NewRequest { duration: Some(Span::from_secs(secs)), ..ask("account.close", &account) };
                 let filed = app.file_request(&people[who], new, None).await;
                 if let Ok(filed) = &filed {
                     self.requests.push(filed.request.id.clone());

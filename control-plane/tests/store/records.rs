@@ -41,8 +41,12 @@ impl Stream {
     }
 
     pub(crate) fn push(&mut self, event: Event<'static>) {
+        self.push_at(event, Timestamp::from_millis(7));
+    }
+
+    pub(crate) fn push_at(&mut self, event: Event<'static>, at: Timestamp) {
         let prev = self.records.last().map(|last| Sha256Hash::of(last.get().as_bytes())).unwrap_or_default();
-        let record = Record { seq: self.records.len() as u64, prev, at: Timestamp::from_millis(7), event };
+        let record = Record { seq: self.records.len() as u64, prev, at, event };
         self.records.push(to_raw_value(&record).unwrap());
     }
 

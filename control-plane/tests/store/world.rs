@@ -1,6 +1,7 @@
 //! A control plane without its HTTP side: the use cases, a clock that is moved by hand, and the people of the scenarios.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantmesh_control_plane::app::{App, AppError, Applied, Limits, NewPolicy, Page, Reviewed, Settings};
 use grantmesh_control_plane::audit::LogKey;
@@ -110,6 +111,8 @@ pub(crate) struct World {
     pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) db: Db,
+    /// How many refunds were asked for: each is for another account, since the same is asked once.
+    asked: AtomicU64,
 }
 
 impl World {
@@ -124,7 +127,7 @@ impl World {
     pub(crate) async fn bare(db: Db, limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::at("2026-03-01T12:00:00Z".parse().unwrap()));
         let app = open(&db, &clock, limits).await;
-        Self { app, clock, db }
+        Self { app, clock, db, asked: AtomicU64::new(42) }
     }
 
     /// Another process with the same database and clock.
@@ -154,9 +157,14 @@ impl World {
         self.app.apply_policy(&olga(), new).await
     }
 
-    /// A refund asked for by Ann, pending.
+    /// A refund that nobody has asked for yet.
+    pub(crate) fn refund(&self) -> NewRequest {
+        refund(&format!("acc-{}", self.asked.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A refund asked for by Ann, pending; the first one is on acc-42.
     pub(crate) async fn asked(&self) -> Request {
-        self.app.file_request(&ann(), refund("acc-42"), None).await.unwrap().request
+        self.app.file_request(&ann(), self.refund(), None).await.unwrap().request
     }
 
     /// A grant of Ann's, approved by Lee.

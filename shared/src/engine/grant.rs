@@ -36,6 +36,8 @@ pub struct Grant {
     pub reveals: Vec<Box<str>>,
     /// For how many calls it is, if it is for a number of them: each is claimed from the control plane before it goes on.
     pub uses: Option<Uses>,
+    /// Whether it was given at once, without an approval: what is done under it is marked wherever it is told.
+    pub break_glass: bool,
 }
 
 /// For how many calls a grant is, and whether they have all been.

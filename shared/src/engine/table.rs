@@ -243,6 +243,7 @@ mod tests {
             bound: None,
             reveals: Vec::new(),
             uses: None,
+            break_glass: false,
         })
     }
 

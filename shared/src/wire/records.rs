@@ -255,6 +255,9 @@ pub struct DecisionEvent<'a> {
     /// The grant that allowed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant: Option<GrantId>,
+    /// Whether that grant was given at once, without an approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
     /// Which use of that grant it was, if that is for a number of uses.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub use_id: Option<UseId>,
@@ -303,6 +306,7 @@ impl<'a> DecisionEvent<'a> {
             groups: None,
             workload: None,
             grant: None,
+            break_glass: false,
             use_id: None,
             binding: None,
             shadow: false,
@@ -336,6 +340,7 @@ impl DecisionEvent<'_> {
             groups: self.groups.map(own_all),
             workload: self.workload.map(own),
             grant: self.grant,
+            break_glass: self.break_glass,
             use_id: self.use_id,
             binding: self.binding.map(own),
             shadow: self.shadow,

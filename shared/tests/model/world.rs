@@ -544,6 +544,7 @@ impl Held {
             bound,
             reveals: boxed(&self.reveals),
             uses: self.uses.map(|exhausted| Uses { allowed: 1, exhausted }),
+            break_glass: false,
         }
     }
 }

@@ -144,7 +144,12 @@ fn both(rule: &Rule) -> RulesAtReview<'_> {
 
 fn over<'r>(then: &'r Rule, now: &'r Rule) -> RulesAtReview<'r> {
     static NOBODY: LazyLock<People> = LazyLock::new(People::default);
-    RulesAtReview { then: Some(then), now: Some(now), people: PeopleAtReview { then: &NOBODY, now: &NOBODY } }
+    RulesAtReview {
+        then: Some(then),
+        now: Some(now),
+        people: PeopleAtReview { then: &NOBODY, now: &NOBODY },
+        escalated: false,
+    }
 }
 
 #[test]

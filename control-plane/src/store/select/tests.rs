@@ -15,7 +15,14 @@ fn ann() -> User {
 }
 
 fn reviewer(rules: usize) -> Visible {
-    Visible::Of { user: ann(), rules: (0..rules).map(|rule| ("payments".to_owned(), format!("rule-{rule}"))).collect() }
+    let rules = (0..rules).map(|rule| ("payments".to_owned(), format!("rule-{rule}"))).collect();
+    Visible::Of { user: ann(), rules, backups: Vec::new() }
+}
+
+/// Reviews one rule, and two others when they are escalated.
+fn backup() -> Visible {
+    let rule = |name: &str| ("payments".to_owned(), name.to_owned());
+    Visible::Of { user: ann(), rules: vec![rule("rule-0")], backups: vec![rule("rule-1"), rule("rule-2")] }
 }
 
 async fn plan(store: &Store, select: &Select, table: &str, person: &str) -> Vec<String> {
@@ -45,17 +52,28 @@ async fn every_list_comes_by_an_index_in_its_order() {
         (Select { service: service(), ..all() }, &["by_service"]),
         (Select { service: service(), action: action(), ..all() }, &["by_action"]),
         (Select { service: service(), rule: rule(), action: action(), ..all() }, &["by_rule"]),
+        (Select { visible: backup(), ..all() }, &["by_OWNER", "by_rule", "ESCALATED", "ESCALATED"]),
+        (Select { visible: backup(), owner: Some(ann()), ..all() }, &["by_OWNER"]),
+        (
+            Select { visible: backup(), service: service(), action: action(), ..all() },
+            &["by_OWNER", "by_rule", "ESCALATED", "ESCALATED"],
+        ),
         // What one has filed oneself is among them.
         (Select { service: service(), rule: rule(), visible: reviewer(3), ..all() }, &["by_rule"]),
     ];
-    for (table, person, states) in [("requests", "requester", "pending"), ("grants", "holder", "active")] {
+    let tables =
+        [("requests", "requester", "pending"), ("grants", "holder", "active"), ("post_reviews", "holder", "open")];
+    for (table, person, states) in tables {
         for (select, indexes) in &cases {
+            // Only requests are ever escalated.
+            let indexes: Vec<&str> =
+                indexes.iter().copied().filter(|name| table == "requests" || *name != "ESCALATED").collect();
             for state in [None, Some(states)] {
                 for (cursor, ascending) in [(None, false), (Some("req_5".to_owned()), false), (None, true)] {
                     let select = Select { state, cursor, ascending, ..select.clone() };
                     let told = plan(&store, &select, table, person).await;
                     let index = |name: &str| {
-                        let name = name.replace("OWNER", person);
+                        let name = name.replace("OWNER", person).replace("ESCALATED", "escalated");
                         match (state, name.as_str()) {
                             (None, "autoindex") => format!("sqlite_autoindex_{table}_1"),
                             (Some(_), "autoindex") => format!("{table}_by_state"),
@@ -87,10 +105,12 @@ async fn thousands_of_rules_make_one_statement() {
 
 #[test]
 fn branches_are_those_that_can_have_rows() {
-    let of = |select: &Select| select.branches().len();
+    let of = |select: &Select| select.branches(true).len();
     let visible = reviewer(3);
     assert_eq!(of(&Select { visible: visible.clone(), ..all() }), 4);
     let other = User { subject: "bob".into(), ..ann() };
+    assert_eq!(of(&Select { visible: backup(), ..all() }), 4);
+    assert_eq!(Select { visible: backup(), ..all() }.branches(false).len(), 2, "only requests are ever escalated");
     assert_eq!(of(&Select { visible: visible.clone(), owner: Some(other.clone()), ..all() }), 3);
     let elsewhere = Select { visible: visible.clone(), service: Some("ledger".into()), ..all() };
     assert_eq!(of(&elsewhere), 1);

@@ -299,6 +299,7 @@ pub(crate) fn refunds_grant() -> Body {
         bound: None,
         reveals: Vec::new(),
         uses: None,
+        break_glass: false,
     })
 }
 

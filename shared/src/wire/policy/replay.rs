@@ -126,6 +126,7 @@ fn granted(event: &DecisionEvent<'_>, id: &GrantId, at: Timestamp) -> Option<Gra
         bound: None,
         reveals: Vec::new(),
         uses: None,
+        break_glass: false,
     })
 }
 

@@ -45,6 +45,9 @@ pub struct GrantItem {
     /// For how many calls it is, if it is for a number of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<UsesItem>,
+    /// Whether it was given at once, without an approval.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub break_glass: bool,
 }
 
 /// For how many calls a grant is. How many of them have been is the control plane's to know.
@@ -159,7 +162,7 @@ impl TryFrom<GrantItem> for Grant {
 
     fn try_from(item: GrantItem) -> Result<Self, ItemError> {
         let GrantItem { id, request, holder, service, action, resource, rule, starts_at, expires_at, .. } = item;
-        let GrantItem { conditions, bound, reveals, uses, .. } = item;
+        let GrantItem { conditions, bound, reveals, uses, break_glass, .. } = item;
         let user = holder.user.map(|user| User { issuer: user.issuer.into(), subject: user.subject.into() });
         let workload = holder.workload.as_deref().map(str::parse::<Workload>).transpose()?;
         let holder = match (user, workload) {
@@ -185,6 +188,7 @@ impl TryFrom<GrantItem> for Grant {
             bound: bound.map(|bound| Box::new((bound.bind.into(), Digest(bound.digest.0)))),
             reveals: reveals.into_iter().map(String::into_boxed_str).collect(),
             uses: uses.map(|UsesItem { allowed, exhausted }| Uses { allowed, exhausted }),
+            break_glass,
         })
     }
 }

@@ -51,6 +51,7 @@ impl Stage {
             bound: bound.map(Box::new),
             reveals: rule.map(|rule| rule.reveals.clone()).unwrap_or_default(),
             uses: rule.and_then(|rule| rule.workflow.max_uses).map(|_| Uses { allowed: 1, exhausted: false }),
+            break_glass: false,
         })
     }
 

@@ -1,0 +1,247 @@
+//! Breaking the glass, and the reviews of what was done by it.
+
+use grantmesh_shared::engine::{BreakGlass, Service};
+use grantmesh_shared::id::PostReviewId;
+use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::sync::Position;
+use grantmesh_shared::wire::table::UserItem;
+use serde::Serialize;
+
+use super::{App, AppError, Forbidden, Invalid, Listed, Only, Page};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::domain::{
+    Actor, GlassBroken, Grant, NewBreakGlass, PeopleAtReview, PostReview, PostReviewState, PostReviewWord, PostVerdict,
+    Request, RightAtReview, Text,
+};
+use crate::store::PostReviewSums;
+
+/// What breaking the glass led to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broke {
+    /// The request that stands for it.
+    pub request: Request,
+    /// The grant.
+    pub grant: Grant,
+    /// The review that is open.
+    pub post_review: PostReview,
+    /// Filters that have applied this position know of the grant.
+    pub position: Position,
+}
+
+/// Which post-reviews.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PostReviewFilter {
+    /// Only in this state.
+    pub state: Option<PostReviewWord>,
+    /// Only those that are overdue.
+    pub overdue: bool,
+    /// And what else.
+    pub only: Only,
+}
+
+impl App {
+    /// Gives a grant at once, to whom the policy gives that right, and opens the review of what they do.
+    ///
+    /// # Errors
+    /// If the actor has no such right, there is no reason, or it is for too long.
+    pub async fn break_glass(&self, actor: &Actor, new: &NewBreakGlass) -> Result<Broke, AppError> {
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let broken = book.break_glass(actor, &new.target, new.right.as_deref()).map_err(Forbidden::NoBreakGlass)?;
+        let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
+        let ids = (self.new_id(&tx)?, self.new_id(&tx)?, self.new_id(&tx)?);
+        let made = GlassBroken::new(actor, broken, new, policy, ids, (tx.now(), tx.revision()));
+        let GlassBroken { request, grant, post_review } = made.map_err(Invalid::BreakGlass)?;
+        tx.insert_request(&request).await?;
+        tx.insert_grant(&grant).await?;
+        tx.insert_post_review(&post_review).await?;
+        tx.log(&broken_entry(&request, &grant))?;
+        tx.log(&opened_entry(&post_review))?;
+        let position = tx.commit().await?.position;
+        tracing::warn!(
+            grant = grant.id.as_str(),
+            service = grant.service,
+            action = grant.action,
+            "the glass was broken: a grant was given without an approval"
+        );
+        Ok(Broke { request, grant, post_review, position })
+    }
+
+    /// One post-review. Visible to whoever did it, the right's reviewers, operators and auditors.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none or it is not visible.
+    pub async fn post_review(&self, actor: &Actor, id: &PostReviewId) -> Result<PostReview, AppError> {
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.post_review(id).await?;
+        found
+            .filter(|review| self.sees(actor, &book, &review.holder, &review.service, &review.rule))
+            .ok_or_else(|| AppError::not_found("post-review", id.as_str()))
+    }
+
+    /// The post-reviews that the actor may see, newest first.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn post_reviews(
+        &self,
+        actor: &Actor,
+        filter: &PostReviewFilter,
+        page: &Page,
+    ) -> Result<Listed<PostReview>, AppError> {
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let id = |millis| PostReviewId::new(millis, [0; 10]).to_string();
+        let state = filter.state.map(PostReviewWord::as_str);
+        let mut select = self.select(actor, &book, state, &filter.only, page, id);
+        select.overdue = filter.overdue.then(|| self.inner.settings.clock.now());
+        let found = tx.post_reviews(&select).await?;
+        Ok(Listed::of(found, &select, |review| review.id.to_string()))
+    }
+
+    /// Says whether it was right to break the glass. For the right's reviewers, and never for whoever did it.
+    ///
+    /// # Errors
+    /// If the actor may not, or it is decided.
+    pub async fn decide_post_review(
+        &self,
+        actor: &Actor,
+        id: &PostReviewId,
+        verdict: &PostVerdict,
+    ) -> Result<PostReview, AppError> {
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let found = tx.post_review(id).await?;
+        let review = found.ok_or_else(|| AppError::not_found("post-review", id.as_str()))?;
+        let service = self.service_at(&mut tx, &review.policy, &review.service).await?;
+        let people = self.people(&mut tx, &review.policy).await?;
+        let right = RightAtReview {
+            then: service.as_deref().and_then(|service| right_of(service, &review.rule)),
+            now: book.service(&review.service).and_then(|service| right_of(service, &review.rule)),
+            people: PeopleAtReview { then: &people, now: &book.people },
+        };
+        // Who reviewed then does so even where the right is gone, and then nobody sees it by the policy in force.
+        let sees = self.sees(actor, &book, &review.holder, &review.service, &review.rule)
+            || right.then.is_some_and(|right| actor.is_among(&right.reviewers));
+        if !sees {
+            return Err(AppError::not_found("post-review", id.as_str()));
+        }
+        let review = review.decide(actor, verdict, right, tx.now())?;
+        tx.decide_post_review(&review).await?;
+        tx.log(&decided_entry(&review, actor))?;
+        tx.commit().await?;
+        Ok(review)
+    }
+
+    /// Tells in the log which post-reviews are overdue, each once.
+    ///
+    /// # Errors
+    /// If the store fails; what was done stays done.
+    pub async fn tell_overdue_post_reviews(&self) -> Result<usize, AppError> {
+        let batch = self.inner.settings.limits.reconcile_batch.max(1);
+        let mut done = 0;
+        while !self.read().await?.overdue_post_reviews(self.inner.settings.clock.now(), 1).await?.is_empty() {
+            let mut tx = self.write().await?;
+            let now = tx.now();
+            let due = tx.overdue_post_reviews(now, batch).await?;
+            for review in &due {
+                tx.told_overdue(review, now).await?;
+                tx.log(&overdue_entry(review))?;
+            }
+            tx.commit().await?;
+            done += due.len();
+        }
+        Ok(done)
+    }
+
+    /// How many post-reviews there are, open and overdue.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn post_review_sums(&self) -> Result<PostReviewSums, AppError> {
+        Ok(self.read().await?.post_review_sums(self.inner.settings.clock.now()).await?)
+    }
+}
+
+fn right_of<'s>(service: &'s Service, name: &str) -> Option<&'s BreakGlass> {
+    service.break_glass().iter().find(|right| *right.name == *name)
+}
+
+#[derive(Serialize)]
+struct BrokenData<'a> {
+    holder: UserItem,
+    service: &'a str,
+    action: &'a str,
+    resource: &'a str,
+    right: &'a str,
+    reason: &'a Text,
+    starts_at: Timestamp,
+    expires_at: Timestamp,
+    revision: u64,
+}
+
+fn broken_entry<'a>(request: &'a Request, grant: &'a Grant) -> Entry<BrokenData<'a>> {
+    let ids = EntryIds {
+        request: Some(request.id.clone()),
+        grant: Some(grant.id.clone()),
+        policy: Some(request.ask.policy.clone()),
+        ..EntryIds::default()
+    };
+    let data = BrokenData {
+        holder: UserItem { issuer: grant.holder.issuer.to_string(), subject: grant.holder.subject.to_string() },
+        service: &grant.service,
+        action: &grant.action,
+        resource: &grant.resource,
+        right: &grant.rule,
+        reason: &request.ask.justification,
+        starts_at: grant.starts_at,
+        expires_at: grant.expires_at,
+        revision: grant.revision,
+    };
+    Entry { kind: EntryKind::GlassBroken, actor: ActorField::User(grant.holder.clone()), ids, data }
+}
+
+#[derive(Serialize)]
+struct DueData {
+    due_at: Timestamp,
+}
+
+fn review_ids(review: &PostReview) -> EntryIds {
+    EntryIds {
+        request: Some(review.request.clone()),
+        grant: Some(review.grant.clone()),
+        post_review: Some(review.id.clone()),
+        ..EntryIds::default()
+    }
+}
+
+fn opened_entry(review: &PostReview) -> Entry<DueData> {
+    let (ids, data) = (review_ids(review), DueData { due_at: review.due_at });
+    Entry { kind: EntryKind::PostReviewOpened, actor: ActorField::User(review.holder.clone()), ids, data }
+}
+
+fn overdue_entry(review: &PostReview) -> Entry<DueData> {
+    let (ids, data) = (review_ids(review), DueData { due_at: review.due_at });
+    Entry { kind: EntryKind::PostReviewOverdue, actor: ActorField::System, ids, data }
+}
+
+#[derive(Serialize)]
+struct DecidedData<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a Text>,
+    overdue: bool,
+}
+
+fn decided_entry<'a>(review: &'a PostReview, actor: &Actor) -> Entry<DecidedData<'a>> {
+    let kind = match review.state {
+        PostReviewState::Disputed { .. } => EntryKind::PostReviewDisputed,
+        PostReviewState::Open | PostReviewState::Accepted { .. } => EntryKind::PostReviewAccepted,
+    };
+    let decided = review.state.decided();
+    let data = DecidedData {
+        reason: decided.and_then(|(_, _, reason)| reason),
+        overdue: decided.is_some_and(|(at, ..)| at >= review.due_at),
+    };
+    Entry { kind, actor: ActorField::User(actor.user.clone()), ids: review_ids(review), data }
+}

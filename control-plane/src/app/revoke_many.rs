@@ -1,0 +1,98 @@
+//! Ending many grants at once: all of a principal, of a service, an action or a rule. One transaction, one entry for each.
+
+use grantmesh_shared::engine::{Subject, User};
+use grantmesh_shared::wire::sync::Position;
+
+use super::{App, AppError, Invalid, grants};
+use crate::domain::{Actor, EndedBy, Grant, Text};
+use crate::store::LiveGrants;
+
+/// The most grants that one transaction ends.
+pub const MOST_REVOKED: u32 = 10_000;
+
+/// Which grants to end: those that fit every part that is stated.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RevokeFilter {
+    /// Whose, by name or as `user:NAME`; a user of the revoker's own issuer.
+    pub holder: Option<String>,
+    /// Of which service.
+    pub service: Option<String>,
+    /// Of which action.
+    pub action: Option<String>,
+    /// Under which rule or break-glass right.
+    pub rule: Option<String>,
+}
+
+/// What was ended, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevokedMany {
+    /// The grants, as they are now.
+    pub grants: Vec<Grant>,
+    /// Filters that have applied this position no longer have them; nothing if none was ended.
+    pub position: Option<Position>,
+}
+
+impl App {
+    /// Ends the grants that fit and that the actor may end, as a reviewer of their rule or an operator; with `dry`, only tells
+    /// which those are.
+    ///
+    /// # Errors
+    /// If nothing is named, the holder is no user, the reason is none, or they are too many for one transaction.
+    pub async fn revoke_many(
+        &self,
+        actor: &Actor,
+        filter: &RevokeFilter,
+        reason: &str,
+        dry: bool,
+    ) -> Result<RevokedMany, AppError> {
+        let reason = Text::new(reason, "reason").map_err(Invalid::Text)?;
+        if *filter == RevokeFilter::default() {
+            return Err(Invalid::NothingNamed.into());
+        }
+        let holder = filter.holder.as_deref().map(|holder| user(actor, holder)).transpose()?;
+        let RevokeFilter { service, action, rule, .. } = filter.clone();
+        let which = LiveGrants { holder, service, action, rule, limit: MOST_REVOKED.saturating_add(1) };
+        if dry {
+            let mut tx = self.read().await?;
+            let book = self.rulebook(&mut tx).await?;
+            let mut found = tx.live_grants(&which).await?;
+            let now = self.inner.settings.clock.now();
+            found.retain(|grant| self.may_revoke(actor, &book, grant) && !grant.is_over(now));
+            return Ok(RevokedMany { grants: bounded(found)?, position: None });
+        }
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let mut found = tx.live_grants(&which).await?;
+        found.retain(|grant| self.may_revoke(actor, &book, grant));
+        let (mut ended, mut changed) = (Vec::new(), false);
+        for grant in bounded(found)? {
+            let (grant, settled) = self.settle(&mut tx, &book, grant).await?;
+            changed |= settled;
+            if settled && grant.state.ended_at().is_some() {
+                continue;
+            }
+            let by = EndedBy::Revoker(actor.user.clone(), reason.clone());
+            ended.push(grants::end(&mut tx, grant, by).await?);
+            changed = true;
+        }
+        let position = if changed { Some(tx.commit().await?.position) } else { None };
+        let position = position.filter(|_| !ended.is_empty());
+        Ok(RevokedMany { grants: ended, position })
+    }
+}
+
+fn bounded(found: Vec<Grant>) -> Result<Vec<Grant>, AppError> {
+    match u32::try_from(found.len()) {
+        Ok(count) if count <= MOST_REVOKED => Ok(found),
+        _ => Err(Invalid::TooManyToRevoke.into()),
+    }
+}
+
+fn user(actor: &Actor, holder: &str) -> Result<User, AppError> {
+    let named = if holder.contains(':') { holder.to_owned() } else { format!("user:{holder}") };
+    match Subject::parse(&named, &actor.user.issuer) {
+        Ok(Subject::User(user)) => Ok(user),
+        Ok(_) => Err(Invalid::Holder("only users hold grants\nname one of them".to_owned()).into()),
+        Err(error) => Err(Invalid::Holder(error.to_string()).into()),
+    }
+}

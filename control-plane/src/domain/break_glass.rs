@@ -1,0 +1,372 @@
+//! Break-glass: act now, answer later. A short grant at once, to whom the policy gives that right, and a review of what was
+//! done by somebody else.
+//!
+//! ```text
+//! Post-review: open ─► accepted | disputed       overdue is computed, and never changes what it is
+//! ```
+
+use std::fmt;
+
+use grantmesh_shared::engine::{BreakGlass, User};
+use grantmesh_shared::id::{GrantId, PolicyId, PostReviewId, RequestId};
+use grantmesh_shared::time::{Span, Timestamp};
+
+use super::actor::Actor;
+use super::grant::{Grant, GrantState, Terms};
+use super::kind::{AskKind, Timers, Waited};
+use super::person::PeopleAtReview;
+use super::request::{Ask, AskTarget, Request, RequestState, checked_resource};
+use super::text::{Text, TextError};
+
+/// The shortest grant.
+const SHORTEST: Span = Span::from_secs(1);
+
+/// What a person sends to break the glass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBreakGlass {
+    /// What for.
+    pub target: AskTarget,
+    /// Why; there is no doing without one.
+    pub reason: String,
+    /// For how long; as long as the right lets it be if nothing is said.
+    pub duration: Option<Span>,
+    /// By which right; the first that fits if nothing is said.
+    pub right: Option<String>,
+}
+
+/// A right that fits, with what it is used for.
+#[derive(Debug, Clone)]
+pub struct Broken<'b> {
+    /// The service.
+    pub service: &'b str,
+    /// The action's name.
+    pub action: &'b str,
+    /// The resource.
+    pub resource: String,
+    /// The right.
+    pub right: &'b BreakGlass,
+}
+
+/// Why the glass is not broken, although the actor has the right.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BreakGlassRefused {
+    /// A reason that is none.
+    #[error(transparent)]
+    Reason(TextError),
+    /// A resource that does not show as what it is, or that is too long.
+    #[error("{0}")]
+    Resource(String),
+    /// Longer than the right lets a grant be.
+    #[error("`{asked}` is more than the break-glass right `{right}` gives\nask for at most `{max}`")]
+    OverMaximum {
+        /// The duration.
+        asked: Span,
+        /// The right's maximum.
+        max: Span,
+        /// The right.
+        right: String,
+    },
+    /// Under a second.
+    #[error("`{0}` is shorter than a second\nask for at least `1s`")]
+    TooShort(Span),
+}
+
+/// What breaking the glass leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlassBroken {
+    /// The request that stands for it.
+    pub request: Request,
+    /// The grant.
+    pub grant: Grant,
+    /// The review that is open.
+    pub post_review: PostReview,
+}
+
+/// Whether a post-review is open, or what it came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostReviewState {
+    /// Nobody has said yet.
+    Open,
+    /// It was right to do.
+    Accepted {
+        /// When.
+        at: Timestamp,
+        /// By whom.
+        by: User,
+        /// What they say.
+        reason: Option<Text>,
+    },
+    /// It was not.
+    Disputed {
+        /// When.
+        at: Timestamp,
+        /// By whom.
+        by: User,
+        /// Why not.
+        reason: Text,
+    },
+}
+
+/// The word of a [`PostReviewState`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum PostReviewWord {
+    /// Nobody has said yet.
+    Open,
+    /// It was right to do.
+    Accepted,
+    /// It was not.
+    Disputed,
+}
+
+impl PostReviewWord {
+    /// Every word.
+    pub const ALL: [Self; 3] = [Self::Open, Self::Accepted, Self::Disputed];
+
+    /// The word as it is written everywhere.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Accepted => "accepted",
+            Self::Disputed => "disputed",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+impl fmt::Display for PostReviewWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PostReviewState {
+    /// Its word.
+    #[must_use]
+    pub const fn word(&self) -> PostReviewWord {
+        match self {
+            Self::Open => PostReviewWord::Open,
+            Self::Accepted { .. } => PostReviewWord::Accepted,
+            Self::Disputed { .. } => PostReviewWord::Disputed,
+        }
+    }
+
+    /// When, by whom and why it was decided.
+    #[must_use]
+    pub const fn decided(&self) -> Option<(Timestamp, &User, Option<&Text>)> {
+        match self {
+            Self::Open => None,
+            Self::Accepted { at, by, reason } => Some((*at, by, reason.as_ref())),
+            Self::Disputed { at, by, reason } => Some((*at, by, Some(reason))),
+        }
+    }
+}
+
+/// What somebody says of what was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PostVerdict {
+    /// It was right, with whatever there is to say.
+    Accept(Option<String>),
+    /// It was not, and why.
+    Dispute(String),
+}
+
+/// The review of what somebody did without an approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PostReview {
+    /// Its id.
+    pub id: PostReviewId,
+    /// The grant that was given.
+    pub grant: GrantId,
+    /// The request that stands for it.
+    pub request: RequestId,
+    /// Who did it.
+    pub holder: User,
+    /// The service.
+    pub service: String,
+    /// The action.
+    pub action: String,
+    /// The resource.
+    pub resource: String,
+    /// The right.
+    pub rule: String,
+    /// Why, as they said then.
+    pub reason: Text,
+    /// The policy version that gave the right.
+    pub policy: PolicyId,
+    /// When it was done.
+    pub opened_at: Timestamp,
+    /// From when on it is overdue.
+    pub due_at: Timestamp,
+    /// What it came to.
+    pub state: PostReviewState,
+}
+
+/// Why somebody's word on a post-review does not count.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PostReviewRefused {
+    /// It is their own doing.
+    #[error("nobody reviews what they did themselves\nask another reviewer of the break-glass right")]
+    Own,
+    /// A machine's account.
+    #[error("this is the account of a machine, and machines never decide\nuse your own")]
+    Machine,
+    /// Not among the reviewers.
+    #[error("you are not a reviewer of the break-glass right `{right}`, when it was used and now")]
+    NotAReviewer {
+        /// The right.
+        right: String,
+    },
+    /// Somebody else was first.
+    #[error("the post-review is already {0}")]
+    Decided(PostReviewWord),
+    /// A reason that is none.
+    #[error(transparent)]
+    Reason(#[from] TextError),
+}
+
+/// A right when it was used and now; nothing where it is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct RightAtReview<'r> {
+    /// When it was used.
+    pub then: Option<&'r BreakGlass>,
+    /// Now.
+    pub now: Option<&'r BreakGlass>,
+    /// Who is who.
+    pub people: PeopleAtReview<'r>,
+}
+
+impl RightAtReview<'_> {
+    /// Whether someone reviews what is done by it: then and, as long as the right is there, now.
+    fn name_reviewer(&self, actor: &Actor) -> bool {
+        let both = || [self.then, self.now].into_iter().flatten();
+        both().next().is_some() && both().all(|right| actor.is_among(&right.reviewers))
+    }
+}
+
+impl PostReview {
+    /// Whether it should have been decided by now.
+    #[must_use]
+    pub fn is_overdue(&self, now: Timestamp) -> bool {
+        self.state == PostReviewState::Open && now >= self.due_at
+    }
+
+    /// Takes somebody's word on it.
+    ///
+    /// # Errors
+    /// If it does not count.
+    pub fn decide(
+        self,
+        actor: &Actor,
+        verdict: &PostVerdict,
+        right: RightAtReview<'_>,
+        now: Timestamp,
+    ) -> Result<Self, PostReviewRefused> {
+        if right.people.same(&actor.user, &self.holder) {
+            return Err(PostReviewRefused::Own);
+        }
+        if right.people.is_machine(&actor.user) {
+            return Err(PostReviewRefused::Machine);
+        }
+        if !right.name_reviewer(actor) {
+            return Err(PostReviewRefused::NotAReviewer { right: self.rule });
+        }
+        if self.state != PostReviewState::Open {
+            return Err(PostReviewRefused::Decided(self.state.word()));
+        }
+        let (at, by) = (now, actor.user.clone());
+        let state = match verdict {
+            PostVerdict::Accept(reason) => {
+                PostReviewState::Accepted { at, by, reason: Text::optional(reason.as_deref(), "reason")? }
+            }
+            PostVerdict::Dispute(reason) => PostReviewState::Disputed { at, by, reason: Text::new(reason, "reason")? },
+        };
+        Ok(Self { state, ..self })
+    }
+}
+
+impl GlassBroken {
+    /// Breaks the glass: a request that nobody decides, its grant, and the review that is open from now on.
+    ///
+    /// # Errors
+    /// If the ask is not what the right gives.
+    pub fn new(
+        actor: &Actor,
+        broken: Broken<'_>,
+        new: &NewBreakGlass,
+        policy: PolicyId,
+        (request, grant, post_review): (RequestId, GrantId, PostReviewId),
+        (now, revision): (Timestamp, u64),
+    ) -> Result<Self, BreakGlassRefused> {
+        let Broken { service, action, resource, right } = broken;
+        let reason = Text::new(&new.reason, "reason").map_err(BreakGlassRefused::Reason)?;
+        let resource = checked_resource(&resource).map_err(|error| BreakGlassRefused::Resource(error.to_string()))?;
+        let duration = new.duration.unwrap_or(right.max_duration);
+        if duration > right.max_duration {
+            let (max, right) = (right.max_duration, right.name.to_string());
+            return Err(BreakGlassRefused::OverMaximum { asked: duration, max, right });
+        }
+        if duration < SHORTEST {
+            return Err(BreakGlassRefused::TooShort(duration));
+        }
+        let ask = Ask {
+            requester: actor.user.clone(),
+            requester_groups: actor.groups.clone(),
+            service: service.to_owned(),
+            action: action.to_owned(),
+            resource: resource.as_str().to_owned(),
+            rule: right.name.to_string(),
+            justification: reason.clone(),
+            ticket: None,
+            duration,
+            uses: None,
+            shown: None,
+            kind: AskKind::BreakGlass,
+            starts_at: None,
+            timers: Timers::default(),
+            policy: policy.clone(),
+            created_at: now,
+            times_out_at: now.plus(duration),
+        };
+        let grant = Grant {
+            id: grant,
+            request: request.clone(),
+            holder: ask.requester.clone(),
+            service: ask.service.clone(),
+            action: ask.action.clone(),
+            resource: ask.resource.clone(),
+            rule: ask.rule.clone(),
+            starts_at: now,
+            expires_at: now.plus(duration),
+            terms: Terms::default(),
+            uses: None,
+            break_glass: true,
+            revision,
+            state: GrantState::Active,
+        };
+        let post_review = PostReview {
+            id: post_review,
+            grant: grant.id.clone(),
+            request: request.clone(),
+            holder: grant.holder.clone(),
+            service: grant.service.clone(),
+            action: grant.action.clone(),
+            resource: grant.resource.clone(),
+            rule: grant.rule.clone(),
+            reason,
+            policy,
+            opened_at: now,
+            due_at: now.plus(right.review_within),
+            state: PostReviewState::Open,
+        };
+        let state = RequestState::Approved { at: now, grant: grant.id.clone() };
+        let request =
+            Request { id: request, ask, approvals_needed: 0, reviews: Vec::new(), waited: Waited::default(), state };
+        Ok(Self { request, grant, post_review })
+    }
+}

@@ -1,0 +1,213 @@
+//! Act now, answer later: who may, what it leaves behind, and who says whether it was right.
+
+use grantmesh_control_plane::app::{Broke, GrantFilter, Limits, Page, PostReviewFilter};
+use grantmesh_control_plane::domain::{
+    Actor, AskTarget, GrantState, NewBreakGlass, PostReviewState, PostReviewWord, PostVerdict,
+};
+use serde_json::Value;
+
+use crate::db::Db;
+use crate::world::{POLICY, World, ann, aud, bob, code, eve, lee, mia, olga, someone, span};
+
+const RIGHT: &str = r#"
+apiVersion: grantmesh.dev/v1
+kind: BreakGlass
+metadata: { name: emergency }
+spec:
+  service: payments
+  actions: [refund.create]
+  subjects: ["group:sre"]
+  maxDuration: 30m
+  reviewers: ["group:security", "group:sre"]
+  reviewWithin: 24h
+"#;
+
+/// Has the right, and is among those who review it.
+fn sam() -> Actor {
+    someone("sam", &["sre"])
+}
+
+/// Reviews what is done by the right.
+fn zoe() -> Actor {
+    someone("zoe", &["security"])
+}
+
+async fn world(db: Db) -> World {
+    let world = World::bare(db, Limits::default()).await;
+    world.apply(&[POLICY, RIGHT], None).await.unwrap();
+    world
+}
+
+fn refund() -> NewBreakGlass {
+    let target = AskTarget::Action {
+        service: "payments".to_owned(),
+        action: "refund.create".to_owned(),
+        resource: "account/acc-42".to_owned(),
+    };
+    NewBreakGlass { target, reason: "the bank is on fire".to_owned(), duration: None, right: None }
+}
+
+async fn broken(world: &World) -> Broke {
+    world.app.break_glass(&sam(), &refund()).await.unwrap()
+}
+
+fn accept() -> PostVerdict {
+    PostVerdict::Accept(None)
+}
+
+fn dispute(reason: &str) -> PostVerdict {
+    PostVerdict::Dispute(reason.to_owned())
+}
+
+pub(crate) async fn whoever_has_the_right_has_a_grant_at_once(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    for other in [ann(), lee(), olga(), aud(), eve(), zoe()] {
+        assert_eq!(code(app.break_glass(&other, &refund()).await), "no_break_glass");
+    }
+    let silent = NewBreakGlass { reason: "  ".to_owned(), ..refund() };
+    assert_eq!(code(app.break_glass(&sam(), &silent).await), "justification_required");
+    let long = NewBreakGlass { duration: Some(span("30m1s")), ..refund() };
+    assert_eq!(code(app.break_glass(&sam(), &long).await), "duration_over_maximum");
+    let other = NewBreakGlass { right: Some("refunds".to_owned()), ..refund() };
+    assert_eq!(code(app.break_glass(&sam(), &other).await), "no_break_glass");
+    let target = AskTarget::Action {
+        service: "payments".to_owned(),
+        action: "account.close".to_owned(),
+        resource: "account/acc-42".to_owned(),
+    };
+    assert_eq!(code(app.break_glass(&sam(), &NewBreakGlass { target, ..refund() }).await), "no_break_glass");
+    assert!(app.grants(&olga(), &GrantFilter::default(), &Page::default()).await.unwrap().items.is_empty());
+
+    let Broke { request, grant, post_review, position } = broken(&world).await;
+    assert_eq!((&grant.state, grant.break_glass), (&GrantState::Active, true));
+    assert_eq!(grant.expires_at, world.now().plus(span("30m")));
+    assert_eq!(position, app.position_of(&grant));
+    assert_eq!((&post_review.state, post_review.due_at), (&PostReviewState::Open, world.now().plus(span("24h"))));
+    assert_eq!(app.grant(&sam(), &grant.id).await.unwrap(), grant);
+    assert_eq!(app.request(&sam(), &request.id).await.unwrap(), request);
+    assert_eq!(app.post_review(&sam(), &post_review.id).await.unwrap(), post_review);
+    // It is marked wherever it is: the filters' item, and the log.
+    let items = app.all_items().await.unwrap().items;
+    let item = items.into_iter().find(|item| item.key == format!("grant/{}", grant.id)).unwrap();
+    let body: Value = serde_json::from_str(&item.body.unwrap()).unwrap();
+    assert_eq!(body["grant"]["break_glass"], true);
+    assert_eq!(world.story_of(grant.id.as_str()).await, ["break_glass.used", "post_review.opened"]);
+    let entries = world.entries().await;
+    let used = entries.iter().find(|entry| entry["kind"] == "break_glass.used").unwrap();
+    assert_eq!((&used["data"]["reason"], &used["actor"]["subject"]), (&"the bank is on fire".into(), &"sam".into()));
+
+    // It ends like any other, and nothing makes it longer.
+    assert_eq!(code(app.extend(&sam(), &grant.id, span("1m"), Some("more")).await), "not_extendable");
+    app.revoke(&zoe(), &grant.id, "enough").await.unwrap();
+    assert_eq!(code(app.revoke(&lee(), &broken(&world).await.grant.id, "no").await), "not_found");
+    world.advance("30m");
+    assert_eq!(app.expire_grants().await.unwrap(), 1);
+}
+
+pub(crate) async fn somebody_else_says_whether_it_was_right(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let (one, two) = (broken(&world).await.post_review, broken(&world).await.post_review);
+    for stranger in [ann(), lee(), eve()] {
+        assert_eq!(code(app.decide_post_review(&stranger, &one.id, &accept()).await), "not_found");
+    }
+    for (who, refused) in [(sam(), "self_review"), (olga(), "not_a_reviewer"), (aud(), "not_a_reviewer")] {
+        assert_eq!(code(app.decide_post_review(&who, &one.id, &accept()).await), refused);
+    }
+    let accepted = app.decide_post_review(&zoe(), &one.id, &accept()).await.unwrap();
+    assert_eq!(accepted.state, PostReviewState::Accepted { at: world.now(), by: zoe().user, reason: None });
+    assert_eq!(code(app.decide_post_review(&zoe(), &one.id, &dispute("no")).await), "already_decided");
+    assert_eq!(code(app.decide_post_review(&zoe(), &two.id, &dispute(" ")).await), "bad_text");
+    // Another one of the same group may, as long as it is not their own doing.
+    let tom = someone("tom", &["sre"]);
+    let disputed = app.decide_post_review(&tom, &two.id, &dispute("the bank was fine")).await.unwrap();
+    assert_eq!(disputed.state.word(), PostReviewWord::Disputed);
+    assert_eq!(app.post_review(&sam(), &two.id).await.unwrap(), disputed);
+    assert_eq!(world.story_of(two.id.as_str()).await, ["post_review.opened", "post_review.disputed"]);
+    // Who reviewed when it was used still does where the right is gone; who is named only now does not.
+    let open = broken(&world).await.post_review;
+    let others = RIGHT.replace("\"group:security\", \"group:sre\"", "\"group:leads\"");
+    world.apply(&[POLICY, &others], None).await.unwrap();
+    assert_eq!(code(app.decide_post_review(&lee(), &open.id, &accept()).await), "not_a_reviewer");
+    assert_eq!(code(app.decide_post_review(&zoe(), &open.id, &accept()).await), "not_a_reviewer");
+    world.apply(&[POLICY], None).await.unwrap();
+    assert_eq!(code(app.decide_post_review(&mia(), &open.id, &accept()).await), "not_found");
+    app.decide_post_review(&zoe(), &open.id, &accept()).await.unwrap();
+}
+
+pub(crate) async fn one_word_on_a_post_review_counts(db: Db) {
+    let world = world(db).await;
+    let review = broken(&world).await.post_review;
+    let replicas = [world.app.clone(), world.another().await];
+    let words = (0..12_usize).map(|at| {
+        let (app, id) = (replicas[at % 2].clone(), review.id.clone());
+        let who = someone(&format!("zoe-{at}"), &["security"]);
+        let verdict = if at % 3 == 0 { dispute("no") } else { accept() };
+        tokio::spawn(async move { app.decide_post_review(&who, &id, &verdict).await.is_ok() })
+    });
+    let said = futures_util::future::join_all(words).await.into_iter().filter(|said| *said.as_ref().unwrap()).count();
+    assert_eq!(said, 1);
+    assert_eq!(world.story_of(review.id.as_str()).await.len(), 2);
+}
+
+pub(crate) async fn what_is_overdue_is_told_once_and_shown_until_it_is_decided(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let review = broken(&world).await.post_review;
+    app.expire_grants().await.unwrap();
+    let overdue = async || {
+        let filter = PostReviewFilter { overdue: true, ..PostReviewFilter::default() };
+        let listed = app.post_reviews(&zoe(), &filter, &Page::default()).await.unwrap();
+        (listed.items.len() as u64, app.post_review_sums().await.unwrap().overdue)
+    };
+    world.advance("23h59m59s");
+    assert_eq!((app.tell_overdue_post_reviews().await.unwrap(), overdue().await), (0, (0, 0)));
+    world.advance("1s");
+    assert_eq!(overdue().await, (1, 1));
+    assert_eq!(
+        (app.tell_overdue_post_reviews().await.unwrap(), app.tell_overdue_post_reviews().await.unwrap()),
+        (1, 0)
+    );
+    assert!(app.post_review(&sam(), &review.id).await.unwrap().is_overdue(world.now()));
+    world.advance("10d");
+    assert_eq!(overdue().await, (1, 1));
+    // Late is better than never.
+    app.decide_post_review(&zoe(), &review.id, &accept()).await.unwrap();
+    assert_eq!(overdue().await, (0, 0));
+    let sums = app.post_review_sums().await.unwrap();
+    assert_eq!((sums.all, sums.open), (1, 0));
+    assert_eq!(
+        world.story_of(review.id.as_str()).await,
+        ["post_review.opened", "post_review.overdue", "post_review.accepted"]
+    );
+}
+
+pub(crate) async fn an_empty_list_lets_nobody_break_it(db: Db) {
+    let world = World::bare(db, Limits::default()).await;
+    let nobody = RIGHT.replace("[\"group:sre\"]\n  maxDuration", "[]\n  maxDuration");
+    assert_ne!(nobody, RIGHT);
+    world.apply(&[POLICY, &nobody], None).await.unwrap();
+    for who in [sam(), zoe(), olga(), bob(), eve(), someone("", &[])] {
+        assert_eq!(code(world.app.break_glass(&who, &refund()).await), "no_break_glass");
+    }
+}
+
+pub(crate) async fn the_alarm_is_raised_by_nothing_else(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let grant = world.granted().await;
+    assert!(!grant.break_glass);
+    app.release(&ann(), &grant.id).await.unwrap();
+    world.granted().await;
+    world.advance("1h");
+    app.expire_grants().await.unwrap();
+    app.tell_overdue_post_reviews().await.unwrap();
+    code(app.break_glass(&ann(), &refund()).await);
+    let kinds: Vec<String> =
+        world.entries().await.iter().map(|entry| entry["kind"].as_str().unwrap().to_owned()).collect();
+    assert!(kinds.iter().all(|kind| !kind.starts_with("break_glass") && !kind.starts_with("post_review")), "{kinds:?}");
+    assert_eq!(app.post_review_sums().await.unwrap(), Default::default());
+    let items = app.items_since(0).await.unwrap().items;
+    assert!(items.iter().all(|item| !item.body.as_deref().unwrap_or_default().contains("\"break_glass\":true")));
+}

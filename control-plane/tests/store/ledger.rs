@@ -1,0 +1,124 @@
+//! What a grant was used for, from the records of filters.
+
+use grantmesh_control_plane::app::{Ledger, Limits};
+use grantmesh_control_plane::domain::{Actor, CallWord, Grant, Narrower, NewRequest};
+use grantmesh_shared::id::{DecisionId, GrantId};
+use grantmesh_shared::wire::PROTOCOL_VERSION;
+use grantmesh_shared::wire::claims::ClaimsRequest;
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event};
+
+use crate::db::Db;
+use crate::records::{Stream, deny, identity, vm};
+use crate::world::{ISSUER, POLICY, World, ann, approval, code, eve, lee, refund, span};
+
+fn call(grant: &GrantId, number: u64, path: &str) -> DecisionEvent<'static> {
+    DecisionEvent {
+        decision: DecisionWord::Allow,
+        action: Some("refund.create".into()),
+        resource: Some("account/acc-42".into()),
+        method: "POST".into(),
+        path: path.to_owned().into(),
+        issuer: Some(ISSUER.into()),
+        subject: Some("ann".into()),
+        grant: Some(grant.clone()),
+        reasons: Vec::new(),
+        ..deny(DecisionId::new(number, [1; 10]))
+    }
+}
+
+/// Tells of calls at the world's time.
+async fn told(world: &World, stream: &mut Stream, events: Vec<DecisionEvent<'static>>) {
+    for event in events {
+        stream.push_at(Event::Decision(Box::new(event)), world.now());
+    }
+    world.app.append_records(&identity(), &stream.batch(..)).await.unwrap();
+}
+
+async fn ledger(world: &World, who: &Actor, grant: &Grant) -> Ledger {
+    world.app.ledger(who, &grant.id, None).await.unwrap()
+}
+
+const PATH: &str = "/v1/accounts/acc-42/refunds";
+
+pub(crate) async fn a_grant_keeps_what_it_was_used_for(db: Db) {
+    let world = World::bare(db, Limits { page: 3, ..Limits::default() }).await;
+    world.apply(&[POLICY], None).await.unwrap();
+    let grant = world.granted().await;
+    let empty = ledger(&world, &ann(), &grant).await;
+    assert!(empty.summary.is_unused && empty.is_complete && empty.calls.is_empty());
+    assert_eq!(code(world.app.ledger(&eve(), &grant.id, None).await), "not_found");
+    let mut stream = Stream::new(1);
+    world.advance("1m");
+    let other = GrantId::new(1, [9; 10]);
+    let elsewhere = DecisionEvent { service: "ledger".into(), ..call(&grant.id, 8, PATH) };
+    let ended = DecisionEvent {
+        decision: DecisionWord::Deny,
+        ended: Some(DecisionId::new(2, [1; 10])),
+        ..call(&grant.id, 5, PATH)
+    };
+    let refused = DecisionEvent { decision: DecisionWord::Deny, ..call(&grant.id, 6, PATH) };
+    let more = vec![
+        call(&grant.id, 1, PATH),
+        call(&grant.id, 2, PATH),
+        call(&grant.id, 3, "/v1/accounts/acc-42/refunds/"),
+        ended,
+        refused,
+        // What is said of grants that there are not, or of another service's, is kept in the log and not believed here.
+        call(&other, 7, PATH),
+        elsewhere,
+    ];
+    told(&world, &mut stream, more).await;
+    let first = ledger(&world, &lee(), &grant).await;
+    let words: Vec<CallWord> = first.calls.iter().map(|call| call.word).collect();
+    assert_eq!(words, [CallWord::Refused, CallWord::Ended, CallWord::LetThrough]);
+    assert_eq!(first.calls[1].about, Some(DecisionId::new(2, [1; 10])));
+    let rest = world.app.ledger(&lee(), &grant.id, first.next).await.unwrap();
+    let decisions: Vec<DecisionId> = rest.calls.iter().map(|call| call.decision.clone()).collect();
+    assert_eq!(decisions, [DecisionId::new(2, [1; 10]), DecisionId::new(1, [1; 10])]);
+    assert_eq!(rest.next, None);
+    let summary = &first.summary;
+    assert_eq!((summary.calls, summary.distinct_paths, summary.is_unused), (3, 2, false));
+    assert_eq!((summary.paths[0].path.as_str(), summary.paths[0].calls), (PATH, 2));
+    assert_eq!(summary.between, Some((world.now(), world.now())));
+    assert_eq!(summary.narrower, None, "it is still in force");
+    // It stays when the grant is over, and a repeated batch changes nothing.
+    world.app.append_records(&identity(), &stream.batch(..)).await.unwrap();
+    world.advance("1d");
+    world.app.expire_grants().await.unwrap();
+    let after = ledger(&world, &ann(), &grant).await;
+    assert_eq!((after.calls, after.summary.calls), (first.calls, 3));
+}
+
+pub(crate) async fn what_would_have_been_enough_is_proposed(db: Db) {
+    let world = World::new(db).await;
+    let mut stream = Stream::new(1);
+    let grant = world.granted().await;
+    world.advance("3m");
+    told(&world, &mut stream, vec![call(&grant.id, 1, PATH)]).await;
+    world.app.release(&ann(), &grant.id).await.unwrap();
+    let narrower = ledger(&world, &ann(), &grant).await.summary.narrower;
+    assert_eq!(narrower, Some(Narrower { duration: Some(span("5m")), uses: None }));
+    // One that was used to its end proposes nothing, nor does one that was never used.
+    let used_up = world.granted().await;
+    world.advance("14m59s");
+    told(&world, &mut stream, vec![call(&used_up.id, 2, PATH)]).await;
+    let unused = world.granted().await;
+    world.advance("15m");
+    world.app.expire_grants().await.unwrap();
+    assert_eq!(ledger(&world, &ann(), &used_up).await.summary.narrower, None);
+    let unused = ledger(&world, &ann(), &unused).await.summary;
+    assert_eq!((unused.is_unused, unused.narrower), (true, None));
+
+    // Of one for a number of calls, the uses that were taken count, once each.
+    let new = NewRequest { uses: Some(40), ..refund("acc-42") };
+    let request = world.app.file_request(&ann(), new, None).await.unwrap().request;
+    let counted = world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap();
+    let claims = vec![call(&counted.id, 3, PATH), call(&counted.id, 4, PATH)];
+    let asked = ClaimsRequest { v: PROTOCOL_VERSION, filter: vm(1), nonce: "0".repeat(32), claims };
+    world.app.claim(&identity(), &asked).await.unwrap();
+    told(&world, &mut stream, vec![call(&counted.id, 3, PATH)]).await;
+    world.app.release(&ann(), &counted.id).await.unwrap();
+    let ledger = ledger(&world, &ann(), &counted).await;
+    assert_eq!(ledger.summary.calls, 2);
+    assert_eq!(ledger.summary.narrower, Some(Narrower { duration: Some(span("5m")), uses: Some(2) }));
+}

@@ -1,0 +1,91 @@
+//! Ending many grants at once.
+
+use grantmesh_control_plane::app::RevokeFilter;
+use grantmesh_control_plane::domain::{Actor, Grant, GrantStateWord, NewRequest};
+
+use crate::db::Db;
+use crate::world::{World, ann, approval, ask, bob, code, eve, lee, mia, olga, refund, span};
+
+async fn granted(world: &World, who: &Actor, account: &str) -> Grant {
+    let request = world.app.file_request(who, refund(account), None).await.unwrap().request;
+    world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap()
+}
+
+fn of(holder: &str) -> RevokeFilter {
+    RevokeFilter { holder: Some(holder.to_owned()), ..RevokeFilter::default() }
+}
+
+async fn live(world: &World) -> usize {
+    world.keys().await.0.iter().filter(|key| key.starts_with("grant/")).count()
+}
+
+pub(crate) async fn all_of_a_principal_end_in_one_step(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let mut anns = vec![granted(&world, &ann(), "acc-1").await, granted(&world, &ann(), "acc-2").await];
+    let bobs = granted(&world, &bob(), "acc-1").await;
+    let later = NewRequest { starts_at: Some(world.now().plus(span("1d"))), ..refund("acc-3") };
+    let request = app.file_request(&ann(), later, None).await.unwrap().request;
+    anns.push(world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap());
+    let before = app.head().await.unwrap();
+    // Looked at first: nothing changes.
+    let dry = app.revoke_many(&olga(), &of("user:ann"), "left the company", true).await.unwrap();
+    assert_eq!((dry.grants.len(), app.head().await.unwrap()), (3, before));
+    let done = app.revoke_many(&olga(), &of("ann"), "left the company", false).await.unwrap();
+    assert_eq!(
+        done.grants.iter().map(|grant| &grant.id).collect::<Vec<_>>(),
+        dry.grants.iter().map(|grant| &grant.id).collect::<Vec<_>>()
+    );
+    assert_eq!(done.position.unwrap().revision, before.position.revision + 1, "one step");
+    let after = app.head().await.unwrap();
+    assert_eq!(after.log_size, before.log_size + 3, "one entry for each");
+    for grant in &anns {
+        let grant = app.grant(&ann(), &grant.id).await.unwrap();
+        assert_eq!(grant.state.word(), GrantStateWord::Revoked);
+        assert_eq!(world.story_of(grant.id.as_str()).await.last().unwrap(), "grant.revoked");
+    }
+    assert_eq!(app.grant(&bob(), &bobs.id).await.unwrap(), bobs);
+    assert_eq!(live(&world).await, 1);
+    let again = app.revoke_many(&olga(), &of("ann"), "left the company", false).await.unwrap();
+    assert_eq!((again.grants.len(), again.position), (0, None));
+    world.advance("1d");
+    assert_eq!(app.start_grants().await.unwrap(), 0);
+}
+
+pub(crate) async fn what_is_to_end_is_named_and_is_the_revokers(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let refunds = [granted(&world, &ann(), "acc-1").await, granted(&world, &bob(), "acc-1").await];
+    let closing = app.file_request(&ann(), ask("account.close", "acc-1"), None).await.unwrap().request;
+    world.review(&lee(), &closing.id, approval()).await.unwrap();
+    world.review(&mia(), &closing.id, approval()).await.unwrap();
+    assert_eq!(code(app.revoke_many(&olga(), &RevokeFilter::default(), "why", false).await), "nothing_named");
+    assert_eq!(code(app.revoke_many(&olga(), &of("user:"), "why", false).await), "bad_subject");
+    assert_eq!(code(app.revoke_many(&olga(), &of("group:support"), "why", false).await), "bad_subject");
+    assert_eq!(code(app.revoke_many(&olga(), &of("ann"), " ", false).await), "bad_text");
+    // Whoever may revoke none of them ends none, and learns of none: also the holder.
+    for nobody in [ann(), eve()] {
+        assert!(app.revoke_many(&nobody, &of("ann"), "why", true).await.unwrap().grants.is_empty());
+        assert!(app.revoke_many(&nobody, &of("ann"), "why", false).await.unwrap().grants.is_empty());
+    }
+    let by = |service: Option<&str>, action: Option<&str>, rule: Option<&str>| RevokeFilter {
+        holder: None,
+        service: service.map(str::to_owned),
+        action: action.map(str::to_owned),
+        rule: rule.map(str::to_owned),
+    };
+    let dry = async |filter: RevokeFilter| app.revoke_many(&lee(), &filter, "why", true).await.unwrap().grants.len();
+    assert_eq!(dry(by(Some("payments"), None, None)).await, 3);
+    assert_eq!(dry(by(Some("ledger"), None, None)).await, 0);
+    assert_eq!(dry(by(Some("payments"), Some("account.close"), None)).await, 1);
+    assert_eq!(dry(by(None, None, Some("refunds"))).await, 2);
+    assert_eq!(dry(RevokeFilter { holder: Some("bob".to_owned()), ..by(None, None, Some("refunds")) }).await, 1);
+    // What is over by then has expired and is not revoked.
+    world.advance("15m");
+    let done = app.revoke_many(&lee(), &by(Some("payments"), None, None), "why", false).await.unwrap();
+    assert_eq!(done.grants.len(), 1);
+    for grant in &refunds {
+        assert_eq!(app.grant(&olga(), &grant.id).await.unwrap().state.word(), GrantStateWord::Expired);
+    }
+    assert_eq!(live(&world).await, 0);
+}
