@@ -65,6 +65,9 @@ fn programs() -> PathBuf {
     )
 }
 
+/// What databases are copies of.
+const TEMPLATE: &str = "with_schema";
+
 impl Cluster {
     pub(crate) async fn start() -> Self {
         let programs = programs();
@@ -104,7 +107,18 @@ impl Cluster {
             .unwrap();
         let cluster = Self { server, folder };
         cluster.wait_until_ready().await;
+        cluster.make_template().await;
         cluster
+    }
+
+    /// A database with the whole schema, which all others are copies of: the steps to it are not what each scenario is about.
+    async fn make_template(&self) {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/migrations/postgres"));
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
+        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {TEMPLATE}"))).execute(&mut connection).await.unwrap();
+        let mut template = PgConnection::connect(&self.url(TEMPLATE)).await.unwrap();
+        sqlx::migrate::Migrator::new(folder).await.unwrap().run(&mut template).await.unwrap();
+        template.close().await.unwrap();
     }
 
     fn url(&self, database: &str) -> String {
@@ -128,7 +142,8 @@ impl Cluster {
     pub(crate) async fn database(&self, name: &str) -> Db {
         let name: String = name.chars().take(60).collect();
         let mut connection = PgConnection::connect(&self.url("postgres")).await.unwrap();
-        sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+        let made = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE}");
+        sqlx::query(AssertSqlSafe(made)).execute(&mut connection).await.unwrap();
         Db { url: self.url(&name), _folder: None }
     }
 }
