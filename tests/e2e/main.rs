@@ -7,6 +7,7 @@ mod approval;
 mod audit;
 mod bodies;
 mod bound;
+mod break_glass;
 mod challenge;
 mod clocks;
 mod context;
