@@ -51,10 +51,9 @@ impl App {
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let ids = (self.new_id(&tx)?, self.new_id(&tx)?, self.new_id(&tx)?);
         let made = GlassBroken::new(actor, broken, new, policy, ids, (tx.now(), tx.revision()));
-        let GlassBroken { request, grant, post_review } = made.map_err(Invalid::BreakGlass)?;
-        tx.insert_request(&request).await?;
-        tx.insert_grant(&grant).await?;
-        tx.insert_post_review(&post_review).await?;
+        let made = made.map_err(Invalid::BreakGlass)?;
+        tx.insert_broken_glass(&made).await?;
+        let GlassBroken { request, grant, post_review } = made;
         tx.log(&broken_entry(&request, &grant))?;
         tx.log(&opened_entry(&post_review))?;
         let position = tx.commit().await?.position;

@@ -327,6 +327,7 @@ impl AppError {
                     | WordsRefused::Ticket(TextError::Secret { .. }),
                 ))
                 | Invalid::Ask(AskRefused::Resource(TextError::Secret { .. }))
+                | Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Signal(SignalRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Lock(LockRefused::Reason(TextError::Secret { .. })) => "secret_in_text",
                 Invalid::NotEligible(_)

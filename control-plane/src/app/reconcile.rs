@@ -106,7 +106,7 @@ impl App {
             let now = tx.now();
             let due = tx.requests_to_remind(now, batch).await?;
             for request in &due {
-                tx.reminded(&request.id, now).await?;
+                tx.reminded(request, now).await?;
                 tx.log(&requests::ended_entry(request, EntryKind::RequestReminded, ActorField::System))?;
             }
             tx.commit().await?;
@@ -127,7 +127,7 @@ impl App {
             let now = tx.now();
             let due = tx.requests_to_escalate(now, batch).await?;
             for request in &due {
-                tx.escalated(&request.id, now).await?;
+                tx.escalated(request, now).await?;
                 tx.log(&requests::ended_entry(request, EntryKind::RequestEscalated, ActorField::System))?;
             }
             tx.commit().await?;

@@ -106,12 +106,12 @@ impl Watch {
 
 /// An event as one line.
 fn line(kind: &str, event: &Value) -> String {
-    let about = event["data"]["request"].as_object().or(event["data"]["grant"].as_object());
+    let about = ["request", "grant", "post_review"].into_iter().find_map(|what| event["data"][what].as_object());
     let text = |name: &str| about.and_then(|about| about.get(name)).and_then(Value::as_str).unwrap_or_default();
     let person = |name: &str| about.and_then(|about| about.get(name)?.get("subject")?.as_str());
     let who = person("requester").or_else(|| person("holder")).unwrap_or_default();
     let at = event["timestamp"].as_str().map(tables::when).unwrap_or_default();
-    format!("{at}  {kind:<18} {}  {who}: {} on {} of {}", text("id"), text("action"), text("resource"), text("service"))
+    format!("{at}  {kind:<20} {}  {who}: {} on {} of {}", text("id"), text("action"), text("resource"), text("service"))
 }
 
 /// The first whole message of what has come, and how many bytes it has.

@@ -6,7 +6,7 @@ use grantmesh_shared::id::{EventId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Grant, GrantState, Request, RequestState};
+use super::{GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState};
 use crate::redact::redacted;
 
 /// What happened.
@@ -14,6 +14,10 @@ use crate::redact::redacted;
 pub enum EventKind {
     /// A request was filed.
     RequestFiled,
+    /// The reviewers of a request are reminded of it.
+    RequestReminded,
+    /// Others review a request, too, because nobody has decided it.
+    RequestEscalated,
     /// A request was approved.
     RequestApproved,
     /// A request was denied.
@@ -34,12 +38,24 @@ pub enum EventKind {
     GrantEnded,
     /// A grant was revoked.
     GrantRevoked,
+    /// The glass was broken: somebody has a grant without an approval.
+    GlassBroken,
+    /// Somebody else is to review what was done by it.
+    PostReviewOpened,
+    /// Nobody has reviewed it in time.
+    PostReviewOverdue,
+    /// It was right.
+    PostReviewAccepted,
+    /// It was not.
+    PostReviewDisputed,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 18] = [
         Self::RequestFiled,
+        Self::RequestReminded,
+        Self::RequestEscalated,
         Self::RequestApproved,
         Self::RequestDenied,
         Self::RequestWithdrawn,
@@ -50,6 +66,11 @@ impl EventKind {
         Self::GrantEnding,
         Self::GrantEnded,
         Self::GrantRevoked,
+        Self::GlassBroken,
+        Self::PostReviewOpened,
+        Self::PostReviewOverdue,
+        Self::PostReviewAccepted,
+        Self::PostReviewDisputed,
     ];
 
     /// The word, as it is everywhere.
@@ -57,6 +78,8 @@ impl EventKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RequestFiled => "request.filed",
+            Self::RequestReminded => "request.reminded",
+            Self::RequestEscalated => "request.escalated",
             Self::RequestApproved => "request.approved",
             Self::RequestDenied => "request.denied",
             Self::RequestWithdrawn => "request.withdrawn",
@@ -67,6 +90,11 @@ impl EventKind {
             Self::GrantEnding => "grant.ending",
             Self::GrantEnded => "grant.ended",
             Self::GrantRevoked => "grant.revoked",
+            Self::GlassBroken => "break_glass.used",
+            Self::PostReviewOpened => "post_review.opened",
+            Self::PostReviewOverdue => "post_review.overdue",
+            Self::PostReviewAccepted => "post_review.accepted",
+            Self::PostReviewDisputed => "post_review.disputed",
         }
     }
 
@@ -90,7 +118,7 @@ pub struct Event {
     pub service: String,
     /// The rule, whose reviewers may see it.
     pub rule: String,
-    /// The request or grant as it is by now.
+    /// The request, grant or post-review as it is by now.
     data: Value,
 }
 
@@ -140,32 +168,33 @@ impl Event {
     /// Of a grant, as it is after what happened.
     #[must_use]
     pub fn of_grant(kind: EventKind, grant: &Grant) -> Self {
-        let (by, reason) = match &grant.state {
-            GrantState::Revoked { by, reason, .. } => (by.as_ref().map(user), Some(reason)),
-            _ => (None, None),
-        };
-        let data = json!({ "grant": {
-            "id": grant.id,
-            "state": grant.state.word().as_str(),
-            "request": grant.request,
-            "holder": user(&grant.holder),
-            "service": grant.service,
-            "action": grant.action,
-            "resource": grant.resource,
-            "rule": grant.rule,
-            "starts_at": grant.starts_at.to_string(),
-            "expires_at": grant.expires_at.to_string(),
-            "ended_at": grant.state.ended_at().map(|at| at.to_string()),
-            "ended_by": by,
-            "reason": reason,
-        }});
         Self {
             kind,
             request: grant.request.clone(),
             owner: grant.holder.clone(),
             service: grant.service.clone(),
             rule: grant.rule.clone(),
-            data,
+            data: json!({ "grant": told_grant(grant) }),
+        }
+    }
+
+    /// Of broken glass: who did it, what they may do now, and why.
+    #[must_use]
+    pub fn of_broken_glass(GlassBroken { request: _, grant, post_review }: &GlassBroken) -> Self {
+        let data = json!({ "grant": told_grant(grant), "post_review": told_post_review(post_review) });
+        Self { data, ..Self::of_grant(EventKind::GlassBroken, grant) }
+    }
+
+    /// Of a post-review, as it is after what happened.
+    #[must_use]
+    pub fn of_post_review(kind: EventKind, review: &PostReview) -> Self {
+        Self {
+            kind,
+            request: review.request.clone(),
+            owner: review.holder.clone(),
+            service: review.service.clone(),
+            rule: review.rule.clone(),
+            data: json!({ "post_review": told_post_review(review) }),
         }
     }
 
@@ -175,6 +204,50 @@ impl Event {
         let whole = json!({ "type": self.kind.as_str(), "timestamp": at.to_string(), "data": self.data });
         redacted(&whole.to_string()).into_owned()
     }
+}
+
+fn told_grant(grant: &Grant) -> Value {
+    let (by, reason) = match &grant.state {
+        GrantState::Revoked { by, reason, .. } => (by.as_ref().map(user), Some(reason)),
+        _ => (None, None),
+    };
+    json!({
+        "id": grant.id,
+        "state": grant.state.word().as_str(),
+        "request": grant.request,
+        "holder": user(&grant.holder),
+        "service": grant.service,
+        "action": grant.action,
+        "resource": grant.resource,
+        "rule": grant.rule,
+        "break_glass": grant.break_glass,
+        "starts_at": grant.starts_at.to_string(),
+        "expires_at": grant.expires_at.to_string(),
+        "ended_at": grant.state.ended_at().map(|at| at.to_string()),
+        "ended_by": by,
+        "reason": reason,
+    })
+}
+
+fn told_post_review(review: &PostReview) -> Value {
+    let decided = review.state.decided();
+    json!({
+        "id": review.id,
+        "state": PostReviewState::word(&review.state).as_str(),
+        "request": review.request,
+        "grant": review.grant,
+        "holder": user(&review.holder),
+        "service": review.service,
+        "action": review.action,
+        "resource": review.resource,
+        "right": review.rule,
+        "said": review.reason,
+        "opened_at": review.opened_at.to_string(),
+        "due_at": review.due_at.to_string(),
+        "decided_at": decided.map(|(at, ..)| at.to_string()),
+        "decided_by": decided.map(|(_, by, _)| user(by)),
+        "reason": decided.and_then(|(.., reason)| reason),
+    })
 }
 
 fn user(user: &User) -> Value {

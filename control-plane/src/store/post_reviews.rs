@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{PostReview, PostReviewState, PostReviewWord, Text};
+use crate::domain::{Event, EventKind, GlassBroken, PostReview, PostReviewState, PostReviewWord, Text};
 
 const TABLE: (&str, &str) = ("post_reviews", "id");
 
@@ -54,7 +54,7 @@ impl TryFrom<Row> for PostReview {
             action: row.text("action")?,
             resource: row.text("resource")?,
             rule: row.text("rule")?,
-            reason: Text::new(&said, "reason").map_err(|error| row.bad("said", error))?,
+            reason: Text::kept(&said, "reason").map_err(|error| row.bad("said", error))?,
             policy: row.parsed("policy")?,
             opened_at: row.time("opened_at")?,
             due_at: row.time("due_at")?,
@@ -75,7 +75,7 @@ fn state(row: &Row) -> Result<PostReviewState, StoreError> {
     let (issuer, subject) = by.ok_or_else(|| needed("decided_by_issuer"))?;
     let by = User { issuer: issuer.into(), subject: subject.into() };
     let reason = row.opt_text("reason")?;
-    let reason = Text::optional(reason.as_deref(), "reason").map_err(|error| row.bad("reason", error))?;
+    let reason = Text::optional_kept(reason.as_deref(), "reason").map_err(|error| row.bad("reason", error))?;
     match word {
         PostReviewWord::Accepted | PostReviewWord::Open => Ok(PostReviewState::Accepted { at, by, reason }),
         PostReviewWord::Disputed => {
@@ -132,8 +132,15 @@ impl Tx {
 }
 
 impl WriteTx {
-    /// Keeps a new post-review.
-    pub(crate) async fn insert_post_review(&mut self, review: &PostReview) -> Result<(), StoreError> {
+    /// Keeps what broken glass led to, and tells of it: the request that stands for it, the grant, the open post-review.
+    pub(crate) async fn insert_broken_glass(&mut self, broken: &GlassBroken) -> Result<(), StoreError> {
+        self.insert_request(&broken.request).await?;
+        self.insert_grant(&broken.grant).await?;
+        self.tell(&Event::of_broken_glass(broken)).await?;
+        self.insert_post_review(&broken.post_review).await
+    }
+
+    async fn insert_post_review(&mut self, review: &PostReview) -> Result<(), StoreError> {
         self.change();
         let sql = "INSERT INTO post_reviews (id, state, grant_id, request, holder_issuer, holder_subject, service, action, \
                    resource, rule, said, policy, opened_at, due_at) \
@@ -153,10 +160,11 @@ impl WriteTx {
             review.opened_at,
             review.due_at,
         ];
-        self.execute(sql, values).await.map(drop)
+        self.execute(sql, values).await?;
+        self.tell(&Event::of_post_review(EventKind::PostReviewOpened, review)).await
     }
 
-    /// Keeps what an open post-review came to.
+    /// Keeps what an open post-review came to, and tells of it.
     pub(crate) async fn decide_post_review(&mut self, review: &PostReview) -> Result<(), StoreError> {
         self.change();
         let (at, by, reason) = match review.state.decided() {
@@ -173,12 +181,19 @@ impl WriteTx {
             reason.map(Text::as_str),
             review.id.as_str(),
         ];
-        self.execute_one("post_reviews", review.id.as_str(), sql, values).await
+        self.execute_one("post_reviews", review.id.as_str(), sql, values).await?;
+        let kind = match review.state {
+            PostReviewState::Open => return Ok(()),
+            PostReviewState::Accepted { .. } => EventKind::PostReviewAccepted,
+            PostReviewState::Disputed { .. } => EventKind::PostReviewDisputed,
+        };
+        self.tell(&Event::of_post_review(kind, review)).await
     }
 
-    /// Keeps that it was told that a post-review is overdue.
+    /// Tells that a post-review is overdue, and keeps that it was told.
     pub(crate) async fn told_overdue(&mut self, review: &PostReview, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE post_reviews SET overdue_at = $1 WHERE id = $2 AND state = 'open' AND overdue_at IS NULL";
-        self.execute_one("post_reviews", review.id.as_str(), sql, args![now, review.id.as_str()]).await
+        self.execute_one("post_reviews", review.id.as_str(), sql, args![now, review.id.as_str()]).await?;
+        self.tell(&Event::of_post_review(EventKind::PostReviewOverdue, review)).await
     }
 }

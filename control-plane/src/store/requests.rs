@@ -215,19 +215,27 @@ impl WriteTx {
             ask.ticket.as_ref().map(Text::as_str),
         ];
         self.execute(sql, values).await?;
+        // Nobody is asked by one that only stands for broken glass, which is told as that.
+        if ask.kind == AskKind::BreakGlass {
+            return Ok(());
+        }
         self.tell(&Event::of_request(EventKind::RequestFiled, request)).await
     }
 
-    /// Keeps that the reviewers of a pending request were reminded.
-    pub(crate) async fn reminded(&mut self, request: &RequestId, now: Timestamp) -> Result<(), StoreError> {
+    /// Reminds the reviewers of a pending request, and keeps that they were.
+    pub(crate) async fn reminded(&mut self, request: &Request, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE requests SET reminded_at = $1 WHERE id = $2 AND state = 'pending' AND reminded_at IS NULL";
-        self.execute_one("requests", request.as_str(), sql, args![now, request.as_str()]).await
+        let id = request.id.as_str();
+        self.execute_one("requests", id, sql, args![now, id]).await?;
+        self.tell(&Event::of_request(EventKind::RequestReminded, request)).await
     }
 
-    /// Keeps that others review a pending request from now on.
-    pub(crate) async fn escalated(&mut self, request: &RequestId, now: Timestamp) -> Result<(), StoreError> {
+    /// Keeps that others review a pending request from now on, and tells them.
+    pub(crate) async fn escalated(&mut self, request: &Request, now: Timestamp) -> Result<(), StoreError> {
         let sql = "UPDATE requests SET escalated_at = $1 WHERE id = $2 AND state = 'pending' AND escalated_at IS NULL";
-        self.execute_one("requests", request.as_str(), sql, args![now, request.as_str()]).await
+        let id = request.id.as_str();
+        self.execute_one("requests", id, sql, args![now, id]).await?;
+        self.tell(&Event::of_request(EventKind::RequestEscalated, request)).await
     }
 
     /// Keeps what became of a pending request, and tells of its end.

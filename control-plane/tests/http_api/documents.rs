@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use grantmesh_control_plane::domain::EventKind;
 use grantmesh_control_plane::http::openapi;
 use serde_json::Value;
 
@@ -94,6 +95,16 @@ async fn every_reference_in_it_leads_somewhere() {
     for reference in references {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+#[test]
+fn every_event_is_named_where_people_look() {
+    let readme = include_str!("../../../README.md");
+    let (_, told) = readme.split_once("Events are `").unwrap();
+    let (told, _) = told.split_once(". Each").unwrap();
+    for kind in EventKind::ALL {
+        assert!(told.contains(kind.as_str()), "README.md does not name {}", kind.as_str());
     }
 }
 

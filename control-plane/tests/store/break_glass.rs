@@ -2,11 +2,13 @@
 
 use grantmesh_control_plane::app::{Broke, GrantFilter, Limits, Page, PostReviewFilter};
 use grantmesh_control_plane::domain::{
-    Actor, AskTarget, GrantState, NewBreakGlass, PostReviewState, PostReviewWord, PostVerdict,
+    Actor, AskTarget, EventKind, GrantState, NewBreakGlass, PostReviewState, PostReviewWord, PostVerdict,
 };
+use grantmesh_shared::time::Timestamp;
 use serde_json::Value;
 
 use crate::db::Db;
+use crate::outbox::Receiver;
 use crate::world::{POLICY, World, ann, aud, bob, code, eve, lee, mia, olga, someone, span};
 
 const RIGHT: &str = r#"
@@ -183,6 +185,94 @@ pub(crate) async fn what_is_overdue_is_told_once_and_shown_until_it_is_decided(d
     );
 }
 
+pub(crate) async fn everyone_concerned_is_told(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let receiver = Receiver::start(&[]).await;
+    let courier = receiver.courier("pager", &EventKind::ALL);
+    app.know_endpoint("pager").await.unwrap();
+    let begun = app.last_event().await.unwrap().0;
+    let Broke { grant, post_review, .. } = broken(&world).await;
+    let told = async |who: Actor| app.events_after(&who, begun).await.unwrap().events;
+    // Whoever did it, who reviews it, operators and auditors; and whatever is told by webhooks.
+    for who in [sam(), zoe(), someone("tom", &["sre"]), olga(), aud()] {
+        let kinds: Vec<String> = told(who).await.into_iter().map(|event| event.kind).collect();
+        assert_eq!(kinds, ["break_glass.used", "post_review.opened"]);
+    }
+    for other in [ann(), lee(), eve()] {
+        assert_eq!(told(other).await, []);
+    }
+    assert_eq!(courier.deliver(app).await.unwrap(), 2);
+    assert_eq!(receiver.kinds(), ["break_glass.used", "post_review.opened"]);
+    let body: Value = serde_json::from_str(&told(zoe()).await[0].body).unwrap();
+    let (given, review) = (&body["data"]["grant"], &body["data"]["post_review"]);
+    assert_eq!((&given["id"], &given["break_glass"]), (&grant.id.as_str().into(), &true.into()));
+    assert_eq!(given["expires_at"].as_str().unwrap().parse::<Timestamp>().unwrap(), grant.expires_at);
+    assert_eq!((&review["said"], &review["holder"]["subject"]), (&"the bank is on fire".into(), &"sam".into()));
+    // What is written down may be read by many: it holds no secret.
+    let secret = NewBreakGlass { reason: "with ghp_0123456789abcdefghijABCDEFGHIJ012345".to_owned(), ..refund() };
+    assert_eq!(code(app.break_glass(&sam(), &secret).await), "secret_in_text");
+
+    // Overdue is pushed, once; late and after the grant has ended, too.
+    world.advance("24h");
+    app.expire_grants().await.unwrap();
+    app.tell_overdue_post_reviews().await.unwrap();
+    app.tell_overdue_post_reviews().await.unwrap();
+    let disputed = app.decide_post_review(&zoe(), &post_review.id, &dispute("the bank was fine")).await.unwrap();
+    assert_eq!(courier.deliver(app).await.unwrap(), 3);
+    assert_eq!(
+        receiver.kinds().split_off(2),
+        ["grant.ended", "post_review.overdue", "post_review.disputed"],
+        "in their order"
+    );
+    let last = told(sam()).await.pop().unwrap();
+    let body: Value = serde_json::from_str(&last.body).unwrap();
+    let review = &body["data"]["post_review"];
+    assert_eq!((&review["id"], &review["reason"]), (&disputed.id.as_str().into(), &"the bank was fine".into()));
+    assert_eq!((&review["state"], &review["decided_by"]["subject"]), (&"disputed".into(), &"zoe".into()));
+}
+
+pub(crate) async fn post_reviews_are_listed_like_grants(db: Db) {
+    use grantmesh_control_plane::app::Only;
+    let world = world(db).await;
+    let app = &world.app;
+    let first = broken(&world).await.post_review;
+    world.advance("1h");
+    let second = broken(&world).await.post_review;
+    app.decide_post_review(&zoe(), &first.id, &accept()).await.unwrap();
+    let listed = async |who: Actor, filter: PostReviewFilter| -> Vec<_> {
+        let listed = app.post_reviews(&who, &filter, &Page::default()).await.unwrap().items;
+        listed.into_iter().map(|review| review.id).collect()
+    };
+    let (one, two) = (vec![first.id.clone()], vec![second.id.clone()]);
+    let both: Vec<_> = [&two[..], &one[..]].concat();
+    let all = PostReviewFilter::default;
+    for (who, sees) in [(zoe(), true), (sam(), true), (olga(), true), (aud(), true), (ann(), false), (lee(), false)] {
+        let expected = if sees { both.clone() } else { Vec::new() };
+        assert_eq!(listed(who.clone(), all()).await, expected, "{who:?}");
+    }
+    let of = |only: Only| PostReviewFilter { only, ..all() };
+    let service = || Some("payments".to_owned());
+    for (filter, expected) in [
+        (PostReviewFilter { state: Some(PostReviewWord::Open), ..all() }, &two),
+        (PostReviewFilter { state: Some(PostReviewWord::Disputed), ..all() }, &Vec::new()),
+        (of(Only { service: service(), rule: Some("emergency".to_owned()), ..Only::default() }), &both),
+        (of(Only { service: service(), action: Some("account.close".to_owned()), ..Only::default() }), &Vec::new()),
+        (of(Only { owner: Some("sam".to_owned()), since: Some(second.opened_at), ..Only::default() }), &two),
+        (of(Only { owner: Some("zoe".to_owned()), ..Only::default() }), &Vec::new()),
+        (of(Only { oldest_first: true, until: Some(second.opened_at), ..Only::default() }), &one),
+        (of(Only { mine: true, ..Only::default() }), &Vec::new()),
+    ] {
+        assert_eq!(listed(zoe(), filter.clone()).await, *expected, "{filter:?}");
+    }
+    world.advance("1d");
+    let overdue = |state| PostReviewFilter { overdue: true, state, ..all() };
+    assert_eq!(listed(zoe(), overdue(None)).await, two);
+    assert_eq!(listed(zoe(), overdue(Some(PostReviewWord::Open))).await, two);
+    assert!(listed(zoe(), overdue(Some(PostReviewWord::Accepted))).await.is_empty());
+    assert!(listed(lee(), overdue(None)).await.is_empty());
+}
+
 pub(crate) async fn an_empty_list_lets_nobody_break_it(db: Db) {
     let world = World::bare(db, Limits::default()).await;
     let nobody = RIGHT.replace("[\"group:sre\"]\n  maxDuration", "[]\n  maxDuration");
@@ -208,6 +298,8 @@ pub(crate) async fn the_alarm_is_raised_by_nothing_else(db: Db) {
         world.entries().await.iter().map(|entry| entry["kind"].as_str().unwrap().to_owned()).collect();
     assert!(kinds.iter().all(|kind| !kind.starts_with("break_glass") && !kind.starts_with("post_review")), "{kinds:?}");
     assert_eq!(app.post_review_sums().await.unwrap(), Default::default());
+    let told = app.events_after(&olga(), 0).await.unwrap().events;
+    assert!(told.len() > 4 && told.iter().all(|event| !event.kind.contains("break") && !event.kind.contains("post_")));
     let items = app.items_since(0).await.unwrap().items;
     assert!(items.iter().all(|item| !item.body.as_deref().unwrap_or_default().contains("\"break_glass\":true")));
 }

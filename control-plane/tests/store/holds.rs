@@ -1,7 +1,7 @@
 //! Calls that filters hold: whose requests are filed, joined and withdrawn for them, and what they are told.
 
 use futures_util::future::join_all;
-use grantmesh_control_plane::domain::{NewReview, RequestStateWord, Verdict};
+use grantmesh_control_plane::domain::{NewRequest, NewReview, RequestStateWord, Verdict};
 use grantmesh_shared::id::{DecisionId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
@@ -13,7 +13,7 @@ use grantmesh_shared::wire::sync::Position;
 
 use crate::db::Db;
 use crate::records::{deny, identity, vm};
-use crate::world::{ISSUER, POLICY, World, ann, approval, bob, code, eve, lee, refund};
+use crate::world::{ISSUER, POLICY, World, ann, approval, bob, code, denial, eve, lee, refund};
 
 /// The policy of the scenarios, whose refunds are held.
 fn holding() -> String {
@@ -213,6 +213,46 @@ pub(crate) async fn as_many_calls_of_a_proxy_wait_as_it_holds(db: Db) {
     assert_eq!(file(&world, 2, 2_000).await.1, HoldState::Pending, "another proxy has room");
     world.advance("30s");
     assert_eq!(file(&world, 1, 2_001).await.1, HoldState::Pending, "those are over");
+}
+
+pub(crate) async fn a_call_that_waits_obeys_the_limits_of_its_rule(db: Db) {
+    let world = World::new(db).await;
+    let limits = "  hold: 30s\n  limits: { pending: 2, perHour: 4, coolDown: 30m }\n";
+    world.apply(&[&holding().replace("  hold: 30s\n", limits)], None).await.unwrap();
+    let on = |number: u64, account: &str| {
+        let item = call(number, world.now().plus(Span::from_secs(30)));
+        let resource = Some(format!("account/{account}").into());
+        HoldItem { event: DecisionEvent { resource, ..item.event.clone() }, ..item }
+    };
+    let refused = async |number: u64, account: &str| match filed(&world, 1, on(number, account)).await {
+        (None, HoldState::Refused(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    // What was asked for in either way counts for both.
+    let one = world.app.file_request(&ann(), refund("acc-1"), None).await.unwrap().request;
+    let two = filed(&world, 1, on(1, "acc-2")).await.0.unwrap();
+    assert!(refused(2, "acc-3").await.contains("2 pending requests under the rule `refunds`"));
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-3"), None).await), "too_many_pending");
+    // To wait for what is there already is no further ask.
+    assert_eq!(filed(&world, 1, on(3, "acc-1")).await.0, Some(one.id.clone()));
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-2"), None).await), "already_asked");
+    world.review(&lee(), &two, denial()).await.unwrap();
+    assert!(refused(4, "acc-2").await.contains("this was denied to you"));
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-2"), None).await), "cooling_down");
+    // One that begins later is not what a call waits for.
+    world.app.withdraw(&ann(), &one.id).await.unwrap();
+    let later = NewRequest { starts_at: Some(world.now().plus(Span::from_secs(7_200))), ..refund("acc-1") };
+    let later = world.app.file_request(&ann(), later, None).await.unwrap().request;
+    let (now, state) = filed(&world, 1, on(5, "acc-1")).await;
+    assert!(state == HoldState::Pending && now.as_ref() != Some(&later.id), "{now:?}");
+    world.app.withdraw(&ann(), &now.unwrap()).await.unwrap();
+    assert!(refused(6, "acc-4").await.contains("lets one person ask 4 times an hour"));
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-4"), None).await), "asked_too_often");
+    // One that is refused takes no other one with it.
+    let bobs = on(7, "acc-4");
+    let bobs = HoldItem { event: DecisionEvent { subject: Some("bob".into()), ..bobs.event.clone() }, ..bobs };
+    let results = told(&world, HoldsRequest { file: vec![on(8, "acc-4"), bobs], ..question(1) }).await;
+    assert!(matches!(results[0].state, HoldState::Refused(_)) && results[1].state == HoldState::Pending);
 }
 
 pub(crate) async fn many_filters_at_once_file_one_request_for_one_caller(db: Db) {

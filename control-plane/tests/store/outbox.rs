@@ -24,7 +24,7 @@ const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// What a receiver was told: id, kind, request.
 type Told = (String, String, String);
 
-struct Receiver {
+pub(crate) struct Receiver {
     address: SocketAddr,
     told: Arc<Mutex<Vec<Told>>>,
     /// What it answers next; 204 when nothing is left.
@@ -48,7 +48,8 @@ async fn receive(State(kept): State<Kept>, headers: HeaderMap, body: Bytes) -> S
     assert_eq!(headers["content-type"], "application/json");
     let answer = kept.answers.lock().unwrap().pop_front().unwrap_or(204);
     let data = &event["data"];
-    let request = data["request"]["id"].as_str().or(data["grant"]["request"].as_str()).unwrap().to_owned();
+    let about = data["request"]["id"].as_str().or_else(|| data["grant"]["request"].as_str());
+    let request = about.or_else(|| data["post_review"]["request"].as_str()).unwrap().to_owned();
     let id = headers["webhook-id"].to_str().unwrap().to_owned();
     kept.told.lock().unwrap().push((id, event["type"].as_str().unwrap().to_owned(), request));
     StatusCode::from_u16(answer).unwrap()
@@ -61,7 +62,7 @@ impl Drop for Receiver {
 }
 
 impl Receiver {
-    async fn start(answers: &[u16]) -> Self {
+    pub(crate) async fn start(answers: &[u16]) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (told, answers) = (Arc::default(), Arc::new(Mutex::new(answers.iter().copied().collect())));
@@ -71,7 +72,7 @@ impl Receiver {
         Self { address, told, answers, serving }
     }
 
-    fn courier(&self, name: &str, kinds: &[EventKind]) -> Courier {
+    pub(crate) fn courier(&self, name: &str, kinds: &[EventKind]) -> Courier {
         let allow = vec!["127.0.0.0/8".parse().unwrap()];
         Courier::new(EndpointSettings {
             name: name.to_owned(),
@@ -83,7 +84,7 @@ impl Receiver {
         .unwrap()
     }
 
-    fn kinds(&self) -> Vec<String> {
+    pub(crate) fn kinds(&self) -> Vec<String> {
         self.told.lock().unwrap().iter().map(|(_, kind, _)| kind.clone()).collect()
     }
 

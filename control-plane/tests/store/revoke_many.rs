@@ -27,7 +27,7 @@ pub(crate) async fn all_of_a_principal_end_in_one_step(db: Db) {
     let later = NewRequest { starts_at: Some(world.now().plus(span("1d"))), ..refund("acc-3") };
     let request = app.file_request(&ann(), later, None).await.unwrap().request;
     anns.push(world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap());
-    let before = app.head().await.unwrap();
+    let (before, told) = (app.head().await.unwrap(), app.last_event().await.unwrap().0);
     // Looked at first: nothing changes.
     let dry = app.revoke_many(&olga(), &of("user:ann"), "left the company", true).await.unwrap();
     assert_eq!((dry.grants.len(), app.head().await.unwrap()), (3, before));
@@ -37,6 +37,8 @@ pub(crate) async fn all_of_a_principal_end_in_one_step(db: Db) {
         dry.grants.iter().map(|grant| &grant.id).collect::<Vec<_>>()
     );
     assert_eq!(done.position.unwrap().revision, before.position.revision + 1, "one step");
+    let told = app.events_after(&ann(), told).await.unwrap().events;
+    assert!(told.len() == 3 && told.iter().all(|event| event.kind == "grant.revoked"), "each is told: {told:?}");
     let after = app.head().await.unwrap();
     assert_eq!(after.log_size, before.log_size + 3, "one entry for each");
     for grant in &anns {

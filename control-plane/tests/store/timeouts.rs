@@ -50,6 +50,34 @@ pub(crate) async fn nobody_decides_and_others_are_asked_until_it_times_out(db: D
     assert_eq!(app.next_deadline().await.unwrap(), None);
 }
 
+pub(crate) async fn reviewers_are_told_and_then_others(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let begun = app.last_event().await.unwrap().0;
+    let told = async |who: Actor| -> Vec<String> {
+        app.events_after(&who, begun).await.unwrap().events.into_iter().map(|event| event.kind).collect()
+    };
+    let request = world.asked().await;
+    world.advance("1h");
+    app.remind_reviewers().await.unwrap();
+    app.remind_reviewers().await.unwrap();
+    for who in [ann(), lee(), olga()] {
+        assert_eq!(told(who).await, ["request.filed", "request.reminded"]);
+    }
+    assert!(told(max()).await.is_empty(), "it is not theirs yet");
+    world.advance("1h");
+    app.escalate_requests().await.unwrap();
+    app.escalate_requests().await.unwrap();
+    // From then on it is, with what has happened to it so far.
+    for who in [max(), lee()] {
+        assert_eq!(told(who).await, ["request.filed", "request.reminded", "request.escalated"]);
+    }
+    world.review(&max(), &request.id, approval()).await.unwrap();
+    let all = ["request.filed", "request.reminded", "request.escalated", "request.approved", "grant.issued"];
+    assert_eq!(told(lee()).await, all);
+    assert_eq!(told(max()).await, all[..4], "the grant is the reviewers', who may end it");
+}
+
 pub(crate) async fn an_escalated_request_is_decided_by_either(db: Db) {
     let world = world(db).await;
     let app = &world.app;
