@@ -17,6 +17,7 @@ mod grants;
 mod holds;
 mod ledger;
 mod locks;
+mod offline;
 mod outbox;
 mod policy;
 mod push;

@@ -12,6 +12,7 @@ mod grants;
 mod local;
 mod locks;
 mod notifications;
+mod offline;
 mod output;
 mod policy;
 mod requests;
@@ -80,6 +81,9 @@ enum Command {
     /// List and decide the reviews of what was done by break-glass
     #[command(subcommand)]
     PostReview(break_glass::PostReviewCommand),
+    /// Have break-glass tokens signed beforehand, which proxies honour while the control plane cannot be reached
+    #[command(subcommand)]
+    OfflineToken(offline::OfflineCommand),
     /// Block principals, services or actions above every grant
     #[command(subcommand)]
     Lock(locks::LockCommand),
@@ -566,6 +570,7 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Release(args) => grants::release(args, out).await,
         Command::BreakGlass(args) => break_glass::break_glass(args, out).await,
         Command::PostReview(command) => break_glass::run(command, out).await,
+        Command::OfflineToken(command) => offline::run(command, out).await,
         Command::Lock(command) => locks::run(command, out).await,
         Command::Signal(command) => signals::run(command, out).await,
         Command::Policy(PolicyCommand::Check(args)) => policy::check(&args, out),

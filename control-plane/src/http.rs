@@ -16,6 +16,7 @@ mod lists;
 mod locks;
 mod metrics;
 mod notifications;
+mod offline;
 mod ops;
 mod policy;
 mod problem;
@@ -40,6 +41,7 @@ pub(crate) mod bodies {
     pub(crate) use super::ledger::LedgerView;
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::notifications::DeliveryView;
+    pub(crate) use super::offline::{OfflineBody, OfflineIssuedView, OfflineView};
     pub(crate) use super::policy::{
         ApplyBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
         PolicyView,
@@ -159,6 +161,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(break_glass::list))
         .routes(routes!(break_glass::read))
         .routes(routes!(break_glass::decide))
+        .routes(routes!(offline::issue))
+        .routes(routes!(offline::list))
         .routes(routes!(locks::list))
         .routes(routes!(signals::list))
         .routes(routes!(policy::read))

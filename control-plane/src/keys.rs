@@ -14,6 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
 use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use ed25519_dalek::{Signer as _, SigningKey};
+use grantmesh_shared::wire::offline::OfflineToken;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use jsonwebtoken::jwk::{Jwk, JwkSet, PublicKeyUse};
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -148,6 +149,12 @@ impl Ed25519Key {
     #[must_use]
     pub fn sign_answer(&self, body: &[u8]) -> Signature {
         Signature { key: self.id(), bytes: self.sign(&signed_bytes(body)) }
+    }
+
+    /// The signature of the payload of a break-glass token.
+    #[must_use]
+    pub fn sign_offline(&self, payload: &[u8]) -> Signature {
+        Signature { key: self.id(), bytes: self.sign(&OfflineToken::signed_bytes(payload)) }
     }
 
     /// The form in which the token library signs with it.

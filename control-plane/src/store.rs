@@ -17,6 +17,7 @@ mod ledger;
 mod limits;
 mod locks;
 mod log;
+mod offline;
 mod open;
 mod outbox;
 mod policies;

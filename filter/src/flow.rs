@@ -25,6 +25,7 @@ use crate::facts::{self, FactsError, Sources};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::MaskedCall;
+use crate::offline::{Offline, OfflineError};
 use crate::reply::{Reply, Telling};
 use crate::sync::Sync;
 use bodies::BodyRefusal;
@@ -49,6 +50,8 @@ pub struct Knowledge<'a> {
     pub claim: ClaimState<'a>,
     /// Whether the call may be held while people decide, or what came of that.
     pub holding: Holding<'a>,
+    /// The break-glass token of the call, if it has one and the control plane is not heard.
+    pub offline: Option<Result<&'a Offline, OfflineError>>,
     /// Now.
     pub mono: Mono,
 }
@@ -105,6 +108,8 @@ pub enum Outcome<'a> {
         claim: Option<&'a Grant>,
         /// Whether it goes on only when the control plane has that record.
         ahead: bool,
+        /// Whether that grant is a token: the control plane is not heard.
+        offline: bool,
         /// What of its response is masked.
         masked: Option<MaskedCall>,
     },
@@ -185,6 +190,8 @@ enum OwnReason {
     BadIdentity(IdentityError),
     #[error("no service is served under this authority")]
     UnknownHost,
+    #[error("the filter has not heard from the control plane for longer than a {} call allows; {error}", criticality.as_str())]
+    Offline { criticality: Criticality, error: OfflineError },
 }
 
 impl OwnReason {
@@ -201,6 +208,7 @@ impl OwnReason {
             Self::TooManyMasked => "too_many_masked",
             Self::BadIdentity(_) => "bad_identity",
             Self::UnknownHost => "unknown_host",
+            Self::Offline { error, .. } => error.code(),
         }
     }
 }
@@ -255,6 +263,8 @@ struct Passed<'t> {
     claim: Option<&'t Grant>,
     /// The grant with which it ends.
     grant: Option<&'t Grant>,
+    /// Whether that is a token.
+    offline: bool,
 }
 
 /// Decides one call. `id` is drawn only where something is recorded or answered, and whether there is `room` for one more call
@@ -279,9 +289,12 @@ pub fn run<'a>(
     }
     let mut drawn = Drawn { draw: Some(id), id: None };
     match flow.judge(&mut request, headers, shown, &mut drawn) {
-        Ok(Passed { permit, recorded, claim, grant }) => {
+        Ok(Passed { permit, recorded, claim, grant, offline }) => {
             let masks = flow.masks(&permit);
-            let event = (recorded || masks).then(|| flow.allowed(&request, &permit, claim, drawn.take()));
+            let mut event = (recorded || masks).then(|| flow.allowed(&request, &permit, claim, drawn.take()));
+            if let Some(event) = &mut event {
+                event.offline = offline;
+            }
             let criticality = permit.matched().map(|matched| matched.action.criticality);
             let service = service.unwrap_or_default();
             let masked = event.as_ref().filter(|_| masks).map(|event| MaskedCall {
@@ -290,10 +303,12 @@ pub fn run<'a>(
                 fields: MaskedCall::fields_of(permit.masked()),
                 event: Box::new((**event).clone().into_owned()),
             });
-            let ahead = recorded && criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
+            // Nobody is there to acknowledge what is done offline.
+            let is_critical = criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
+            let ahead = recorded && is_critical && !offline;
             let event = event.filter(|_| recorded);
             let errors = permit.errors().to_vec();
-            Outcome::Allow { service, criticality, event, grant, claim, ahead, errors, masked }
+            Outcome::Allow { service, criticality, event, grant, claim, ahead, offline, errors, masked }
         }
         Err(Cause::AwaitBody { mode, may_mask }) => Outcome::AwaitBody { mode, may_mask },
         Err(cause) => {
@@ -407,8 +422,30 @@ impl<'a> Flow<'a, '_> {
             &decision,
             Decision::Deny(refusal) if matches!(refusal.reasons.as_slice(), [Reason::Ambiguous(_)])
         );
-        if !is_ambiguous && !sync.is_fresh(criticality, mono) {
-            return Err(Cause::Own(OwnReason::Stale(criticality), matched.cloned()));
+        let is_fresh = sync.is_fresh(criticality, mono);
+        let is_let_through = is_fresh && matches!(&decision, Decision::Allow(_));
+        let token = self.knowledge.offline.filter(|_| !is_ambiguous && !is_let_through);
+        let token = token.zip(matched).map(|(token, matched)| match token {
+            Ok(offline) if offline.covers(matched) => Ok(&offline.grant),
+            Ok(_) => Err(OfflineError::OtherAction),
+            Err(error) => Err(error),
+        });
+        let mut offline = false;
+        if let Some(Ok(grant)) = token {
+            (decision, showing) = self.decision(&prepared.with_offline(grant), &call, sources, shown, now)?;
+            let by = |permit: &Permit<'_>| matches!(permit.basis(), Basis::Grant(basis) if basis.id == grant.id);
+            offline = matches!(&decision, Decision::Allow(permit) if by(permit));
+        }
+        if !is_ambiguous && !is_fresh && !offline {
+            let matched = match decision {
+                Decision::Allow(permit) => permit.matched().cloned(),
+                Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched,
+            };
+            let reason = match token {
+                Some(Err(error)) => OwnReason::Offline { criticality, error },
+                _ => OwnReason::Stale(criticality),
+            };
+            return Err(Cause::Own(reason, matched));
         }
         let permit = match decision {
             Decision::Allow(permit) => permit,
@@ -436,6 +473,7 @@ impl<'a> Flow<'a, '_> {
         let claim = permit.claim().filter(|_| grant.is_some());
         let recorded = recorded || ahead || claim.is_some() || !permit.errors().is_empty();
         let reason = match (self.knowledge.records, criticality) {
+            (RecordsState::Full, _) if offline => Some(OwnReason::RecordsBacklog),
             (RecordsState::Full, Criticality::Standard | Criticality::Critical) => Some(OwnReason::RecordsBacklog),
             (RecordsState::Unacknowledged, Criticality::Critical) => Some(OwnReason::RecordUnacknowledged),
             _ => None,
@@ -457,7 +495,7 @@ impl<'a> Flow<'a, '_> {
         if let Some(reason) = reason {
             return Err(Cause::Own(reason, permit.matched().cloned()));
         }
-        Ok(Passed { permit, recorded, claim, grant })
+        Ok(Passed { permit, recorded, claim, grant, offline })
     }
 
     /// Whether no use can be had of a grant that would only reveal what a role's call is not shown. Without the callbacks
@@ -544,7 +582,10 @@ impl<'a> Flow<'a, '_> {
     fn worth_waiting(&self, request: &Request<'_>, cause: &Cause<'_>) -> Option<Position> {
         let Knowledge { sync, may_wait, .. } = self.knowledge;
         let depends_on_the_table = match cause {
-            Cause::Own(OwnReason::NotReady | OwnReason::Stale(_) | OwnReason::UnknownHost, _) => true,
+            Cause::Own(
+                OwnReason::NotReady | OwnReason::Stale(_) | OwnReason::UnknownHost | OwnReason::Offline { .. },
+                _,
+            ) => true,
             Cause::Own(
                 OwnReason::RecordsBacklog
                 | OwnReason::RecordUnacknowledged
@@ -708,6 +749,7 @@ impl<'a> Flow<'a, '_> {
             workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
             grant: None,
             break_glass: false,
+            offline: false,
             use_id: None,
             binding: None,
             shadow: false,

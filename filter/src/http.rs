@@ -18,6 +18,7 @@ use crate::uses;
 use crate::waiting::{Caller, Cause, Sent, Woken};
 use grantmesh_shared::engine::BodyMode;
 use grantmesh_shared::id::UseId;
+use grantmesh_shared::wire::offline::OFFLINE_HEADER;
 
 /// The URI of the peer's certificate, as the listener's TLS saw it.
 const TLS_PEER: &str = "connection\0uri_san_peer_certificate";
@@ -173,7 +174,11 @@ enum Next {
 
 fn act(root: Option<&Root>, look: Look<'_>) -> Next {
     let head_is_here = look.kept.is_none();
-    match decided(root, look) {
+    let (verdict, has_token) = match decided(root, look) {
+        Ok((verdict, has_token)) => (Ok(verdict), has_token && head_is_here),
+        Err(blind) => (Err(blind), false),
+    };
+    let next = match verdict {
         Ok(Verdict::Pass) => Next::Continue,
         Ok(Verdict::Wait) => Next::Stop,
         Ok(Verdict::Mask) if head_is_here => asking_for_plain_json(Next::Continue),
@@ -186,12 +191,18 @@ fn act(root: Option<&Root>, look: Look<'_>) -> Next {
         Ok(Verdict::AwaitBody { mode: BodyMode::HeadFirst, may_mask: false }) => Next::Continue,
         Ok(Verdict::Answer(reply)) => answer(&reply),
         Err(blind) => answer(&Reply::blind(blind.code(), &blind.to_string())),
-    }
+    };
+    if next == Next::Continue && has_token { without(&[OFFLINE_HEADER], next) } else { next }
 }
 
 /// Takes from the call's head what would make its response one that cannot be masked.
 fn asking_for_plain_json(next: Next) -> Next {
-    for name in masking::REQUEST_HEADERS {
+    without(&masking::REQUEST_HEADERS, next)
+}
+
+/// Takes headers from the call's head, which must not have gone on.
+fn without(names: &[&str], next: Next) -> Next {
+    for name in names {
         if let Err(error) = host::remove_header(host::Map::Request, name) {
             let blind = Blind::Host(error);
             return answer(&Reply::blind(blind.code(), &blind.to_string()));
@@ -216,7 +227,8 @@ fn once(id: &UseId, masks: bool) -> Next {
     }
 }
 
-fn decided(root: Option<&Root>, look: Look<'_>) -> Result<Verdict, Blind> {
+/// Also gives whether the call carries what is no business of the service.
+fn decided(root: Option<&Root>, look: Look<'_>) -> Result<(Verdict, bool), Blind> {
     let Look { turn, shown, kept } = look;
     let (config, shared) = root.and_then(Root::configured).ok_or(Blind::NotConfigured)?;
     let mut slot = shared.plugin.try_borrow_mut().map_err(|_| Blind::NotReady)?;
@@ -248,11 +260,12 @@ fn decided(root: Option<&Root>, look: Look<'_>) -> Result<Verdict, Blind> {
     if plugin.is_sampled() {
         shared.note_duration(mono);
     }
+    let has_token = headers.iter().any(|(name, _)| name == OFFLINE_HEADER.as_bytes());
     let goes_on_undecided = matches!(verdict, Verdict::AwaitBody { mode: BodyMode::HeadFirst, .. });
     if goes_on_undecided || head_went_on && verdict == Verdict::Wait {
         plugin.keep_head(context, map.into_boxed_slice());
     }
-    Ok(verdict)
+    Ok((verdict, has_token))
 }
 
 /// A line about a decision, for people who look for a fault.

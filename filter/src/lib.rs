@@ -34,6 +34,7 @@ pub mod holds;
 pub mod identity;
 pub mod masking;
 pub mod metrics;
+pub mod offline;
 pub mod plugin;
 pub mod pulse;
 pub mod question;

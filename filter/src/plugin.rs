@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::holds::Holds;
 use crate::masking::Masking;
 use crate::metrics::{Counters, Metric};
+use crate::offline::Offlines;
 use crate::pulse::{Pulse, Wall};
 use crate::question::{Answer, AnswerError, Question, Topic};
 use crate::random::Random;
@@ -48,6 +49,7 @@ pub struct Plugin {
     held: Waiting,
     masking: Masking,
     streams: Streams,
+    offlines: Offlines,
     pulse: Pulse,
     counters: Counters,
     random: Random,
@@ -78,6 +80,7 @@ impl Plugin {
             held: Waiting::with_room_for(MOST_HELD_PER_PRINCIPAL),
             masking: Masking::default(),
             streams: Streams::default(),
+            offlines: Offlines::default(),
             pulse: Pulse::default(),
             counters: Counters::default(),
             random,

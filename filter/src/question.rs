@@ -129,6 +129,12 @@ impl PinnedKey {
     pub const fn id(&self) -> KeyId {
         self.id
     }
+
+    /// Whether it signed these bytes.
+    #[must_use]
+    pub fn verifies(&self, bytes: &[u8], signature: &Ed25519) -> bool {
+        self.key.verify_strict(bytes, signature).is_ok()
+    }
 }
 
 /// The body of an answer that a pinned key signed and that is not a refusal.
@@ -138,10 +144,9 @@ impl PinnedKey {
 pub fn verified<'a>(answer: &Answer<'a>, keys: &[PinnedKey]) -> Result<&'a [u8], AnswerError> {
     let signature = answer.signature.and_then(Signature::parse).ok_or(AnswerError::Unreachable)?;
     let pinned = keys.iter().find(|pinned| pinned.id == signature.key).ok_or(AnswerError::UnknownKey(signature.key))?;
-    pinned
-        .key
-        .verify_strict(&signed_bytes(answer.body), &Ed25519::from_bytes(&signature.bytes))
-        .map_err(|_| AnswerError::Signature)?;
+    if !pinned.verifies(&signed_bytes(answer.body), &Ed25519::from_bytes(&signature.bytes)) {
+        return Err(AnswerError::Signature);
+    }
     if answer.status == b"200" {
         return Ok(answer.body);
     }

@@ -41,6 +41,8 @@ pub struct Open {
     pub ends_at: Timestamp,
     /// What age of knowledge it may have.
     pub criticality: Criticality,
+    /// Whether what allows it is a token: it may run while the control plane is not heard, until the token's end.
+    pub offline: bool,
     /// The JSON of the [`Event`] of its decision.
     pub event: Vec<u8>,
 }
@@ -219,6 +221,12 @@ fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
 
 /// Why a call must not go on, locks apart. Notes the end of its grant as it is known now, which may have been moved.
 fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
+    if open.offline {
+        return match sync.latest(mono) {
+            Some(latest) => (latest >= open.ends_at).then_some(Why::GrantEnded),
+            None => Some(Why::Stale),
+        };
+    }
     if let (Some(table), Some(latest)) = (sync.table(), sync.latest(mono)) {
         match table.grant(&open.grant) {
             Some(grant) if latest < grant.expires_at => open.ends_at = grant.expires_at,

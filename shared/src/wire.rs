@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod condition;
 pub mod holds;
+pub mod offline;
 #[cfg(feature = "policy")]
 pub mod policy;
 pub mod problem;

@@ -23,6 +23,7 @@ mod link;
 mod locks;
 mod masking;
 mod noise;
+mod offline;
 mod outage;
 mod parsers;
 mod records;

@@ -34,6 +34,7 @@ const SECTIONS: [Section; 2] = [
             "filter/src/flow.rs",
             "filter/src/http.rs",
             "filter/src/masking.rs",
+            "filter/src/offline.rs",
         ],
         made_below: &["filter/src/"],
     },

@@ -168,7 +168,7 @@ fn right_of<'s>(service: &'s Service, name: &str) -> Option<&'s BreakGlass> {
 }
 
 #[derive(Serialize)]
-struct BrokenData<'a> {
+pub(super) struct BrokenData<'a> {
     holder: UserItem,
     service: &'a str,
     action: &'a str,
@@ -180,7 +180,7 @@ struct BrokenData<'a> {
     revision: u64,
 }
 
-fn broken_entry<'a>(request: &'a Request, grant: &'a Grant) -> Entry<BrokenData<'a>> {
+pub(super) fn broken_entry<'a>(request: &'a Request, grant: &'a Grant) -> Entry<BrokenData<'a>> {
     let ids = EntryIds {
         request: Some(request.id.clone()),
         grant: Some(grant.id.clone()),
@@ -202,7 +202,7 @@ fn broken_entry<'a>(request: &'a Request, grant: &'a Grant) -> Entry<BrokenData<
 }
 
 #[derive(Serialize)]
-struct DueData {
+pub(super) struct DueData {
     due_at: Timestamp,
 }
 
@@ -215,7 +215,7 @@ fn review_ids(review: &PostReview) -> EntryIds {
     }
 }
 
-fn opened_entry(review: &PostReview) -> Entry<DueData> {
+pub(super) fn opened_entry(review: &PostReview) -> Entry<DueData> {
     let (ids, data) = (review_ids(review), DueData { due_at: review.due_at });
     Entry { kind: EntryKind::PostReviewOpened, actor: ActorField::User(review.holder.clone()), ids, data }
 }

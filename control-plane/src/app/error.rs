@@ -7,8 +7,8 @@ use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
     AlreadyDecided, AlreadyEnded, AskRefused, BreakGlassRefused, ExtendRefused, LimitRefused, LockEnded, LockRefused,
-    NoBreakGlass, NotEligible, Over, PolicyAbout, PostReviewRefused, RecordsRefused, ReviewRefused, SignalRefused,
-    TextError, WordsRefused,
+    NoBreakGlass, NotEligible, OfflineRefused, Over, PolicyAbout, PostReviewRefused, RecordsRefused, ReviewRefused,
+    SignalRefused, TextError, WordsRefused,
 };
 use crate::store::StoreError;
 
@@ -226,6 +226,9 @@ pub enum Invalid {
     /// The glass is not broken.
     #[error(transparent)]
     BreakGlass(BreakGlassRefused),
+    /// No token is signed.
+    #[error(transparent)]
+    Offline(OfflineRefused),
     /// The grant is not extended.
     #[error(transparent)]
     Extend(ExtendRefused),
@@ -328,18 +331,23 @@ impl AppError {
                 ))
                 | Invalid::Ask(AskRefused::Resource(TextError::Secret { .. }))
                 | Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Secret { .. }))
+                | Invalid::Offline(OfflineRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Signal(SignalRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Lock(LockRefused::Reason(TextError::Secret { .. })) => "secret_in_text",
                 Invalid::NotEligible(_)
                 | Invalid::RequesterNotEligible
                 | Invalid::Extend(ExtendRefused::NoRule { .. }) => "not_eligible",
                 Invalid::Extend(ExtendRefused::OverMaximum { .. })
+                | Invalid::Offline(OfflineRefused::OverMaximum { .. })
                 | Invalid::BreakGlass(BreakGlassRefused::OverMaximum { .. }) => "duration_over_maximum",
                 Invalid::Extend(ExtendRefused::TooShort(_)) | Invalid::BreakGlass(BreakGlassRefused::TooShort(_)) => {
                     "duration_too_short"
                 }
-                Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Empty { .. })) => "justification_required",
-                Invalid::BreakGlass(_) => "bad_text",
+                Invalid::Offline(OfflineRefused::TooShort(_)) => "duration_too_short",
+                Invalid::Offline(OfflineRefused::TooMany(_)) => "too_many",
+                Invalid::Offline(OfflineRefused::Reason(TextError::Empty { .. }))
+                | Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Empty { .. })) => "justification_required",
+                Invalid::Offline(_) | Invalid::BreakGlass(_) => "bad_text",
                 Invalid::Extend(_) => "not_extendable",
                 Invalid::WaitedTooLong(_) => "waited_too_long",
                 Invalid::Ask(AskRefused::Words(words)) => match words {

@@ -63,6 +63,9 @@ impl App {
             if let Event::Use(told) = &record.event {
                 uses::ended(&mut tx, &batch.filter, told).await?;
             }
+            if let Event::Decision(decision) = &record.event {
+                self.reconcile_offline(&mut tx, decision).await?;
+            }
             if let Event::Decision(decision) = &record.event
                 && let Some(grant) = &decision.grant
             {

@@ -51,6 +51,8 @@ pub enum EntryKind {
     GrantReleased,
     /// A grant was given at once, without an approval.
     GlassBroken,
+    /// A token was signed for times without a control plane.
+    OfflineTokenIssued,
     /// The review of what is done under it was opened.
     PostReviewOpened,
     /// It should have been decided by now.
@@ -125,6 +127,7 @@ impl EntryKind {
             Self::GrantRevoked => "grant.revoked",
             Self::GrantReleased => "grant.released",
             Self::GlassBroken => "break_glass.used",
+            Self::OfflineTokenIssued => "offline_token.issued",
             Self::PostReviewOpened => "post_review.opened",
             Self::PostReviewOverdue => "post_review.overdue",
             Self::PostReviewAccepted => "post_review.accepted",

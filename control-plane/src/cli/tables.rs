@@ -5,7 +5,7 @@ use comfy_table::{Cell, Table};
 use super::locks::target;
 use super::output::Tone;
 use super::policy::versions::short;
-use crate::http::bodies::{DeliveryView, LockView, PolicyVersionView, PostReviewView, SignalView};
+use crate::http::bodies::{DeliveryView, LockView, OfflineView, PolicyVersionView, PostReviewView, SignalView};
 use crate::http::view::{FilterView, GrantView, RequestView, UseView, UserView};
 
 /// A cell with a state's word in its colour.
@@ -134,6 +134,23 @@ pub(super) fn post_reviews(items: &[PostReviewView]) -> Table {
             Cell::new(when(&item.opened_at)),
             due,
             Cell::new(shortened(&item.said)),
+        ]);
+    }
+    table
+}
+
+pub(super) fn offline_tokens(items: &[OfflineView]) -> Table {
+    let mut table = head(&["grant", "who", "service", "right", "actions", "until", "used", "why"]);
+    for item in items {
+        table.add_row([
+            Cell::new(&item.grant),
+            Cell::new(who(&item.holder)),
+            Cell::new(&item.service),
+            Cell::new(&item.right),
+            Cell::new(item.actions.join(", ")),
+            Cell::new(when(&item.expires_at)),
+            Cell::new(item.used_at.as_deref().map(when).unwrap_or_default()),
+            Cell::new(shortened(&item.reason)),
         ]);
     }
     table

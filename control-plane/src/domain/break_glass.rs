@@ -314,13 +314,46 @@ impl GlassBroken {
         if duration < SHORTEST {
             return Err(BreakGlassRefused::TooShort(duration));
         }
+        let deed = Deed {
+            actor,
+            what: (service, action, resource.as_str()),
+            right: &right.name,
+            reason,
+            duration,
+            review_within: right.review_within,
+            policy,
+        };
+        Ok(deed.told((request, grant, post_review), (now, revision)))
+    }
+}
+
+/// What somebody does without an approval.
+pub(super) struct Deed<'d> {
+    pub(super) actor: &'d Actor,
+    /// Service, action and resource.
+    pub(super) what: (&'d str, &'d str, &'d str),
+    pub(super) right: &'d str,
+    pub(super) reason: Text,
+    pub(super) duration: Span,
+    pub(super) review_within: Span,
+    pub(super) policy: PolicyId,
+}
+
+impl Deed<'_> {
+    /// The request that stands for it, its grant, and the review that is open from now on.
+    pub(super) fn told(
+        self,
+        (request, grant, post_review): (RequestId, GrantId, PostReviewId),
+        (now, revision): (Timestamp, u64),
+    ) -> GlassBroken {
+        let Self { actor, what: (service, action, resource), right, reason, duration, review_within, policy } = self;
         let ask = Ask {
             requester: actor.user.clone(),
             requester_groups: actor.groups.clone(),
             service: service.to_owned(),
             action: action.to_owned(),
-            resource: resource.as_str().to_owned(),
-            rule: right.name.to_string(),
+            resource: resource.to_owned(),
+            rule: right.to_owned(),
             justification: reason.clone(),
             ticket: None,
             duration,
@@ -361,12 +394,12 @@ impl GlassBroken {
             reason,
             policy,
             opened_at: now,
-            due_at: now.plus(right.review_within),
+            due_at: now.plus(review_within),
             state: PostReviewState::Open,
         };
         let state = RequestState::Approved { at: now, grant: grant.id.clone() };
         let request =
             Request { id: request, ask, approvals_needed: 0, reviews: Vec::new(), waited: Waited::default(), state };
-        Ok(Self { request, grant, post_review })
+        GlassBroken { request, grant, post_review }
     }
 }

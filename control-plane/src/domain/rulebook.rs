@@ -75,6 +75,14 @@ pub struct NoBreakGlass {
     pub what: String,
 }
 
+impl NoBreakGlass {
+    /// Nor one by which tokens are signed for a service.
+    #[must_use]
+    pub fn offline(service: &str) -> Self {
+        Self { what: format!("{} while the control plane cannot be reached", shortened(service)) }
+    }
+}
+
 fn shortened(text: &str) -> String {
     text.chars().filter(|letter| !letter.is_control()).take(128).collect()
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::offline::OfflineToken;
 use grantmesh_shared::wire::records::StreamState;
 use grantmesh_shared::wire::signature::{Signature, from_hex};
 use grantmesh_shared::wire::sync::{
@@ -96,6 +97,15 @@ impl Push {
         let body = serde_json::to_vec(answer)?;
         let signature = self.signing.sign_answer(&body);
         Ok(SignedAnswer { body, signature })
+    }
+
+    /// Signs a break-glass token; gives its text.
+    ///
+    /// # Errors
+    /// Never in practice: every token has a JSON form.
+    pub fn sign_offline(&self, token: &OfflineToken) -> Result<String, PushError> {
+        let payload = token.payload()?;
+        Ok(OfflineToken::text(&payload, &self.signing.sign_offline(&payload)))
     }
 
     /// Signs the body of an answer that is already written.

@@ -50,6 +50,8 @@ async fn the_description_is_generated_and_served() {
     DELETE /v1/locks/{id}
     GET /v1/notifications
     POST /v1/notifications/{id}/resend
+    GET /v1/offline-tokens
+    POST /v1/offline-tokens
     GET /v1/policy
     POST /v1/policy
     POST /v1/policy/check

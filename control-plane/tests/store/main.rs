@@ -28,6 +28,8 @@ mod log;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod offline;
+#[cfg(test)]
 mod outbox;
 #[cfg(test)]
 mod people;
@@ -146,6 +148,9 @@ scenarios! {
     break_glass::post_reviews_are_listed_like_grants,
     break_glass::an_empty_list_lets_nobody_break_it,
     break_glass::the_alarm_is_raised_by_nothing_else,
+    offline::a_token_is_for_those_whom_the_policy_lets_have_one,
+    offline::what_is_done_by_a_token_is_broken_glass_once_it_is_told,
+    offline::what_a_filter_says_of_other_tokens_is_kept_and_makes_nothing,
     limits::so_many_of_one_person_are_pending,
     limits::so_many_are_filed_within_an_hour,
     limits::a_denial_cools_down,

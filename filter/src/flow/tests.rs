@@ -12,6 +12,7 @@ use crate::headers::serialise;
 use crate::reply::REQUEST_URL_HEADER;
 
 mod hold;
+mod offline;
 mod world;
 
 use world::ISSUER;
@@ -33,6 +34,7 @@ pub(super) struct Case {
     late: bool,
     /// Whether it may be held, or how its request stands.
     holding: Holding<'static>,
+    offline: Option<Result<&'static Offline, OfflineError>>,
     method_override: &'static str,
     /// Whether the module reads bodies, and has room for one more response.
     bodies: bool,
@@ -55,6 +57,7 @@ pub(super) fn case(method: &str, path: &str) -> Case {
         room: true,
         late: false,
         holding: Holding::Never,
+        offline: None,
         method_override: "refuse",
         bodies: false,
         room_to_mask: true,
@@ -98,6 +101,7 @@ impl Case {
                 is_over: self.claim == "over",
             },
             holding: self.holding,
+            offline: self.offline,
             mono: Mono::from_millis(self.millis),
         };
         if self.bodies {
@@ -387,6 +391,7 @@ fn what_is_not_known_well_enough_refuses() {
         may_wait: false,
         claim: ClaimState::default(),
         holding: Holding::Never,
+        offline: None,
         mono: Mono::from_millis(9),
     };
     let map = serialise(&[(b":method", b"GET"), (b":path", b"/v1/accounts/a")]);

@@ -6,6 +6,7 @@ use grantmesh_shared::engine::{BodyMode, Criticality};
 use grantmesh_shared::id::{DecisionId, UseId};
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::holds::HoldEnd;
+use grantmesh_shared::wire::offline::{NoToken, OFFLINE_HEADER};
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, UseOutcome};
 
 use super::Plugin;
@@ -19,6 +20,7 @@ use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::{MaskedCall, Masking, Withheld};
 use crate::metrics::{Counters, Metric};
+use crate::offline::{Offline, OfflineError};
 use crate::random::Random;
 use crate::records::{self, Pushed, Records};
 use crate::reply::Reply;
@@ -41,6 +43,9 @@ const WAIT_FOR_BODY: Span = Span::from_secs(30);
 
 /// The mode in which calls are decided.
 const ENFORCE: &str = "enforce";
+
+/// Calls that are let through by a token, while the control plane is not heard.
+const OFFLINE: &str = "offline";
 
 /// Decisions that are only recorded.
 const SHADOW: &str = "shadow";
@@ -151,12 +156,14 @@ impl Plugin {
             (false, false) if written.is_none() => RecordsState::Full,
             _ => RecordsState::Room,
         };
+        let token = self.token(headers, config, identity, mono);
+        let offline = token.as_ref().map(|found| found.as_deref().map_err(|error| *error));
         let room = |of: Room| match of {
             Room::Mask => self.masking.has_room(whose),
             Room::Run => self.streams.has_room(whose),
             Room::Use => self.uses.has_room(whose),
         };
-        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, claim, holding, mono };
+        let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, claim, holding, offline, mono };
         let (random, sync) = (&mut self.random, &self.sync);
         // A call that was held goes on, or is refused, by the decision that its request tells of.
         let known = held.as_ref().map(|(_, id)| id.clone());
@@ -190,12 +197,13 @@ impl Plugin {
                     Some(woken) => self.decide(Turn::Again(woken), shown, config, headers, identity, mono),
                 }
             }
-            Outcome::Allow { service, criticality, errors, event, grant, claim, mut masked, .. } => {
+            Outcome::Allow { service, criticality, errors, event, grant, claim, offline, mut masked, .. } => {
                 let (used, unused) = match claiming.as_ref().and_then(Claim::used) {
                     Some(used) if claim.is_some_and(|grant| used.grant == grant.id) => (Some(used), None),
                     other => (None, other),
                 };
-                self.counters.decided(service, DecisionWord::Allow, criticality, ENFORCE);
+                let mode = if offline { OFFLINE } else { ENFORCE };
+                self.counters.decided(service, DecisionWord::Allow, criticality, mode);
                 self.counters.condition_errors(&errors);
                 if let Some(mut event) = event {
                     // While it waited, another grant may have come to be the one that allows it.
@@ -220,6 +228,7 @@ impl Plugin {
                             grant,
                             ends_at,
                             criticality,
+                            offline,
                             event: event.clone(),
                         });
                     }
@@ -293,6 +302,24 @@ impl Plugin {
                 Verdict::Answer(reply)
             }
         }
+    }
+
+    /// The break-glass token of a call. Nobody asks for it while the control plane is heard.
+    fn token(
+        &mut self,
+        headers: &Headers<'_>,
+        config: &Config,
+        identity: &Result<Identity<'_>, IdentityError>,
+        mono: Mono,
+    ) -> Option<Result<Rc<Offline>, OfflineError>> {
+        if self.sync.is_fresh(Criticality::Critical, mono) {
+            return None;
+        }
+        let name = OFFLINE_HEADER.as_bytes();
+        headers.iter().find(|(known, _)| *known == name)?;
+        let user = identity.as_ref().ok().and_then(|identity| identity.user);
+        let Some(text) = headers.single(name) else { return Some(Err(NoToken.into())) };
+        Some(self.offlines.find(text, &config.keys, user, mono))
     }
 
     /// Lets a call wait until the record that was written ahead of it is acknowledged. Gives what it is to be decided with

@@ -29,6 +29,7 @@ fn refund(context: u32, criticality: Criticality, groups: &str) -> Open {
         grant: GrantId::new(1, [1; 10]),
         ends_at,
         criticality,
+        offline: false,
         event: event.as_bytes().into(),
     }
 }
@@ -194,4 +195,22 @@ fn calls_that_have_ended_by_themselves_are_forgotten_part_by_part() {
     assert_eq!(streams.len(), MOST - FOUND_PER_TICK / 2);
     (0..MOST.div_ceil(FOUND_PER_TICK)).for_each(|_| streams.find(is_there));
     assert_eq!(streams.len(), MOST / 2);
+}
+
+#[test]
+fn a_call_by_a_token_runs_while_nothing_is_heard_and_until_the_tokens_end() {
+    let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+    let ends_at = Timestamp::from_millis(1_400_000);
+    streams.admit(Open { offline: true, ends_at, ..refund(7, Criticality::Critical, "") });
+    assert_eq!(due(&mut streams, &world, 300_000), [], "stale, and of no grant of the table");
+    assert_eq!(due(&mut streams, &world, 399_000), []);
+    assert_eq!(due(&mut streams, &world, 400_000), [(7, "grant_ended")]);
+    streams.admit(Open {
+        offline: true,
+        ends_at: Timestamp::from_millis(9_000_000),
+        ..refund(8, Criticality::Critical, "")
+    });
+    assert_eq!(due(&mut streams, &world, 400_100), []);
+    world.tell(400_200, &[lock(None, None)], &[]);
+    assert_eq!(due(&mut streams, &world, 400_200), [(8, "locked")]);
 }

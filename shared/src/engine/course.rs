@@ -63,6 +63,9 @@ pub struct BreakGlass {
     pub reviewers: Vec<Subject>,
     /// Within what time that is due.
     pub review_within: Span,
+    /// For how long beforehand a token may be signed that filters honour while the control plane is not heard; none is if
+    /// nothing is said.
+    pub offline: Option<Span>,
 }
 
 impl BreakGlass {

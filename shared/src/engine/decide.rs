@@ -150,6 +150,7 @@ pub struct Prepared<'t, 'c> {
     call: &'c Call<'c>,
     place: Place<'t>,
     claims: Claims<'c>,
+    offline: Option<&'t Grant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +174,7 @@ pub fn prepare<'t, 'c>(table: &'t Table, call: &'c Call<'c>) -> Prepared<'t, 'c>
             Routed::LetterCase => Place::Ambiguous(service, Ambiguity::LetterCase),
         },
     };
-    Prepared { table, call, place, claims: Claims::None }
+    Prepared { table, call, place, claims: Claims::None, offline: None }
 }
 
 /// Decides one call at one time. See the module's head for the order.
@@ -187,6 +188,13 @@ impl<'t, 'c> Prepared<'t, 'c> {
     #[must_use]
     pub const fn with(self, claims: Claims<'c>) -> Self {
         Self { claims, ..self }
+    }
+
+    /// The same, with a grant from outside of the table that is for whatever the call is. It stands before roles and other
+    /// grants, and as behind locks and deny rules as they.
+    #[must_use]
+    pub const fn with_offline(self, grant: &'t Grant) -> Self {
+        Self { offline: Some(grant), ..self }
     }
 
     /// What deciding reads of the call beyond method, path and principal; nothing if that is enough.
@@ -331,7 +339,9 @@ impl<'t, 'c> Prepared<'t, 'c> {
                 Unmatched::Deny => deny(Some(service), None, Reason::Unmatched { service: service.name().to_owned() }),
             };
         };
-        let basis = judging.role(place).map(Basis::Role).or_else(|| judging.grant().map(Basis::Grant));
+        let offline = self.offline.filter(|grant| judging.miss(grant).is_none()).map(Basis::Grant);
+        let basis = offline.or_else(|| judging.role(place).map(Basis::Role));
+        let basis = basis.or_else(|| judging.grant().map(Basis::Grant));
         match basis {
             Some(basis) => {
                 let (masked, revealing) = judging.masked(place, basis);

@@ -258,6 +258,9 @@ pub struct DecisionEvent<'a> {
     /// Whether that grant was given at once, without an approval.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
+    /// Whether that grant is a token that was signed beforehand: the filter did not hear from the control plane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
     /// Which use of that grant it was, if that is for a number of uses.
     #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
     pub use_id: Option<UseId>,
@@ -307,6 +310,7 @@ impl<'a> DecisionEvent<'a> {
             workload: None,
             grant: None,
             break_glass: false,
+            offline: false,
             use_id: None,
             binding: None,
             shadow: false,
@@ -341,6 +345,7 @@ impl DecisionEvent<'_> {
             workload: self.workload.map(own),
             grant: self.grant,
             break_glass: self.break_glass,
+            offline: self.offline,
             use_id: self.use_id,
             binding: self.binding.map(own),
             shadow: self.shadow,

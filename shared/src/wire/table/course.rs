@@ -65,13 +65,16 @@ pub struct BreakGlassItem {
     pub reviewers: Vec<SubjectItem>,
     /// Within what time that is due.
     pub review_within: Span,
+    /// For how long beforehand a token may be signed; none is if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline: Option<Span>,
 }
 
 impl TryFrom<BreakGlassItem> for BreakGlass {
     type Error = SubjectError;
 
     fn try_from(item: BreakGlassItem) -> Result<Self, SubjectError> {
-        let BreakGlassItem { name, actions, subjects: named, max_duration, reviewers, review_within } = item;
+        let BreakGlassItem { name, actions, subjects: named, max_duration, reviewers, review_within, offline } = item;
         Ok(Self {
             name: name.into(),
             actions: actions.into_iter().map(String::into_boxed_str).collect(),
@@ -79,6 +82,7 @@ impl TryFrom<BreakGlassItem> for BreakGlass {
             max_duration,
             reviewers: subjects(reviewers)?,
             review_within,
+            offline,
         })
     }
 }

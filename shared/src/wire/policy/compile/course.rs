@@ -13,6 +13,9 @@ use crate::wire::table::{BreakGlassItem, ExtensionItem, LimitsItem, SubjectItem,
 /// The longest grant that somebody gets without anybody's approval.
 const LONGEST_BREAK_GLASS: Span = Span::from_secs(4 * 3_600);
 
+/// The longest that a token for times without a control plane is good for: it cannot be taken back meanwhile.
+const LONGEST_OFFLINE: Span = Span::from_secs(7 * 24 * 3_600);
+
 /// Within what time a post-review is due if nothing is said.
 const REVIEW_WITHIN: Span = Span::from_secs(24 * 3_600);
 
@@ -111,7 +114,7 @@ impl Compiler<'_> {
                 return;
             }
             let (file, name) = (*file, &document.metadata.name);
-            let BreakGlassSpec { service, actions, subjects, max_duration, reviewers, review_within, .. } =
+            let BreakGlassSpec { service, actions, subjects, max_duration, reviewers, review_within, offline, .. } =
                 &document.spec;
             self.unique(&mut seen, "break-glass right", file, name);
             // Requests, grants and their lists name either by its name alone.
@@ -146,6 +149,7 @@ impl Compiler<'_> {
                 max_duration: self.duration(file, Some(max_duration), LONGEST_BREAK_GLASS, LONGEST_BREAK_GLASS),
                 reviewers,
                 review_within: self.duration(file, review_within.as_ref(), REVIEW_WITHIN, LONGEST),
+                offline: self.stated(file, offline.as_ref(), LONGEST_OFFLINE),
             };
             if let Some(there) = self.services.get_mut(service.value.as_str()) {
                 there.break_glass.push(item);

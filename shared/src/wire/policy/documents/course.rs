@@ -82,4 +82,9 @@ pub struct BreakGlassSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub review_within: Option<Spanned<String>>,
+    /// For how long beforehand a token may be signed that filters honour while the control plane is not heard; at most
+    /// `168h`, and none is signed by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Duration>")]
+    pub offline: Option<Spanned<String>>,
 }

@@ -1,0 +1,125 @@
+//! Tokens for times without a control plane: signing them, and what filters tell of their use.
+
+use grantmesh_shared::engine::BreakGlass;
+use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+use grantmesh_shared::wire::table::UserItem;
+use serde::Serialize;
+
+use super::break_glass::{broken_entry, opened_entry};
+use super::{App, AppError, Forbidden, Invalid};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::domain::{Actor, GlassBroken, NewOffline, NoBreakGlass, Offline, OfflineRefused};
+use crate::store::WriteTx;
+
+/// So many tokens of one person may be good at once.
+const MOST: u32 = 8;
+
+/// So many are listed at most.
+const LISTED: u32 = 1_000;
+
+impl App {
+    /// Makes a token, to be signed by the caller. It is good for nothing before filters stop hearing from the control plane.
+    ///
+    /// # Errors
+    /// If the actor has no right that lets tokens be signed, there is no reason, it is for too long, or one of too many.
+    pub async fn issue_offline(&self, actor: &Actor, new: &NewOffline) -> Result<Offline, AppError> {
+        let mut tx = self.write().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let fits = |right: &&BreakGlass| {
+            new.right.as_deref().is_none_or(|named| *right.name == *named)
+                && right.offline.is_some()
+                && actor.as_principal(|principal| right.is_for(principal))
+        };
+        let none = || Forbidden::NoBreakGlass(NoBreakGlass::offline(&new.service));
+        let service = book.service(&new.service).ok_or_else(none)?;
+        let right = service.break_glass().iter().find(fits).ok_or_else(none)?;
+        let max = right.offline.ok_or_else(none)?;
+        let now = tx.now();
+        let good = tx.offline_tokens(Some(&actor.user), now, MOST).await?.len();
+        let good = u64::try_from(good).unwrap_or(u64::MAX);
+        if good >= u64::from(MOST) {
+            return Err(Invalid::Offline(OfflineRefused::TooMany(good)).into());
+        }
+        let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
+        let given = (self.new_id(&tx)?, policy);
+        let made = Offline::new(actor, (service.name(), right, max), new, given, now).map_err(Invalid::Offline)?;
+        tx.insert_offline_token(&made).await?;
+        tx.log(&issued_entry(&made))?;
+        tx.commit().await?;
+        Ok(made)
+    }
+
+    /// The tokens that are good: one's own, or everybody's for operators and auditors. Never what was signed.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn offline_tokens(&self, actor: &Actor) -> Result<Vec<Offline>, AppError> {
+        let holder = (!self.sees_everything(actor)).then_some(&actor.user);
+        let now = self.inner.settings.clock.now();
+        Ok(self.read().await?.offline_tokens(holder, now, LISTED).await?)
+    }
+
+    /// Takes in that a filter let a call through by a token: with the first, what was done becomes broken glass like any
+    /// other. A token that was never made here, or is lost with the database, leaves its records and a warning.
+    pub(super) async fn reconcile_offline(
+        &self,
+        tx: &mut WriteTx,
+        decision: &DecisionEvent<'_>,
+    ) -> Result<(), AppError> {
+        let Some(grant) = decision.grant.as_ref().filter(|_| decision.offline) else { return Ok(()) };
+        if decision.decision != DecisionWord::Allow {
+            return Ok(());
+        }
+        let Some(token) = tx.offline_token(grant).await? else {
+            tracing::error!(grant = grant.as_str(), "a filter honoured a break-glass token that is not known here");
+            return Ok(());
+        };
+        if !token.is_for(decision) {
+            tracing::error!(grant = grant.as_str(), "a filter honoured a break-glass token for what it is not for");
+            return Ok(());
+        }
+        if token.used_at.is_some() {
+            return Ok(());
+        }
+        let what = (decision.action.as_deref().unwrap_or_default(), decision.resource.as_deref().unwrap_or_default());
+        let broken = token.used(what, (self.new_id(tx)?, self.new_id(tx)?), (tx.now(), tx.revision()));
+        tx.insert_broken_glass(&broken).await?;
+        let now = tx.now();
+        tx.offline_token_used(grant, now).await?;
+        let GlassBroken { request, grant, post_review } = broken;
+        tx.log(&broken_entry(&request, &grant))?;
+        tx.log(&opened_entry(&post_review))?;
+        tracing::warn!(
+            grant = grant.id.as_str(),
+            service = grant.service,
+            action = grant.action,
+            "the glass was broken while the control plane was not heard"
+        );
+        Ok(())
+    }
+}
+
+#[derive(Serialize)]
+struct IssuedData<'a> {
+    holder: UserItem,
+    service: &'a str,
+    right: &'a str,
+    actions: &'a [String],
+    reason: &'a str,
+    expires_at: Timestamp,
+}
+
+fn issued_entry(token: &Offline) -> Entry<IssuedData<'_>> {
+    let user = &token.holder.user;
+    let ids = EntryIds { grant: Some(token.grant.clone()), policy: Some(token.policy.clone()), ..EntryIds::default() };
+    let data = IssuedData {
+        holder: UserItem { issuer: user.issuer.to_string(), subject: user.subject.to_string() },
+        service: &token.service,
+        right: &token.right,
+        actions: &token.actions,
+        reason: token.reason.as_str(),
+        expires_at: token.expires_at,
+    };
+    Entry { kind: EntryKind::OfflineTokenIssued, actor: ActorField::User(user.clone()), ids, data }
+}
