@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod break_glass;
+mod delegations;
 mod epoch;
 mod error;
 mod events;

@@ -6,6 +6,7 @@ mod audit;
 mod break_glass;
 mod client;
 mod decision;
+mod delegations;
 mod doctor;
 mod exit;
 mod grants;
@@ -64,6 +65,10 @@ enum Command {
     Approve(ApproveArgs),
     /// Deny a request
     Deny(DenyArgs),
+    /// Let somebody else review in your place, for a time
+    Delegate(delegations::DelegateArgs),
+    /// List who reviews in whose place, or end that
+    Delegations(delegations::DelegationsArgs),
     /// Take your own request back
     Withdraw(WithdrawArgs),
     /// List grants, or show one with what it was used for
@@ -337,6 +342,9 @@ struct ApproveArgs {
     /// Reveal none of the fields that the rule reveals
     #[arg(long, conflicts_with = "reveal")]
     reveal_nothing: bool,
+    /// Review in the place of this person, who has delegated their reviews to you
+    #[arg(long, value_name = "USER")]
+    on_behalf_of: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -348,6 +356,9 @@ struct DenyArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// Review in the place of this person, who has delegated their reviews to you
+    #[arg(long, value_name = "USER")]
+    on_behalf_of: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -562,6 +573,8 @@ async fn dispatch(command: Command, out: &mut Output) -> Result<(), Failure> {
         Command::Requests(args) => requests::list(args, out).await,
         Command::Approve(args) => requests::approve(args, out).await,
         Command::Deny(args) => requests::deny(args, out).await,
+        Command::Delegate(args) => delegations::delegate(args, out).await,
+        Command::Delegations(args) => delegations::list(args, out).await,
         Command::Withdraw(args) => requests::withdraw(args, out).await,
         Command::Grants(args) => grants::list(args, out).await,
         Command::Uses(args) => grants::uses(args, out).await,

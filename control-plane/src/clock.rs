@@ -6,7 +6,9 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use grantmesh_shared::id::{DeliveryId, GrantId, LockId, PolicyId, PostReviewId, RequestId, ReviewId, UseId};
+use grantmesh_shared::id::{
+    DelegationId, DeliveryId, GrantId, LockId, PolicyId, PostReviewId, RequestId, ReviewId, UseId,
+};
 use grantmesh_shared::time::{Span, Timestamp};
 
 /// Tells the time.
@@ -92,7 +94,7 @@ macro_rules! new_id {
     )*};
 }
 
-new_id!(RequestId, ReviewId, GrantId, UseId, LockId, PolicyId, DeliveryId, PostReviewId);
+new_id!(RequestId, ReviewId, GrantId, UseId, LockId, PolicyId, DeliveryId, PostReviewId, DelegationId);
 
 /// Makes a new id that sorts by `now`.
 ///

@@ -9,10 +9,12 @@
 //!             └─► expired | revoked | released
 //! Post-review of a grant that was given at once: open ─► accepted | disputed
 //! Lock: active ─► expired | removed                                  Signal: set ─► set anew, cleared, or over by its time
+//! Delegation: scheduled, then active until its time is over or somebody ends it; known by the clock alone
 //! ```
 
 mod actor;
 mod break_glass;
+mod delegation;
 mod event;
 mod extension;
 mod grant;
@@ -41,6 +43,10 @@ pub use actor::Actor;
 pub use break_glass::{
     BreakGlassRefused, Broken, GlassBroken, NewBreakGlass, PostReview, PostReviewRefused, PostReviewState,
     PostReviewWord, PostVerdict, RightAtReview,
+};
+pub use delegation::{
+    Delegation, DelegationOver, DelegationRefused, DelegationWord, Delegations, LONGEST_DELEGATION, Lasting,
+    MOST_GIVEN, MOST_TAKEN, NewDelegation, OnBehalfOf,
 };
 pub use event::{DeliveryState, Event, EventKind, KeptEvent, retry_after};
 pub use extension::{ExtendRefused, ExtensionCap};

@@ -3,6 +3,7 @@
 
 mod audit;
 mod break_glass;
+mod delegations;
 mod description;
 mod events;
 mod extract;
@@ -33,6 +34,7 @@ mod wait;
 pub(crate) mod bodies {
     pub(crate) use super::audit::{EntriesView, EntryView};
     pub(crate) use super::break_glass::{BreakGlassBody, BrokeView, PostReviewBody, PostReviewView};
+    pub(crate) use super::delegations::{DelegationBody, DelegationView};
     pub(crate) use super::fleet::FleetView;
     pub(crate) use super::grants::{
         ExtendBody, ExtendedView, GrantUsesView, RevokeBody, RevokeManyBody, RevokedManyView, RevokedView,
@@ -163,6 +165,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(break_glass::decide))
         .routes(routes!(offline::issue))
         .routes(routes!(offline::list))
+        .routes(routes!(delegations::create, delegations::list))
+        .routes(routes!(delegations::end))
         .routes(routes!(locks::list))
         .routes(routes!(signals::list))
         .routes(routes!(policy::read))

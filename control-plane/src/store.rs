@@ -6,6 +6,7 @@
 //!      └► Store::write ─► WriteTx  (holds the head; log + revision + rows in one commit) ─► changed()
 //! ```
 
+mod delegations;
 mod epochs;
 mod error;
 mod grants;

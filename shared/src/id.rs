@@ -128,6 +128,10 @@ id!(
     PostReviewId, "postreview_", "a post-review"
 );
 id!(
+    /// What lets one person review in the place of another.
+    DelegationId, "dlg_", "a delegation"
+);
+id!(
     /// One use of a grant that is for a number of uses.
     UseId, "use_", "a use"
 );

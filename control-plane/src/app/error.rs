@@ -6,9 +6,9 @@ use grantmesh_shared::wire::policy::{Difference, PolicyFault};
 use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
-    AlreadyDecided, AlreadyEnded, AskRefused, BreakGlassRefused, ExtendRefused, LimitRefused, LockEnded, LockRefused,
-    NoBreakGlass, NotEligible, OfflineRefused, Over, PolicyAbout, PostReviewRefused, RecordsRefused, ReviewRefused,
-    SignalRefused, TextError, WordsRefused,
+    AlreadyDecided, AlreadyEnded, AskRefused, BreakGlassRefused, DelegationOver, DelegationRefused, ExtendRefused,
+    LimitRefused, LockEnded, LockRefused, NoBreakGlass, NotEligible, OfflineRefused, Over, PolicyAbout,
+    PostReviewRefused, RecordsRefused, ReviewRefused, SignalRefused, TextError, WordsRefused,
 };
 use crate::store::StoreError;
 
@@ -84,6 +84,24 @@ pub enum Forbidden {
         /// The rule.
         rule: String,
     },
+    /// No delegation in force.
+    #[error("{0}")]
+    NoDelegation(String),
+    /// In the place of somebody who is no reviewer either.
+    #[error("{0}")]
+    DelegatorNoReviewer(String),
+    /// Requester and delegate stand in for each other.
+    #[error("{0}")]
+    TiedToRequester(String),
+    /// A delegation to oneself.
+    #[error("{0}")]
+    SelfDelegation(String),
+    /// A delegation by or to a machine.
+    #[error("{0}")]
+    MachineDelegation(String),
+    /// A delegation of what one does not have.
+    #[error("{0}")]
+    NothingToDelegate(String),
     /// Only operators may.
     #[error("only operators may {what}\nask one of them, or have yourself added with `--operator`")]
     NotOperator {
@@ -130,6 +148,15 @@ pub enum Conflict {
     /// The reviewer has voted.
     #[error("you have already reviewed this request\none person has one vote")]
     AlreadyReviewed,
+    /// The vote of the delegator was given.
+    #[error("{0}")]
+    DelegatorVoted(String),
+    /// The delegation is over.
+    #[error(transparent)]
+    DelegationOver(#[from] DelegationOver),
+    /// As many delegations as anybody may have.
+    #[error("{0}")]
+    TooManyDelegations(String),
     /// The reviewer saw something else.
     #[error("{0}")]
     DigestDiffers(String),
@@ -253,6 +280,12 @@ pub enum Invalid {
     /// The policy now wants more of the justification or ticket.
     #[error("{0}")]
     WordsFallShort(String),
+    /// Several delegators' rights would do.
+    #[error("{0}")]
+    SeveralDelegations(String),
+    /// The delegation is for nobody, nothing or no time that there is.
+    #[error(transparent)]
+    Delegation(DelegationRefused),
     /// Nothing says which grants are to end.
     #[error("it is not said which grants are to end\nname a holder, a service, an action or a rule")]
     NothingNamed,
@@ -298,10 +331,15 @@ impl AppError {
         match self {
             Self::NotFound { .. } => "not_found",
             Self::Forbidden(forbidden) => match forbidden {
-                Forbidden::SelfApproval => "self_approval",
-                Forbidden::Machine => "machine",
+                Forbidden::SelfApproval | Forbidden::TiedToRequester(_) => "self_approval",
+                Forbidden::Machine | Forbidden::MachineDelegation(_) => "machine",
+                Forbidden::NoDelegation(_) => "no_delegation",
+                Forbidden::SelfDelegation(_) => "self_delegation",
+                Forbidden::NothingToDelegate(_) => "nothing_to_delegate",
                 Forbidden::OnlyByRequester(_) => "only_by_requester",
-                Forbidden::NotAReviewer { .. } | Forbidden::NotAPostReviewer(_) => "not_a_reviewer",
+                Forbidden::NotAReviewer { .. } | Forbidden::NotAPostReviewer(_) | Forbidden::DelegatorNoReviewer(_) => {
+                    "not_a_reviewer"
+                }
                 Forbidden::NoBreakGlass(_) => "no_break_glass",
                 Forbidden::SelfReview(_) => "self_review",
                 Forbidden::NotOperator { .. } => "not_operator",
@@ -312,10 +350,11 @@ impl AppError {
             },
             Self::Conflict(conflict) => match conflict {
                 Conflict::AlreadyDecided(_) | Conflict::PostReviewDecided(_) => "already_decided",
-                Conflict::AlreadyReviewed => "already_reviewed",
+                Conflict::AlreadyReviewed | Conflict::DelegatorVoted(_) => "already_reviewed",
+                Conflict::TooManyDelegations(_) => "too_many_delegations",
                 Conflict::DigestDiffers(_) => "digest_differs",
                 Conflict::StageNeedsOthers(_) => "stage_needs_others",
-                Conflict::AlreadyEnded(_) | Conflict::LockEnded(_) => "already_ended",
+                Conflict::AlreadyEnded(_) | Conflict::LockEnded(_) | Conflict::DelegationOver(_) => "already_ended",
                 Conflict::SignalNotSet { .. } => "signal_not_set",
                 Conflict::PolicyChanged(_) => "policy_changed",
                 Conflict::NotDead { .. } => "notification_not_dead",
@@ -333,6 +372,7 @@ impl AppError {
                 | Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Offline(OfflineRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Signal(SignalRefused::Reason(TextError::Secret { .. }))
+                | Invalid::Delegation(DelegationRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Lock(LockRefused::Reason(TextError::Secret { .. })) => "secret_in_text",
                 Invalid::NotEligible(_)
                 | Invalid::RequesterNotEligible
@@ -377,6 +417,23 @@ impl AppError {
                 | Invalid::Lock(LockRefused::Reason(_))
                 | Invalid::Text(_) => "bad_text",
                 Invalid::Lock(LockRefused::Nothing | LockRefused::EverythingAndMore) => "lock_unclear",
+                Invalid::SeveralDelegations(_) => "several_delegations",
+                Invalid::Delegation(refused) => match refused {
+                    DelegationRefused::Service(_)
+                    | DelegationRefused::Rule { .. }
+                    | DelegationRefused::RuleAlone(_) => "unknown_target",
+                    DelegationRefused::Start(_) => "start_out_of_range",
+                    DelegationRefused::TooLong(_) => "duration_over_maximum",
+                    DelegationRefused::TooShort => "duration_too_short",
+                    DelegationRefused::Reason(_) => "bad_text",
+                    DelegationRefused::Subject(_) | DelegationRefused::NotAUser => "bad_subject",
+                    // The others are refused for who asks or what there is already.
+                    DelegationRefused::ToOneself
+                    | DelegationRefused::Machine(_)
+                    | DelegationRefused::NothingToGive
+                    | DelegationRefused::TooManyGiven
+                    | DelegationRefused::TooManyTaken(_) => "nothing_to_delegate",
+                },
                 Invalid::NothingNamed => "nothing_named",
                 Invalid::TooManyToRevoke => "too_many",
                 Invalid::Lock(LockRefused::Subject(_)) | Invalid::Holder(_) => "bad_subject",
@@ -428,6 +485,21 @@ impl From<PostReviewRefused> for AppError {
     }
 }
 
+impl From<DelegationRefused> for AppError {
+    fn from(refused: DelegationRefused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            DelegationRefused::ToOneself => Forbidden::SelfDelegation(text).into(),
+            DelegationRefused::Machine(_) => Forbidden::MachineDelegation(text).into(),
+            DelegationRefused::NothingToGive => Forbidden::NothingToDelegate(text).into(),
+            DelegationRefused::TooManyGiven | DelegationRefused::TooManyTaken(_) => {
+                Conflict::TooManyDelegations(text).into()
+            }
+            refused => Invalid::Delegation(refused).into(),
+        }
+    }
+}
+
 impl From<ReviewRefused> for AppError {
     fn from(refused: ReviewRefused) -> Self {
         let text = refused.to_string();
@@ -438,6 +510,11 @@ impl From<ReviewRefused> for AppError {
             ReviewRefused::NotAReviewer { rule } => Forbidden::NotAReviewer { rule }.into(),
             ReviewRefused::AlreadyDecided(decided) => Conflict::AlreadyDecided(decided).into(),
             ReviewRefused::AlreadyReviewed => Conflict::AlreadyReviewed.into(),
+            ReviewRefused::DelegatorVoted(_) => Conflict::DelegatorVoted(text).into(),
+            ReviewRefused::NoDelegation(_) => Forbidden::NoDelegation(text).into(),
+            ReviewRefused::DelegatorNoReviewer { .. } => Forbidden::DelegatorNoReviewer(text).into(),
+            ReviewRefused::TiedToRequester => Forbidden::TiedToRequester(text).into(),
+            ReviewRefused::SeveralDelegations(_) => Invalid::SeveralDelegations(text).into(),
             ReviewRefused::DigestDiffers { .. } => Conflict::DigestDiffers(text).into(),
             ReviewRefused::StageNeedsOthers { .. } => Conflict::StageNeedsOthers(text).into(),
             ReviewRefused::Reason(error) => Invalid::Text(error).into(),

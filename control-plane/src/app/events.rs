@@ -2,6 +2,7 @@
 
 use grantmesh_shared::id::EventId;
 
+use super::delegations::Delegated;
 use super::{App, AppError};
 use crate::domain::{Actor, KeptEvent};
 
@@ -31,7 +32,9 @@ impl App {
         }
         let book = self.rulebook(&mut tx).await?;
         let visible = self.visible(actor, &book);
-        let (events, looked) = tx.events_after(place, &visible, LOOK_AT).await?;
+        let delegated = self.delegated(&mut tx, &actor.user, &book).await?;
+        let visible = Delegated { rules: Vec::new(), backups: delegated.backups }.added_to(visible);
+        let (events, looked) = tx.events_after(place, (&visible, &delegated.rules), LOOK_AT).await?;
         Ok(Events { events, place: looked, more: looked.saturating_sub(place) >= u64::from(LOOK_AT) })
     }
 

@@ -148,17 +148,18 @@ impl App {
         })
     }
 
-    /// One request. Visible to its requester, the rule's reviewers, operators and auditors.
+    /// One request. Visible to its requester, the rule's reviewers and their delegates, operators and auditors.
     ///
     /// # Errors
     /// `NotFound` if there is none or it is not visible.
     pub async fn request(&self, actor: &Actor, id: &RequestId) -> Result<Request, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.request(id).await?;
-        found
-            .filter(|request| self.sees_request(actor, &book, request))
-            .ok_or_else(|| AppError::not_found("request", id.as_str()))
+        let unknown = || AppError::not_found("request", id.as_str());
+        let request = tx.request(id).await?.ok_or_else(unknown)?;
+        let now = self.inner.settings.clock.now();
+        let sees = self.may_see_request(&mut tx, (actor, &book), &request, now).await?;
+        sees.then_some(request).ok_or_else(unknown)
     }
 
     /// How far a request has come through the stages of its rule.
@@ -185,7 +186,10 @@ impl App {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
         let id = |millis| RequestId::new(millis, [0; 10]).to_string();
-        let select = self.select(actor, &book, filter.state.map(RequestStateWord::as_str), &filter.only, page, id);
+        let mut select = self.select(actor, &book, filter.state.map(RequestStateWord::as_str), &filter.only, page, id);
+        if !filter.only.mine {
+            select.visible = self.delegated(&mut tx, &actor.user, &book).await?.added_to(select.visible);
+        }
         let found = tx.requests(&select).await?;
         Ok(Listed::of(found, &select, |request| request.id.to_string()))
     }
@@ -197,8 +201,11 @@ impl App {
     pub async fn withdraw(&self, actor: &Actor, id: &RequestId) -> Result<Request, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.request(id).await?.filter(|request| self.sees_request(actor, &book, request));
-        let request = found.ok_or_else(|| AppError::not_found("request", id.as_str()))?;
+        let (unknown, now) = (|| AppError::not_found("request", id.as_str()), tx.now());
+        let request = tx.request(id).await?.ok_or_else(unknown)?;
+        if !self.may_see_request(&mut tx, (actor, &book), &request, now).await? {
+            return Err(unknown());
+        }
         if request.ask.requester != actor.user {
             return Err(Forbidden::NotTheRequester.into());
         }

@@ -37,13 +37,19 @@ impl App {
     pub async fn review(&self, actor: &Actor, id: &RequestId, new: &NewReview) -> Result<Reviewed, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.request(id).await?.filter(|request| self.sees_request(actor, &book, request));
-        let request = found.ok_or_else(|| AppError::not_found("request", id.as_str()))?;
+        let (unknown, now) = (|| AppError::not_found("request", id.as_str()), tx.now());
+        let request = tx.request(id).await?.ok_or_else(unknown)?;
+        if !self.may_see_request(&mut tx, (actor, &book), &request, now).await? {
+            return Err(unknown());
+        }
         if request.is_overdue(tx.now()) {
             return Err(time_out_instead(tx, request).await);
         }
         let then = self.then(&mut tx, &request.ask).await?;
         let rules = then.rules_at_review(&request, &book);
+        let accounts = rules.people.accounts_of(&actor.user);
+        let delegations = tx.delegations_since(&accounts, request.ask.created_at).await?;
+        let rules = RulesAtReview { delegations: &delegations, ..rules };
         // What comes of a request for more time is the grant that there is.
         let grant = match request.ask.kind.extended() {
             Some(grant) => grant.clone(),
@@ -87,6 +93,7 @@ impl Then {
             now: book.rule(&ask.service, &ask.rule, &ask.action),
             people: PeopleAtReview { then: &self.people, now: &book.people },
             escalated: false,
+            delegations: &[],
         }
     }
 
@@ -107,6 +114,9 @@ impl App {
 #[derive(Serialize)]
 struct ReviewData<'a> {
     digest: Sha256Hash,
+    /// In whose place the actor reviewed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf_of: Option<UserItem>,
     reason: Option<&'a Text>,
     duration_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,11 +134,16 @@ fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Gra
         request: Some(request.id.clone()),
         review: Some(review.id.clone()),
         grant: grant.map(|grant| grant.id.clone()),
+        delegation: review.on_behalf_of.as_ref().map(|of| of.delegation.clone()),
         ..EntryIds::default()
     };
     let duration_ms = review.duration.map(|duration| duration.millis());
     let data = ReviewData {
         digest: request.ask.digest(),
+        on_behalf_of: review
+            .on_behalf_of
+            .as_ref()
+            .map(|of| UserItem { issuer: of.user.issuer.to_string(), subject: of.user.subject.to_string() }),
         reason: review.reason.as_ref(),
         duration_ms,
         uses: review.uses,

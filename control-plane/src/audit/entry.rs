@@ -1,7 +1,9 @@
 //! One entry of the audit log as JSON: fixed key order, `v` first, at most 16 KiB, hashed in exactly the bytes that are kept.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::{DecisionId, GrantId, LockId, PolicyId, PostReviewId, RequestId, ReviewId, UseId, VmId};
+use grantmesh_shared::id::{
+    DecisionId, DelegationId, GrantId, LockId, PolicyId, PostReviewId, RequestId, ReviewId, UseId, VmId,
+};
 use grantmesh_shared::time::Timestamp;
 use serde::{Serialize, Serializer};
 
@@ -69,6 +71,10 @@ pub enum EntryKind {
     HoldBegan,
     /// It holds it no longer.
     HoldEnded,
+    /// A reviewer lets somebody else review in their place.
+    DelegationGiven,
+    /// A delegation was ended before its time.
+    DelegationEnded,
     /// A lock was made.
     LockCreated,
     /// A lock was removed.
@@ -136,6 +142,8 @@ impl EntryKind {
             Self::UseEnded => "use.ended",
             Self::HoldBegan => "hold.began",
             Self::HoldEnded => "hold.ended",
+            Self::DelegationGiven => "delegation.given",
+            Self::DelegationEnded => "delegation.ended",
             Self::LockCreated => "lock.created",
             Self::LockRemoved => "lock.removed",
             Self::LockExpired => "lock.expired",
@@ -203,6 +211,9 @@ pub struct EntryIds {
     /// The post-review.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post_review: Option<PostReviewId>,
+    /// The delegation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delegation: Option<DelegationId>,
     /// The use.
     #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
     pub use_id: Option<UseId>,

@@ -142,7 +142,9 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
     tell(&request, out);
     for review in &request.reviews {
         let reason = review.reason.as_deref().map(|reason| format!(": {}", reason.escape_debug())).unwrap_or_default();
-        out.line(format_args!("  {} by {}{}{reason}", review.verdict, review.reviewer.subject, narrowed(review)));
+        let of = review.on_behalf_of.as_ref().map(|of| format!(" on behalf of {}", of.subject)).unwrap_or_default();
+        let by = &review.reviewer.subject;
+        out.line(format_args!("  {} by {by}{of}{}{reason}", review.verdict, narrowed(review)));
     }
     out.line(format_args!("  digest: {}", request.digest));
     let holds: RequestHoldsView = client.read(&client.get(&path(&args.request, "/holds"), &[]).await?)?;
@@ -264,14 +266,15 @@ pub(super) async fn pages(
 }
 
 pub(super) async fn approve(args: ApproveArgs, out: &mut Output) -> Result<(), Failure> {
-    let ApproveArgs { request, reason, duration, uses, reveal, reveal_nothing, client } = args;
+    let ApproveArgs { request, reason, duration, uses, reveal, reveal_nothing, on_behalf_of, client } = args;
     let reveals = (reveal_nothing || !reveal.is_empty()).then_some(reveal);
     let verdict = "approve".to_owned();
-    review(&request, ReviewBody { verdict, reason, duration, uses, reveals, digest: None }, &client, out).await
+    let body = ReviewBody { verdict, reason, duration, uses, reveals, digest: None, on_behalf_of };
+    review(&request, body, &client, out).await
 }
 
 pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure> {
-    let DenyArgs { request, reason, client } = args;
+    let DenyArgs { request, reason, on_behalf_of, client } = args;
     review(
         &request,
         ReviewBody {
@@ -281,6 +284,7 @@ pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure
             uses: None,
             reveals: None,
             digest: None,
+            on_behalf_of,
         },
         &client,
         out,

@@ -2,10 +2,13 @@
 
 use comfy_table::{Cell, Table};
 
+use super::delegations::covered;
 use super::locks::target;
 use super::output::Tone;
 use super::policy::versions::short;
-use crate::http::bodies::{DeliveryView, LockView, OfflineView, PolicyVersionView, PostReviewView, SignalView};
+use crate::http::bodies::{
+    DelegationView, DeliveryView, LockView, OfflineView, PolicyVersionView, PostReviewView, SignalView,
+};
 use crate::http::view::{FilterView, GrantView, RequestView, UseView, UserView};
 
 /// A cell with a state's word in its colour.
@@ -150,6 +153,24 @@ pub(super) fn offline_tokens(items: &[OfflineView]) -> Table {
             Cell::new(item.actions.join(", ")),
             Cell::new(when(&item.expires_at)),
             Cell::new(item.used_at.as_deref().map(when).unwrap_or_default()),
+            Cell::new(shortened(&item.reason)),
+        ]);
+    }
+    table
+}
+
+pub(super) fn delegations(items: &[DelegationView]) -> Table {
+    let mut table = head(&["delegation", "state", "in the place of", "reviews", "what", "from", "until", "why"]);
+    for item in items {
+        let until = item.ended_at.as_ref().unwrap_or(&item.ends_at);
+        table.add_row([
+            Cell::new(&item.id),
+            state(&item.state),
+            Cell::new(who(&item.delegator)),
+            Cell::new(who(&item.delegate)),
+            Cell::new(covered(item)),
+            Cell::new(when(&item.starts_at)),
+            Cell::new(when(until)),
             Cell::new(shortened(&item.reason)),
         ]);
     }

@@ -6,7 +6,7 @@ use grantmesh_shared::id::{EventId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-use super::{GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState};
+use super::{GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState, Review};
 use crate::redact::redacted;
 
 /// What happened.
@@ -154,6 +154,7 @@ impl Event {
             "created_at": ask.created_at.to_string(),
             "times_out_at": ask.times_out_at.to_string(),
             "grant": request.state.grant(),
+            "reviews": request.reviews.iter().map(told_review).collect::<Vec<_>>(),
         }});
         Self {
             kind,
@@ -204,6 +205,16 @@ impl Event {
         let whole = json!({ "type": self.kind.as_str(), "timestamp": at.to_string(), "data": self.data });
         redacted(&whole.to_string()).into_owned()
     }
+}
+
+fn told_review(review: &Review) -> Value {
+    json!({
+        "id": review.id,
+        "reviewer": user(&review.reviewer),
+        "on_behalf_of": review.on_behalf_of.as_ref().map(|of| user(&of.user)),
+        "verdict": review.verdict.as_str(),
+        "at": review.at.to_string(),
+    })
 }
 
 fn told_grant(grant: &Grant) -> Value {

@@ -240,7 +240,13 @@ struct Real {
 
 fn rules<'r>(then: &'r Rule, now: Option<&'r Rule>) -> RulesAtReview<'r> {
     static NOBODY: LazyLock<People> = LazyLock::new(People::default);
-    RulesAtReview { then: Some(then), now, people: PeopleAtReview { then: &NOBODY, now: &NOBODY }, escalated: false }
+    RulesAtReview {
+        then: Some(then),
+        now,
+        people: PeopleAtReview { then: &NOBODY, now: &NOBODY },
+        escalated: false,
+        delegations: &[],
+    }
 }
 
 fn person(who: u8) -> Actor {
@@ -319,6 +325,7 @@ impl Real {
                     uses: None,
                     reveals: None,
                     digest: None,
+                    on_behalf_of: None,
                 };
                 let ids = (ReviewId::new(revision, [0; 10]), GrantId::new(0, [0; 10]));
                 if let Ok(outcome) = self.request.clone().review(&person(who), &new, rules, ids, now, revision) {

@@ -51,6 +51,13 @@ impl People {
         self.accounts.get(user).map(|account| &*account.person)
     }
 
+    /// All accounts of the person behind one, itself among them, in no order.
+    fn accounts_of<'u>(&'u self, user: &'u User) -> impl Iterator<Item = &'u User> {
+        let person = self.person(user);
+        let those = self.accounts.iter().filter(move |(_, account)| person == Some(&*account.person));
+        std::iter::once(user).chain(those.map(|(other, _)| other))
+    }
+
     /// Whether it is a machine's account.
     #[must_use]
     pub fn is_machine(&self, user: &User) -> bool {
@@ -99,6 +106,15 @@ pub struct PeopleAtReview<'r> {
 impl<'r> PeopleAtReview<'r> {
     fn both(self) -> [&'r People; 2] {
         [self.then, self.now]
+    }
+
+    /// All accounts that either says are of one person with this one.
+    #[must_use]
+    pub fn accounts_of(self, user: &User) -> Vec<User> {
+        let mut all: Vec<User> = self.both().into_iter().flat_map(|people| people.accounts_of(user)).cloned().collect();
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Whether either says that both are the same person.

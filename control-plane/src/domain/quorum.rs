@@ -5,11 +5,15 @@
 //! fills one place: who sits where is found anew with each approval, so that no order of reviews blocks what another would
 //! not. Counted twice, under the rule of the request and under that of today; only who reviews under both counts at all.
 
-use grantmesh_shared::engine::{Deciding, NamedBy, Rule, Seating, Stage, Subject, User};
+mod electorate;
+
+use grantmesh_shared::engine::{NamedBy, Rule, Seating, Stage, Subject, User};
 
 use super::actor::Actor;
 use super::request::Ask;
-use super::review::{Review, ReviewRefused, RulesAtReview, Verdict};
+use super::review::{Review, RulesAtReview, Verdict};
+
+pub(super) use electorate::{Electorate, reviews};
 
 /// How far a request has come.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,64 +73,6 @@ impl StageWord {
     }
 }
 
-/// Who counts as a reviewer of one request: a person, but not the requester in whatever account, whom both rules name by
-/// something else than a group that the requester can edit.
-#[derive(Debug)]
-pub(super) struct Electorate<'r> {
-    rules: RulesAtReview<'r>,
-    requester: User,
-    rule: String,
-    edited: Vec<&'r Subject>,
-}
-
-impl<'r> Electorate<'r> {
-    pub(super) fn of(rules: RulesAtReview<'r>, ask: &Ask) -> Self {
-        let edited = rules.people.edited_by(&ask.actor());
-        Self { rules, requester: ask.requester.clone(), rule: ask.rule.clone(), edited }
-    }
-
-    /// Whether somebody may review the request, in whatever stage.
-    ///
-    /// # Errors
-    /// Why not.
-    pub(super) fn admits(&self, actor: &Actor) -> Result<(), ReviewRefused> {
-        let Self { rules, requester, rule, edited } = self;
-        if rules.people.same(&actor.user, requester) {
-            return Err(ReviewRefused::SelfApproval);
-        }
-        if rules.people.is_machine(&actor.user) {
-            return Err(ReviewRefused::Machine);
-        }
-        let among = |rule: Option<&Rule>| {
-            rule.is_some_and(|rule| {
-                self.reviews(&rule.workflow.deciding, actor) || self.names(actor, rules.backups(rule))
-            })
-        };
-        if among(rules.then) && among(rules.now) {
-            return Ok(());
-        }
-        let rule = rule.clone();
-        let otherwise = |rule: Option<&Rule>| {
-            rule.is_some_and(|rule| reviews(&rule.workflow.deciding, actor) || actor.is_among(rules.backups(rule)))
-        };
-        if !(otherwise(rules.then) && otherwise(rules.now)) {
-            return Err(ReviewRefused::NotAReviewer { rule });
-        }
-        let by = edited.iter().filter(|group| actor.is_among(std::slice::from_ref(**group)));
-        let groups: Vec<String> = by.map(|group| format!("`{group}`")).collect();
-        Err(ReviewRefused::OnlyByRequester { rule, groups: groups.join(", ") })
-    }
-
-    fn reviews(&self, deciding: &Deciding, actor: &Actor) -> bool {
-        deciding.stages.iter().flat_map(|stage| &stage.factors).any(|factor| self.names(actor, &factor.reviewers))
-    }
-
-    fn names(&self, actor: &Actor, reviewers: &[Subject]) -> bool {
-        let counts = |subject: &&Subject| !self.edited.contains(subject);
-        reviewers.iter().filter(counts).any(|subject| actor.is_among(std::slice::from_ref(subject)))
-    }
-}
-
 /// The reviews of a request, counted.
 #[derive(Debug)]
 pub(super) struct Quorum<'r> {
@@ -142,12 +88,13 @@ impl<'r> Quorum<'r> {
     pub(super) fn of(electorate: &Electorate<'r>, reviews: &[Review]) -> Self {
         let rules = electorate.rules;
         let mut counted: Vec<(Verdict, Actor)> = Vec::new();
+        let mut voted: Vec<&User> = Vec::new();
         for review in reviews {
-            let actor = review.actor();
             // Two accounts may have become one person's since they voted.
-            let voted = counted.iter().any(|(_, other)| rules.people.same(&other.user, &actor.user));
-            if !voted && electorate.admits(&actor).is_ok() {
-                counted.push((review.verdict, actor));
+            let again = |voter: &User| voted.iter().any(|other| rules.people.same(other, voter));
+            if !review.voters().any(again) && electorate.counts(review) {
+                counted.push((review.verdict, review.voice()));
+                voted.extend(review.voters());
             }
         }
         let approvals = || counted.iter().filter(|(verdict, _)| *verdict == Verdict::Approve).map(|(_, actor)| actor);
@@ -325,11 +272,6 @@ fn bits(stage: &Stage, named: impl Fn(&[Subject]) -> bool) -> NamedBy {
     let bit = |at: usize| 1_u64.checked_shl(u32::try_from(at).unwrap_or(64)).unwrap_or(0);
     let those = stage.factors.iter().enumerate().filter(|(_, factor)| named(&factor.reviewers));
     those.fold(0, |bits, (at, _)| bits | bit(at))
-}
-
-/// Whether somebody reviews in some stage.
-pub(super) fn reviews(deciding: &Deciding, actor: &Actor) -> bool {
-    deciding.stages.iter().flat_map(|stage| &stage.factors).any(|factor| actor.is_among(&factor.reviewers))
 }
 
 #[cfg(test)]

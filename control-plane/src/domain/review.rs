@@ -9,6 +9,7 @@ use grantmesh_shared::wire::condition::ConditionItem;
 use grantmesh_shared::wire::signature::Sha256Hash;
 
 use super::actor::Actor;
+use super::delegation::{Delegation, OnBehalfOf};
 use super::grant::{Grant, Terms};
 use super::person::PeopleAtReview;
 use super::quorum::{self, Electorate, Quorum, Standing};
@@ -64,6 +65,9 @@ pub struct NewReview {
     pub reveals: Option<Vec<String>>,
     /// The digest of the request that the reviewer saw; checked if it is stated.
     pub digest: Option<Sha256Hash>,
+    /// In whose place, by the subject of their tokens. Whoever names nobody uses their own right, or the only one that they
+    /// have by a delegation.
+    pub on_behalf_of: Option<String>,
 }
 
 /// A review that counts.
@@ -75,6 +79,8 @@ pub struct Review {
     pub reviewer: User,
     /// The reviewer's groups then: whether they still may review is checked with them when the request is decided.
     pub reviewer_groups: Vec<String>,
+    /// In whose place, if not by their own right: then that one's groups are what is checked.
+    pub on_behalf_of: Option<OnBehalfOf>,
     /// Yes or no.
     pub verdict: Verdict,
     /// Why.
@@ -90,9 +96,15 @@ pub struct Review {
 }
 
 impl Review {
-    /// The reviewer as they were then.
-    pub(super) fn actor(&self) -> Actor {
-        Actor::new(&self.reviewer.issuer, &self.reviewer.subject, self.reviewer_groups.clone())
+    /// Whose right it was, as they were then: the reviewer, or whoever delegated it to them.
+    pub(super) fn voice(&self) -> Actor {
+        let reviewer = || Actor::new(&self.reviewer.issuer, &self.reviewer.subject, self.reviewer_groups.clone());
+        self.on_behalf_of.as_ref().map_or_else(reviewer, OnBehalfOf::actor)
+    }
+
+    /// Who has voted by it: whoever gave it, and in whose place.
+    pub(super) fn voters(&self) -> impl Iterator<Item = &User> + Clone {
+        std::iter::once(&self.reviewer).chain(self.on_behalf_of.as_ref().map(|of| &of.user))
     }
 }
 
@@ -107,6 +119,9 @@ pub struct RulesAtReview<'r> {
     pub people: PeopleAtReview<'r>,
     /// Whether those review, too, to whom the rule escalates.
     pub escalated: bool,
+    /// Delegations to and from the person who reviews that were in force at some time since the request was filed; needed
+    /// only when a review is given.
+    pub delegations: &'r [Delegation],
 }
 
 impl RulesAtReview<'_> {
@@ -179,6 +194,29 @@ pub enum ReviewRefused {
         /// The rule.
         rule: String,
     },
+    /// No delegation of this one's lets them review it now.
+    #[error(
+        "`{0}` has no delegation in force that lets you review this request\nsee `grantmesh delegations`, or ask them for one"
+    )]
+    NoDelegation(String),
+    /// The delegator may not review it.
+    #[error(
+        "`{delegator}`, in whose place you would review, does not review the rule `{rule}` for this requester, at the time of the request and now\nask another reviewer of the rule"
+    )]
+    DelegatorNoReviewer {
+        /// The delegator.
+        delegator: String,
+        /// The rule.
+        rule: String,
+    },
+    /// More than one delegator's right would do.
+    #[error("you could review this in the place of {0}\nsay of whom, with `--on-behalf-of` or `on_behalf_of`")]
+    SeveralDelegations(String),
+    /// Requester and delegate have delegated to each other.
+    #[error(
+        "since this request was filed, its requester and you have reviewed in each other's place\nask another reviewer of the rule"
+    )]
+    TiedToRequester,
     /// The stage that is open needs nobody like them, or nobody like them any more.
     #[error(
         "the stage `{stage}` is open, and it needs somebody else's approval\ngive yours when a stage that needs it is open; a denial counts in every stage"
@@ -193,6 +231,11 @@ pub enum ReviewRefused {
     /// A second review by one person.
     #[error("you have already reviewed this request\none person has one vote")]
     AlreadyReviewed,
+    /// A second review for one person, by whomever.
+    #[error(
+        "this request has the vote of `{0}` already, given by themselves or in their place\none person has one vote"
+    )]
+    DelegatorVoted(String),
     /// The reviewer saw something else than this request.
     #[error("the request's digest is `{is}`, not `{stated}`\nlook at the request again before you decide")]
     DigestDiffers {
@@ -279,9 +322,9 @@ impl Request {
         revision: u64,
     ) -> Result<Outcome, ReviewRefused> {
         let electorate = Electorate::of(rules, &self.ask);
-        electorate.admits(actor)?;
+        let delegation = electorate.right_of(actor, new.on_behalf_of.as_deref(), now)?;
         let mut request = self.open_at(now)?;
-        let review = request.checked(actor, new, rules, ids.0, now)?;
+        let review = request.checked((actor, delegation), new, rules, ids.0, now)?;
         if review.verdict == Verdict::Deny {
             request.reviews.push(review.clone());
             if Quorum::of(&electorate, &request.reviews).denies() {
@@ -304,7 +347,7 @@ impl Request {
             return Err(ReviewRefused::WaitedTooLong { timeout });
         }
         let so_far = Quorum::of(&electorate, &request.reviews);
-        if let Some(stage) = so_far.open().filter(|_| !so_far.needs(&electorate, actor)) {
+        if let Some(stage) = so_far.open().filter(|_| !so_far.needs(&electorate, &review.voice())) {
             return Err(ReviewRefused::StageNeedsOthers { stage: stage.name.to_string() });
         }
         request.reviews.push(review.clone());
@@ -319,14 +362,20 @@ impl Request {
 
     fn checked(
         &self,
-        actor: &Actor,
+        (actor, delegation): (&Actor, Option<&Delegation>),
         new: &NewReview,
         rules: RulesAtReview<'_>,
         id: ReviewId,
         now: Timestamp,
     ) -> Result<Review, ReviewRefused> {
-        if self.reviews.iter().any(|review| rules.people.same(&review.reviewer, &actor.user)) {
+        let mut voters = self.reviews.iter().flat_map(Review::voters);
+        if voters.clone().any(|voter| rules.people.same(voter, &actor.user)) {
             return Err(ReviewRefused::AlreadyReviewed);
+        }
+        if let Some(Delegation { delegator, .. }) = delegation
+            && voters.any(|voter| rules.people.same(voter, delegator))
+        {
+            return Err(ReviewRefused::DelegatorVoted(delegator.subject.to_string()));
         }
         let is = self.ask.digest();
         if let Some(stated) = new.digest.filter(|stated| *stated != is) {
@@ -358,6 +407,7 @@ impl Request {
             id,
             reviewer: actor.user.clone(),
             reviewer_groups: actor.groups.clone(),
+            on_behalf_of: delegation.map(OnBehalfOf::from),
             verdict: new.verdict,
             reason,
             duration: new.duration,

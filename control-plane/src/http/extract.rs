@@ -165,6 +165,7 @@ impl<T: FromStr, S: Send + Sync> FromRequestParts<S> for Id<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let what = match parts.uri.path().split('/').nth(2) {
             Some("grants") => "grant",
+            Some("delegations") => "delegation",
             Some("locks") => "lock",
             Some("signals") => "signal",
             Some("policy") => "policy",

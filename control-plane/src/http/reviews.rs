@@ -44,6 +44,10 @@ pub(crate) struct ReviewBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Digest>)]
     pub(crate) digest: Option<Sha256Hash>,
+    /// In whose place, by the subject of their tokens: of somebody who has delegated their reviews to you. Needed where you
+    /// could review by your own right, too, or in the place of more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) on_behalf_of: Option<String>,
 }
 
 /// What the review led to.
@@ -63,11 +67,12 @@ pub(super) async fn review(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
-    Json(ReviewBody { verdict, reason, duration, uses, reveals, digest }): Json<ReviewBody>,
+    Json(ReviewBody { verdict, reason, duration, uses, reveals, digest, on_behalf_of }): Json<ReviewBody>,
 ) -> Result<impl IntoResponse, ApiError> {
     let verdict = Verdict::parse(&verdict)
         .ok_or_else(|| ApiError::Value("the verdict is neither `approve` nor `deny`\nwrite one of them".to_owned()))?;
-    let reviewed = api.app.review(&actor, &id, &NewReview { verdict, reason, duration, uses, reveals, digest }).await?;
+    let new = NewReview { verdict, reason, duration, uses, reveals, digest, on_behalf_of };
+    let reviewed = api.app.review(&actor, &id, &new).await?;
     let grant = reviewed.grant.as_ref().map(|grant| GrantView::of(&api.app, grant));
     let revision = reviewed.grant.as_ref().map(|grant| wait::revision(api.app.position_of(grant)));
     let request = shown(&api, &reviewed.request).await?;

@@ -94,6 +94,9 @@ pub struct ReviewView {
     pub id: String,
     /// Who.
     pub reviewer: UserView,
+    /// In whose place, if it was given by a delegation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_behalf_of: Option<UserView>,
     /// `approve` or `deny`.
     pub verdict: String,
     /// Why.
@@ -112,10 +115,12 @@ pub struct ReviewView {
 
 impl From<&Review> for ReviewView {
     fn from(review: &Review) -> Self {
-        let Review { id, reviewer, reviewer_groups: _, verdict, reason, duration, uses, reveals, at } = review;
+        let Review { id, reviewer, reviewer_groups: _, on_behalf_of, verdict, reason, duration, uses, reveals, at } =
+            review;
         Self {
             id: id.to_string(),
             reviewer: reviewer.into(),
+            on_behalf_of: on_behalf_of.as_ref().map(|of| (&of.user).into()),
             verdict: verdict.as_str().to_owned(),
             reason: reason.as_ref().map(|reason| reason.as_str().to_owned()),
             duration: duration.as_ref().map(ToString::to_string),

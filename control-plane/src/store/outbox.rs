@@ -123,11 +123,12 @@ impl Tx {
         row.map(|row| row.unsigned("place")).transpose()
     }
 
-    /// The events after a place that a reader may see, in their order, and up to which place was looked.
+    /// The events after a place that a reader may see, in their order, and up to which place was looked. Of the delegated
+    /// rules (service, rule) they see what becomes of requests.
     pub(crate) async fn events_after(
         &mut self,
         place: u64,
-        visible: &Visible,
+        (visible, delegated): (&Visible, &[(String, String)]),
         look_at: u32,
     ) -> Result<(Vec<KeptEvent>, u64), StoreError> {
         let mut bound = Bound::default();
@@ -135,7 +136,11 @@ impl Tx {
         // Whoever reviews what is escalated is told of the request from then on, and not of what it led to.
         let escalated = "kind LIKE 'request.%' AND \
                          EXISTS (SELECT 1 FROM requests r WHERE r.id = next.request AND r.escalated_at IS NOT NULL)";
-        let seen = visible.clause(&mut bound, "owner", escalated);
+        let mut seen = visible.clause(&mut bound, "owner", escalated);
+        for (service, rule) in delegated {
+            let (service, rule) = (bound.place(&**service), bound.place(&**rule));
+            seen = format!("{seen} OR kind LIKE 'request.%' AND service = {service} AND rule = {rule}");
+        }
         // The inner part bounds how many rows are looked at, however few of them the reader may see.
         let sql = format!(
             "SELECT id, place, kind, body, CAST(CASE WHEN {seen} THEN 1 ELSE 0 END AS BIGINT) AS seen FROM \

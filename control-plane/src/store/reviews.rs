@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 
 use super::tx::{Row, Tx, Value, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{Request, Review, Text, Verdict};
+use crate::domain::{OnBehalfOf, Request, Review, Text, Verdict};
 
 impl TryFrom<Row> for Review {
     type Error = StoreError;
@@ -23,6 +23,7 @@ impl TryFrom<Row> for Review {
                 subject: row.text("reviewer_subject")?.into(),
             },
             reviewer_groups: row.json("reviewer_groups")?,
+            on_behalf_of: on_behalf_of(&row)?,
             verdict: Verdict::parse(&verdict)
                 .ok_or_else(|| row.bad("verdict", format!("`{verdict}` is no verdict")))?,
             reason: Text::optional_kept(reason.as_deref(), "reason").map_err(|error| row.bad("reason", error))?,
@@ -34,6 +35,13 @@ impl TryFrom<Row> for Review {
     }
 }
 
+fn on_behalf_of(row: &Row) -> Result<Option<OnBehalfOf>, StoreError> {
+    let Some(delegation) = row.opt_parsed("delegation")? else { return Ok(None) };
+    let user =
+        User { issuer: row.text("on_behalf_of_issuer")?.into(), subject: row.text("on_behalf_of_subject")?.into() };
+    Ok(Some(OnBehalfOf { delegation, user, groups: row.json("on_behalf_of_groups")? }))
+}
+
 impl Tx {
     /// Gives requests their reviews.
     pub(super) async fn load_reviews(&mut self, requests: &mut [Request]) -> Result<(), StoreError> {
@@ -42,8 +50,8 @@ impl Tx {
         }
         let places: Vec<String> = (1..=requests.len()).map(|place| format!("${place}")).collect();
         let sql = format!(
-            "SELECT id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, duration_ms, uses, reveals, at \
-             FROM reviews WHERE request IN ({}) ORDER BY request, place",
+            "SELECT id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, duration_ms, uses, reveals, at, \
+             delegation, on_behalf_of_issuer, on_behalf_of_subject, on_behalf_of_groups FROM reviews WHERE request IN ({}) ORDER BY request, place",
             places.join(", ")
         );
         let ids: Vec<Value> = requests.iter().map(|request| Value::from(request.id.as_str())).collect();
@@ -68,7 +76,9 @@ impl WriteTx {
     ) -> Result<(), StoreError> {
         self.change();
         let sql = "INSERT INTO reviews (id, request, place, reviewer_issuer, reviewer_subject, reviewer_groups, verdict, reason, \
-                   duration_ms, uses, reveals, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                   duration_ms, uses, reveals, at, delegation, on_behalf_of_issuer, on_behalf_of_subject, on_behalf_of_groups) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+        let of = review.on_behalf_of.as_ref();
         let values = args![
             review.id.as_str(),
             request.as_str(),
@@ -82,6 +92,10 @@ impl WriteTx {
             review.uses,
             review.reveals.as_ref().map(|fields| serde_json::json!(fields).to_string()).as_deref(),
             review.at,
+            of.map(|of| of.delegation.as_str()),
+            of.map(|of| &*of.user.issuer),
+            of.map(|of| &*of.user.subject),
+            of.map(|of| serde_json::json!(of.groups).to_string()).as_deref(),
         ];
         self.execute(sql, values).await.map(drop)
     }

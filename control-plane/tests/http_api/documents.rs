@@ -35,6 +35,9 @@ async fn the_description_is_generated_and_served() {
     GET /v1/audit/checkpoint
     GET /v1/audit/entries
     POST /v1/break-glass
+    GET /v1/delegations
+    POST /v1/delegations
+    POST /v1/delegations/{id}/end
     GET /v1/events
     GET /v1/fleet
     GET /v1/grants

@@ -6,6 +6,8 @@ mod cli;
 #[cfg(test)]
 mod comfort;
 #[cfg(test)]
+mod delegations;
+#[cfg(test)]
 mod described;
 #[cfg(test)]
 mod documents;

@@ -10,6 +10,8 @@ mod break_glass;
 #[cfg(test)]
 mod db;
 #[cfg(test)]
+mod delegations;
+#[cfg(test)]
 mod extension;
 #[cfg(test)]
 mod holds;
@@ -116,6 +118,13 @@ scenarios! {
     people::a_group_that_the_requester_can_edit_names_nobody,
     people::words_are_what_the_rule_wants,
     people::reviewers_leave_out_revealed_fields,
+    delegations::somebody_reviews_in_anothers_place_and_both_names_are_kept,
+    delegations::a_delegation_counts_for_its_time_and_its_rules,
+    delegations::one_person_has_one_vote_over_delegations,
+    delegations::nobody_approves_their_own_request_by_a_delegation,
+    delegations::only_ones_own_right_is_delegated,
+    delegations::a_delegation_is_ended_once_by_whom_it_concerns,
+    delegations::one_of_delegator_and_delegate_votes,
     bound::a_bound_request_is_kept_as_it_was_shown,
     races::fifty_approvals_make_one_grant,
     races::one_of_approve_and_withdraw_wins,

@@ -240,7 +240,15 @@ pub(crate) fn refund(account: &str) -> NewRequest {
 }
 
 pub(crate) fn approval() -> NewReview {
-    NewReview { verdict: Verdict::Approve, reason: None, duration: None, uses: None, reveals: None, digest: None }
+    NewReview {
+        verdict: Verdict::Approve,
+        reason: None,
+        duration: None,
+        uses: None,
+        reveals: None,
+        digest: None,
+        on_behalf_of: None,
+    }
 }
 
 pub(crate) fn denial() -> NewReview {
@@ -251,6 +259,7 @@ pub(crate) fn denial() -> NewReview {
         uses: None,
         reveals: None,
         digest: None,
+        on_behalf_of: None,
     }
 }
 

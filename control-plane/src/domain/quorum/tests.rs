@@ -1,16 +1,17 @@
 //! Counting against a naive reference that tries every way to seat people, over every order of reviews.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use grantmesh_shared::engine::{Condition, Deciding, Factor, Rule, Stage, Subject, User, Workflow};
-use grantmesh_shared::id::{GrantId, PolicyId, RequestId, ReviewId};
+use grantmesh_shared::id::{DelegationId, GrantId, PolicyId, RequestId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
 use proptest::prelude::*;
 
 use super::StageWord;
 use crate::domain::{
-    Actor, Ask, AskKind, NewReview, People, PeopleAtReview, Request, RequestState, RequestStateWord, ReviewRefused,
-    RulesAtReview, Text, Timers, Verdict, Waited,
+    Actor, Ask, AskKind, Delegation, NewReview, People, PeopleAtReview, Request, RequestState, RequestStateWord,
+    ReviewRefused, RulesAtReview, Text, Timers, Verdict, Waited,
 };
 
 const ISSUER: &str = "https://id.example";
@@ -95,7 +96,8 @@ fn given(
     rules: RulesAtReview<'_>,
 ) -> (Request, Option<ReviewRefused>) {
     let reason = (verdict == Verdict::Deny).then(|| "no".to_owned());
-    let new = NewReview { verdict, reason, duration: None, uses: None, reveals: None, digest: None };
+    let new =
+        NewReview { verdict, reason, duration: None, uses: None, reveals: None, digest: None, on_behalf_of: None };
     let ids = (ReviewId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
     match request.clone().review(actor, &new, rules, ids, Timestamp::from_millis(1), 1) {
         Ok(outcome) => {
@@ -149,6 +151,7 @@ fn over<'r>(then: &'r Rule, now: &'r Rule) -> RulesAtReview<'r> {
         now: Some(now),
         people: PeopleAtReview { then: &NOBODY, now: &NOBODY },
         escalated: false,
+        delegations: &[],
     }
 }
 
@@ -340,4 +343,154 @@ fn denials_are_counted_by_people_and_the_smaller_number_denies() {
     ));
     let rules = over(&three, &two);
     assert_eq!(given(request, &person(1, 2), Verdict::Deny, rules).0.state.word(), RequestStateWord::Denied);
+}
+
+/// Who reviews by what: whoever is named, and nobody named.
+fn stood_in(
+    request: &Request,
+    who: &Actor,
+    named: Option<&Actor>,
+    rules: RulesAtReview<'_>,
+) -> Result<Request, ReviewRefused> {
+    let on_behalf_of = named.map(|actor| actor.user.subject.to_string());
+    let (verdict, reason) = (Verdict::Approve, None);
+    let new = NewReview { verdict, reason, duration: None, uses: None, reveals: None, digest: None, on_behalf_of };
+    let ids = (ReviewId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
+    request.clone().review(who, &new, rules, ids, Timestamp::from_millis(50), 1).map(|outcome| outcome.request)
+}
+
+fn lending<'r>(rule: &'r Rule, delegations: &'r [Delegation]) -> RulesAtReview<'r> {
+    RulesAtReview { delegations, ..both(rule) }
+}
+
+fn lent(from: &Actor, to: &Actor, (starts, ends): (i64, i64)) -> Delegation {
+    Delegation {
+        id: DelegationId::new(0, [0; 10]),
+        delegator: from.user.clone(),
+        delegator_groups: from.groups.clone(),
+        delegate: to.user.clone(),
+        service: None,
+        rule: None,
+        reason: Text::new("away", "reason").unwrap(),
+        created_at: Timestamp::from_millis(0),
+        starts_at: Timestamp::from_millis(starts),
+        ends_at: Timestamp::from_millis(ends),
+        ended: None,
+    }
+}
+
+fn ann() -> Actor {
+    Actor::new(ISSUER, "ann", vec!["askers".to_owned(), "a".to_owned()])
+}
+
+#[test]
+fn a_delegated_right_is_the_delegators_and_is_used_when_it_is_needed() {
+    let (lee, mia, dan) = (person(0, 1), person(1, 1), person(2, 0));
+    let one = rule(&[vec![(2, 1)]], 1);
+    let (open, live) = (request(2), (0, 100));
+    let from_lee = [lent(&lee, &dan, live)];
+    let taken = stood_in(&open, &dan, None, lending(&one, &from_lee)).unwrap();
+    let review = taken.reviews.last().unwrap();
+    assert_eq!((&review.reviewer, &review.on_behalf_of.as_ref().unwrap().user), (&dan.user, &lee.user));
+    assert_eq!(
+        taken.standing(lending(&one, &from_lee)).stages[0].factors[0].approvals,
+        std::slice::from_ref(&lee.user)
+    );
+    // Both have voted.
+    assert_eq!(stood_in(&taken, &lee, None, lending(&one, &from_lee)), Err(ReviewRefused::AlreadyReviewed));
+    let more = [from_lee[0].clone(), lent(&mia, &dan, live), lent(&lee, &person(3, 0), live)];
+    assert_eq!(stood_in(&taken, &dan, Some(&mia), lending(&one, &more)), Err(ReviewRefused::AlreadyReviewed));
+    let voted = stood_in(&taken, &person(3, 0), None, lending(&one, &more));
+    assert_eq!(voted, Err(ReviewRefused::DelegatorVoted("p0".to_owned())));
+    // Of several, one is named, and one's own right comes first.
+    let several = stood_in(&open, &dan, None, lending(&one, &more));
+    assert_eq!(several, Err(ReviewRefused::SeveralDelegations("`p0`, `p1`".to_owned())));
+    assert!(stood_in(&open, &dan, Some(&mia), lending(&one, &more)).is_ok());
+    let to_mia = [lent(&lee, &mia, live)];
+    assert_eq!(stood_in(&open, &mia, None, lending(&one, &to_mia)).unwrap().reviews[0].on_behalf_of, None);
+    assert!(stood_in(&open, &mia, Some(&lee), lending(&one, &to_mia)).unwrap().reviews[0].on_behalf_of.is_some());
+    // Not by one that is over, is for another rule, is another's, or is not of a reviewer; and not by a second one.
+    let none = Err(ReviewRefused::NotAReviewer { rule: "r".to_owned() });
+    let elsewhere = Delegation { rule: Some("other".to_owned()), ..from_lee[0].clone() };
+    let ended = from_lee[0].clone().end(lee.user.clone(), Timestamp::from_millis(40)).unwrap();
+    for not in [lent(&lee, &dan, (0, 50)), lent(&lee, &dan, (51, 100)), elsewhere, ended, lent(&lee, &mia, live)] {
+        assert_eq!(stood_in(&open, &dan, None, lending(&one, std::slice::from_ref(&not))), none);
+        let not = [not];
+        let named = stood_in(&open, &dan, Some(&lee), lending(&one, &not));
+        assert_eq!(named, Err(ReviewRefused::NoDelegation("p0".to_owned())));
+    }
+    // Of two by one delegator, that one counts with whose groups they review.
+    let before = Delegation { delegator_groups: Vec::new(), ..from_lee[0].clone() };
+    let twice = [before, from_lee[0].clone()];
+    for named in [None, Some(&lee)] {
+        assert!(stood_in(&open, &dan, named, lending(&one, &twice)).is_ok());
+    }
+    let chain = [lent(&lee, &dan, live), lent(&dan, &person(3, 0), live)];
+    assert_eq!(stood_in(&open, &person(3, 0), None, lending(&one, &chain)), none);
+    let refused = stood_in(&open, &person(3, 0), Some(&dan), lending(&one, &chain));
+    assert!(matches!(refused, Err(ReviewRefused::DelegatorNoReviewer { .. })), "{refused:?}");
+}
+
+#[test]
+fn no_delegation_leads_back_to_the_requester() {
+    let (lee, dan) = (person(0, 1), person(1, 0));
+    let one = rule(&[vec![(1, 1)]], 1);
+    let (open, live) = (request(1), (0, 100));
+    // The requester neither uses somebody's right nor lends theirs, to whoever reviews.
+    let to_ann = [lent(&lee, &ann(), live)];
+    assert_eq!(stood_in(&open, &ann(), None, lending(&one, &to_ann)), Err(ReviewRefused::SelfApproval));
+    assert_eq!(stood_in(&open, &ann(), Some(&lee), lending(&one, &to_ann)), Err(ReviewRefused::SelfApproval));
+    let from_ann = [lent(&ann(), &dan, live)];
+    assert!(matches!(stood_in(&open, &dan, None, lending(&one, &from_ann)), Err(ReviewRefused::NotAReviewer { .. })));
+    assert_eq!(stood_in(&open, &dan, Some(&ann()), lending(&one, &from_ann)), Err(ReviewRefused::SelfApproval));
+    // Nor does whoever stands in for the requester, or has the requester stand in, since the request was filed.
+    let ended = lent(&ann(), &dan, live).end(dan.user.clone(), Timestamp::from_millis(1)).unwrap();
+    for tie in [lent(&ann(), &dan, live), lent(&dan, &ann(), live), ended] {
+        let tied = [lent(&lee, &dan, live), tie];
+        assert_eq!(stood_in(&open, &dan, None, lending(&one, &tied)), Err(ReviewRefused::TiedToRequester));
+        assert_eq!(stood_in(&open, &dan, Some(&lee), lending(&one, &tied)), Err(ReviewRefused::TiedToRequester));
+    }
+    let later = [lent(&lee, &dan, live), lent(&ann(), &dan, (60, 100))];
+    assert!(stood_in(&open, &dan, None, lending(&one, &later)).is_ok(), "what has not begun ties nobody");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// However rights are lent, nobody votes twice, neither by themselves nor in somebody's place; the requester never does.
+    #[test]
+    fn one_person_has_one_vote_however_rights_are_lent(
+        needed in 1..4_u32,
+        loans in proptest::collection::vec((0..7_usize, 0..7_usize, any::<bool>()), 0..10),
+        votes in proptest::collection::vec((0..7_usize, proptest::option::of(0..7_usize)), 1..14),
+    ) {
+        // Of seven, four review, and the last one asks.
+        let people: Vec<Actor> = (0..6).map(|at| person(at, u8::from(at < 4))).chain([ann()]).collect();
+        let live = |on: bool| if on { (0, 100) } else { (0, 50) };
+        let loans: Vec<_> = loans.into_iter().filter(|(from, to, _)| from != to).collect();
+        let delegations: Vec<Delegation> =
+            loans.iter().map(|(from, to, on)| lent(&people[*from], &people[*to], live(*on))).collect();
+        let rule = rule(&[vec![(needed, 1)]], 1);
+        let rules = RulesAtReview { delegations: &delegations, ..both(&rule) };
+        let lends = |from: usize, to: usize| loans.contains(&(from, to, true));
+        let tied = |who: usize| loans.iter().any(|(from, to, _)| (*from, *to) == (6, who) || (*from, *to) == (who, 6));
+        let (mut request, mut voted, mut count) = (request(needed), BTreeSet::new(), 0);
+        for (who, named) in votes {
+            let lenders: Vec<usize> = (0..4).filter(|from| lends(*from, who)).collect();
+            let by = match named {
+                _ if who == 6 => None,
+                Some(from) => (from < 4 && lends(from, who) && !tied(who)).then_some(vec![who, from]),
+                None if who < 4 => Some(vec![who]),
+                None => (lenders.len() == 1 && !tied(who)).then(|| vec![who, lenders[0]]),
+            };
+            let taken = by.filter(|by| count < needed && by.iter().all(|person| !voted.contains(person)));
+            let result = stood_in(&request, &people[who], named.map(|at| &people[at]), rules);
+            prop_assert_eq!(result.is_ok(), taken.is_some(), "{} for {:?}: {:?}", who, named, result.err());
+            if let (Ok(after), Some(by)) = (result, taken) {
+                (request, count) = (after, count + 1);
+                voted.extend(by);
+            }
+            prop_assert_eq!(request.state.word() == RequestStateWord::Approved, count == needed);
+        }
+    }
 }
