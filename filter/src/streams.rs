@@ -41,7 +41,8 @@ pub struct Open {
     pub ends_at: Timestamp,
     /// What age of knowledge it may have.
     pub criticality: Criticality,
-    /// Whether what allows it is a token: it may run while the control plane is not heard, until the token's end.
+    /// Whether what allows it is a token of whose use nobody knows yet: it may run while the control plane is not heard,
+    /// until the token's end.
     pub offline: bool,
     /// The JSON of the [`Event`] of its decision.
     pub event: Vec<u8>,
@@ -221,6 +222,8 @@ fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
 
 /// Why a call must not go on, locks apart. Notes the end of its grant as it is known now, which may have been moved.
 fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
+    // Once its use is told there is a grant, and the call ends with that like any other.
+    open.offline &= sync.table().is_none_or(|table| table.grant(&open.grant).is_none());
     if open.offline {
         return match sync.latest(mono) {
             Some(latest) => (latest >= open.ends_at).then_some(Why::GrantEnded),

@@ -1,7 +1,8 @@
 //! What is decided: [`decide()`] is one pure, total function over a [`Table`] and a [`Call`].
 //!
-//! Order (first hit wins): lock → deny rule → standing role → live grant → may ask → deny. Calls that match no action follow
-//! the service's `unmatched`. Called by the filter for every call and by the control plane for requests.
+//! Order (first hit wins): lock → deny rule → standing role → live grant → may ask → deny. An offline token that the caller
+//! of [`Prepared::with_offline`] believes stands before the role. Calls that match no action follow the service's
+//! `unmatched`. Called by the filter for every call and by the control plane for requests.
 //! Nothing here does IO, reads a clock, panics, or is serialisable: the network's types are in `wire`.
 
 mod action;

@@ -7,6 +7,8 @@ use grantmesh_tests::{ALICE, Database, LEA, MALLORY, Mesh, OLAF, PATIENCE, Setup
 use reqwest::Method;
 use serde_json::Value;
 
+use crate::outage::has_reason;
+
 /// Alice has the right, and may have tokens signed.
 const RIGHT: &str = r#"
 ---
@@ -32,10 +34,6 @@ fn a_token_lets_its_owner_through_while_the_control_plane_is_gone() {
 #[test]
 fn a_token_lets_its_owner_through_while_the_control_plane_is_gone_over_postgres() {
     play(Setup { database: Database::Postgres, ..Setup::default() }, offline);
-}
-
-fn has_reason(problem: &Value, code: &str) -> bool {
-    problem["reasons"].as_array().is_some_and(|reasons| reasons.iter().any(|reason| reason["code"] == code))
 }
 
 async fn offline(mesh: &mut Mesh) -> Result<()> {

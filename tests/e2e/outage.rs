@@ -7,7 +7,7 @@ use grantmesh_tests::{ALICE, Database, Mesh, PATIENCE, Setup, play, until};
 use reqwest::Method;
 use serde_json::Value;
 
-fn has_reason(problem: &Value, code: &str) -> bool {
+pub(crate) fn has_reason(problem: &Value, code: &str) -> bool {
     problem["reasons"].as_array().is_some_and(|reasons| reasons.iter().any(|reason| reason["code"] == code))
 }
 

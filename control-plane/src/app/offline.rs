@@ -1,6 +1,7 @@
 //! Tokens for times without a control plane: signing them, and what filters tell of their use.
 
 use grantmesh_shared::engine::BreakGlass;
+use grantmesh_shared::id::GrantId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 use grantmesh_shared::wire::table::UserItem;
@@ -65,10 +66,10 @@ impl App {
     pub(super) async fn reconcile_offline(
         &self,
         tx: &mut WriteTx,
+        grant: &GrantId,
         decision: &DecisionEvent<'_>,
     ) -> Result<(), AppError> {
-        let Some(grant) = decision.grant.as_ref().filter(|_| decision.offline) else { return Ok(()) };
-        if decision.decision != DecisionWord::Allow {
+        if !decision.offline || decision.decision != DecisionWord::Allow {
             return Ok(());
         }
         let Some(token) = tx.offline_token(grant).await? else {

@@ -63,12 +63,10 @@ impl App {
             if let Event::Use(told) = &record.event {
                 uses::ended(&mut tx, &batch.filter, told).await?;
             }
-            if let Event::Decision(decision) = &record.event {
-                self.reconcile_offline(&mut tx, decision).await?;
-            }
             if let Event::Decision(decision) = &record.event
                 && let Some(grant) = &decision.grant
             {
+                self.reconcile_offline(&mut tx, grant, decision).await?;
                 calls.push((grant.clone(), tx.next_seq()));
             }
             tx.log(&record_entry(&batch.filter, record, raw))?;

@@ -25,12 +25,12 @@ spec:
 "#;
 
 /// Has the right, and is among those who review it.
-fn sam() -> Actor {
+pub(crate) fn sam() -> Actor {
     someone("sam", &["sre"])
 }
 
 /// Reviews what is done by the right.
-fn zoe() -> Actor {
+pub(crate) fn zoe() -> Actor {
     someone("zoe", &["security"])
 }
 

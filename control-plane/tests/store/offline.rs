@@ -1,13 +1,14 @@
 //! Tokens for times without a control plane: who has one signed, and what filters tell of them afterwards.
 
 use grantmesh_control_plane::app::{GrantFilter, Limits, Page, PostReviewFilter};
-use grantmesh_control_plane::domain::{Actor, GrantState, NewOffline, Offline};
+use grantmesh_control_plane::domain::{GrantState, NewOffline, Offline};
 use grantmesh_shared::id::{DecisionId, GrantId};
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event};
 
+use crate::break_glass::{sam, zoe};
 use crate::db::Db;
 use crate::records::{Stream, deny, identity};
-use crate::world::{ISSUER, POLICY, World, ann, aud, code, eve, lee, olga, someone, span};
+use crate::world::{ISSUER, POLICY, World, ann, aud, code, eve, lee, olga, span};
 
 const RIGHTS: &str = r#"
 apiVersion: grantmesh.dev/v1
@@ -31,15 +32,6 @@ spec:
   reviewers: ["group:security"]
   offline: 12h
 "#;
-
-fn sam() -> Actor {
-    someone("sam", &["sre"])
-}
-
-/// Reviews what is done by the rights.
-fn zoe() -> Actor {
-    someone("zoe", &["security"])
-}
 
 async fn world(db: Db) -> World {
     let world = World::bare(db, Limits::default()).await;

@@ -201,16 +201,27 @@ fn calls_that_have_ended_by_themselves_are_forgotten_part_by_part() {
 fn a_call_by_a_token_runs_while_nothing_is_heard_and_until_the_tokens_end() {
     let (mut world, mut streams) = (world(&["payments"]), Streams::default());
     let ends_at = Timestamp::from_millis(1_400_000);
-    streams.admit(Open { offline: true, ends_at, ..refund(7, Criticality::Critical, "") });
+    let grant = GrantId::new(8, [8; 10]);
+    streams.admit(Open { offline: true, ends_at, grant: grant.clone(), ..refund(7, Criticality::Critical, "") });
     assert_eq!(due(&mut streams, &world, 300_000), [], "stale, and of no grant of the table");
     assert_eq!(due(&mut streams, &world, 399_000), []);
     assert_eq!(due(&mut streams, &world, 400_000), [(7, "grant_ended")]);
-    streams.admit(Open {
-        offline: true,
-        ends_at: Timestamp::from_millis(9_000_000),
-        ..refund(8, Criticality::Critical, "")
-    });
+    let ends_at = Timestamp::from_millis(9_000_000);
+    streams.admit(Open { offline: true, ends_at, grant, ..refund(8, Criticality::Critical, "") });
     assert_eq!(due(&mut streams, &world, 400_100), []);
     world.tell(400_200, &[lock(None, None)], &[]);
     assert_eq!(due(&mut streams, &world, 400_200), [(8, "locked")]);
+}
+
+#[test]
+fn once_its_use_is_told_a_call_by_a_token_ends_with_the_grant() {
+    let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+    world.tell(100, &[], &[&refunds_grant().key()]);
+    let ends_at = Timestamp::from_millis(9_000_000);
+    streams.admit(Open { offline: true, ends_at, ..refund(7, Criticality::Low, "") });
+    assert_eq!(due(&mut streams, &world, 200), []);
+    world.tell(300, &[until(9_000_000)], &[]);
+    assert_eq!(due(&mut streams, &world, 300), []);
+    world.tell(400, &[], &[&refunds_grant().key()]);
+    assert_eq!(due(&mut streams, &world, 400), [(7, "grant_ended")]);
 }
