@@ -118,6 +118,12 @@ impl ServerClock {
         self.doubted = true;
     }
 
+    /// Whether the upper bound is one: it is known, and the machine has not slept since.
+    #[must_use]
+    pub const fn is_sure(&self) -> bool {
+        self.upper.is_some() && !self.doubted
+    }
+
     /// Takes in the time of an answer that may have been held: its upper bound counts only if it is the tighter one,
     /// or if it shows that the control plane's clock was set.
     pub fn observe_held(&mut self, server: Timestamp, sent: Mono, received: Mono) {

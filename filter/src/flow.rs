@@ -558,7 +558,9 @@ impl<'a> Flow<'a, '_> {
                     return Ok((decision, showing));
                 }
                 let criticality = prepared.criticality().unwrap_or(Criticality::Standard);
-                if !sync.is_fresh(criticality, mono) {
+                // A token is judged with the body: only then it is known what it is to be for.
+                let has_token = matches!(self.knowledge.offline, Some(Ok(_)));
+                if !has_token && !sync.is_fresh(criticality, mono) {
                     return Err(Cause::Own(OwnReason::Stale(criticality), None));
                 }
                 match bodies::to_come(prepared, headers, config)? {

@@ -48,6 +48,8 @@ pub struct Standing {
 struct Hold {
     /// The JSON of what is to be filed; nothing once the control plane has it.
     json: Option<Vec<u8>>,
+    /// Whether it was sent, whatever became of that.
+    sent: bool,
     standing: Standing,
 }
 
@@ -83,7 +85,7 @@ impl Holds {
         if json.is_empty() || json.len() > MAX_RECORD_BYTES.saturating_add(MAX_BESIDES) {
             return false;
         }
-        self.open.insert(item.event.id.clone(), Hold { json: Some(json), standing: Standing::default() });
+        self.open.insert(item.event.id.clone(), Hold { json: Some(json), sent: false, standing: Standing::default() });
         true
     }
 
@@ -101,8 +103,8 @@ impl Holds {
     /// Ends a hold, and tells the control plane why.
     pub fn end(&mut self, id: &DecisionId, why: HoldEnd) -> Standing {
         let Some(hold) = self.open.remove(id) else { return Standing::default() };
-        let under_way = self.flight.as_ref().is_some_and(|flight| flight.filed.contains(id));
-        if (hold.json.is_none() || under_way) && self.ended.len() < MOST_ENDED {
+        // Whatever became of the question, the control plane may have filed it.
+        if hold.sent && self.ended.len() < MOST_ENDED {
             self.ended.push(EndedHold { decision: id.clone(), why });
         }
         hold.standing
@@ -162,7 +164,12 @@ impl Holds {
         let nonce = random.nonce();
         let told = self.ended.get(..ended).unwrap_or_default();
         let body = body(filter, &nonce, new.iter().map(|(_, json)| *json), &asked, told)?;
-        let filed = new.iter().map(|(id, _)| (*id).clone()).collect();
+        let filed: Vec<DecisionId> = new.iter().map(|(id, _)| (*id).clone()).collect();
+        for id in &filed {
+            if let Some(hold) = self.open.get_mut(id) {
+                hold.sent = true;
+            }
+        }
         self.next = asked.last().cloned();
         (self.asked_at, self.position) = (Some(mono), position);
         self.flight = Some(Flight { nonce, filed, asked, ended, lost: mono.plus(TIMEOUT).plus(LOST_AFTER) });

@@ -10,6 +10,7 @@ use grantmesh_shared::engine::{Grant, GrantHolder, Matched, User};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::offline::{MAX_TOKEN, NoToken, OfflineToken};
+use grantmesh_shared::wire::signature::KeyId;
 
 use crate::clock::Mono;
 use crate::question::PinnedKey;
@@ -73,7 +74,8 @@ impl OfflineError {
     }
 }
 
-type Known = (Box<[u8]>, Result<Rc<Offline>, OfflineError>);
+/// A token's text, and what it came to by which key.
+type Known = (Box<[u8]>, KeyId, Result<Rc<Offline>, OfflineError>);
 
 /// The tokens that a VM has seen of late.
 #[derive(Debug, Default)]
@@ -95,8 +97,11 @@ impl Offlines {
         user: Option<(&str, &str)>,
         mono: Mono,
     ) -> Result<Rc<Offline>, OfflineError> {
-        let found = match self.known.iter().find(|(known, _)| **known == *text) {
-            Some((_, found)) => found.clone(),
+        let is_pinned = |key: KeyId| keys.iter().any(|pinned| pinned.id() == key);
+        let found = match self.known.iter().find(|(known, ..)| **known == *text) {
+            // A key that is pinned no more vouches for nothing, whatever it vouched for before.
+            Some((_, key, _)) if !is_pinned(*key) => return Err(OfflineError::Signature),
+            Some((.., found)) => found.clone(),
             None => self.look(text, keys, user, mono)?,
         };
         found.and_then(|offline| match &offline.grant.holder {
@@ -133,7 +138,7 @@ impl Offlines {
         if self.known.len() >= MAX_KNOWN {
             self.known.pop_front();
         }
-        self.known.push_back((text.into(), found.clone()));
+        self.known.push_back((text.into(), signature.key, found.clone()));
         Ok(found)
     }
 

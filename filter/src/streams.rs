@@ -225,9 +225,10 @@ fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
     // Once its use is told there is a grant, and the call ends with that like any other.
     open.offline &= sync.table().is_none_or(|table| table.grant(&open.grant).is_none());
     if open.offline {
+        // With the grace that other calls have after a sleep: the time is known again with the next answer.
         return match sync.latest(mono) {
-            Some(latest) => (latest >= open.ends_at).then_some(Why::GrantEnded),
-            None => Some(Why::Stale),
+            Some(latest) if sync.knows_time() => (latest >= open.ends_at).then_some(Why::GrantEnded),
+            _ => (!sync.may_run_on(open.criticality, mono)).then_some(Why::Stale),
         };
     }
     if let (Some(table), Some(latest)) = (sync.table(), sync.latest(mono)) {

@@ -296,6 +296,12 @@ impl Sync {
         self.clock.at(mono).map(|now| now.latest)
     }
 
+    /// Whether the upper bound of the control plane's time can be gone by although nothing is fresh.
+    #[must_use]
+    pub const fn knows_time(&self) -> bool {
+        self.clock.is_sure()
+    }
+
     /// Whether what is known is fresh enough for calls of that criticality.
     #[must_use]
     pub fn is_fresh(&self, criticality: Criticality, mono: Mono) -> bool {

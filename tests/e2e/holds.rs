@@ -56,7 +56,7 @@ fn a_call_waits_for_its_approval_and_goes_on_over_postgres() {
 
 async fn approved(mesh: &mut Mesh) -> Result<()> {
     let why = "the%20customer%20waits";
-    let alice = mesh.caller(&ALICE).await?.carrying("grantmesh-justification", why)?;
+    let alice = mesh.caller(&ALICE).await?.carrying("x-grantmesh-justification", why)?;
     let body = json!({ "amount": 250.00, "to": "acc-7" });
     let waiting = sent(&alice, "/v1/transfers/acc-42?fast=1", Some(body.clone()))?;
     let request = the_request(mesh).await?;

@@ -32,6 +32,7 @@ const SECTIONS: [Section; 2] = [
             "shared/src/engine/reason.rs",
             "filter/src/facts.rs",
             "filter/src/flow.rs",
+            "filter/src/flow/hold.rs",
             "filter/src/http.rs",
             "filter/src/masking.rs",
             "filter/src/offline.rs",

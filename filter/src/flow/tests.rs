@@ -4,6 +4,7 @@ use grantmesh_shared::id::{GrantId, VmId};
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::holds::HoldItem;
 use grantmesh_shared::wire::sync::VmIdentity;
+use grantmesh_shared::wire::table::{Body, LockItem};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -35,6 +36,8 @@ pub(super) struct Case {
     /// Whether it may be held, or how its request stands.
     holding: Holding<'static>,
     offline: Option<Result<&'static Offline, OfflineError>>,
+    /// Whether the service was locked before.
+    locked: bool,
     method_override: &'static str,
     /// Whether the module reads bodies, and has room for one more response.
     bodies: bool,
@@ -58,6 +61,7 @@ pub(super) fn case(method: &str, path: &str) -> Case {
         late: false,
         holding: Holding::Never,
         offline: None,
+        locked: false,
         method_override: "refuse",
         bodies: false,
         room_to_mask: true,
@@ -76,7 +80,19 @@ impl Case {
     }
 
     pub(super) fn run(self) -> Ran {
-        let World { mut config, sync, .. } = world(&self.services);
+        let mut world = world(&self.services);
+        if self.locked {
+            let lock = LockItem {
+                id: "lock_00000000000000000000000000".parse().unwrap(),
+                subject: None,
+                service: Some("payments".to_owned()),
+                action: None,
+                reason: "lost".to_owned(),
+                expires_at: None,
+            };
+            world.tell(50, &[Body::Lock(lock)], &[]);
+        }
+        let World { mut config, sync, .. } = world;
         config.method_override = serde_json::from_value(json!(self.method_override)).unwrap();
         config.bodies.hold_heads = self.hold_heads;
         let pairs: Vec<(&[u8], &[u8])> =

@@ -157,6 +157,18 @@ fn what_was_not_heard_is_said_again() {
 }
 
 #[test]
+fn an_end_is_told_of_what_may_have_been_filed() {
+    let mut filter = Filter::new();
+    filter.begin(1);
+    filter.due(0).unwrap();
+    // The answer is lost, or whoever asked is gone: nobody here knows whether it was filed.
+    filter.holds.forget_flight();
+    filter.holds.end(&hold(1), HoldEnd::Gone);
+    let asked = filter.due(5_000).unwrap();
+    assert_eq!(asked.end, [EndedHold { decision: hold(1), why: HoldEnd::Gone }]);
+}
+
+#[test]
 fn an_end_is_told_until_it_is_heard_and_only_of_what_was_filed() {
     let mut filter = Filter::new();
     filter.begin(1);

@@ -75,6 +75,14 @@ fn a_token_is_verified_once_and_belongs_to_its_owner_afterwards_too() {
         offlines.find(&token(1), &pinned(), ANN, at(millis)).unwrap();
     }
     assert_eq!(offlines.checks, 1);
+    let others = [PinnedKey::new(key(2).verifying_key().as_bytes()).unwrap()];
+    for keys in [&others[..], &[]] {
+        assert_eq!(
+            offlines.find(&token(1), keys, ANN, at(1)),
+            Err(OfflineError::Signature),
+            "its key is pinned no more"
+        );
+    }
     let bob = Some(("https://id.example", "bob"));
     assert_eq!(offlines.find(&token(1), &pinned(), bob, at(1)), Err(OfflineError::OtherUser));
 }

@@ -312,7 +312,8 @@ impl Plugin {
         identity: &Result<Identity<'_>, IdentityError>,
         mono: Mono,
     ) -> Option<Result<Rc<Offline>, OfflineError>> {
-        if self.sync.is_fresh(Criticality::Critical, mono) {
+        // After a sleep nothing is fresh, and nobody knows whether a token has ended meanwhile.
+        if self.sync.is_fresh(Criticality::Critical, mono) || !self.sync.knows_time() {
             return None;
         }
         let name = OFFLINE_HEADER.as_bytes();

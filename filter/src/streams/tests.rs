@@ -225,3 +225,15 @@ fn once_its_use_is_told_a_call_by_a_token_ends_with_the_grant() {
     world.tell(400, &[], &[&refunds_grant().key()]);
     assert_eq!(due(&mut streams, &world, 400), [(7, "grant_ended")]);
 }
+
+#[test]
+fn after_a_sleep_nobody_knows_whether_a_token_has_ended() {
+    let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+    let (grant, ends_at) = (GrantId::new(8, [8; 10]), Timestamp::from_millis(9_000_000));
+    streams.admit(Open { offline: true, ends_at, grant, ..refund(7, Criticality::Low, "") });
+    assert!(world.sync.knows_time());
+    world.sync.doubt(Mono::from_millis(100));
+    assert!(!world.sync.knows_time());
+    assert_eq!(due(&mut streams, &world, 200), [], "a question settles it");
+    assert_eq!(due(&mut streams, &world, 60_000), [(7, "stale")]);
+}

@@ -23,7 +23,7 @@ pub const MAX_ASKED: usize = 256;
 pub const MAX_JUSTIFICATION_BYTES: usize = 1_024;
 
 /// The request header in which a caller may say why, for the people who decide. Percent-encoded, as headers are ASCII.
-pub const JUSTIFICATION_HEADER: &str = "grantmesh-justification";
+pub const JUSTIFICATION_HEADER: &str = "x-grantmesh-justification";
 
 /// What one VM has to say and to ask of the calls that it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

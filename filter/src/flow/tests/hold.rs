@@ -14,7 +14,7 @@ fn clerk(method: &str, path: &str) -> Case {
 #[test]
 fn a_call_that_may_be_asked_for_is_held_where_its_rule_says_so() {
     let close = || clerk("DELETE", "/v1/accounts/acc-9?hard=1");
-    let (item, most) = close().with("grantmesh-justification", "the%20owner%20asked").is("held", "").held.unwrap();
+    let (item, most) = close().with("x-grantmesh-justification", "the%20owner%20asked").is("held", "").held.unwrap();
     assert_eq!((item.rule.as_str(), most), ("closing", Span::from_secs(30)));
     assert_eq!(item.justification.as_deref(), Some("the owner asked"));
     assert_eq!(item.call.unwrap().target.as_deref(), Some("/v1/accounts/acc-9?hard=1"), "it is bound as it is");
@@ -41,7 +41,7 @@ fn a_call_that_may_be_asked_for_is_held_where_its_rule_says_so() {
 #[test]
 fn a_justification_is_taken_in_its_one_reading_or_not_at_all() {
     let said = |text: &str| {
-        let held = clerk("DELETE", "/v1/accounts/acc-9").with("grantmesh-justification", text).run().held;
+        let held = clerk("DELETE", "/v1/accounts/acc-9").with("x-grantmesh-justification", text).run().held;
         held.unwrap().0.justification
     };
     assert_eq!(said("caf%C3%A9"), Some("café".to_owned()));

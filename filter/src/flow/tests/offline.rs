@@ -77,3 +77,21 @@ fn deny_rules_stand_above_it_and_nothing_is_done_unrecorded() {
     Case { room: false, ..low() }.is("deny", "records_backlog");
     Case { may_run: false, ..refund(DOWN) }.is("deny", "too_many_run");
 }
+
+#[test]
+fn a_lock_that_was_heard_of_takes_a_token_back() {
+    Case { locked: true, ..refund(DOWN) }.is("deny", "stale");
+    Case { locked: true, ..refund(100) }.is("deny", "locked");
+}
+
+#[test]
+fn a_token_is_judged_with_the_body_where_the_decision_depends_on_it() {
+    let transfer = |offline| Case { millis: LONG_DOWN, offline, bodies: true, ..case("POST", "/v1/transfers") };
+    transfer(None).is("deny", "stale");
+    let offline = token("ann", &["transfer.create"], 9_000_000);
+    let typed = || transfer(offline).with("content-type", "application/json");
+    typed().is("hold", "");
+    let event = Case { body: Some(br#"{"amount":900}"#.to_vec()), ..typed() }.is("allow", "").event.unwrap();
+    assert!(event.offline);
+    Case { body: Some(br#"{"amount":900}"#.to_vec()), offline: anns(), ..typed() }.is("deny", "offline_other_action");
+}
