@@ -115,7 +115,11 @@ impl App {
         let review = found.ok_or_else(|| AppError::not_found("post-review", id.as_str()))?;
         let service = self.service_at(&mut tx, &review.policy, &review.service).await?;
         let people = self.people(&mut tx, &review.policy).await?;
+        let request = tx.request(&review.request).await?;
+        let holder = request.map(|request| request.ask.actor());
+        let holder = holder.unwrap_or_else(|| Actor::new(&review.holder.issuer, &review.holder.subject, Vec::new()));
         let right = RightAtReview {
+            holder: &holder,
             then: service.as_deref().and_then(|service| right_of(service, &review.rule)),
             now: book.service(&review.service).and_then(|service| right_of(service, &review.rule)),
             people: PeopleAtReview { then: &people, now: &book.people },

@@ -82,13 +82,10 @@ impl App {
         if self.sees_request(actor, book, request) {
             return Ok(true);
         }
-        let (service, rule) = (&request.ask.service, &request.ask.rule);
+        let this = (request.ask.service.as_str(), request.ask.rule.as_str());
+        let is_escalated = request.waited.escalated_at.is_some();
         let given = tx.delegations_to(&actor.user, now).await?;
-        Ok(given.iter().filter(|one| one.covers(service, rule)).any(|one| {
-            let delegator = one.delegator();
-            let is_backup = || request.waited.escalated_at.is_some() && book.is_backup(&delegator, service, rule);
-            book.is_reviewer(&delegator, service, rule) || is_backup()
-        }))
+        Ok(given.iter().any(|one| one.rules(book).contains(&this) || is_escalated && one.backups(book).contains(&this)))
     }
 
     /// The rules whose requests somebody may review in the place of others now; the same as [`App::may_see_request`] one by

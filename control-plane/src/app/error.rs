@@ -380,10 +380,10 @@ impl AppError {
                 Invalid::Extend(ExtendRefused::OverMaximum { .. })
                 | Invalid::Offline(OfflineRefused::OverMaximum { .. })
                 | Invalid::BreakGlass(BreakGlassRefused::OverMaximum { .. }) => "duration_over_maximum",
-                Invalid::Extend(ExtendRefused::TooShort(_)) | Invalid::BreakGlass(BreakGlassRefused::TooShort(_)) => {
-                    "duration_too_short"
-                }
-                Invalid::Offline(OfflineRefused::TooShort(_)) => "duration_too_short",
+                Invalid::Extend(ExtendRefused::TooShort(_))
+                | Invalid::Offline(OfflineRefused::TooShort(_))
+                | Invalid::BreakGlass(BreakGlassRefused::TooShort(_)) => "duration_too_short",
+                Invalid::Offline(OfflineRefused::TooLong { .. }) => "token_too_long",
                 Invalid::Offline(OfflineRefused::TooMany(_)) => "too_many",
                 Invalid::Offline(OfflineRefused::Reason(TextError::Empty { .. }))
                 | Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Empty { .. })) => "justification_required",

@@ -221,9 +221,8 @@ async fn give_up(tx: &mut WriteTx, hold: &Hold, why: HoldEnd) -> Result<(), AppE
         return Ok(());
     }
     let now = tx.now();
-    let holds = tx.holds(&hold.request).await?;
-    let is_only_for_calls = holds.iter().any(|hold| hold.filed);
-    if !is_only_for_calls || holds.iter().any(|hold| hold.waits(now)) {
+    let (is_only_for_calls, is_waited_for) = tx.is_held(&hold.request, now).await?;
+    if !is_only_for_calls || is_waited_for {
         return Ok(());
     }
     let Some(request) = tx.request(&hold.request).await?.filter(|request| !request.is_overdue(now)) else {

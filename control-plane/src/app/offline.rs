@@ -1,9 +1,11 @@
 //! Tokens for times without a control plane: signing them, and what filters tell of their use.
 
-use grantmesh_shared::engine::BreakGlass;
+use grantmesh_shared::engine::{BreakGlass, Service};
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::offline::MAX_TOKEN;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+use grantmesh_shared::wire::sync::VmIdentity;
 use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
@@ -15,6 +17,9 @@ use crate::store::WriteTx;
 
 /// So many tokens of one person may be good at once.
 const MOST: u32 = 8;
+
+/// The characters of a token's signature, and of the dot before it.
+const SIGNATURE: usize = 1 + 16 + 1 + 128;
 
 /// So many are listed at most.
 const LISTED: u32 = 1_000;
@@ -45,6 +50,11 @@ impl App {
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let given = (self.new_id(&tx)?, policy);
         let made = Offline::new(actor, (service.name(), right, max), new, given, now).map_err(Invalid::Offline)?;
+        // In base64, with the signature: what filters would not look at is not signed.
+        let payload = made.token().payload().map_or(usize::MAX, |payload| payload.len());
+        if payload.saturating_mul(4).div_ceil(3).saturating_add(SIGNATURE) > MAX_TOKEN {
+            return Err(Invalid::Offline(OfflineRefused::TooLong { right: made.right }).into());
+        }
         tx.insert_offline_token(&made).await?;
         tx.log(&issued_entry(&made))?;
         tx.commit().await?;
@@ -66,6 +76,7 @@ impl App {
     pub(super) async fn reconcile_offline(
         &self,
         tx: &mut WriteTx,
+        vm: &VmIdentity,
         grant: &GrantId,
         decision: &DecisionEvent<'_>,
     ) -> Result<(), AppError> {
@@ -76,7 +87,7 @@ impl App {
             tracing::error!(grant = grant.as_str(), "a filter honoured a break-glass token that is not known here");
             return Ok(());
         };
-        if !token.is_for(decision) {
+        if !token.is_for(decision) || !vm.services.contains(&token.service) {
             tracing::error!(grant = grant.as_str(), "a filter honoured a break-glass token for what it is not for");
             return Ok(());
         }
@@ -84,7 +95,16 @@ impl App {
             return Ok(());
         }
         let what = (decision.action.as_deref().unwrap_or_default(), decision.resource.as_deref().unwrap_or_default());
-        let broken = token.used(what, (self.new_id(tx)?, self.new_id(tx)?), (tx.now(), tx.revision()));
+        // The stricter of then and now: who has lost the right meanwhile has used it, and has nothing more.
+        let book = self.rulebook(tx).await?;
+        let rights = book.service(&token.service).map(Service::break_glass).unwrap_or_default();
+        let right = rights.iter().find(|right| *right.name == *token.right);
+        let is_still_theirs = right.is_some_and(|right| {
+            right.actions.iter().any(|action| **action == *what.0)
+                && token.holder.as_principal(|principal| right.is_for(principal))
+        });
+        let ids = (self.new_id(tx)?, self.new_id(tx)?);
+        let broken = token.used(what, is_still_theirs, ids, (tx.now(), tx.revision()));
         tx.insert_broken_glass(&broken).await?;
         let now = tx.now();
         tx.offline_token_used(grant, now).await?;

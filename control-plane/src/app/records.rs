@@ -66,7 +66,7 @@ impl App {
             if let Event::Decision(decision) = &record.event
                 && let Some(grant) = &decision.grant
             {
-                self.reconcile_offline(&mut tx, grant, decision).await?;
+                self.reconcile_offline(&mut tx, &batch.filter, grant, decision).await?;
                 calls.push((grant.clone(), tx.next_seq()));
             }
             tx.log(&record_entry(&batch.filter, record, raw))?;

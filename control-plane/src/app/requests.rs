@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
-    Actor, AlreadyDecided, Ask, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Standing, Text, Waited,
+    Actor, AlreadyDecided, Ask, AskHistory, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Standing,
+    Text, Waited,
 };
 use crate::store::{StoredKey, WriteTx};
 
@@ -113,9 +114,13 @@ impl App {
         ask: Ask,
         (limits, approvals_needed): (AskLimits, u32),
     ) -> Result<Request, AppError> {
-        let history = tx.ask_history(&ask, limits.cool_down).await?;
-        if let Some(request) = history.alike {
+        if let Some(request) = tx.alike(&ask).await? {
             return Err(Conflict::AlreadyAsked { request }.into());
+        }
+        let book = self.rulebook(tx).await?;
+        let mut history = AskHistory::default();
+        for account in book.people.accounts_of(&ask.requester) {
+            history = history.and(tx.ask_history(&ask, account, limits.cool_down).await?);
         }
         history.allows_one_more(&ask.rule, limits, tx.now()).map_err(AppError::Limit)?;
         let id = self.new_id(tx)?;

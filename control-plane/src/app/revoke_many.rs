@@ -55,17 +55,17 @@ impl App {
         if dry {
             let mut tx = self.read().await?;
             let book = self.rulebook(&mut tx).await?;
-            let mut found = tx.live_grants(&which).await?;
+            let mut found = bounded(tx.live_grants(&which).await?)?;
             let now = self.inner.settings.clock.now();
             found.retain(|grant| self.may_revoke(actor, &book, grant) && !grant.is_over(now));
-            return Ok(RevokedMany { grants: bounded(found)?, position: None });
+            return Ok(RevokedMany { grants: found, position: None });
         }
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let mut found = tx.live_grants(&which).await?;
+        let mut found = bounded(tx.live_grants(&which).await?)?;
         found.retain(|grant| self.may_revoke(actor, &book, grant));
         let (mut ended, mut changed) = (Vec::new(), false);
-        for grant in bounded(found)? {
+        for grant in found {
             let (grant, settled) = self.settle(&mut tx, &book, grant).await?;
             changed |= settled;
             if settled && grant.state.ended_at().is_some() {
@@ -81,6 +81,7 @@ impl App {
     }
 }
 
+/// All that fit, before it is asked which of them the actor may end: what lies beyond the bound was not looked at.
 fn bounded(found: Vec<Grant>) -> Result<Vec<Grant>, AppError> {
     match u32::try_from(found.len()) {
         Ok(count) if count <= MOST_REVOKED => Ok(found),

@@ -64,4 +64,10 @@ impl Actor {
     pub fn is_among(&self, subjects: &[Subject]) -> bool {
         self.as_principal(|principal| subjects.iter().any(|subject| subject.names(principal)))
     }
+
+    /// Whether one of the subjects names this actor, leaving out those that do not count.
+    pub(super) fn is_among_besides(&self, subjects: &[Subject], left_out: &[&Subject]) -> bool {
+        let mut counting = subjects.iter().filter(|subject| !left_out.contains(subject));
+        counting.any(|subject| self.is_among(std::slice::from_ref(subject)))
+    }
 }

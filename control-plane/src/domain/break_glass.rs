@@ -217,7 +217,9 @@ pub enum PostReviewRefused {
     #[error("this is the account of a machine, and machines never decide\nuse your own")]
     Machine,
     /// Not among the reviewers.
-    #[error("you are not a reviewer of the break-glass right `{right}`, when it was used and now")]
+    #[error(
+        "you are not a reviewer of the break-glass right `{right}`, when it was used and now, by anything but a group that whoever used it can edit"
+    )]
     NotAReviewer {
         /// The right.
         right: String,
@@ -233,6 +235,8 @@ pub enum PostReviewRefused {
 /// A right when it was used and now; nothing where it is gone.
 #[derive(Debug, Clone, Copy)]
 pub struct RightAtReview<'r> {
+    /// Who used it, with their groups then.
+    pub holder: &'r Actor,
     /// When it was used.
     pub then: Option<&'r BreakGlass>,
     /// Now.
@@ -242,10 +246,12 @@ pub struct RightAtReview<'r> {
 }
 
 impl RightAtReview<'_> {
-    /// Whether someone reviews what is done by it: then and, as long as the right is there, now.
+    /// Whether someone reviews what is done by it: then and, as long as the right is there, now. A group that the holder can
+    /// edit makes nobody a reviewer.
     fn name_reviewer(&self, actor: &Actor) -> bool {
         let both = || [self.then, self.now].into_iter().flatten();
-        both().next().is_some() && both().all(|right| actor.is_among(&right.reviewers))
+        let edited = self.people.edited_by(self.holder);
+        both().next().is_some() && both().all(|right| actor.is_among_besides(&right.reviewers, &edited))
     }
 }
 

@@ -1,14 +1,13 @@
 //! How often one person may ask: a request that comes too soon, or once more, is not filed, whichever way it comes.
 
 use grantmesh_shared::engine::AskLimits;
-use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
 
 /// Over what time filings are counted.
 pub const COUNTED_OVER: Span = Span::from_secs(3_600);
 
-/// What one person has asked before, as far as it counts for one more ask.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// What one person has asked before, by whatever account, as far as it counts for one more ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AskHistory {
     /// How many requests of theirs under the rule are pending.
     pub pending: u32,
@@ -18,8 +17,20 @@ pub struct AskHistory {
     pub first_filed: Option<Timestamp>,
     /// When the same was denied to them last.
     pub denied_at: Option<Timestamp>,
-    /// The pending request that asks for the same.
-    pub alike: Option<RequestId>,
+}
+
+impl AskHistory {
+    /// Together with what another account of the person's has asked.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let first_filed = [self.first_filed, other.first_filed].into_iter().flatten().min();
+        Self {
+            pending: self.pending.saturating_add(other.pending),
+            filed: self.filed.saturating_add(other.filed),
+            first_filed,
+            denied_at: self.denied_at.max(other.denied_at),
+        }
+    }
 }
 
 /// Why a request is not filed now.
@@ -103,8 +114,7 @@ mod tests {
         let limits = AskLimits { pending: Some(2), per_hour: Some(3), cool_down: minute };
         let judge =
             |history: &AskHistory, now| history.allows_one_more("r", limits, at(now)).map_err(|no| no.again_at());
-        let history =
-            AskHistory { pending: 1, filed: 2, first_filed: Some(at(5)), denied_at: Some(at(0)), alike: None };
+        let history = AskHistory { pending: 1, filed: 2, first_filed: Some(at(5)), denied_at: Some(at(0)) };
         assert_eq!(judge(&history, 59), Err(Some(at(60))));
         assert_eq!(judge(&history, 60), Ok(()));
         assert_eq!(judge(&AskHistory { pending: 2, ..history.clone() }, 60), Err(None));

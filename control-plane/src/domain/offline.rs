@@ -48,6 +48,14 @@ pub enum OfflineRefused {
     /// Under a minute.
     #[error("`{0}` is shorter than a minute\nask for at least `1m`")]
     TooShort(Span),
+    /// With its actions it would be longer than a header may be.
+    #[error(
+        "a token with the actions of the break-glass right `{right}` is longer than filters look at\nhave a right with fewer actions, or shorter names, for it"
+    )]
+    TooLong {
+        /// The right.
+        right: String,
+    },
     /// So many of the actor's are good already.
     #[error("{0} tokens of yours are good already\nuse one of them, or wait until one has ended")]
     TooMany(u64),
@@ -144,15 +152,18 @@ impl Offline {
     }
 
     /// What its first use comes to. The grant goes on as the right's grants do, so that nobody is left in the middle of
-    /// something when the control plane is back, and never beyond the token.
+    /// something when the control plane is back, and never beyond the token; not at all if the right is no longer the
+    /// holder's.
     #[must_use]
     pub fn used(
         &self,
         (action, resource): (&str, &str),
+        is_still_theirs: bool,
         (request, post_review): (RequestId, PostReviewId),
         (now, revision): (Timestamp, u64),
     ) -> GlassBroken {
-        let left = self.expires_at.since(now).min(self.max_duration).max(Span::from_millis(1));
+        let left = self.expires_at.since(now).min(self.max_duration);
+        let left = if is_still_theirs { left } else { Span::default() }.max(Span::from_millis(1));
         let deed = Deed {
             actor: &self.holder,
             what: (&self.service, action, resource),

@@ -51,10 +51,10 @@ impl People {
         self.accounts.get(user).map(|account| &*account.person)
     }
 
-    /// All accounts of the person behind one, itself among them, in no order.
-    fn accounts_of<'u>(&'u self, user: &'u User) -> impl Iterator<Item = &'u User> {
+    /// All accounts of the person behind one, each once, in no order.
+    pub fn accounts_of<'u>(&'u self, user: &'u User) -> impl Iterator<Item = &'u User> {
         let person = self.person(user);
-        let those = self.accounts.iter().filter(move |(_, account)| person == Some(&*account.person));
+        let those = self.accounts.iter().filter(move |(of, account)| person == Some(&*account.person) && *of != user);
         std::iter::once(user).chain(those.map(|(other, _)| other))
     }
 

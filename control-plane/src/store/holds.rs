@@ -50,10 +50,19 @@ impl Tx {
         self.row(TABLE, sql, args![decision.as_str()]).await?.map(Hold::try_from).transpose()
     }
 
-    /// The holds of a request, the oldest first.
+    /// The newest holds of a request, the oldest of them first.
     pub(crate) async fn holds(&mut self, request: &RequestId) -> Result<Vec<Hold>, StoreError> {
-        let sql = select!(" WHERE request = $1 ORDER BY since, decision LIMIT $2");
-        self.rows(TABLE, sql, args![request.as_str(), MOST_READ]).await?.into_iter().map(Hold::try_from).collect()
+        let sql = select!(" WHERE request = $1 ORDER BY since DESC, decision DESC LIMIT $2");
+        let rows = self.rows(TABLE, sql, args![request.as_str(), MOST_READ]).await?;
+        rows.into_iter().rev().map(Hold::try_from).collect()
+    }
+
+    /// Whether a request was filed for a call, and whether a call waits for it, of however many there were.
+    pub(crate) async fn is_held(&mut self, request: &RequestId, now: Timestamp) -> Result<(bool, bool), StoreError> {
+        let sql = "SELECT request AS decision, COALESCE(SUM(filed), 0) AS filed, COUNT(CASE WHEN ended IS NULL AND until > $2 \
+                   THEN 1 END) AS waiting FROM holds WHERE request = $1 GROUP BY request";
+        let Some(row) = self.row(TABLE, sql, args![request.as_str(), now]).await? else { return Ok((false, false)) };
+        Ok((row.unsigned::<u64>("filed")? > 0, row.unsigned::<u64>("waiting")? > 0))
     }
 
     /// How many calls of a VM wait.

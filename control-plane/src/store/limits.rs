@@ -1,6 +1,7 @@
 //! What a person asked before, as far as it counts for one more ask. Each question has an index of its own, so that a long
 //! history costs nothing.
 
+use grantmesh_shared::engine::User;
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
 
@@ -11,10 +12,15 @@ use crate::domain::{Ask, AskHistory, COUNTED_OVER};
 const TABLE: (&str, &str) = ("requests", "id");
 
 impl Tx {
-    /// What counts for an ask; `cool_down` is how long a denial does.
-    pub(crate) async fn ask_history(&mut self, ask: &Ask, cool_down: Option<Span>) -> Result<AskHistory, StoreError> {
+    /// What an account of the requester's has asked before; `cool_down` is how long a denial counts.
+    pub(crate) async fn ask_history(
+        &mut self,
+        ask: &Ask,
+        account: &User,
+        cool_down: Option<Span>,
+    ) -> Result<AskHistory, StoreError> {
         let now = ask.created_at;
-        let (issuer, subject) = (&*ask.requester.issuer, &*ask.requester.subject);
+        let (issuer, subject) = (&*account.issuer, &*account.subject);
         let (service, rule) = (&*ask.service, &*ask.rule);
         let sql = "SELECT 'pending' AS id, COUNT(*) AS count FROM requests WHERE requester_issuer = $1 AND requester_subject = $2 \
                    AND state = 'pending' AND service = $3 AND rule = $4 AND times_out_at > $5";
@@ -33,30 +39,28 @@ impl Tx {
             None => (0, None),
         };
         let denied_at = match cool_down {
-            Some(cool_down) => self.denied_at(ask, now.minus(cool_down)).await?,
+            Some(cool_down) => self.denied_at(ask, account, now.minus(cool_down)).await?,
             None => None,
         };
-        Ok(AskHistory { pending, filed, first_filed, denied_at, alike: self.alike(ask).await? })
+        Ok(AskHistory { pending, filed, first_filed, denied_at })
     }
 
-    /// When the same was denied to the same person last, after `since`.
-    async fn denied_at(&mut self, ask: &Ask, since: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    /// When the same was denied to an account last, after `since`.
+    async fn denied_at(
+        &mut self,
+        ask: &Ask,
+        account: &User,
+        since: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT id, decided_at FROM requests WHERE requester_issuer = $1 AND requester_subject = $2 \
                    AND state = 'denied' AND decided_at > $3 AND service = $4 AND rule = $5 AND action = $6 AND resource = $7 \
                    ORDER BY decided_at DESC LIMIT 1";
-        let values = args![
-            &*ask.requester.issuer,
-            &*ask.requester.subject,
-            since,
-            &*ask.service,
-            &*ask.rule,
-            &*ask.action,
-            &*ask.resource,
-        ];
+        let values =
+            args![&*account.issuer, &*account.subject, since, &*ask.service, &*ask.rule, &*ask.action, &*ask.resource,];
         self.row(TABLE, sql, values).await?.map(|row| row.time("decided_at")).transpose()
     }
 
-    /// The pending request of the same person for the same: whatever is said of its length, its calls and why.
+    /// The pending request of the same account for the same: whatever is said of its length, its calls and why.
     pub(crate) async fn alike(&mut self, ask: &Ask) -> Result<Option<RequestId>, StoreError> {
         let sql = "SELECT id FROM requests WHERE requester_issuer = $1 AND requester_subject = $2 AND state = 'pending' \
                    AND service = $3 AND rule = $4 AND action = $5 AND resource = $6 AND times_out_at > $7 AND kind = $8 \

@@ -303,3 +303,13 @@ pub(crate) async fn the_alarm_is_raised_by_nothing_else(db: Db) {
     let items = app.items_since(0).await.unwrap().items;
     assert!(items.iter().all(|item| !item.body.as_deref().unwrap_or_default().contains("\"break_glass\":true")));
 }
+
+pub(crate) async fn nobody_makes_those_who_review_what_they_did(db: Db) {
+    let world = World::bare(db, Limits::default()).await;
+    let group = "---\napiVersion: grantmesh.dev/v1\nkind: Group\nmetadata: { name: security }\nspec: { editors: [\"user:sam\"] }\n";
+    world.apply(&[POLICY, &(RIGHT.to_owned() + group)], None).await.unwrap();
+    let review = broken(&world).await.post_review;
+    assert_eq!(code(world.app.decide_post_review(&zoe(), &review.id, &accept()).await), "not_a_reviewer");
+    let tom = someone("tom", &["sre"]);
+    world.app.decide_post_review(&tom, &review.id, &accept()).await.unwrap();
+}

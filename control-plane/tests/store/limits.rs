@@ -6,7 +6,7 @@ use grantmesh_control_plane::domain::{Actor, AskTarget, NewRequest};
 use grantmesh_shared::id::RequestId;
 
 use crate::db::Db;
-use crate::world::{POLICY, World, ann, approval, ask, bob, code, denial, lee, refund, span};
+use crate::world::{POLICY, World, ann, approval, ask, bob, code, denial, lee, refund, someone, span};
 
 async fn world(db: Db, limits: &str) -> World {
     let world = World::bare(db, Limits::default()).await;
@@ -114,4 +114,20 @@ pub(crate) async fn limits_hold_whoever_asks_at_once(db: Db) {
     });
     let filed = join_all(asks).await.into_iter().filter(|filed| *filed.as_ref().unwrap()).count();
     assert_eq!(filed, 3);
+}
+
+pub(crate) async fn one_person_has_the_limits_once_by_whatever_account(db: Db) {
+    let world = World::bare(db, Limits::default()).await;
+    let limits = "defaultDuration: 15m\n  limits: { pending: 1, coolDown: 30m }";
+    let person = "---\napiVersion: grantmesh.dev/v1\nkind: Person\nmetadata: { name: ann }\nspec: { accounts: [{ subject: ann }, { subject: ann2 }] }\n";
+    let policy = POLICY.replace("defaultDuration: 15m", limits) + person;
+    world.apply(&[&policy], None).await.unwrap();
+    let again = someone("ann2", &["support"]);
+    let first = file(&world, &ann(), "acc-1").await.unwrap().request;
+    assert_eq!(code(file(&world, &again, "acc-2").await), "too_many_pending");
+    world.review(&lee(), &first.id, denial()).await.unwrap();
+    assert_eq!(code(file(&world, &again, "acc-1").await), "cooling_down");
+    file(&world, &again, "acc-2").await.unwrap();
+    assert_eq!(code(file(&world, &ann(), "acc-3").await), "too_many_pending");
+    file(&world, &bob(), "acc-1").await.unwrap();
 }

@@ -162,3 +162,23 @@ pub(crate) async fn what_a_filter_says_of_other_tokens_is_kept_and_makes_nothing
     told(&world, &mut stream, vec![call(&token, 7)]).await;
     assert_eq!(world.app.post_review_sums().await.unwrap().all, 1);
 }
+
+pub(crate) async fn who_has_lost_the_right_has_nothing_more_by_a_token(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let token = app.issue_offline(&sam(), &wanted()).await.unwrap();
+    // A VM that does not have the service tells of it: nothing is made of that.
+    let mut stranger = Stream::new(3);
+    stranger.push_at(Event::Decision(Box::new(call(&token, 1))), world.now());
+    let mut batch = stranger.batch(..);
+    batch.filter.services = vec!["ledger".to_owned()];
+    app.append_records(&identity(), &batch).await.unwrap();
+    assert_eq!(code(app.grant(&sam(), &token.grant).await), "not_found");
+
+    world.apply(&[POLICY], None).await.unwrap();
+    let mut stream = Stream::new(1);
+    told(&world, &mut stream, vec![call(&token, 1)]).await;
+    let grant = app.grant(&sam(), &token.grant).await.unwrap();
+    assert_eq!(grant.expires_at.since(grant.starts_at), span("1ms"));
+    assert_eq!(app.post_review_sums().await.unwrap().open, 1, "what was done is reviewed all the same");
+}

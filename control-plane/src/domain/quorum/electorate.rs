@@ -141,8 +141,7 @@ impl<'r> Electorate<'r> {
     }
 
     pub(super) fn names(&self, actor: &Actor, reviewers: &[Subject]) -> bool {
-        let counts = |subject: &&Subject| !self.edited.contains(subject);
-        reviewers.iter().filter(counts).any(|subject| actor.is_among(std::slice::from_ref(subject)))
+        actor.is_among_besides(reviewers, &self.edited)
     }
 }
 
