@@ -33,6 +33,7 @@ const SECTIONS: [Section; 2] = [
             "filter/src/facts.rs",
             "filter/src/flow.rs",
             "filter/src/flow/hold.rs",
+            "filter/src/flow/own.rs",
             "filter/src/http.rs",
             "filter/src/masking.rs",
             "filter/src/offline.rs",

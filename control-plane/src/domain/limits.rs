@@ -117,8 +117,8 @@ mod tests {
         let history = AskHistory { pending: 1, filed: 2, first_filed: Some(at(5)), denied_at: Some(at(0)) };
         assert_eq!(judge(&history, 59), Err(Some(at(60))));
         assert_eq!(judge(&history, 60), Ok(()));
-        assert_eq!(judge(&AskHistory { pending: 2, ..history.clone() }, 60), Err(None));
-        assert_eq!(judge(&AskHistory { filed: 3, ..history.clone() }, 60), Err(Some(at(3_605))));
+        assert_eq!(judge(&AskHistory { pending: 2, ..history }, 60), Err(None));
+        assert_eq!(judge(&AskHistory { filed: 3, ..history }, 60), Err(Some(at(3_605))));
         let none = AskHistory { pending: 900, filed: 900, ..history };
         assert_eq!(none.allows_one_more("r", AskLimits::default(), at(0)), Ok(()));
     }
