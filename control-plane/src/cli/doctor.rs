@@ -5,15 +5,17 @@ mod checks;
 mod document;
 mod plugin;
 mod routes;
+mod timeouts;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use grantmesh_shared::time::Span;
 use serde_json::json;
 
 use super::Failure;
 use super::output::{Output, Tone};
-use checks::{Finding, Severity};
+use checks::{Finding, Severity, Told};
 use document::DocumentError;
 
 /// The largest file that is looked at; a dump of a busy proxy has some megabytes.
@@ -30,6 +32,9 @@ pub(super) struct DoctorArgs {
     /// A route of actions whose grants are for a number of uses: no mirrors, hedges or retries there; may be repeated
     #[arg(long = "single-use-route", value_name = "ROUTE")]
     single_use: Vec<String>,
+    /// The longest `hold` of the policy's rules: a proxy that ends a call that stands still before that is at fault
+    #[arg(long, value_name = "DURATION")]
+    hold: Option<Span>,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
@@ -59,7 +64,7 @@ pub(super) fn run(args: &DoctorArgs, out: &mut Output) -> Result<(), Failure> {
     for file in &args.files {
         let text = read(file)?;
         let document = document::parse(&text).map_err(|error| DoctorError::Document(file.clone(), error))?;
-        let mut found = checks::check(&document, &args.single_use);
+        let mut found = checks::check(&document, &Told { single_use: &args.single_use, hold: args.hold });
         if checks::holds_credential(&document) && is_readable_by_all(file) {
             found.push(Finding {
                 severity: Severity::Warning,

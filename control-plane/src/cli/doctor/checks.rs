@@ -1,15 +1,25 @@
 //! What is looked for in a document, filter chain by filter chain. Pure: a tree goes in, findings come out.
 
+use grantmesh_shared::time::Span;
 use serde_json::Value;
 
 use super::document::{at, field, is_on, list, text, walk};
-use super::{plugin, routes};
+use super::{plugin, routes, timeouts};
 
 /// The most findings that are told.
 const MAX_FINDINGS: usize = 200;
 
 /// Filters that can change a call after ours has decided it.
 const CHANGERS: [&str; 6] = ["lua", "ext_proc", "header_mutation", "golang", "wasm", "dynamic_modules"];
+
+/// What the policy wants of the proxy, as somebody has said.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Told<'a> {
+    /// Routes of actions whose grants are for a number of uses.
+    pub(super) single_use: &'a [String],
+    /// The longest hold.
+    pub(super) hold: Option<Span>,
+}
 
 /// How bad something is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,7 +87,7 @@ pub(super) fn holds_credential(document: &Value) -> bool {
 }
 
 /// Everything that is wrong or doubtful in a document.
-pub(super) fn check(document: &Value, single_use: &[String]) -> Vec<Finding> {
+pub(super) fn check(document: &Value, told: &Told<'_>) -> Vec<Finding> {
     let mut found = Findings::default();
     let (mut plugins, mut chains) = (0_usize, Vec::new());
     walk(document, "", &mut |object, place| {
@@ -95,7 +105,7 @@ pub(super) fn check(document: &Value, single_use: &[String]) -> Vec<Finding> {
     });
     let mut entries = 0_usize;
     for (manager, place) in chains {
-        entries = entries.saturating_add(check_chain(document, manager, &place, single_use, &mut found));
+        entries = entries.saturating_add(check_chain(document, manager, &place, told, &mut found));
     }
     if plugins == 0 && entries == 0 {
         found.fault(
@@ -128,7 +138,7 @@ fn is_a(entry: &Value, kind: &str) -> bool {
 }
 
 /// Checks one chain, and the routes behind it; how many filters of ours it has.
-fn check_chain(document: &Value, manager: &Value, place: &str, single_use: &[String], found: &mut Findings) -> usize {
+fn check_chain(document: &Value, manager: &Value, place: &str, told: &Told<'_>, found: &mut Findings) -> usize {
     let filters = list(manager, "http_filters");
     let Some(ours) = filters.iter().position(is_ours) else { return 0 };
     let place_of = |at: usize| format!("{place}/http_filters/{at}");
@@ -167,14 +177,15 @@ fn check_chain(document: &Value, manager: &Value, place: &str, single_use: &[Str
             );
         }
     }
+    timeouts::of_manager(manager, place, told.hold, found);
     let name = filters.get(ours).and_then(|entry| text(entry, "name")).unwrap_or_default();
     if let Some(config) = field(manager, "route_config") {
-        routes::check(config, &format!("{place}/route_config"), name, single_use, found);
+        routes::check(config, &format!("{place}/route_config"), name, told, found);
     }
     if let Some(wanted) = at(manager, &["rds", "route_config_name"]).and_then(Value::as_str) {
         walk(document, "", &mut |object, place| {
             if text(object, "name") == Some(wanted) && field(object, "virtual_hosts").is_some() {
-                routes::check(object, place, name, single_use, found);
+                routes::check(object, place, name, told, found);
             }
         });
     }

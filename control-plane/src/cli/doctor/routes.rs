@@ -3,8 +3,9 @@
 
 use serde_json::Value;
 
-use super::checks::Findings;
+use super::checks::{Findings, Told};
 use super::document::{field, is_on, list, text};
+use super::timeouts;
 
 /// What makes several calls of one.
 const MULTIPLIERS: [(&str, &str); 3] = [
@@ -16,8 +17,9 @@ const MULTIPLIERS: [(&str, &str); 3] = [
 /// What gives a call another path.
 const REWRITES: [&str; 4] = ["prefix_rewrite", "regex_rewrite", "path_rewrite_policy", "path_rewrite"];
 
-/// Checks a route configuration; `filter` is our filter's name, `single_use` the routes of use-limited actions.
-pub(super) fn check(config: &Value, place: &str, filter: &str, single_use: &[String], found: &mut Findings) {
+/// Checks a route configuration; `filter` is our filter's name.
+pub(super) fn check(config: &Value, place: &str, filter: &str, told: &Told<'_>, found: &mut Findings) {
+    let single_use = told.single_use;
     multiplied(config, place, None, single_use, found);
     switched_off(config, place, filter, found);
     for (at, host) in list(config, "virtual_hosts").iter().enumerate() {
@@ -31,6 +33,7 @@ pub(super) fn check(config: &Value, place: &str, filter: &str, single_use: &[Str
             // What a host or the whole configuration says holds for a named route as well.
             let name = text(route, "name").or_else(|| text(host, "name"));
             multiplied(action, &format!("{place}/route"), name, single_use, found);
+            timeouts::of_route(action, &format!("{place}/route"), told.hold, found);
             for split in field(action, "weighted_clusters").map_or(&[][..], |split| list(split, "clusters")) {
                 switched_off(split, &format!("{place}/route/weighted_clusters"), filter, found);
             }

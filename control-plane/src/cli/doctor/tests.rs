@@ -28,7 +28,11 @@ fn shipped() -> String {
 fn codes(text: &str, single_use: &[&str]) -> Vec<String> {
     let single_use: Vec<String> = single_use.iter().map(|route| (*route).to_owned()).collect();
     let document = document::parse(text).unwrap();
-    let mut found = checks::check(&document, &single_use);
+    told(&document, &Told { single_use: &single_use, hold: None })
+}
+
+fn told(document: &Value, told: &Told<'_>) -> Vec<String> {
+    let mut found = checks::check(document, told);
     found.sort_by_key(|finding| finding.severity);
     found.iter().map(|finding| format!("{} {}", finding.severity.as_str(), finding.code)).collect()
 }
@@ -95,6 +99,39 @@ fn copies_and_repetitions_of_calls_are_faults_on_named_routes() {
     let text = shipped().replace("route_config:", everywhere);
     assert_eq!(codes(&text, &["once"]), ["fault multiplied"]);
     assert_eq!(planted(ROUTE, "route: { cluster: upstream, request_mirror_policies: [] }"), [""; 0]);
+}
+
+#[test]
+fn nothing_ends_a_call_before_its_hold_is_over() {
+    let manager = "route_config:";
+    for (bound, most) in [
+        ("stream_idle_timeout: 30s", 30),
+        ("streamIdleTimeout: 29.5s", 29),
+        ("common_http_protocol_options: { max_stream_duration: { seconds: 30, nanos: 1 } }", 30),
+        ("stream_idle_timeout: 0s", 0),
+        ("stream_idle_timeout: 300s", 300),
+        ("stream_idle_timeout: { seconds: 300 }", 300),
+    ] {
+        of_hold(manager, &format!("{bound}\n                {manager}"), most);
+    }
+    for (bound, most) in
+        [("idle_timeout: 10s", 10), ("max_stream_duration: { maxStreamDuration: 60s }", 60), ("timeout: 1s", 0)]
+    {
+        of_hold(ROUTE, &format!("route: {{ cluster: upstream, {bound} }}"), most);
+    }
+}
+
+/// The shipped configuration with a bound of so many seconds: told as a fault to whoever has said that calls are held for
+/// longer, as a doubt to whoever has said nothing.
+#[track_caller]
+fn of_hold(from: &str, to: &str, most: u64) {
+    let text = shipped();
+    assert!(text.contains(from), "`{from}` is no longer in deploy/envoy/envoy.yaml");
+    let document = document::parse(&text.replacen(from, to, 1)).unwrap();
+    let held = |hold: Option<u64>| told(&document, &Told { single_use: &[], hold: hold.map(Span::from_secs) });
+    assert_eq!(held(None), if most > 0 && most < 240 { vec!["warning ends_held_calls"] } else { vec![] }, "{to}");
+    assert_eq!(held(Some(most.saturating_sub(1))), [""; 0], "{to}");
+    assert_eq!(held(Some(most + 1)), if most > 0 { vec!["fault ends_held_calls"] } else { vec![] }, "{to}");
 }
 
 #[test]
@@ -193,7 +230,7 @@ fn what_is_no_configuration_is_told_and_bounded() {
     assert_eq!(codes(&json!(many).to_string(), &[]).len(), 200);
     let secret =
         shipped().replace("\"credential\": \"x\"", "\"credential\": \"s3cret\"").replace(POLICY, "fail_open: true");
-    let told = checks::check(&document::parse(&secret).unwrap(), &[]);
+    let told = checks::check(&document::parse(&secret).unwrap(), &Told::default());
     assert!(!format!("{told:?}").contains("s3cret"));
 }
 
