@@ -49,7 +49,7 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Make the control plane's keys, where they are missing, and print the public ones
     Keygen(KeygenArgs),
-    /// Go on from a database that was restored from a backup
+    /// Go on from a database that was restored from a backup, or whose clock had been ahead
     NewEpoch(NewEpochArgs),
     /// Print a token of the development issuer
     Token(TokenArgs),

@@ -149,13 +149,15 @@ impl Mark {
 
 #[cfg(test)]
 mod tests {
+    use grantmesh_shared::time::Timestamp;
     use grantmesh_shared::wire::sync::Position;
 
     use super::*;
     use crate::audit::LogHash;
 
     fn head(epoch: u64, revision: u64, log_size: u64, root: u8) -> Head {
-        Head { position: Position { epoch, revision }, log_size, log_root: LogHash([root; 32]), delta_floor: 0 }
+        let (position, log_root) = (Position { epoch, revision }, LogHash([root; 32]));
+        Head { position, log_size, log_root, delta_floor: 0, told_at: Timestamp::default() }
     }
 
     #[test]

@@ -130,7 +130,10 @@ impl Push {
             tokio::select! {
                 () = self.wake.notified() => {}
                 Ok(()) = changed.changed() => {
-                    if changed.borrow_and_update().position == self.read_table().position() { continue }
+                    let head = *changed.borrow_and_update();
+                    // Filters are not told an earlier time by one replica than by another.
+                    self.app.settings().clock.reach(head.told_at);
+                    if head.position == self.read_table().position() { continue }
                 }
                 _ = period.tick() => {}
                 _ = keep.tick() => {

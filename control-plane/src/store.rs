@@ -127,6 +127,7 @@ impl Store {
     pub(crate) async fn write(&self, clock: &dyn Clock) -> Result<WriteTx, StoreError> {
         let mut tx = begin_write(&self.inner.pools).await?;
         let head = tx.lock_head().await?;
+        clock.reach(head.told_at);
         let known = self.inner.frontier.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let fits = known.size() == head.log_size && known.root()? == head.log_root;
         let frontier = if fits { known } else { tx.log_frontier(head.log_size, head.log_root).await? };

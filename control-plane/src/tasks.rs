@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use grantmesh_shared::time::Span;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -28,6 +29,12 @@ const MARK_PERIOD: Duration = Duration::from_millis(200);
 /// How often it is looked for what went with filters that are gone.
 const LOSSES: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether the machine's clock is right.
+const CLOCK_PERIOD: Duration = Duration::from_secs(10);
+
+/// A clock that is so far behind is told of: smaller steps are what machines whose clocks are kept right do.
+const BEHIND: Span = Span::from_secs(1);
+
 /// How often old rows are forgotten.
 const HOUSEKEEPING: Duration = Duration::from_secs(600);
 
@@ -45,6 +52,7 @@ pub fn start(
         tasks.spawn(until_stopped(stop.clone(), notifying(app.clone(), courier)));
     }
     tasks.spawn(until_stopped(stop.clone(), deadlines(app.clone())));
+    tasks.spawn(until_stopped(stop.clone(), watching_the_clock(app.clone())));
     tasks.spawn(until_stopped(stop.clone(), losses(app.clone(), Arc::clone(push))));
     tasks.spawn(until_stopped(stop.clone(), housekeeping(app.clone(), Arc::clone(push))));
     tasks.spawn(marking(app.clone(), mark, stop.clone()));
@@ -156,6 +164,29 @@ async fn notifying(app: App, courier: Courier) {
             }
         };
         let _ = timeout(sleep.clamp(SHORTEST_SLEEP, LONGEST_SLEEP), changed.changed()).await;
+    }
+}
+
+/// Tells when this machine's clock is behind the time that was told already, and when it is no longer.
+async fn watching_the_clock(app: App) {
+    let mut period = interval(CLOCK_PERIOD);
+    period.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut was_behind = false;
+    loop {
+        period.tick().await;
+        let behind = app.settings().clock.behind();
+        let is_behind = behind > BEHIND;
+        if is_behind && !was_behind {
+            tracing::error!(
+                behind_ms = behind.millis(),
+                "this machine's clock is behind the time that was told already; time goes on from there. \
+                 Set the clock; if the time that was told was wrong, stop every replica and begin a new epoch: \
+                 `grantmesh new-epoch`"
+            );
+        } else if was_behind && !is_behind {
+            tracing::info!("this machine's clock is no longer behind");
+        }
+        was_behind = is_behind;
     }
 }
 

@@ -85,6 +85,7 @@ fn a_grant_ends_by_the_control_planes_clock_though_it_is_wrong() {
             );
             ensure!(served > 0 && (0..EARLY).contains(&(left - off)), "{wrong}: {} ms", left - off);
         }
+        a_clock_that_is_set_back_revives_nothing(mesh).await?;
         // The clock is set beyond the end of a grant: filters know with the next heartbeat.
         grant(mesh, "acc-jump", "20m").await?;
         let caller = caller(mesh).await?;
@@ -102,6 +103,57 @@ fn a_grant_ends_by_the_control_planes_clock_though_it_is_wrong() {
         .await?;
         mesh.envoy()?.filter_is_unharmed().await
     });
+}
+
+/// What has ended stays ended, and what is given ends in its time, though the control plane's clock is set back by hours
+/// while it runs, or when it starts again; it says how far it is behind.
+async fn a_clock_that_is_set_back_revives_nothing(mesh: &mut Mesh) -> Result<()> {
+    let ended = grant(mesh, "acc-ended", "1s").await?;
+    let caller = caller(mesh).await?;
+    ended_by_time(mesh, &ended).await?;
+    let lasting = grant(mesh, "acc-lasting", "4s").await?;
+    for restart in [false, true] {
+        mesh.clock()?.set(if restart { "-1h" } else { "+0" })?;
+        if restart {
+            mesh.control_plane.stop().await?;
+            mesh.control_plane.run().await?;
+        }
+        until("the control plane knows that its clock is behind", PATIENCE, async || {
+            let behind = metric(mesh, "grantmesh_clock_behind_seconds").await?;
+            Ok((behind > 7.0 * 3_600.0 - 60.0).then_some(()))
+        })
+        .await?;
+        ensure!(refund(&caller.reconnected()?, "acc-ended").await? == 403, "an ended grant lives again");
+    }
+    ended_by_time(mesh, &lasting).await?;
+    ensure!(refund(&caller.reconnected()?, "acc-lasting").await? == 403, "a grant outlived its time");
+    // Somebody says that the time that was told was wrong.
+    mesh.control_plane.stop().await?;
+    mesh.clock()?.set("+0")?;
+    mesh.control_plane.offline(&["new-epoch", "--reason", "the clock was seven hours ahead"]).await?.success()?;
+    mesh.control_plane.run().await?;
+    let behind = metric(mesh, "grantmesh_clock_behind_seconds").await?;
+    ensure!(behind < 60.0, "after a new epoch the clock still is {behind} s behind");
+    Ok(())
+}
+
+/// A number of the control plane's `/metrics`.
+async fn metric(mesh: &Mesh, name: &str) -> Result<f64> {
+    let metrics = Api::new(&mesh.control_plane.url(), None)?.get("/metrics").await?;
+    let text = std::str::from_utf8(&metrics.body)?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("no metric `{name}`"))?.parse()?)
+}
+
+/// Waits until a grant is over and filters have been told.
+async fn ended_by_time(mesh: &Mesh, grant: &Value) -> Result<()> {
+    let api = Api::new(&mesh.control_plane.url(), Some(token(mesh, &ALICE).await?))?;
+    let path = format!("/v1/grants/{}", text(grant, "/id")?);
+    until("the grant is over", PATIENCE, async || {
+        let state = api.get(&path).await?.expect(200)?;
+        Ok((text(&state, "/state")? == "expired").then_some(()))
+    })
+    .await
 }
 
 /// So long a call is waited for: with a clock that jumps, a proxy's own timers may stand still for a while.

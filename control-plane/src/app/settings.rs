@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grantmesh_shared::engine::Subject;
 
 use crate::audit::LogKey;
-use crate::clock::{Clock, Random, SystemClock, SystemRandom};
+use crate::clock::{Clock, Random, SteadyClock, SystemRandom};
 
 /// Settings of the use cases. Made by the configuration, or by a test.
 #[derive(Debug, Clone)]
@@ -36,7 +36,7 @@ impl Settings {
             auditors: Vec::new(),
             log_key,
             limits: Limits::default(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SteadyClock::default()),
             random: Arc::new(SystemRandom),
         }
     }

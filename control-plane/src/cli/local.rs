@@ -1,5 +1,7 @@
 //! Commands that work on the data folder alone: keys, development tokens, filters' credentials.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::output::Output;
@@ -29,7 +31,10 @@ pub(super) async fn new_epoch(args: &NewEpochArgs, out: &mut Output) -> Result<(
     let keys = Keys::load(folder)?;
     let mark = Mark::of(folder);
     let database = args.database.clone().unwrap_or_else(|| format!("sqlite:{}", folder.join("grantmesh.db").display()));
-    let app = App::open(Settings::new(database, LogKey::from_seed(keys.log.seed())?)).await?;
+    // An epoch begins by the machine's own clock, even if the one before had come further.
+    let clock = Arc::new(SystemClock);
+    let settings = Settings { clock, ..Settings::new(database, LogKey::from_seed(keys.log.seed())?) };
+    let app = App::open(settings).await?;
     let head = app.begin_epoch(&Text::new(&args.reason, "reason")?, mark.epoch()?).await?;
     app.close().await;
     mark.reach(&head)?;

@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use crate::app::{PostReviewSums, StreamSums};
+use crate::app::{DeliverySums, PostReviewSums, StreamSums};
 
 /// What `/metrics` calls its own media type.
 pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -52,6 +52,9 @@ struct Gauges {
     broken: Gauge,
     open: Gauge,
     overdue: Gauge,
+    behind: Gauge<f64, AtomicU64>,
+    waiting: Gauge,
+    dead: Gauge,
 }
 
 /// What the gauges show.
@@ -69,6 +72,10 @@ pub(super) struct Readings {
     pub(super) streams: Option<StreamSums>,
     /// Nothing if they cannot be read, as above.
     pub(super) post_reviews: Option<PostReviewSums>,
+    /// Nothing if they cannot be read, as above.
+    pub(super) deliveries: Option<DeliverySums>,
+    /// How far this machine's clock is behind the time that is told.
+    pub(super) behind: Span,
 }
 
 impl Default for Metrics {
@@ -116,6 +123,17 @@ impl Default for Metrics {
         );
         registry.register("post_reviews_open", "Post-reviews that nobody has decided", gauges.open.clone());
         registry.register("post_reviews_overdue", "Open post-reviews that are overdue", gauges.overdue.clone());
+        registry.register(
+            "notifications_waiting",
+            "Notifications that are to be delivered, for the first time or again",
+            gauges.waiting.clone(),
+        );
+        registry.register("notifications_dead", "Notifications that were given up", gauges.dead.clone());
+        registry.register(
+            "clock_behind_seconds",
+            "How far this machine's clock is behind the time that was told already",
+            gauges.behind.clone(),
+        );
         Self { registry, answered, decisions, gauges }
     }
 }
@@ -133,7 +151,8 @@ impl Metrics {
     }
 
     pub(super) fn text(&self, readings: Readings) -> Result<String, std::fmt::Error> {
-        let Readings { live, held, epoch, revision, log_size, queued, lag, streams, post_reviews } = readings;
+        let Readings { live, held, epoch, revision, log_size, queued, lag, streams, post_reviews, deliveries, behind } =
+            readings;
         self.gauges.live.set(i64::try_from(live).unwrap_or(i64::MAX));
         let counted = [
             (&self.gauges.held, held),
@@ -143,6 +162,7 @@ impl Metrics {
             (&self.gauges.queued, queued),
         ];
         self.gauges.lag.set(lag.duration().as_secs_f64());
+        self.gauges.behind.set(behind.duration().as_secs_f64());
         let sums = streams.map(|sums| {
             [
                 (&self.gauges.streams, sums.streams),
@@ -155,7 +175,9 @@ impl Metrics {
         let reviews = post_reviews.map(|sums| {
             [(&self.gauges.broken, sums.all), (&self.gauges.open, sums.open), (&self.gauges.overdue, sums.overdue)]
         });
+        let deliveries = deliveries.map(|sums| [(&self.gauges.waiting, sums.waiting), (&self.gauges.dead, sums.dead)]);
         let sums = sums.into_iter().flatten().chain(reviews.into_iter().flatten());
+        let sums = sums.chain(deliveries.into_iter().flatten());
         for (gauge, value) in counted.into_iter().chain(sums) {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         }

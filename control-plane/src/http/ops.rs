@@ -50,6 +50,7 @@ pub(super) async fn ready(State(api): State<Arc<Api>>) -> Result<&'static str, A
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
     let (position, head) = (api.push.position(), *api.app.changed().borrow());
     let streams = api.app.stream_sums().await.ok();
+    let deliveries = api.app.delivery_sums().await.ok();
     let post_reviews = api.app.post_review_sums().await.ok();
     let (queued, lag) = api.push.fleet().queued(api.now());
     let text = api.metrics.text(Readings {
@@ -62,6 +63,8 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>) -> Response {
         lag,
         streams,
         post_reviews,
+        deliveries,
+        behind: api.app.settings().clock.behind(),
     });
     match text {
         Ok(text) => ([(CONTENT_TYPE, MEDIA_TYPE)], text).into_response(),

@@ -18,6 +18,8 @@ pub struct Head {
     pub log_root: LogHash,
     /// A delta from before this revision is not complete any more.
     pub delta_floor: u64,
+    /// When the last commit was, by the clock of whoever made it.
+    pub told_at: Timestamp,
 }
 
 impl Head {
@@ -39,6 +41,7 @@ impl TryFrom<Row> for Head {
             log_size: row.unsigned("log_size")?,
             log_root: LogHash(row.hash("log_root")?),
             delta_floor: row.unsigned("delta_floor")?,
+            told_at: row.time("told_at")?,
         })
     }
 }
@@ -46,7 +49,7 @@ impl TryFrom<Row> for Head {
 impl Tx {
     /// The head as this transaction sees it.
     pub(crate) async fn head(&mut self) -> Result<Head, StoreError> {
-        let sql = "SELECT one, epoch, revision, log_size, log_root, delta_floor FROM head WHERE one = 1";
+        let sql = "SELECT one, epoch, revision, log_size, log_root, delta_floor, told_at FROM head WHERE one = 1";
         self.row(TABLE, sql, args![]).await?.ok_or_else(missing)?.try_into()
     }
 
@@ -56,8 +59,7 @@ impl Tx {
             // `BEGIN IMMEDIATE` has locked the whole database already.
             Self::Sqlite(_) => self.head().await,
             Self::Postgres(_) => {
-                let sql =
-                    "SELECT one, epoch, revision, log_size, log_root, delta_floor FROM head WHERE one = 1 FOR UPDATE";
+                let sql = "SELECT one, epoch, revision, log_size, log_root, delta_floor, told_at FROM head WHERE one = 1 FOR UPDATE";
                 self.row(TABLE, sql, args![]).await?.ok_or_else(missing)?.try_into()
             }
         }
@@ -73,7 +75,7 @@ impl Tx {
 
     /// Moves the head on, from exactly where it was.
     pub(super) async fn move_head(&mut self, from: &Head, to: &Head) -> Result<(), StoreError> {
-        let sql = "UPDATE head SET revision = $1, log_size = $2, log_root = $3, delta_floor = $4, epoch = $8 \
+        let sql = "UPDATE head SET revision = $1, log_size = $2, log_root = $3, delta_floor = $4, epoch = $8, told_at = $9 \
                    WHERE one = 1 AND epoch = $5 AND revision = $6 AND log_size = $7";
         let values = args![
             to.position.revision,
@@ -84,6 +86,7 @@ impl Tx {
             from.position.revision,
             from.log_size,
             to.position.epoch,
+            to.told_at,
         ];
         self.execute_one("head", "1", sql, values).await
     }

@@ -98,6 +98,7 @@ impl WriteTx {
         let mut head = self.before;
         head.log_size = self.frontier.size();
         head.log_root = self.frontier.root()?;
+        head.told_at = self.now;
         if self.changed {
             head.position.revision = self.revision();
             head.position.epoch = self.epoch.unwrap_or(head.position.epoch);

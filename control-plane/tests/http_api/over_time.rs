@@ -1,5 +1,6 @@
 //! Requests and grants over time, as the API and the command line show them.
 
+use grantmesh_control_plane::domain::EventKind;
 use serde_json::json;
 
 use super::cli::Story;
@@ -224,4 +225,18 @@ async fn the_command_line_breaks_reviews_revokes_and_shows() {
     assert!(story.say(OLAF, &format!("revoke {grant} --reason over")).await.fine().contains("is revoked"));
     assert_eq!(story.say(OLAF, "revoke --reason over").await.code, 2);
     assert_eq!(story.say(OLAF, &format!("revoke {grant} --all-of alice --reason over")).await.code, 2);
+}
+
+#[tokio::test]
+async fn the_outbox_and_the_clock_are_in_the_metrics() {
+    let server = Server::start().await;
+    server.app.know_endpoint("chat").await.unwrap();
+    server.request().await;
+    server.app.fan_out("chat", &EventKind::ALL).await.unwrap();
+    let metrics = server.get(LEA, "/metrics").await.text();
+    for line in
+        ["grantmesh_notifications_waiting 1", "grantmesh_notifications_dead 0", "grantmesh_clock_behind_seconds 0.0"]
+    {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }

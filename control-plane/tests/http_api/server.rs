@@ -42,6 +42,7 @@ pub(crate) const MALLORY: Person = ("mallory", "nobody");
 
 pub(crate) struct Server {
     pub(crate) folder: tempfile::TempDir,
+    pub(crate) app: App,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) push: Arc<Push>,
     pub(crate) signing: Arc<Ed25519Key>,
@@ -129,9 +130,11 @@ impl Server {
         let keys = KeySource::fixed(KeySet::of(&issuer.jwks().unwrap()));
         let users = UserTokens::new(DEV_ISSUER.to_owned(), DEV_AUDIENCE.to_owned(), keys);
         let filters = FilterCredentials::new(&signing);
-        let api = Api::new(app, Arc::clone(&push), users, filters, "https://grantmesh.example".to_owned(), None);
+        let api =
+            Api::new(app.clone(), Arc::clone(&push), users, filters, "https://grantmesh.example".to_owned(), None);
         let tasks = vec![tokio::spawn(Arc::clone(&push).run())];
-        Self { folder, clock, push, signing, issuer, log_vkey, router: router(api), tasks, asked: AtomicU64::new(42) }
+        let (router, asked) = (router(api), AtomicU64::new(42));
+        Self { folder, app, clock, push, signing, issuer, log_vkey, router, tasks, asked }
     }
 
     /// A server with the example policy.

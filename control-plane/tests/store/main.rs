@@ -58,6 +58,8 @@ mod simulate;
 #[cfg(test)]
 mod stages;
 #[cfg(test)]
+mod time;
+#[cfg(test)]
 mod timeouts;
 #[cfg(test)]
 mod uses;
@@ -193,6 +195,7 @@ scenarios! {
     uses::no_more_are_taken_whoever_asks_at_once,
     uses::what_came_of_a_use_is_told_once_by_who_took_it,
     uses::reviewers_narrow_the_number,
+    time::no_replica_tells_an_earlier_time_than_another,
     uses::an_exhausted_grant_stays_with_filters_until_its_time_or_its_revocation,
     holds::a_held_call_has_its_request_filed_and_learns_what_becomes_of_it,
     holds::the_same_call_waits_for_the_request_that_is_there,

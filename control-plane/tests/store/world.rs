@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use grantmesh_control_plane::app::{App, AppError, Applied, Limits, NewPolicy, Page, Reviewed, Settings};
 use grantmesh_control_plane::audit::LogKey;
-use grantmesh_control_plane::clock::ManualClock;
+use grantmesh_control_plane::clock::{Clock, ManualClock};
 use grantmesh_control_plane::domain::{
     Actor, AskTarget, Grant, NewRequest, NewReview, Over, PolicyVersion, Request, Verdict,
 };
@@ -126,21 +126,21 @@ impl World {
     /// Without a policy.
     pub(crate) async fn bare(db: Db, limits: Limits) -> Self {
         let clock = Arc::new(ManualClock::at("2026-03-01T12:00:00Z".parse().unwrap()));
-        let app = open(&db, &clock, limits).await;
+        let app = open(&db, Arc::<ManualClock>::clone(&clock), limits).await;
         Self { app, clock, db, asked: AtomicU64::new(42) }
     }
 
     /// Another process with the same database and clock.
     pub(crate) async fn another(&self) -> App {
-        open(&self.db, &self.clock, *self.limits()).await
+        open(&self.db, Arc::<ManualClock>::clone(&self.clock), *self.limits()).await
     }
 
-    fn limits(&self) -> &Limits {
+    pub(crate) fn limits(&self) -> &Limits {
         &self.app.settings().limits
     }
 
     pub(crate) fn now(&self) -> Timestamp {
-        grantmesh_control_plane::clock::Clock::now(&*self.clock)
+        self.clock.now()
     }
 
     pub(crate) fn advance(&self, span: &str) {
@@ -203,11 +203,11 @@ impl World {
     }
 }
 
-async fn open(db: &Db, clock: &Arc<ManualClock>, limits: Limits) -> App {
+pub(crate) async fn open(db: &Db, clock: Arc<dyn Clock>, limits: Limits) -> App {
     let mut settings = Settings::new(db.url.clone(), LogKey::from_seed(&[7; 32]).unwrap());
     settings.operators = vec![Subject::parse("group:operators", ISSUER).unwrap()];
     settings.auditors = vec![Subject::parse("group:auditors", ISSUER).unwrap()];
-    settings.clock = Arc::<ManualClock>::clone(clock);
+    settings.clock = clock;
     settings.limits = limits;
     App::open(settings).await.unwrap()
 }

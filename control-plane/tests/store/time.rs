@@ -1,0 +1,47 @@
+//! Time that does not go back, whatever the clock of a machine says.
+
+use std::sync::Arc;
+
+use grantmesh_control_plane::app::App;
+use grantmesh_control_plane::clock::{Clock, SteadyClock, SystemClock};
+use grantmesh_control_plane::domain::Text;
+use grantmesh_shared::time::Span;
+
+use crate::db::Db;
+use crate::world::{World, ann, open};
+
+/// A process whose machine's clock is right, beside one whose clock was a long time ahead.
+pub(crate) async fn no_replica_tells_an_earlier_time_than_another(db: Db) {
+    let world = World::new(db).await;
+    let grant = world.granted().await;
+    // What was committed before machines' clocks were is of no matter to them.
+    let early = with(&world, SteadyClock::default()).await;
+    assert_eq!(early.settings().clock.behind(), Span::default());
+    world.advance("3650d");
+    let ahead = world.now();
+    assert!(ahead > SystemClock.now(), "move the clock of this scenario further ahead");
+    assert_eq!(world.app.expire_grants().await.unwrap(), 1);
+
+    let other = with(&world, SteadyClock::default()).await;
+    let clock = &other.settings().clock;
+    assert!(clock.now() >= ahead && clock.behind() > Span::default());
+    let filed = other.file_request(&ann(), world.refund(), None).await.unwrap().request;
+    assert!(filed.ask.created_at >= ahead, "{filed:?}");
+    assert_eq!(other.expire_grants().await.unwrap(), 0, "{grant:?} has ended once");
+    // One that was there all the time learns it with its next write.
+    assert!(early.settings().clock.now() < ahead);
+    let filed = early.file_request(&ann(), world.refund(), None).await.unwrap().request;
+    assert!(filed.ask.created_at >= ahead, "{filed:?}");
+
+    // Somebody says that it was wrong.
+    let right = with(&world, SystemClock).await;
+    right.begin_epoch(&Text::new("the clock was ahead", "reason").unwrap(), None).await.unwrap();
+    let after = with(&world, SteadyClock::default()).await;
+    assert!(after.settings().clock.now() < ahead);
+    assert_eq!(after.settings().clock.behind(), Span::default());
+    assert_eq!(world.entries().await.last().unwrap()["kind"], "epoch.begun");
+}
+
+async fn with(world: &World, clock: impl Clock + 'static) -> App {
+    open(&world.db, Arc::new(clock), *world.limits()).await
+}
