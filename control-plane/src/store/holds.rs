@@ -59,8 +59,8 @@ impl Tx {
 
     /// Whether a request was filed for a call, and whether a call waits for it, of however many there were.
     pub(crate) async fn is_held(&mut self, request: &RequestId, now: Timestamp) -> Result<(bool, bool), StoreError> {
-        let sql = "SELECT request AS decision, COALESCE(SUM(filed), 0) AS filed, COUNT(CASE WHEN ended IS NULL AND until > $2 \
-                   THEN 1 END) AS waiting FROM holds WHERE request = $1 GROUP BY request";
+        let sql = "SELECT request AS decision, COUNT(CASE WHEN filed = 1 THEN 1 END) AS filed, \
+                   COUNT(CASE WHEN ended IS NULL AND until > $2 THEN 1 END) AS waiting FROM holds WHERE request = $1 GROUP BY request";
         let Some(row) = self.row(TABLE, sql, args![request.as_str(), now]).await? else { return Ok((false, false)) };
         Ok((row.unsigned::<u64>("filed")? > 0, row.unsigned::<u64>("waiting")? > 0))
     }
