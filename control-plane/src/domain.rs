@@ -13,6 +13,7 @@
 //! ```
 
 mod actor;
+mod automatic;
 mod break_glass;
 mod delegation;
 mod event;
@@ -40,6 +41,7 @@ mod usage;
 mod wording;
 
 pub use actor::Actor;
+pub use automatic::Automatic;
 pub use break_glass::{
     BreakGlassRefused, Broken, GlassBroken, NewBreakGlass, PostReview, PostReviewRefused, PostReviewState,
     PostReviewWord, PostVerdict, RightAtReview,

@@ -6,6 +6,8 @@
 //! Nothing here does IO, reads a clock, panics, or is serialisable: the network's types are in `wire`.
 
 mod action;
+#[cfg(feature = "policy")]
+mod automatic;
 mod bind;
 mod call;
 mod canonical;
@@ -34,6 +36,8 @@ mod workflow;
 pub use action::{
     Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector, fold_hash,
 };
+#[cfg(feature = "policy")]
+pub use automatic::{Automatic, MAX_AUTOMATIC, Then, automatic};
 pub use bind::{Bind, BoundCall, Digest, Unbound};
 pub use call::Call;
 pub use canonical::{

@@ -196,10 +196,44 @@ fn what_rules_say_about_time_and_who_breaks_the_glass() {
         ("limits: { pending: 0 }", "nobody could ever ask"),
         ("limits: { coolDown: 31d }", "`31d` is not between 1s and 30d"),
         ("limits: { pending: -1 }", "not a whole number"),
+        ("automatic: [{ name: a, then: require }]", "it is not said how many approvals `a` requires"),
+        ("automatic: [{ name: a, then: require, approvals: 1 }]", "the rule takes 1 approval(s) anyway"),
+        (
+            "automatic: [{ name: a, then: approve, approvals: 2 }]",
+            "`approvals` says nothing of the automatic decision `a`",
+        ),
+        ("automatic: [{ name: a, then: escalate }]", "it is not said to whom a request is escalated"),
+        ("automatic: [{ name: A, then: deny }]", "`A` is not a name"),
+        (
+            "automatic: [{ name: a, then: deny, when: 'action == \"x\"' }, { name: a, then: deny, when: 'action == \"y\"' }]",
+            "there is another automatic decision named `a`",
+        ),
+        (
+            "automatic: [{ name: a, then: approve, when: 'request.path == \"/\"' }]",
+            "belongs to a call, and asking is not one",
+        ),
+        ("automatic: [{ name: a, then: approve, when: 'signals[\"none\"]' }]", "`none` is not declared in `signals`"),
+        ("automatic: [{ name: a, then: approve, when: 'action == \"x\" && action == \"y\"' }]", "can never hold"),
+        ("automatic: [{ name: a, then: allow }]", "allow"),
+        ("automatic: [{ name: a, then: deny, unless: 'true' }]", "unless"),
     ] {
         let report = changed("maxDuration: 1h", &format!("maxDuration: 1h\n  {more}"));
         assert!(report.contains(told), "{more}: {report}");
     }
+    let many = |count: usize| {
+        let one = |at: usize| format!("{{ name: a{at}, then: deny, when: 'action == \"x\"' }}");
+        format!("automatic: [{}]", (0..count).map(one).collect::<Vec<_>>().join(", "))
+    };
+    let said = |more: &str| changed("maxDuration: 1h", &format!("maxDuration: 1h\n  {more}"));
+    assert!(
+        !said(&many(16)).contains("automatic decisions")
+            && said(&many(17)).contains("17 automatic decisions, more than 16")
+    );
+    let known = changed(
+        "reviewers: [\"group:payments-leads\"]",
+        "reviewers: [\"user:lee\", \"user:mia\"]\n  automatic: [{ name: a, then: require, approvals: 3 }]",
+    );
+    assert!(known.contains("`a` requires 3 approvals, and the rule has 2 reviewers"), "{known}");
     let right = |name: &str, subjects: &str, reviewers: &str, max: &str| {
         let document = format!(
             "---\napiVersion: grantmesh.dev/v1\nkind: BreakGlass\nmetadata: {{ name: {name} }}\nspec: {{ service: payments, \

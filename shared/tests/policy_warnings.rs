@@ -233,3 +233,31 @@ fn conditions_that_can_never_hold() {
     ];
     insta::assert_snapshot!(report.join("\n\n"));
 }
+
+#[test]
+fn automatic_decisions_that_are_probably_not_meant() {
+    let signals = ("invalid\n---", "invalid\n  signals: [{ name: incident }]\n---");
+    let rule = |automatic: &str| {
+        let more = format!("maxDuration: 1h\n  automatic: [{automatic}]");
+        changed(&[signals, ("maxDuration: 1h", &more)])
+    };
+    let incident = "when: 'signals.incident'";
+    let report = [
+        rule(&format!("{{ name: a, then: deny, {incident} }}")),
+        rule("{ name: a, then: deny }"),
+        rule("{ name: a, then: approve }"),
+        rule(&format!("{{ name: a, then: approve, {incident} }}")),
+        changed(&[
+            signals,
+            (
+                "maxDuration: 1h",
+                &format!("maxDuration: 1h\n  maxUses: 3\n  automatic: [{{ name: a, then: approve, {incident} }}]"),
+            ),
+        ]),
+        rule("{ name: a, then: approve, when: '!signals.incident' }"),
+        rule(&format!(
+            "{{ name: a, then: require, approvals: 2 }}, {{ name: b, then: approve, {incident} }}, {{ name: c, then: deny, {incident} }}"
+        )),
+    ];
+    insta::assert_snapshot!(report.join("\n\n"));
+}

@@ -5,6 +5,7 @@ mod admission;
 mod ambiguous;
 mod approval;
 mod audit;
+mod automatic;
 mod bodies;
 mod bound;
 mod break_glass;

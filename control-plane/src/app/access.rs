@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use grantmesh_shared::engine::{self, Service, Table, User};
+use grantmesh_shared::engine::{Service, Table, User};
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::wire::table::{EngineItem, Item, PeopleItem};
 use serde_json::value::RawValue;
 
 use super::{App, AppError, Forbidden};
-use crate::domain::{Actor, Grant, People, Request, Rulebook};
+use crate::domain::{Actor, Grant, People, Request, Rulebook, Signal};
 use crate::store::{StoreError, Tx, Visible};
 
 /// How many compiled parts of a kind are remembered.
@@ -50,11 +50,10 @@ impl App {
             services.push(self.service(tx, &name, hash).await?);
         }
         let mut signals = Table::default();
-        for signal in tx.signals().await? {
-            signals.put_signal(engine::Signal { name: signal.name.into(), expires_at: signal.expires_at });
-        }
+        let set: Arc<[Signal]> = tx.signals().await?.into();
+        set.iter().for_each(|signal| signals.put_signal(signal.of_engine()));
         let people = self.people(tx, &policy).await?;
-        Ok(Rulebook { policy: Some(policy), services, people, signals: Arc::new(signals) })
+        Ok(Rulebook { policy: Some(policy), services, people, signals: Arc::new(signals), set })
     }
 
     /// What a policy says about people.

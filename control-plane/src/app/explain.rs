@@ -66,11 +66,18 @@ impl App {
         let files = tx.policy(&policy).await?.map(|version| version.files).unwrap_or_default();
         let signals = tx.declared_signals(&policy).await?.into_iter().map(|signal| signal.name).collect();
         let (position, items) = (tx.head().await?.position, tx.all_items().await?);
+        // With what filters are not given: who decides, and what rules decide by themselves.
+        let mut whole = Vec::new();
+        for (name, hash) in tx.policy_services(&policy).await? {
+            if stated.service.as_ref().is_none_or(|wanted| *wanted == name) {
+                whole.push((format!("service/{name}"), tx.policy_text(&hash).await?));
+            }
+        }
         drop(tx);
         let at = stated.at.unwrap_or_else(|| self.inner.settings.clock.now());
         // Many grants take their time.
         let explain = move || {
-            let mut stage = Stage::of(table(items, stated.service.as_deref())?, &issuer(&files), signals);
+            let mut stage = Stage::of(table(items, whole, stated.service.as_deref())?, &issuer(&files), signals);
             let case = case(&mut stage, stated, at).map_err(misstated)?;
             let explanation = stage.explain(&case).map_err(misstated)?;
             Ok(Explained { policy, position, call: case.to_string(), at, explanation })
@@ -79,15 +86,15 @@ impl App {
     }
 }
 
-/// The table of a filter of the service, or of all services if none is named.
-fn table(items: Vec<StoredItem>, service: Option<&str>) -> Result<Table, AppError> {
+/// The table of a filter of the service, or of all services if none is named, with those services as the policy has them.
+fn table(items: Vec<StoredItem>, whole: Vec<(String, String)>, service: Option<&str>) -> Result<Table, AppError> {
     let mut table = Table::default();
     let about = |item: &StoredItem| match (service, &item.service) {
         (Some(wanted), Some(of)) => wanted == of,
         _ => true,
     };
-    for StoredItem { key, body, .. } in items.into_iter().filter(about) {
-        let Some(body) = body else { continue };
+    let items = items.into_iter().filter(about).filter_map(|item| Some((item.key, item.body?)));
+    for (key, body) in items.chain(whole) {
         let impossible =
             |why: String| StoreError::Impossible { table: "table_items", column: "body", row: key.clone(), why };
         let body = RawValue::from_string(body).map_err(|error| impossible(error.to_string()))?;

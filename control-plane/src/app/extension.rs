@@ -81,10 +81,9 @@ impl App {
             return Err(Invalid::Ask(WordsRefused::Justification(empty).into()).into());
         };
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
-        let how = (asked.rule.workflow.course.limits, asked.rule.workflow.deciding.approvals().max(1));
         let ask =
             Ask::extension(actor, asked, (&grant, &first.ask), (by, why), policy, tx.now()).map_err(Invalid::Ask)?;
-        let request = self.file(&mut tx, ask, how).await?;
+        let request = self.file(&mut tx, &book, actor, ask).await?;
         tx.commit().await?;
         Ok(Extended::Asked(Box::new(request)))
     }

@@ -136,7 +136,9 @@ impl App {
         };
         tx.insert_hold(&hold).await?;
         tx.log(&began(&hold, &item.event))?;
-        Ok(HoldResult { decision, request: Some(hold.request), state: HoldState::Pending })
+        // What the rule decides by itself, the call need not wait for.
+        let state = standing(tx, &hold.request, now).await?;
+        Ok(HoldResult { decision, request: Some(hold.request), state })
     }
 
     /// The request that a call waits for, and whether it was filed for it: the same that its user has asked for already is
@@ -192,8 +194,7 @@ impl App {
         {
             return Ok((request, false));
         }
-        let (limits, approvals_needed) = (found.workflow.course.limits, found.workflow.deciding.approvals().max(1));
-        Ok((self.file(tx, ask, (limits, approvals_needed)).await?, true))
+        Ok((self.file(tx, book, &actor, ask).await?, true))
     }
 }
 

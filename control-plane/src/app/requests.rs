@@ -1,17 +1,18 @@
 //! Filing, reading and withdrawing requests.
 
-use grantmesh_shared::engine::{AskLimits, TicketRule, User, WordsRule};
+use grantmesh_shared::engine::{TicketRule, User, WordsRule};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::reviewers;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
+use super::reviews::issued_entry;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
-    Actor, AlreadyDecided, Ask, AskHistory, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Standing,
-    Text, Waited,
+    Actor, AlreadyDecided, Ask, AskHistory, AskTarget, Automatic, NewRequest, PeopleAtReview, Request,
+    RequestStateWord, Rulebook, RulesAtReview, Standing, Text,
 };
 use crate::store::{StoredKey, WriteTx};
 
@@ -92,10 +93,8 @@ impl App {
         let book = self.rulebook(&mut tx).await?;
         let asked = book.ask(actor, &new.target, new.rule.as_deref(), tx.now()).map_err(Invalid::NotEligible)?;
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
-        let approvals_needed = asked.rule.workflow.deciding.approvals().max(1);
-        let limits = asked.rule.workflow.course.limits;
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
-        let request = self.file(&mut tx, ask, (limits, approvals_needed)).await?;
+        let request = self.file(&mut tx, &book, actor, ask).await?;
         if let Some(IdempotencyKey(key)) = &key {
             let stored = StoredKey { sent, request: request.id.clone() };
             tx.insert_idempotency_key(&actor.user, key, &stored).await?;
@@ -104,30 +103,49 @@ impl App {
         Ok(Filed { request, repeated: false })
     }
 
-    /// Files an ask that was checked, whoever and whatever brings it: the one way to a pending request.
+    /// Files an ask that was checked, whoever and whatever brings it: the one way to a pending request, and to one that its
+    /// rule decides by itself.
     ///
     /// # Errors
     /// If the requester has asked for the same and waits, or too often.
     pub(super) async fn file(
         &self,
         tx: &mut WriteTx,
+        book: &Rulebook,
+        actor: &Actor,
         ask: Ask,
-        (limits, approvals_needed): (AskLimits, u32),
     ) -> Result<Request, AppError> {
         if let Some(request) = tx.alike(&ask).await? {
             return Err(Conflict::AlreadyAsked { request }.into());
         }
-        let book = self.rulebook(tx).await?;
+        let rule = book.rule(&ask.service, &ask.rule, &ask.action);
+        let rule = rule.ok_or_else(|| AppError::not_found("rule", &ask.rule))?;
+        let limits = rule.workflow.course.limits;
         let mut history = AskHistory::default();
         for account in book.people.accounts_of(&ask.requester) {
             history = history.and(tx.ask_history(&ask, account, limits.cool_down).await?);
         }
         history.allows_one_more(&ask.rule, limits, tx.now()).map_err(AppError::Limit)?;
-        let id = self.new_id(tx)?;
-        let (reviews, waited, state) = (Vec::new(), Waited::default(), RequestState::Pending);
-        let request = Request { id, ask, approvals_needed, reviews, waited, state };
+        let automatic = book.automatic(&ask, actor, tx.now());
+        let rules = RulesAtReview {
+            then: Some(rule),
+            now: Some(rule),
+            people: PeopleAtReview { then: &book.people, now: &book.people },
+            escalated: false,
+            delegations: &[],
+        };
+        let ids = (self.new_id(tx)?, self.new_id(tx)?);
+        let approvals = rule.workflow.deciding.approvals();
+        let (request, grant) = Request::filed(ids, ask, approvals, automatic, rules, (tx.now(), tx.revision()));
         tx.insert_request(&request).await?;
         tx.log(&filed_entry(&request))?;
+        if let Some(automatic) = &request.automatic {
+            tx.log(&automatic_entry(&request, automatic))?;
+        }
+        if let Some(grant) = &grant {
+            tx.insert_grant(grant).await?;
+            tx.log(&issued_entry(&request, None, grant))?;
+        }
         Ok(request)
     }
 
@@ -308,6 +326,35 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
             ticket: ask.ticket.as_ref(),
         },
     }
+}
+
+#[derive(Serialize)]
+struct AutomaticData<'a> {
+    rule: &'a str,
+    /// The decision's name within the rule.
+    name: &'a str,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approvals: Option<u32>,
+    digest: Sha256Hash,
+}
+
+/// The entry of what a rule decided by itself: with the rule, its decision, and the policy version that says so.
+fn automatic_entry<'a>(request: &'a Request, automatic: &'a Automatic) -> Entry<AutomaticData<'a>> {
+    let ids = EntryIds {
+        request: Some(request.id.clone()),
+        grant: request.state.grant().cloned(),
+        policy: Some(automatic.policy.clone()),
+        ..EntryIds::default()
+    };
+    let data = AutomaticData {
+        rule: &request.ask.rule,
+        name: &automatic.name,
+        decision: automatic.word(),
+        approvals: automatic.required(),
+        digest: request.ask.digest(),
+    };
+    Entry { kind: EntryKind::RequestAutomatic, actor: ActorField::System, ids, data }
 }
 
 /// What is logged where the ids say it all.

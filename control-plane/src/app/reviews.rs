@@ -68,7 +68,7 @@ impl App {
             }
             Some(grant) => {
                 tx.insert_grant(&grant).await?;
-                tx.log(&issued_entry(&request, &review, &grant))?;
+                tx.log(&issued_entry(&request, Some(&review), &grant))?;
                 Some(grant)
             }
             None => None,
@@ -153,7 +153,7 @@ fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Gra
 }
 
 #[derive(Serialize)]
-struct IssuedData<'a> {
+pub(super) struct IssuedData<'a> {
     holder: UserItem,
     service: &'a str,
     action: &'a str,
@@ -166,10 +166,11 @@ struct IssuedData<'a> {
     revision: u64,
 }
 
-fn issued_entry<'a>(request: &Request, review: &Review, grant: &'a Grant) -> Entry<IssuedData<'a>> {
+/// The entry of a grant that was made, by whose review or, without one, by its rule alone.
+pub(super) fn issued_entry<'a>(request: &Request, review: Option<&Review>, grant: &'a Grant) -> Entry<IssuedData<'a>> {
     let ids = EntryIds {
         request: Some(request.id.clone()),
-        review: Some(review.id.clone()),
+        review: review.map(|review| review.id.clone()),
         grant: Some(grant.id.clone()),
         policy: Some(request.ask.policy.clone()),
         ..EntryIds::default()
@@ -189,5 +190,6 @@ fn issued_entry<'a>(request: &Request, review: &Review, grant: &'a Grant) -> Ent
         GrantState::Scheduled => EntryKind::GrantScheduled,
         _ => EntryKind::GrantIssued,
     };
-    Entry { kind, actor: ActorField::User(review.reviewer.clone()), ids, data }
+    let actor = review.map_or(ActorField::System, |review| ActorField::User(review.reviewer.clone()));
+    Entry { kind, actor, ids, data }
 }

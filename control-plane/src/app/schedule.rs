@@ -54,7 +54,10 @@ impl App {
         let request = request_of(tx, &grant).await?;
         let then = self.then(tx, &request.ask).await?;
         let rules = then.rules(&request.ask, book);
-        let grant = grant.start(&request, rules, tx.now(), tx.revision()).map_err(Conflict::AlreadyEnded)?;
+        let now = tx.now();
+        let today = book.automatic(&request.ask, &request.ask.actor(), now);
+        let started = grant.start(&request, rules, today.as_ref(), (now, tx.revision()));
+        let grant = started.map_err(Conflict::AlreadyEnded)?;
         tx.settle_scheduled(&grant).await?;
         match grant.state {
             GrantState::Active => tx.log(&started_entry(&grant))?,

@@ -21,6 +21,8 @@ pub enum EntryKind {
     PolicyApplied,
     /// A request was filed.
     RequestFiled,
+    /// A rule decided about a request by itself.
+    RequestAutomatic,
     /// A reviewer approved.
     ReviewApproved,
     /// A reviewer denied.
@@ -117,6 +119,7 @@ impl EntryKind {
             Self::LogBegun => "log.begun",
             Self::PolicyApplied => "policy.applied",
             Self::RequestFiled => "request.filed",
+            Self::RequestAutomatic => "request.automatic",
             Self::ReviewApproved => "review.approved",
             Self::ReviewDenied => "review.denied",
             Self::RequestReminded => "request.reminded",

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::bodies::{FileBody, PrefillView, RequestHoldsView, ReviewBody, ReviewedView};
-use crate::http::standing::StageView;
+use crate::http::standing::{AutomaticView, StageView};
 use crate::http::view::{ListView, RequestView, ReviewView};
 
 pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Failure> {
@@ -191,6 +191,10 @@ pub(super) fn tell(request: &RequestView, out: &mut Output) {
         for (name, value) in call.parts() {
             out.line(format_args!("    {name} = {value}"));
         }
+    }
+    if let Some(AutomaticView { name, decision, approvals, policy }) = &request.automatic {
+        let approvals = approvals.map(|approvals| format!(" {approvals} approvals")).unwrap_or_default();
+        out.line(format_args!("  decided by the rule itself: {decision}{approvals}, by `{name}` of {policy}"));
     }
     let approvals = request.reviews.iter().filter(|review| review.verdict == "approve").count();
     out.line(format_args!("  approvals: {approvals} of {}, rule {}", request.approvals_needed, request.rule));

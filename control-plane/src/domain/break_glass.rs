@@ -404,8 +404,15 @@ impl Deed<'_> {
             state: PostReviewState::Open,
         };
         let state = RequestState::Approved { at: now, grant: grant.id.clone() };
-        let request =
-            Request { id: request, ask, approvals_needed: 0, reviews: Vec::new(), waited: Waited::default(), state };
+        let request = Request {
+            id: request,
+            ask,
+            approvals_needed: 0,
+            reviews: Vec::new(),
+            waited: Waited::default(),
+            automatic: None,
+            state,
+        };
         GlassBroken { request, grant, post_review }
     }
 }

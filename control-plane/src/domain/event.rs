@@ -6,7 +6,7 @@ use grantmesh_shared::id::{EventId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-use super::{GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState, Review};
+use super::{Automatic, GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState, Review};
 use crate::redact::redacted;
 
 /// What happened.
@@ -154,6 +154,7 @@ impl Event {
             "created_at": ask.created_at.to_string(),
             "times_out_at": ask.times_out_at.to_string(),
             "grant": request.state.grant(),
+            "automatic": request.automatic.as_ref().map(told_automatic),
             "reviews": request.reviews.iter().map(told_review).collect::<Vec<_>>(),
         }});
         Self {
@@ -214,6 +215,15 @@ fn told_review(review: &Review) -> Value {
         "on_behalf_of": review.on_behalf_of.as_ref().map(|of| user(&of.user)),
         "verdict": review.verdict.as_str(),
         "at": review.at.to_string(),
+    })
+}
+
+fn told_automatic(automatic: &Automatic) -> Value {
+    json!({
+        "name": automatic.name,
+        "decision": automatic.word(),
+        "approvals": automatic.required(),
+        "policy": automatic.policy,
     })
 }
 

@@ -1,5 +1,5 @@
 //! The life cycle of a request and its grant against a small reference that knows numbers and words, over 100,000 histories:
-//! reviews, policies that change, starts, extensions, uses and every way to an end, in any order and at any time.
+//! what a rule decides by itself, reviews, policies that change, starts, extensions, uses and every way to an end, in any order and at any time.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use grantmesh_shared::engine::{Condition, Course, Deciding, Extension, Rule, Subject, User, Workflow};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
-use grantmesh_shared::wire::table::Body;
+use grantmesh_shared::wire::table::{Body, ThenItem};
 use proptest::prelude::*;
 
 use super::*;
@@ -50,6 +50,7 @@ impl Policy {
             max_duration: Span::from_secs(self.max()),
             default_duration: Span::from_secs(60),
             max_uses: Some(3),
+            automatic: Vec::new(),
             request_timeout: Span::from_secs(5_000),
             course: Course { extension, ..Course::default() },
         };
@@ -70,7 +71,10 @@ impl Policy {
 
 #[derive(Debug, Clone, Copy)]
 enum Op {
-    Review { who: u8, yes: bool },
+    Review {
+        who: u8,
+        yes: bool,
+    },
     Withdraw,
     Wait(u64),
     Reconcile,
@@ -79,6 +83,8 @@ enum Op {
     Claim,
     Extend(u64),
     Apply(Policy),
+    /// Whether the rule would approve by itself from now on.
+    Signal(bool),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,6 +92,7 @@ struct Asked {
     secs: u64,
     uses: Option<u32>,
     start: Option<u64>,
+    by_itself: Option<ThenItem>,
 }
 
 fn ops() -> impl Strategy<Value = (Asked, Vec<Op>)> {
@@ -102,9 +109,17 @@ fn ops() -> impl Strategy<Value = (Asked, Vec<Op>)> {
         4 => Just(Op::Claim),
         3 => (1..1_500_u64).prop_map(Op::Extend),
         2 => policy.prop_map(Op::Apply),
+        1 => any::<bool>().prop_map(Op::Signal),
     ];
-    let asked = (1..1_000_u64, proptest::option::of(1..4_u32), proptest::option::of(1..2_000_u64));
-    let asked = asked.prop_map(|(secs, uses, start)| Asked { secs, uses, start });
+    let by_itself = prop_oneof![
+        4 => Just(None),
+        2 => Just(Some(ThenItem::Approve)),
+        1 => Just(Some(ThenItem::Deny)),
+        1 => Just(Some(ThenItem::Require(3))),
+        1 => Just(Some(ThenItem::Escalate)),
+    ];
+    let asked = (1..1_000_u64, proptest::option::of(1..4_u32), proptest::option::of(1..2_000_u64), by_itself);
+    let asked = asked.prop_map(|(secs, uses, start, by_itself)| Asked { secs, uses, start, by_itself });
     (asked, proptest::collection::vec(op, 1..20))
 }
 
@@ -113,6 +128,7 @@ fn ops() -> impl Strategy<Value = (Asked, Vec<Op>)> {
 struct Model {
     now: u64,
     policy: Policy,
+    signal: bool,
     asked: Asked,
     state: &'static str,
     votes: BTreeSet<u8>,
@@ -128,6 +144,17 @@ struct ModelGrant {
 }
 
 impl Model {
+    fn new(asked: Asked) -> Self {
+        let (votes, grant) = (BTreeSet::new(), None);
+        let mut model = Self { now: 0, policy: Policy::Same, signal: true, asked, state: "pending", votes, grant };
+        match asked.by_itself {
+            Some(ThenItem::Approve) => model.approve(),
+            Some(ThenItem::Deny) => model.state = "denied",
+            _ => {}
+        }
+        model
+    }
+
     fn overdue(&mut self) -> bool {
         let overdue = self.state == "pending" && self.now >= 5_000;
         if overdue {
@@ -141,6 +168,7 @@ impl Model {
         match op {
             Op::Wait(secs) => self.now += secs,
             Op::Apply(policy) => self.policy = policy,
+            Op::Signal(signal) => self.signal = signal,
             Op::Review { who, yes } => self.review(who, yes),
             Op::Withdraw => {
                 if !self.overdue() && self.state == "pending" {
@@ -198,11 +226,15 @@ impl Model {
             return;
         }
         self.votes.insert(who);
-        if self.votes.len() < 2 {
-            return;
+        let needed = if let Some(ThenItem::Require(needed)) = self.asked.by_itself { needed as usize } else { 2 };
+        if self.votes.len() >= needed {
+            self.approve();
         }
+    }
+
+    fn approve(&mut self) {
         self.state = "approved";
-        let Asked { secs, uses, start } = self.asked;
+        let Asked { secs, uses, start, .. } = self.asked;
         let from = start.map_or(self.now, |start| start.max(self.now));
         let until = from + secs.min(self.policy.max()).min(Policy::Same.max());
         let state = if from > self.now { "scheduled" } else { "active" };
@@ -216,6 +248,10 @@ impl Model {
         match grant.state {
             "scheduled" if now >= grant.until => grant.state = "expired",
             "scheduled" if now >= grant.from && matches!(policy, Policy::Lost | Policy::Gone) => {
+                grant.state = "revoked"
+            }
+            // What nobody has looked at starts only if it would be approved then.
+            "scheduled" if now >= grant.from && self.asked.by_itself == Some(ThenItem::Approve) && !self.signal => {
                 grant.state = "revoked"
             }
             "scheduled" if now >= grant.from => {
@@ -234,6 +270,7 @@ struct Real {
     revision: u64,
     then: Rule,
     rule: Option<Rule>,
+    signal: bool,
     request: Request,
     grant: Option<Grant>,
 }
@@ -247,6 +284,10 @@ fn rules<'r>(then: &'r Rule, now: Option<&'r Rule>) -> RulesAtReview<'r> {
         escalated: false,
         delegations: &[],
     }
+}
+
+fn by_itself(then: ThenItem) -> Automatic {
+    Automatic { name: "it".to_owned(), then, policy: PolicyId::new(0, [0; 10]) }
 }
 
 fn person(who: u8) -> Actor {
@@ -280,17 +321,18 @@ impl Real {
             created_at: at(0),
             times_out_at: at(5_000),
         };
-        let (id, waited) = (RequestId::new(0, [0; 10]), Waited::default());
-        let request =
-            Request { id, ask, approvals_needed: 2, reviews: Vec::new(), waited, state: RequestState::Pending };
-        Self { now: at(0), revision: 1, rule: Some(then.clone()), then, request, grant: None }
+        let ids = (RequestId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
+        let automatic = asked.by_itself.map(by_itself);
+        let (request, grant) = Request::filed(ids, ask, 2, automatic, rules(&then, Some(&then)), (at(0), 1));
+        Self { now: at(0), revision: 1, rule: Some(then.clone()), signal: true, then, request, grant }
     }
 
     fn settle(&mut self) {
         let Some(grant) = self.grant.take() else { return };
         let rules = rules(&self.then, self.rule.as_ref());
         self.grant = Some(if grant.is_due(self.now) {
-            grant.start(&self.request, rules, self.now, self.revision).unwrap()
+            let today = self.signal.then(|| by_itself(ThenItem::Approve));
+            grant.start(&self.request, rules, today.as_ref(), (self.now, self.revision)).unwrap()
         } else if grant.is_over(self.now) {
             grant.expire(self.now, self.revision).unwrap()
         } else {
@@ -312,6 +354,7 @@ impl Real {
         match op {
             Op::Wait(secs) => self.now = now.plus(Span::from_secs(secs)),
             Op::Apply(policy) => self.rule = policy.rule(),
+            Op::Signal(signal) => self.signal = signal,
             Op::Review { who, yes } => {
                 if self.overdue() {
                     return;
@@ -386,8 +429,7 @@ fn check(asked: Asked, history: &[Op]) -> Result<(), TestCaseError> {
     // What the rule counts is asked for in numbers: that much `Ask::new` sees to.
     let asked = Asked { uses: asked.uses.or(Some(3)), ..asked };
     let mut real = Real::new(asked, then);
-    let (votes, grant) = (BTreeSet::new(), None);
-    let mut model = Model { now: 0, policy: Policy::Same, asked, state: "pending", votes, grant };
+    let mut model = Model::new(asked);
     for (step, op) in history.iter().enumerate() {
         let before = real.seen();
         model.apply(*op);

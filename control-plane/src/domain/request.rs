@@ -12,6 +12,7 @@ use grantmesh_shared::wire::table::{BindItem, BoundItem};
 use serde::{Deserialize, Serialize};
 
 use super::actor::Actor;
+use super::automatic::Automatic;
 use super::kind::{AskKind, Timers, Waited};
 use super::review::Review;
 use super::rulebook::Asked;
@@ -516,6 +517,8 @@ pub struct Request {
     pub reviews: Vec<Review>,
     /// What happened to it while nobody decided it.
     pub waited: Waited,
+    /// What its rule decided about it by itself when it was filed.
+    pub automatic: Option<Automatic>,
     /// What became of it.
     pub state: RequestState,
 }

@@ -423,7 +423,8 @@ impl Request {
         quorum::standing(rules, &self.ask, &self.reviews, self.state == RequestState::Pending)
     }
 
-    fn grant(&self, rules: RulesAtReview<'_>, id: GrantId, now: Timestamp, revision: u64) -> Grant {
+    /// The grant that comes of it: no longer and for no more than both rules and every review say.
+    pub(super) fn grant(&self, rules: RulesAtReview<'_>, id: GrantId, now: Timestamp, revision: u64) -> Grant {
         let narrowed = self.reviews.iter().filter_map(|review| review.duration);
         let allowed = [rules.then, rules.now].into_iter().flatten().map(|rule| rule.workflow.max_duration);
         let duration = narrowed.chain(allowed).fold(self.ask.duration, Span::min);

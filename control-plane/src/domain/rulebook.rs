@@ -13,6 +13,7 @@ use super::break_glass::Broken;
 use super::person::People;
 use super::quorum::reviews;
 use super::request::AskTarget;
+use super::signal::Signal;
 
 /// What the policy says, as the workflow needs it.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +26,8 @@ pub struct Rulebook {
     pub people: Arc<People>,
     /// A table with nothing but the signals that are set.
     pub signals: Arc<Table>,
+    /// The same signals, with who has set them.
+    pub set: Arc<[Signal]>,
 }
 
 /// What an actor may ask for.

@@ -11,6 +11,7 @@ use grantmesh_shared::engine::Rule;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::condition::ConditionItem;
 
+use super::automatic::Automatic;
 use super::grant::{AlreadyEnded, Grant, GrantState, Terms};
 use super::request::{Ask, Request};
 use super::review::RulesAtReview;
@@ -94,7 +95,7 @@ impl Grant {
     }
 
     /// Starts a scheduled grant, or ends it where it must not start. What the policy takes away meanwhile, it does not get;
-    /// its length counts from now.
+    /// its length counts from now. `today` is what its rule would decide by itself now.
     ///
     /// # Errors
     /// If it is not scheduled.
@@ -102,8 +103,8 @@ impl Grant {
         self,
         request: &Request,
         rules: RulesAtReview<'_>,
-        now: Timestamp,
-        revision: u64,
+        today: Option<&Automatic>,
+        (now, revision): (Timestamp, u64),
     ) -> Result<Self, AlreadyEnded> {
         if self.state != GrantState::Scheduled {
             return Err(AlreadyEnded { state: self.state.word() });
@@ -112,9 +113,13 @@ impl Grant {
             return Ok(Self { state: GrantState::Expired { at: now }, revision, ..self });
         }
         let Some(rule) = rules.now.filter(|_| rules.still_let_ask(&request.ask.actor())) else {
-            let reason = Text::of_ours("the policy no longer lets the holder ask for this");
-            return Ok(Self { state: GrantState::Revoked { at: now, by: None, reason }, revision, ..self });
+            return Ok(self.kept_from_starting("the policy no longer lets the holder ask for this", now, revision));
         };
+        // Nobody has looked at it: what approved it must do so at its start, too.
+        let by_itself = request.automatic.as_ref().is_some_and(Automatic::approves);
+        if by_itself && !today.is_some_and(Automatic::approves) {
+            return Ok(self.kept_from_starting("its rule no longer approves this by itself", now, revision));
+        }
         let length = self.expires_at.since(self.starts_at).min(rule.workflow.max_duration);
         let mut terms = self.terms;
         terms.narrow(rule);
@@ -131,6 +136,10 @@ impl Grant {
             revision,
             ..self
         })
+    }
+
+    fn kept_from_starting(self, why: &'static str, at: Timestamp, revision: u64) -> Self {
+        Self { state: GrantState::Revoked { at, by: None, reason: Text::of_ours(why) }, revision, ..self }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Signals: facts that the policy declares and people set for a while, `incident.open`. Filters receive them like grants.
 //! Setting again replaces: the latest word counts, for longer or for shorter.
 
-use grantmesh_shared::engine::{Subject, User};
+use grantmesh_shared::engine::{self, Subject, User};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::table::{Body, SignalItem};
 
@@ -112,6 +112,12 @@ impl Signal {
     #[must_use]
     pub fn is_over(&self, now: Timestamp) -> bool {
         now >= self.expires_at
+    }
+
+    /// What conditions go by.
+    #[must_use]
+    pub fn of_engine(&self) -> engine::Signal {
+        engine::Signal { name: self.name.as_str().into(), expires_at: self.expires_at }
     }
 
     /// What filters receive.

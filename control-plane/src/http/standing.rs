@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::view::{RequestView, UserView};
-use crate::domain::{FactorStanding, StageStanding, Standing};
+use crate::domain::{Automatic, FactorStanding, StageStanding, Standing};
 
 /// A stage of a request's rule.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -26,6 +26,31 @@ pub struct FactorView {
     pub approvals: Vec<UserView>,
     /// Who may, as `user:NAME` or `group:NAME`.
     pub reviewers: Vec<String>,
+}
+
+/// What a rule decided about a request by itself.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct AutomaticView {
+    /// The decision's name within the rule.
+    pub name: String,
+    /// `approve`, `deny`, `require` or `escalate`.
+    pub decision: String,
+    /// How many approvals it requires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvals: Option<u32>,
+    /// The policy version that says so.
+    pub policy: String,
+}
+
+impl From<&Automatic> for AutomaticView {
+    fn from(automatic: &Automatic) -> Self {
+        Self {
+            name: automatic.name.clone(),
+            decision: automatic.word().to_owned(),
+            approvals: automatic.required(),
+            policy: automatic.policy.to_string(),
+        }
+    }
 }
 
 impl From<&StageStanding> for StageView {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::description::Shown;
-use super::standing::StageView;
+use super::standing::{AutomaticView, StageView};
 use crate::app::{App, Listed};
 use crate::domain::{Grant, GrantState, Request, RequestState, Review, Stream, Use, UseCount};
 use crate::push::{Arrival, FilterArrival, FleetRow};
@@ -193,6 +193,9 @@ pub struct RequestView {
     /// From when on those review it, too, to whom its rule escalates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalated_at: Option<String>,
+    /// What its rule decided about it by itself when it was filed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<AutomaticView>,
     /// When it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<String>,
@@ -214,7 +217,7 @@ pub struct RequestView {
 
 impl From<&Request> for RequestView {
     fn from(request: &Request) -> Self {
-        let Request { id, ask, approvals_needed, reviews, waited, state } = request;
+        let Request { id, ask, approvals_needed, reviews, waited, automatic, state } = request;
         Self {
             id: id.to_string(),
             state: RequestState::word(state).to_string(),
@@ -240,6 +243,7 @@ impl From<&Request> for RequestView {
             times_out_at: ask.times_out_at.to_string(),
             reminded_at: waited.reminded_at.map(|at| at.to_string()),
             escalated_at: waited.escalated_at.map(|at| at.to_string()),
+            automatic: automatic.as_ref().map(AutomaticView::from),
             decided_at: state.decided_at().map(|at| at.to_string()),
             grant: state.grant().map(ToString::to_string),
             policy: ask.policy.to_string(),

@@ -18,7 +18,7 @@ macro_rules! columns {
             "id, state, kind, extends, starts_at, remind_at, escalate_at, reminded_at, escalated_at, requester_issuer, ",
             "requester_subject, requester_groups, service, action, resource, rule, ",
             "justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, decided_at, ",
-            "grant_id, shown, uses, ticket"
+            "grant_id, shown, uses, ticket, automatic"
         )
     };
 }
@@ -73,6 +73,7 @@ impl TryFrom<Row> for Request {
             approvals_needed: row.unsigned("approvals_needed")?,
             reviews: Vec::new(),
             waited: Waited { reminded_at: row.opt_time("reminded_at")?, escalated_at: row.opt_time("escalated_at")? },
+            automatic: row.opt_json("automatic")?,
             state: state(&row)?,
         })
     }
@@ -182,10 +183,12 @@ impl WriteTx {
         let ask = &request.ask;
         let sql = "INSERT INTO requests (id, requester_issuer, requester_subject, requester_groups, service, action, \
                    resource, rule, justification, duration_ms, approvals_needed, policy, digest, created_at, times_out_at, shown, \
-                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id, ticket) VALUES \
+                   uses, kind, extends, starts_at, remind_at, escalate_at, state, decided_at, grant_id, ticket, \
+                   automatic, escalated_at) VALUES \
                    ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-                   $24, $25, $26)";
+                   $24, $25, $26, $27, $28)";
         let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
+        let automatic = request.automatic.as_ref().map(|automatic| serde_json::json!(automatic).to_string());
         let values = args![
             request.id.as_str(),
             &*ask.requester.issuer,
@@ -213,13 +216,19 @@ impl WriteTx {
             request.state.decided_at(),
             request.state.grant().map(GrantId::as_str),
             ask.ticket.as_ref().map(Text::as_str),
+            automatic.as_deref(),
+            request.waited.escalated_at,
         ];
         self.execute(sql, values).await?;
         // Nobody is asked by one that only stands for broken glass, which is told as that.
         if ask.kind == AskKind::BreakGlass {
             return Ok(());
         }
-        self.tell(&Event::of_request(EventKind::RequestFiled, request)).await
+        self.tell(&Event::of_request(EventKind::RequestFiled, request)).await?;
+        if request.waited.escalated_at.is_some() {
+            self.tell(&Event::of_request(EventKind::RequestEscalated, request)).await?;
+        }
+        self.tell_end(request).await
     }
 
     /// Reminds the reviewers of a pending request, and keeps that they were.
@@ -251,6 +260,11 @@ impl WriteTx {
             request.id.as_str(),
         ];
         self.execute_one("requests", request.id.as_str(), sql, values).await?;
+        self.tell_end(request).await
+    }
+
+    /// Tells what became of a request, if it is decided.
+    async fn tell_end(&mut self, request: &Request) -> Result<(), StoreError> {
         let kind = match request.state {
             RequestState::Pending => return Ok(()),
             RequestState::Approved { .. } => EventKind::RequestApproved,

@@ -2,6 +2,8 @@
 //! answered, and the command line against a server that listens.
 
 #[cfg(test)]
+mod automatic;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod comfort;

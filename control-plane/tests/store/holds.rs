@@ -27,7 +27,7 @@ async fn world(db: Db) -> World {
 }
 
 /// A refund of Ann's that a filter refuses and holds.
-fn call(number: u64, until: Timestamp) -> HoldItem<'static> {
+pub(crate) fn call(number: u64, until: Timestamp) -> HoldItem<'static> {
     let event = DecisionEvent {
         decision: DecisionWord::Ask,
         action: Some("refund.create".into()),
@@ -56,7 +56,7 @@ async fn file(world: &World, by: u8, number: u64) -> (Option<RequestId>, HoldSta
     filed(world, by, call(number, world.now().plus(Span::from_secs(30)))).await
 }
 
-async fn filed(world: &World, by: u8, item: HoldItem<'static>) -> (Option<RequestId>, HoldState) {
+pub(crate) async fn filed(world: &World, by: u8, item: HoldItem<'static>) -> (Option<RequestId>, HoldState) {
     let decision = item.event.id.clone();
     let mut results = told(world, HoldsRequest { file: vec![item], ..question(by) }).await;
     let HoldResult { decision: answered, request, state } = results.remove(0);

@@ -4,6 +4,8 @@
 //! PostgreSQL's programs are looked for in `GRANTMESH_POSTGRES_BIN`, then where Debian puts them.
 
 #[cfg(test)]
+mod automatic;
+#[cfg(test)]
 mod bound;
 #[cfg(test)]
 mod break_glass;
@@ -127,6 +129,13 @@ scenarios! {
     delegations::only_ones_own_right_is_delegated,
     delegations::a_delegation_is_ended_once_by_whom_it_concerns,
     delegations::one_of_delegator_and_delegate_votes,
+    automatic::what_a_rule_approves_by_itself_is_a_grant_at_once,
+    automatic::what_is_not_known_never_approves,
+    automatic::a_denial_wins_and_cools_down,
+    automatic::more_is_required_and_others_are_asked,
+    automatic::what_starts_later_is_asked_again_when_it_does,
+    automatic::more_time_is_for_people_and_a_call_need_not_wait,
+    automatic::limits_hold_for_what_is_approved_at_once,
     bound::a_bound_request_is_kept_as_it_was_shown,
     races::fifty_approvals_make_one_grant,
     races::one_of_approve_and_withdraw_wins,

@@ -32,10 +32,16 @@ spec:
 "#;
 
 fn policy() -> String {
-    POLICY.replace(
-        "defaultDuration: 15m",
-        "defaultDuration: 15m\n  extension: { withoutReview: 30m }\n  timeouts: { remindAfter: 1h, escalateAfter: 2h, escalateTo: [\"group:managers\"] }",
-    )
+    let rule = "defaultDuration: 15m\n  extension: { withoutReview: 30m }\n  timeouts: { remindAfter: 1h, escalateAfter: 2h, escalateTo: [\"group:managers\"] }\n  \
+                automatic: [{ name: freeze, then: deny, when: 'signals.freeze && resource != \"account/acc-3\"' }, \
+                { name: two, then: require, approvals: 2, when: 'signals.freeze' }, \
+                { name: incident, then: approve, when: 'signals.incident && resource != \"account/acc-0\"' }, \
+                { name: managers, then: escalate, when: 'signals.incident' }]";
+    let signals =
+        "signals: [{ name: incident, setters: [\"group:leads\"] }, { name: freeze, setters: [\"group:leads\"] }] }";
+    POLICY
+        .replace("defaultDuration: 15m", rule)
+        .replace("\"https://id.example\" }", &format!("\"https://id.example\", {signals}"))
 }
 
 #[derive(Debug, Clone)]
@@ -53,6 +59,7 @@ enum Op {
     Wait { secs: u64 },
     Reconcile,
     Eligible(bool),
+    Signal { name: &'static str, secs: Option<u64> },
 }
 
 fn people() -> [Actor; 5] {
@@ -77,6 +84,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         4 => prop_oneof![3 => 1..1_000_u64, 1 => 1_000..9_000_u64].prop_map(|secs| Op::Wait { secs }),
         4 => Just(Op::Reconcile),
         1 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Op::Eligible),
+        2 => (prop_oneof![3 => Just("incident"), 1 => Just("freeze")], proptest::option::weighted(0.8, 1..6_000_u64))
+            .prop_map(|(name, secs)| Op::Signal { name, secs }),
     ];
     proptest::collection::vec(op, 1..40)
 }
@@ -142,6 +151,15 @@ impl Fold {
             "request.reminded" | "request.escalated" => step(&mut self.requests, &request(), pending, "pending"),
             "request.timed_out" => step(&mut self.requests, &request(), pending, "timed_out"),
             "request.withdrawn" => step(&mut self.requests, &request(), pending, "withdrawn"),
+            "request.automatic" => {
+                let state = match entry["data"]["decision"].as_str().unwrap() {
+                    "approve" => "approved",
+                    "deny" => "denied",
+                    _ => "pending",
+                };
+                assert_eq!(id("grant").is_some(), state == "approved");
+                step(&mut self.requests, &request(), pending, state);
+            }
             "review.denied" => step(&mut self.requests, &request(), pending, "denied"),
             "review.approved" => {
                 let state = if id("grant").is_some() { "approved" } else { "pending" };
@@ -223,7 +241,9 @@ async fn play(world: &World, history: &[Op], calls: &mut u64) {
             Op::File { who, account, later, uses } => {
                 let starts_at = later.map(|secs| world.now().plus(Span::from_secs(secs)));
                 let new = NewRequest { starts_at, uses, ..refund(&format!("acc-{account}")) };
-                requests.extend(app.file_request(&people[who], new, None).await.ok().map(|filed| filed.request.id));
+                let Ok(filed) = app.file_request(&people[who], new, None).await else { continue };
+                grants.extend(filed.request.state.grant().map(|grant| (grant.clone(), people[who].user.clone())));
+                requests.push(filed.request.id);
             }
             Op::Review { who, which, yes } => {
                 let Some(id) = requests.get(which) else { continue };
@@ -310,6 +330,10 @@ async fn play(world: &World, history: &[Op], calls: &mut u64) {
                 app.time_out_requests().await.unwrap();
                 app.tell_overdue_post_reviews().await.unwrap();
             }
+            Op::Signal { name, secs: Some(secs) } => {
+                drop(app.set_signal(&lee(), name, "so", Span::from_secs(secs)).await.unwrap());
+            }
+            Op::Signal { name, secs: None } => drop(app.clear_signal(&lee(), name, None).await),
             Op::Eligible(yes) => {
                 let text = policy();
                 let text =

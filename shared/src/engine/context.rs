@@ -125,9 +125,10 @@ impl<'a> Facts<'a> {
         self.template?.parameter(self.path?.as_str(), name)
     }
 
-    /// Whether a signal is set and has not ended at `at`.
-    pub(crate) fn signal(&self, name: &str, at: Timestamp) -> bool {
-        self.table.signal(name).is_some_and(|signal| at < signal.expires_at)
+    /// Whether a signal is set and has not ended at `at`; nothing if it is not, and only what is said counts.
+    pub(crate) fn signal(&self, name: &str, at: Timestamp) -> Option<bool> {
+        let set = self.table.signal(name).is_some_and(|signal| at < signal.expires_at);
+        (set || !self.table.has_only_what_is_said()).then_some(set)
     }
 
     /// A part of the peer's SPIFFE id `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/SERVICE-ACCOUNT`.

@@ -22,6 +22,9 @@ pub struct Table {
     by_holder: Map<HolderKey, Held>,
     locks: Map<LockId, Lock>,
     signals: Map<Box<str>, Signal>,
+    /// Whether a signal that is not set is unknown instead of untrue. Filters know all that are set.
+    #[cfg(feature = "policy")]
+    only_said: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -154,6 +157,21 @@ impl Table {
     /// Sets a signal or replaces the one of the same name.
     pub fn put_signal(&mut self, signal: Signal) {
         self.signals.insert(signal.name.clone(), signal);
+    }
+
+    /// The same, with nothing known of signals that it does not have: a condition that names one errs.
+    #[cfg(feature = "policy")]
+    #[must_use]
+    pub fn with_only_what_is_said(self) -> Self {
+        Self { only_said: true, ..self }
+    }
+
+    /// Whether nothing is known of signals that it does not have.
+    pub(crate) const fn has_only_what_is_said(&self) -> bool {
+        #[cfg(feature = "policy")]
+        return self.only_said;
+        #[cfg(not(feature = "policy"))]
+        false
     }
 
     /// Ends a signal.

@@ -1,6 +1,7 @@
 //! What a rule says about requests and grants beyond single calls. Read by the control plane alone: no decision about a call
 //! depends on it, so filters are built without it.
 
+use super::automatic::Automatic;
 use super::course::Course;
 use super::deciding::Deciding;
 use crate::time::Span;
@@ -11,6 +12,8 @@ use crate::time::Span;
 pub struct Workflow {
     /// What it takes to decide a request.
     pub deciding: Deciding,
+    /// What the rule decides by itself when a request is filed.
+    pub automatic: Vec<Automatic>,
     /// The longest grant.
     pub max_duration: Span,
     /// The length of a grant when the requester names none.

@@ -2,6 +2,8 @@
 //! An item that is not understood in every part refuses the whole answer: a filter never acts on half of what it was told.
 
 #[cfg(feature = "policy")]
+mod automatic;
+#[cfg(feature = "policy")]
 mod course;
 #[cfg(feature = "policy")]
 mod deciding;
@@ -20,6 +22,8 @@ use super::table_hash::TableHash;
 use crate::engine::{Grant, Lock, Service, ServiceError, Signal, SubjectError, Table, TemplateError};
 use crate::id::{GrantId, LockId};
 
+#[cfg(feature = "policy")]
+pub use automatic::{AutomaticItem, ThenItem};
 #[cfg(feature = "policy")]
 pub use course::{BreakGlassItem, ExtensionItem, LimitsItem, TimeoutsItem};
 #[cfg(feature = "policy")]

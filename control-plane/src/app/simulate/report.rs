@@ -101,6 +101,12 @@ pub struct Reviewing {
     pub approvals: u32,
     /// How many would be asked for, counted once for each caller, action, resource and day.
     pub requests: u64,
+    /// How many of those the rule would decide by itself, decision by decision.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub automatic: BTreeMap<String, u64>,
+    /// Of how many that depends on what records do not hold: claims of the token, and which signals were set.
+    #[serde(default)]
+    pub automatic_not_judged: u64,
 }
 
 /// The sums while they are made.
@@ -193,8 +199,20 @@ impl Tally {
             reviewers: reviewers(rule),
             approvals: rule.workflow.deciding.approvals(),
             requests: 0,
+            automatic: BTreeMap::new(),
+            automatic_not_judged: 0,
         };
-        self.reviews.entry(key).or_insert_with(begin).requests += 1;
+        let of = (outcome.action.as_deref().unwrap_or_default(), outcome.resource.as_deref().unwrap_or_default());
+        let reviewing = self.reviews.entry(key).or_insert_with(begin);
+        reviewing.requests += 1;
+        match replay.automatic(event, rule, of, at) {
+            Ok(None) => {}
+            Ok(Some(decided)) => {
+                let word = format!("{} by {}", decided.then.as_str(), decided.name);
+                *reviewing.automatic.entry(word).or_default() += 1;
+            }
+            Err(_) => reviewing.automatic_not_judged += 1,
+        }
     }
 
     /// The sums of the time from one point to another.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::cases::{
-    Case, CaseFacts, Considered, Explanation, Stage, StepKind, Word, read_caller, read_fact,
+    Case, CaseFacts, Considered, ConsideredAutomatic, Explanation, Stage, StepKind, Word, read_caller, read_fact,
 };
 use grantmesh_shared::wire::policy::{PolicyFault, PolicyFile};
 use serde_json::json;
@@ -131,7 +131,7 @@ fn show((call, at): (&str, &str), explanation: &Explanation, out: &mut Output) {
     }
     out.line("what the policy says about it:");
     for part in considered {
-        let Considered { kind, name, subjects, except, for_caller, condition, verdict, reviewers } = part;
+        let Considered { kind, name, subjects, except, for_caller, condition, verdict, reviewers, automatic } = part;
         let whom = if subjects.is_empty() { "everyone".to_owned() } else { subjects.join(", ") };
         let is_for = if *for_caller { "" } else { ", not this caller" };
         out.line(format_args!("  {kind} {name}: for {whom}{is_for}"));
@@ -139,16 +139,25 @@ fn show((call, at): (&str, &str), explanation: &Explanation, out: &mut Output) {
             out.line(format_args!("    except {}", except.join(", ")));
         }
         if let (Some(condition), Some(verdict)) = (condition, verdict) {
-            let said = match verdict.as_str() {
-                "holds" | "fails" => verdict.clone(),
-                "unsure" => "depends on what exactly the time is".to_owned(),
-                code => format!("cannot be judged: {code}"),
-            };
+            let said = told(verdict);
             out.line(format_args!("    if {}", condition.trim().replace('\n', "\n       ")));
             out.line(format_args!("    which {said}"));
         }
         if !reviewers.is_empty() {
             out.line(format_args!("    decided by {}", reviewers.join(", ")));
         }
+        for ConsideredAutomatic { name, then, when, verdict, decides } in automatic.iter().filter(|_| *for_caller) {
+            let when = when.as_ref().map(|when| format!(" when {}", when.trim().replace('\n', " ")));
+            let decides = if *decides { ": this one decides a request by itself" } else { "" };
+            out.line(format_args!("    {name}: {then}{}, which {}{decides}", when.unwrap_or_default(), told(verdict)));
+        }
+    }
+}
+
+fn told(verdict: &str) -> String {
+    match verdict {
+        "holds" | "fails" => verdict.to_owned(),
+        "unsure" => "depends on what exactly the time is".to_owned(),
+        code => format!("cannot be judged: {code}"),
     }
 }

@@ -74,8 +74,14 @@ fn show(simulation: &Simulation, out: &mut Output) {
         |requests| format!("{requests} a day"),
     );
     out.line(format_args!("{asks} call(s) would be asked for: {requests} request(s), {a_day}"));
-    for Reviewing { service, rule, reviewers, approvals, requests } in reviews {
+    for Reviewing { service, rule, reviewers, approvals, requests, automatic, automatic_not_judged } in reviews {
         let reviewers = reviewers.join(", ");
         out.line(format_args!("  {requests} under {service} {rule}, each for {approvals} of {reviewers}"));
+        for (decision, requests) in automatic {
+            out.line(format_args!("    {requests} decided by the rule itself: {decision}"));
+        }
+        if *automatic_not_judged > 0 {
+            out.line(format_args!("    {automatic_not_judged} by what records do not hold: claims, signals"));
+        }
     }
 }

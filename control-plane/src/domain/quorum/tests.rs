@@ -82,7 +82,7 @@ fn request(approvals_needed: u32) -> Request {
     };
     let id = RequestId::new(0, [0; 10]);
     let (reviews, waited, state) = (Vec::new(), Waited::default(), RequestState::Pending);
-    Request { id, ask, approvals_needed, reviews, waited, state }
+    Request { id, ask, approvals_needed, reviews, waited, automatic: None, state }
 }
 
 fn person(at: usize, groups: u8) -> Actor {

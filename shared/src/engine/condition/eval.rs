@@ -355,7 +355,7 @@ impl<'r> Run<'r> {
             Op::Param => text(facts.param(name()?)),
             Op::Query => text(find(context.query, name()?)),
             Op::Header => text(find(context.headers, name()?)),
-            Op::Signal => Ok(Value::Bool(facts.signal(name()?, self.at))),
+            Op::Signal => facts.signal(name()?, self.at).map(Value::Bool).ok_or(missing),
             Op::ClaimText | Op::ClaimNumber | Op::ClaimBool | Op::ClaimTexts => {
                 given(op, find(context.claims, name()?).ok_or(missing)?)
             }

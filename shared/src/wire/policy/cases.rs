@@ -14,7 +14,7 @@ mod stage;
 mod values;
 
 pub use coverage::{Coverage, Covered};
-pub use explain::{Considered, Explanation, read_caller, read_fact};
+pub use explain::{Considered, ConsideredAutomatic, Explanation, read_caller, read_fact};
 pub use outcome::{Outcome, Told, Word};
 pub use play::{Played, play};
 pub use read::read_cases;

@@ -3,6 +3,7 @@
 
 mod actions;
 mod approvable;
+mod automatic;
 mod conditions;
 mod course;
 mod paths;

@@ -11,7 +11,8 @@ use super::parse::Placed;
 use super::{DefaultsSpec, Documents, FieldSpec, Policy, RoleSpec};
 use crate::engine::Subject;
 use crate::wire::table::{
-    DecidingItem, FactorItem, PatternItem, PlaceWord, RuleItem, StageItem, SubjectItem, TicketItem, WordsItem,
+    AutomaticItem, DecidingItem, FactorItem, PatternItem, PlaceWord, RuleItem, StageItem, SubjectItem, ThenItem,
+    TicketItem, WordsItem,
 };
 
 /// One difference.
@@ -171,6 +172,9 @@ fn ruled(rule: &RuleItem) -> Value {
         fields.extend(workflow);
     }
     fields.remove("deciding");
+    if let Some(workflow) = rule.workflow.as_ref().filter(|workflow| !workflow.automatic.is_empty()) {
+        fields.insert("automatic".to_owned(), json!(workflow.automatic.iter().map(automatic).collect::<Vec<_>>()));
+    }
     let Some(deciding) = rule.workflow.as_ref().and_then(|workflow| workflow.deciding.as_deref()) else { return own };
     let DecidingItem { stages, denials, justification, ticket } = deciding;
     if !stages.is_empty() {
@@ -196,6 +200,18 @@ fn ruled(rule: &RuleItem) -> Value {
         fields.insert("ticket".to_owned(), json!({ "required": required, "pattern": pattern(found) }));
     }
     own
+}
+
+/// What a rule decides by itself, as one line.
+fn automatic(AutomaticItem { name, when, then }: &AutomaticItem) -> String {
+    let then = match then {
+        ThenItem::Approve => "approve".to_owned(),
+        ThenItem::Deny => "deny".to_owned(),
+        ThenItem::Require(approvals) => format!("require {approvals}"),
+        ThenItem::Escalate => "escalate".to_owned(),
+    };
+    let when = when.as_ref().map(|when| format!(" when {}", when.source.trim())).unwrap_or_default();
+    format!("{name}: {then}{when}")
 }
 
 /// What documents say and filters do not need: descriptions, declared headers, fields with their types.

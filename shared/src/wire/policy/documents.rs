@@ -2,12 +2,14 @@
 //! written and described to editors; what they mean together is checked by the compiler.
 
 mod access;
+mod automatic;
 mod course;
 mod deciding;
 mod people;
 mod service;
 
 pub use access::*;
+pub use automatic::*;
 pub use course::*;
 pub use deciding::*;
 pub use people::*;

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::Policy;
 use super::cases::Outcome;
 use crate::engine::{
-    Basis, BodyFacts, Call, Condition, Context, Decision, FactValue, Grant, GrantHolder, Needs, Now, Principal, Reason,
-    Rule, Service, Table, User, prepare,
+    Automatic, Basis, BodyFacts, Call, Condition, Context, Criticality, Decision, FactValue, Facts, Grant, GrantHolder,
+    Needs, Now, Principal, Reason, Rule, Service, Table, User, automatic, prepare,
 };
 use crate::id::{GrantId, RequestId};
 use crate::time::{Span, Timestamp};
@@ -69,6 +69,43 @@ impl Replay {
     #[must_use]
     pub fn rule(&self, service: &str, name: &str) -> Option<&Rule> {
         self.table.service(service)?.rule(name)
+    }
+
+    /// What a rule would have decided by itself about a request for a recorded call. `Err` if that depends on what records
+    /// do not hold.
+    ///
+    /// # Errors
+    /// What is not recorded.
+    pub fn automatic<'r>(
+        &'r self,
+        event: &DecisionEvent<'_>,
+        rule: &'r Rule,
+        (action, resource): (&str, &str),
+        at: Timestamp,
+    ) -> Result<Option<&'r Automatic>, BTreeSet<String>> {
+        let rules = rule.workflow.automatic.as_slice();
+        let missing: BTreeSet<String> = rules.iter().flat_map(|one| facts(&one.when)).collect();
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let groups: Vec<&str> = event.groups.iter().flatten().map(|group| &**group).collect();
+        let user = event.issuer.as_deref().zip(event.subject.as_deref());
+        let service = self.table.service(&event.service);
+        let known = service.and_then(|service| service.action(action));
+        let facts = Facts {
+            principal: &Principal { user, groups: &groups, workload: None },
+            method: None,
+            path: None,
+            context: &Context::EMPTY,
+            service: &event.service,
+            action,
+            resource,
+            criticality: known.map_or(Criticality::Critical, |action| action.criticality),
+            template: None,
+            now: Now::exactly(at),
+            table: &self.table,
+        };
+        Ok(automatic(rules, &facts, &self.table))
     }
 
     /// Decides a record again. `at` is the record's time.

@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::deciding::deciding;
-use super::{DecidingItem, ExtensionItem, ItemError, LimitsItem, RuleItem, ServiceItem, SubjectItem, TimeoutsItem};
-use crate::engine::{Course, Timeouts, Workflow};
+use super::{
+    AutomaticItem, DecidingItem, ExtensionItem, ItemError, LimitsItem, RuleItem, ServiceItem, SubjectItem, TimeoutsItem,
+};
+use crate::engine::{Automatic, Course, Timeouts, Workflow};
 use crate::time::Span;
 
 /// How requests under a rule are decided, and what grants they lead to.
@@ -19,6 +21,9 @@ pub struct WorkflowItem {
     /// What else it takes to decide.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deciding: Option<Box<DecidingItem>>,
+    /// What the rule decides by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub automatic: Vec<AutomaticItem>,
     /// The longest grant.
     pub max_duration: Span,
     /// The length of a grant when none is named.
@@ -56,9 +61,11 @@ impl TryFrom<WorkflowItem> for Workflow {
 
     fn try_from(item: WorkflowItem) -> Result<Self, ItemError> {
         let WorkflowItem { reviewers, approvals, deciding: decided, max_duration, default_duration, .. } = item;
-        let WorkflowItem { max_uses, request_timeout, starts_within, extension, timeouts, limits, .. } = item;
+        let WorkflowItem { automatic, max_uses, request_timeout, starts_within, extension, timeouts, limits, .. } =
+            item;
         Ok(Self {
             deciding: deciding(reviewers, approvals, decided.map(|item| *item))?,
+            automatic: automatic.into_iter().map(Automatic::try_from).collect::<Result<_, _>>()?,
             max_duration,
             default_duration,
             max_uses,

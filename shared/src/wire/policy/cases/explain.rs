@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{first_line, word};
 use super::{Case, CaseFacts, Outcome, Stage};
-use crate::engine::{Condition, Criticality, Facts, Fuel, Principal, Service, Subject, Verdict};
+use crate::engine::{
+    self, Condition, Criticality, Facts, Fuel, Principal, Rule, Service, Subject, Table, Then, Verdict,
+};
 use crate::wire::policy::{PolicyFault, reviewers};
 
 /// A decision with everything of the policy about its action.
@@ -43,6 +45,26 @@ pub struct Considered {
     /// Who decides on a request under a rule.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reviewers: Vec<String>,
+    /// What a rule decides by itself about a request of the caller's, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub automatic: Vec<ConsideredAutomatic>,
+}
+
+/// A decision that a rule makes by itself, for a caller who has set none of the signals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsideredAutomatic {
+    /// Its name.
+    pub name: String,
+    /// `approve`, `deny`, `require` or `escalate`.
+    pub then: String,
+    /// Its condition as it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
+    /// What came of the condition: `holds`, `fails`, `unsure`, or the code of an error.
+    pub verdict: String,
+    /// Whether it is the one that would decide.
+    pub decides: bool,
 }
 
 /// Reads a fact as the indented lines of cases state it: `header x-ticket INC-1`.
@@ -133,7 +155,7 @@ fn considered(service: &Service, facts: &Facts<'_>) -> Vec<Considered> {
     }
     for rule in service.rules().iter().filter(|rule| rule.actions.iter().any(|covered| **covered == *action)) {
         let part = part("rule", (&rule.name, &rule.eligible), rule.is_eligible(principal), &rule.condition, facts);
-        all.push(Considered { reviewers: reviewers(rule), ..part });
+        all.push(Considered { reviewers: reviewers(rule), automatic: automatic(rule, facts), ..part });
     }
     // A role of several permissions is several bindings, of which each says the same.
     all.dedup();
@@ -172,7 +194,34 @@ fn part(
         condition,
         verdict,
         reviewers: Vec::new(),
+        automatic: Vec::new(),
     }
+}
+
+/// What a rule would decide by itself, each with what comes of its condition.
+fn automatic(rule: &Rule, facts: &Facts<'_>) -> Vec<ConsideredAutomatic> {
+    let rules = &rule.workflow.automatic;
+    let known = said_of(rules, facts.table);
+    let decides = engine::automatic(rules, facts, &known).map(|one| &one.name);
+    let considered = |one: &engine::Automatic| {
+        let table = if one.then == Then::Approve { &known } else { facts.table };
+        let verdict = one.when.verdict(&Facts { table, ..*facts }, &mut Fuel::per_call());
+        let when = match &one.when {
+            Condition::When(form) => Some(form.source().to_owned()),
+            Condition::Always | Condition::Unsupported => None,
+        };
+        let (name, then) = (one.name.to_string(), one.then.as_str().to_owned());
+        ConsideredAutomatic { name, then, when, verdict: said(verdict), decides: decides == Some(&one.name) }
+    };
+    rules.iter().map(considered).collect()
+}
+
+/// The signals that are set, of those that these name: what is not among them is not known.
+fn said_of(rules: &[engine::Automatic], table: &Table) -> Table {
+    let mut said = Table::default();
+    let named = rules.iter().filter_map(|one| one.when.needs()).flat_map(|needs| &needs.signals);
+    named.filter_map(|name| table.signal(name)).for_each(|signal| said.put_signal(signal.clone()));
+    said.with_only_what_is_said()
 }
 
 fn said(verdict: Verdict) -> String {

@@ -93,6 +93,14 @@ impl Compiler<'_> {
         }
     }
 
+    /// How many approvals these stages take, and how many people could give them, if that is known.
+    pub(super) fn numbers(&self, stages: &PlacedStages) -> (u64, Option<usize>) {
+        let factors = stages.iter().flat_map(|(stage, _)| &stage.factors);
+        let needed = factors.map(|factor| u64::from(factor.approvals)).fold(0, u64::saturating_add);
+        let known = Known::of(stages, &self.behind);
+        (needed, known.all.then(|| known.people().len()))
+    }
+
     /// The one factor whose people are known: how many there are says all.
     fn by_number(
         &mut self,

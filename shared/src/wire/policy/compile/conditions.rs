@@ -84,7 +84,23 @@ impl<'d> Compiler<'d> {
         service: &str,
         actions: &ActionsItem,
     ) -> Option<ConditionItem> {
-        let stated = stated?;
+        let form = self.asking_form(file, stated?, service, actions)?;
+        Some(Self::condition_item(stated?, &form))
+    }
+
+    /// What is kept of a condition.
+    pub(super) fn condition_item(stated: &Spanned<String>, form: &Form) -> ConditionItem {
+        ConditionItem::new(&stated.value, form)
+    }
+
+    /// As [`Self::asking_condition`], in the form that is evaluated.
+    pub(super) fn asking_form(
+        &mut self,
+        file: usize,
+        stated: &Spanned<String>,
+        service: &str,
+        actions: &ActionsItem,
+    ) -> Option<Form> {
         let form = self.of_calls(file, stated, service, actions)?;
         let of_call = OF_CALLS.iter().find(|(op, _)| form.nodes().iter().any(|node| node.op == *op));
         if let Some((_, name)) = of_call {
@@ -94,7 +110,7 @@ impl<'d> Compiler<'d> {
             let fault = ConditionFault { offset, length: name.len(), message, help: Some(help) };
             self.condition_fault(file, stated, fault);
         }
-        Some(ConditionItem::new(&stated.value, &form))
+        Some(form)
     }
 
     /// Compiles a condition, and notes what it names and whether it says anything.

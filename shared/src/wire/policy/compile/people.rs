@@ -18,6 +18,9 @@ pub(super) struct People {
     pub(super) reviewers: Vec<SubjectItem>,
     pub(super) approvals: u32,
     pub(super) deciding: Option<Box<DecidingItem>>,
+    /// How many approvals it takes, and how many people could give them, if that is known.
+    pub(super) needed: u64,
+    pub(super) known: Option<usize>,
 }
 
 /// A rule's stages with the places of their factors, for what is told about them.
@@ -56,6 +59,7 @@ impl Compiler<'_> {
                 self.deniable(file, denials, &placed);
             }
         }
+        (people.needed, people.known) = self.numbers(&placed);
         let stages = if stages.is_empty() { Vec::new() } else { placed.into_iter().map(|(stage, _)| stage).collect() };
         let (justification, ticket) = self.words(file, spec);
         let denials = denials.as_ref().map(|denials| denials.value);

@@ -36,7 +36,9 @@ impl<'d> Compiler<'d> {
             self.unique(&mut seen, "rule", file, name);
             let actions = self.known_actions(file, &spec.service, &spec.actions);
             let named = ActionsItem::Named(actions.clone());
-            let People { eligible, reviewers, approvals, deciding } = self.people(file, name, spec);
+            let people = self.people(file, name, spec);
+            let automatic = self.automatic(file, name, spec, (&named, &people));
+            let People { eligible, reviewers, approvals, deciding, .. } = people;
             let service = spec.service.value.as_str();
             if !self.may_pair(file, name, actions.len(), eligible.len()) {
                 return;
@@ -45,6 +47,7 @@ impl<'d> Compiler<'d> {
                 reviewers,
                 approvals,
                 deciding,
+                automatic,
                 max_duration: self.duration(file, Some(&spec.max_duration), LONGEST, LONGEST),
                 default_duration: self.default_duration(file, spec),
                 max_uses: self.max_uses(file, spec),

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use super::{ExtensionSpec, JustificationSpec, LimitsSpec, StageSpec, TicketSpec, TimeoutsSpec};
-use crate::engine::MAX_STAGES;
+use super::{AutomaticSpec, ExtensionSpec, JustificationSpec, LimitsSpec, StageSpec, TicketSpec, TimeoutsSpec};
+use crate::engine::{MAX_AUTOMATIC, MAX_STAGES};
 use crate::wire::policy::schema;
 
 /// `kind: Role`: a named set of actions.
@@ -90,6 +90,11 @@ pub struct RuleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Approvals>")]
     pub denials: Option<Spanned<u32>>,
+    /// What is decided without people, or made harder for them, when a request is filed: the first denial that holds, or else
+    /// the first other decision that does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = MAX_AUTOMATIC))]
+    pub automatic: Vec<AutomaticSpec>,
     /// What a justification must be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub justification: Option<JustificationSpec>,

@@ -1,0 +1,91 @@
+//! What rules decide by themselves, over the API and the command line.
+
+use serde_json::{Value, json};
+
+use super::cli::Story;
+use super::server::{ALICE, LEA, MALLORY, OLAF, POLICY, Server};
+
+const AUTOMATIC: &str = r#"maxDuration: 1h
+  automatic:
+    - { name: frozen, then: deny, when: 'signals["freeze"]' }
+    - { name: in-incident, then: approve, when: 'signals["incident"]' }
+    - { name: by-account, then: require, approvals: 2, when: 'resource == "account/acc-2"' }"#;
+
+async fn server() -> Server {
+    let server = Server::bare().await;
+    let issuer = "issuer: https://dev-issuer.grantmesh.invalid";
+    let signals = "signals: [{ name: incident, setters: [\"group:payments-leads\"] }, { name: freeze, setters: [\"group:payments-leads\"] }]";
+    let text = POLICY.replacen(issuer, &format!("{issuer}\n  {signals}"), 1).replacen("maxDuration: 1h", AUTOMATIC, 1);
+    let policy = json!({ "files": [{ "name": "policy.yaml", "text": text }] });
+    server.apply(OLAF, ("if-none-match", "*"), &policy).await.expect(201);
+    server
+}
+
+async fn signal(server: &Server, name: &str) {
+    let body = json!({ "reason": "PAY-7", "duration": "1h" });
+    server.raw("PUT", &format!("/v1/signals/{name}"), &server.token(LEA), body.to_string()).await.expect(200);
+}
+
+fn ask(account: &str) -> Value {
+    json!({ "service": "payments", "action": "refund.create", "resource": format!("account/{account}"), "justification": "why" })
+}
+
+#[tokio::test]
+async fn a_request_says_what_its_rule_decided() {
+    let server = server().await;
+    let waits = server.post(ALICE, "/v1/requests", &ask("acc-1")).await.expect(201);
+    assert_eq!((&waits["state"], waits.get("automatic")), (&json!("pending"), None));
+    let two = server.post(ALICE, "/v1/requests", &ask("acc-2")).await.expect(201);
+    assert_eq!((&two["state"], &two["approvals_needed"]), (&json!("pending"), &json!(2)));
+    let said = json!({ "name": "by-account", "decision": "require", "approvals": 2, "policy": two["policy"] });
+    assert_eq!(two["automatic"], said);
+
+    signal(&server, "incident").await;
+    let approved = server.post(ALICE, "/v1/requests", &ask("acc-3")).await.expect(201);
+    let said = json!({ "name": "in-incident", "decision": "approve", "policy": approved["policy"] });
+    assert_eq!((&approved["state"], &approved["automatic"]), (&json!("approved"), &said));
+    let grant = format!("/v1/grants/{}", approved["grant"].as_str().unwrap());
+    assert_eq!(server.get(ALICE, &grant).await.expect(200)["state"], "active");
+    server.get(MALLORY, &grant).await.problem(404, "not_found");
+    server.post(LEA, &format!("{grant}/revoke"), &json!({ "reason": "over" })).await.expect(200);
+
+    signal(&server, "freeze").await;
+    let denied = server.post(ALICE, "/v1/requests", &ask("acc-4")).await.expect(201);
+    let said = json!({ "name": "frozen", "decision": "deny", "policy": denied["policy"] });
+    assert_eq!((&denied["state"], &denied["automatic"]), (&json!("denied"), &said));
+    let listed = server.get(LEA, "/v1/requests?state=denied").await.expect(200);
+    assert_eq!(listed["items"][0]["automatic"], said);
+}
+
+#[tokio::test]
+async fn an_explained_call_says_what_its_rule_would_decide() {
+    let server = server().await;
+    let call = json!({ "method": "POST", "path": "/v1/accounts/acc-2/refunds", "caller": "alice[support]" });
+    let rule = async |call: &Value| {
+        let explained = server.post(OLAF, "/v1/policy/explain", call).await.expect(200);
+        let considered = explained["explanation"]["considered"].as_array().unwrap().clone();
+        considered.into_iter().find(|part| part["kind"] == "rule").unwrap()["automatic"].clone()
+    };
+    let said = rule(&call).await;
+    let told = |at: usize| (said[at]["verdict"].as_str().unwrap(), said[at]["decides"].as_bool().unwrap());
+    assert_eq!([told(0), told(1), told(2)], [("fails", false), ("missing", false), ("holds", true)], "{said}");
+    let mut call = call;
+    call["signals"] = json!(["incident"]);
+    assert_eq!(rule(&call).await[1]["decides"], true);
+    call["signals"] = json!(["incident", "freeze"]);
+    assert_eq!(rule(&call).await[0]["decides"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_what_was_decided_by_itself() {
+    let story = Story::with(server().await).await;
+    let ask = "request --service payments --action refund.create --resource account/acc-2 --justification why";
+    let waits = story.say(ALICE, ask).await.fine();
+    assert!(waits.contains("decided by the rule itself: require 2 approvals, by `by-account` of policy_"), "{waits}");
+    signal(&story.server, "incident").await;
+    let approved = story.say(ALICE, &ask.replace("acc-2", "acc-3")).await.fine();
+    assert!(approved.contains("is approved") && approved.contains("approve, by `in-incident` of"), "{approved}");
+    let id = approved.split_whitespace().next().unwrap().replace('_', "~");
+    assert!(story.say(LEA, &format!("request show {id}")).await.fine().contains("by `in-incident` of"));
+    assert!(story.say(ALICE, "grants --state active").await.fine().contains("acc-3"));
+}
