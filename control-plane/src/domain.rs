@@ -68,7 +68,9 @@ pub use request::{
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
 pub use rulebook::{Asked, NoBreakGlass, NotEligible, Rulebook};
 pub use schedule::{MOST_AHEAD, StartRefused, warn_at};
-pub use signal::{Signal, SignalDeclaration, SignalEnd, SignalRefused};
+pub use signal::{
+    About, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, signal_key, signal_of_key,
+};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
 pub use usage::{Claim, Use, UseCount, UseOutcomeTold};

@@ -50,7 +50,7 @@ pub(crate) mod bodies {
     };
     pub(crate) use super::requests::{FileBody, PrefillView};
     pub(crate) use super::reviews::{ReviewBody, ReviewedView};
-    pub(crate) use super::signals::{SetBody, SignalChangedView, SignalView, SignalsView};
+    pub(crate) use super::signals::{SetBody, SetView, SignalChangedView, SignalView, SignalsView};
 }
 
 pub use problem::ApiError;

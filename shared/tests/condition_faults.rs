@@ -17,6 +17,7 @@ fn scope() -> Scope {
         ]),
         fields: typed(&[("amount", FactType::Number), ("iban", FactType::Text), ("urgent", FactType::Bool)]),
         signals: names(&["incident.open", "freeze"]),
+        said_of: names(&["on.call"]),
         no_body: None,
     }
 }

@@ -214,6 +214,7 @@ fn what_rules_say_about_time_and_who_breaks_the_glass() {
         ),
         ("automatic: [{ name: a, then: approve, when: 'signals[\"none\"]' }]", "`none` is not declared in `signals`"),
         ("automatic: [{ name: a, then: approve, when: 'action == \"x\" && action == \"y\"' }]", "can never hold"),
+        ("automatic: [{ name: a, then: approve, when: 'signals[\"on.call\"]' }]", "`on.call` is not declared in `signals`"),
         ("automatic: [{ name: a, then: allow }]", "allow"),
         ("automatic: [{ name: a, then: deny, unless: 'true' }]", "unless"),
     ] {
@@ -229,6 +230,16 @@ fn what_rules_say_about_time_and_who_breaks_the_glass() {
         !said(&many(16)).contains("automatic decisions")
             && said(&many(17)).contains("17 automatic decisions, more than 16")
     );
+    let said_of = |more: &str| {
+        let text = said(more);
+        assert!(text.contains("`on.call` is not declared"), "{text}");
+        let signals = "invalid\n  signals: [{ name: on.call, of: user }]\n---";
+        faults(&GOOD.replacen("invalid\n---", signals, 1).replacen("maxDuration: 1h", &format!("maxDuration: 1h\n  {more}"), 1))
+    };
+    let message = "`on.call` is said of users or tickets, and is not known here";
+    assert!(said_of("condition: 'signals[\"on.call\"]'").contains(message));
+    assert!(said_of("grantCondition: 'signals[\"on.call\"]'").contains(message));
+    assert!(!said_of("automatic: [{ name: a, then: approve, when: 'signals[\"on.call\"]' }]").contains("on.call"));
     let known = changed(
         "reviewers: [\"group:payments-leads\"]",
         "reviewers: [\"user:lee\", \"user:mia\"]\n  automatic: [{ name: a, then: require, approvals: 3 }]",

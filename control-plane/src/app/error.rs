@@ -371,7 +371,9 @@ impl AppError {
                 | Invalid::Ask(AskRefused::Resource(TextError::Secret { .. }))
                 | Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Offline(OfflineRefused::Reason(TextError::Secret { .. }))
-                | Invalid::Signal(SignalRefused::Reason(TextError::Secret { .. }))
+                | Invalid::Signal(
+                    SignalRefused::Reason(TextError::Secret { .. }) | SignalRefused::About(TextError::Secret { .. }),
+                )
                 | Invalid::Delegation(DelegationRefused::Reason(TextError::Secret { .. }))
                 | Invalid::Lock(LockRefused::Reason(TextError::Secret { .. })) => "secret_in_text",
                 Invalid::NotEligible(_)
@@ -384,7 +386,8 @@ impl AppError {
                 | Invalid::Offline(OfflineRefused::TooShort(_))
                 | Invalid::BreakGlass(BreakGlassRefused::TooShort(_)) => "duration_too_short",
                 Invalid::Offline(OfflineRefused::TooLong { .. }) => "token_too_long",
-                Invalid::Offline(OfflineRefused::TooMany(_)) => "too_many",
+                Invalid::Offline(OfflineRefused::TooMany(_)) | Invalid::Signal(SignalRefused::TooMany(_)) => "too_many",
+                Invalid::Signal(SignalRefused::OfWhat { .. } | SignalRefused::OfNothing(_)) => "said_of_what",
                 Invalid::Offline(OfflineRefused::Reason(TextError::Empty { .. }))
                 | Invalid::BreakGlass(BreakGlassRefused::Reason(TextError::Empty { .. })) => "justification_required",
                 Invalid::Offline(_) | Invalid::BreakGlass(_) => "bad_text",
@@ -413,7 +416,7 @@ impl AppError {
                 | Invalid::Signal(SignalRefused::TooShort(_))
                 | Invalid::Lock(LockRefused::TooShort(_)) => "duration_too_short",
                 Invalid::Ask(AskRefused::Resource(_) | AskRefused::ResourceTooLong)
-                | Invalid::Signal(SignalRefused::Reason(_))
+                | Invalid::Signal(SignalRefused::Reason(_) | SignalRefused::About(_) | SignalRefused::LongAbout)
                 | Invalid::Lock(LockRefused::Reason(_))
                 | Invalid::Text(_) => "bad_text",
                 Invalid::Lock(LockRefused::Nothing | LockRefused::EverythingAndMore) => "lock_unclear",

@@ -126,7 +126,8 @@ impl App {
             history = history.and(tx.ask_history(&ask, account, limits.cool_down).await?);
         }
         history.allows_one_more(&ask.rule, limits, tx.now()).map_err(AppError::Limit)?;
-        let automatic = book.automatic(&ask, actor, tx.now());
+        let said = tx.signals_of_keys(&book.said_of(&ask)).await?;
+        let automatic = book.automatic(&ask, (actor, &said), tx.now());
         let rules = RulesAtReview {
             then: Some(rule),
             now: Some(rule),

@@ -55,7 +55,8 @@ impl App {
         let then = self.then(tx, &request.ask).await?;
         let rules = then.rules(&request.ask, book);
         let now = tx.now();
-        let today = book.automatic(&request.ask, &request.ask.actor(), now);
+        let said = tx.signals_of_keys(&book.said_of(&request.ask)).await?;
+        let today = book.automatic(&request.ask, (&request.ask.actor(), &said), now);
         let started = grant.start(&request, rules, today.as_ref(), (now, tx.revision()));
         let grant = started.map_err(Conflict::AlreadyEnded)?;
         tx.settle_scheduled(&grant).await?;

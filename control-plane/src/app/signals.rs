@@ -2,21 +2,27 @@
 
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::policy::OfWord;
 use grantmesh_shared::wire::sync::Position;
 use serde::Serialize;
 
 use super::{App, AppError, Conflict, Forbidden, Invalid};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Actor, Signal, SignalDeclaration, SignalEnd, Text};
+use crate::domain::{About, Actor, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, Text, signal_key};
 use crate::store::{Tx, WriteTx};
+
+/// Of so many users or tickets it is shown that a signal is said.
+const MOST_SHOWN: u32 = 200;
 
 /// A declared signal, and whether it is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredSignal {
     /// What the policy in force says of it.
     pub declaration: SignalDeclaration,
-    /// As it is set; nothing if it is not.
+    /// As it is set; nothing if it is not, or is said of users or tickets.
     pub set: Option<Signal>,
+    /// As it is set of users or tickets, by their names; of very many the first.
+    pub said: Vec<Signal>,
 }
 
 /// A signal that was set or cleared.
@@ -28,6 +34,13 @@ pub struct SignalChanged {
     pub position: Position,
 }
 
+impl DeclaredSignal {
+    fn with(declaration: SignalDeclaration, set: Option<Signal>) -> Self {
+        let (said, set) = if declaration.of.is_some() { (set.into_iter().collect(), None) } else { (Vec::new(), set) };
+        Self { declaration, set, said }
+    }
+}
+
 impl App {
     /// Sets a signal, or sets it anew.
     ///
@@ -36,18 +49,23 @@ impl App {
     pub async fn set_signal(
         &self,
         actor: &Actor,
-        name: &str,
+        (name, of): (&str, Option<&str>),
         reason: &str,
         duration: Span,
     ) -> Result<SignalChanged, AppError> {
         let mut tx = self.write().await?;
         let (declaration, policy) = self.settable(&mut tx, actor, name).await?;
-        let before = tx.signal(name).await?;
-        let set = declaration.set(actor, reason, duration, tx.now(), tx.revision()).map_err(Invalid::Signal)?;
+        let about = declaration.about(actor, of).map_err(Invalid::Signal)?;
+        let before = tx.signal(&signal_key(name, about.as_ref())).await?;
+        if about.is_some() && before.is_none() && tx.times_said(name).await? >= MOST_SAID {
+            return Err(Invalid::Signal(SignalRefused::TooMany(declaration.name)).into());
+        }
+        let set =
+            declaration.set((actor, about), reason, duration, tx.now(), tx.revision()).map_err(Invalid::Signal)?;
         tx.put_signal(&set, before.as_ref()).await?;
         tx.log(&set_entry(&set, before.as_ref(), policy))?;
         let position = tx.commit().await?.position;
-        Ok(SignalChanged { signal: DeclaredSignal { declaration, set: Some(set) }, position })
+        Ok(SignalChanged { signal: DeclaredSignal::with(declaration, Some(set)), position })
     }
 
     /// Clears a signal.
@@ -57,14 +75,15 @@ impl App {
     pub async fn clear_signal(
         &self,
         actor: &Actor,
-        name: &str,
+        (name, of): (&str, Option<&str>),
         reason: Option<&str>,
     ) -> Result<SignalChanged, AppError> {
         let reason = Text::optional(reason, "reason").map_err(Invalid::Text)?;
         let mut tx = self.write().await?;
         let (declaration, _) = self.settable(&mut tx, actor, name).await?;
+        let about = declaration.about(actor, of).map_err(Invalid::Signal)?;
         let not_set = || AppError::from(Conflict::SignalNotSet { name: declaration.name.clone() });
-        let signal = tx.signal(name).await?.ok_or_else(not_set)?;
+        let signal = tx.signal(&signal_key(name, about.as_ref())).await?.ok_or_else(not_set)?;
         let over = signal.is_over(tx.now());
         let how = if over { SignalEnd::Expired } else { SignalEnd::Cleared(actor.user.clone(), reason) };
         end(&mut tx, &signal, how).await?;
@@ -72,7 +91,7 @@ impl App {
         if over {
             return Err(not_set());
         }
-        Ok(SignalChanged { signal: DeclaredSignal { declaration, set: None }, position })
+        Ok(SignalChanged { signal: DeclaredSignal::with(declaration, None), position })
     }
 
     /// The signals of the policy in force that the actor may set; all of them for operators and auditors.
@@ -88,12 +107,15 @@ impl App {
         let mut set = tx.signals().await?;
         set.retain(|signal| !signal.is_over(now));
         let declared = tx.declared_signals(&policy).await?.into_iter();
-        let seen = declared.filter(|declaration| self.sees_signal(actor, declaration));
-        let with = |declaration: SignalDeclaration| {
+        let mut seen = Vec::new();
+        for declaration in declared.filter(|declaration| self.sees_signal(actor, declaration)) {
+            let mut said =
+                if declaration.of.is_some() { tx.said(&declaration.name, MOST_SHOWN).await? } else { Vec::new() };
+            said.retain(|signal| !signal.is_over(now));
             let set = set.iter().find(|signal| signal.name == declaration.name).cloned();
-            DeclaredSignal { declaration, set }
-        };
-        Ok(seen.map(with).collect())
+            seen.push(DeclaredSignal { declaration, set, said });
+        }
+        Ok(seen)
     }
 
     fn sees_signal(&self, actor: &Actor, declaration: &SignalDeclaration) -> bool {
@@ -131,8 +153,16 @@ pub(super) async fn end_undeclared(
     declared: &[SignalDeclaration],
     actor: &Actor,
 ) -> Result<(), AppError> {
-    let gone = |signal: &Signal| declared.iter().all(|known| known.name != signal.name);
-    for signal in tx.signals().await?.iter().filter(|signal| gone(signal)) {
+    // One that is now said of something else is another one.
+    let of = |about: &About| match about {
+        About::User(_) => OfWord::User,
+        About::Ticket(_) => OfWord::Ticket,
+    };
+    let same = |signal: &Signal, known: &SignalDeclaration| {
+        known.name == signal.name && known.of == signal.about.as_ref().map(of)
+    };
+    let gone = |signal: &Signal| declared.iter().all(|known| !same(signal, known));
+    for signal in tx.all_signals().await?.iter().filter(|signal| gone(signal)) {
         end(tx, signal, SignalEnd::Undeclared(actor.user.clone())).await?;
     }
     Ok(())
@@ -141,6 +171,9 @@ pub(super) async fn end_undeclared(
 #[derive(Serialize)]
 struct SetData<'a> {
     signal: &'a str,
+    /// What it is said of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
     expires_at: Timestamp,
     /// When it would have ended, if it was set already.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +185,7 @@ struct SetData<'a> {
 fn set_entry<'a>(signal: &'a Signal, before: Option<&Signal>, policy: PolicyId) -> Entry<SetData<'a>> {
     let data = SetData {
         signal: &signal.name,
+        of: signal.about.as_ref().map(About::name),
         expires_at: signal.expires_at,
         before: before.filter(|before| !before.is_over(signal.set_at)).map(|before| before.expires_at),
         reason: &signal.reason,
@@ -165,6 +199,8 @@ fn set_entry<'a>(signal: &'a Signal, before: Option<&Signal>, policy: PolicyId) 
 struct EndedData<'a> {
     signal: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Text>,
     revision: u64,
 }
@@ -175,5 +211,6 @@ fn ended_entry(signal: &Signal, how: SignalEnd, revision: u64) -> Entry<EndedDat
         SignalEnd::Expired => (EntryKind::SignalExpired, ActorField::System, None),
         SignalEnd::Undeclared(by) => (EntryKind::SignalUndeclared, ActorField::User(by), None),
     };
-    Entry { kind, actor, ids: EntryIds::default(), data: EndedData { signal: &signal.name, reason, revision } }
+    let of = signal.about.as_ref().map(About::name);
+    Entry { kind, actor, ids: EntryIds::default(), data: EndedData { signal: &signal.name, of, reason, revision } }
 }

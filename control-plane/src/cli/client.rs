@@ -201,12 +201,13 @@ impl Client {
     pub(super) async fn delete_waiting(
         &self,
         path: &str,
-        reason: Option<String>,
+        stated: &[(&str, Option<String>)],
         wait: Option<Span>,
     ) -> Result<Value, ClientError> {
         let mut url = self.url(path)?;
         let wait_text = wait.map(|wait| ("wait", wait.to_string()));
-        url.query_pairs_mut().extend_pairs(reason.map(|reason| ("reason", reason))).extend_pairs(wait_text).finish();
+        let stated = stated.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        url.query_pairs_mut().extend_pairs(stated).extend_pairs(wait_text).finish();
         self.json_within(self.http.request(Method::DELETE, url), wait.unwrap_or_default().duration()).await
     }
 

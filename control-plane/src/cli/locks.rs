@@ -86,7 +86,8 @@ async fn create(args: CreateArgs, out: &mut Output) -> Result<(), Failure> {
 async fn remove(args: RemoveArgs, out: &mut Output) -> Result<(), Failure> {
     let RemoveArgs { lock, reason, wait, client: args } = args;
     let client = Client::new(&args)?;
-    let answer = client.delete_waiting(&format!("/v1/locks/{}", segment(&lock)), reason, wait.wait).await?;
+    let answer =
+        client.delete_waiting(&format!("/v1/locks/{}", segment(&lock)), &[("reason", reason)], wait.wait).await?;
     tell(&client.read(&answer)?, &answer, args.json, out)
 }
 

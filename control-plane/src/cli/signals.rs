@@ -22,6 +22,9 @@ pub(super) enum SignalCommand {
 pub(super) struct SetArgs {
     /// The signal, `incident.open`
     name: String,
+    /// Of which user or ticket, where the policy has it said of one
+    #[arg(long, value_name = "NAME")]
+    of: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -38,6 +41,9 @@ pub(super) struct SetArgs {
 pub(super) struct ClearArgs {
     /// The signal
     name: String,
+    /// Of which user or ticket, where the policy has it said of one
+    #[arg(long, value_name = "NAME")]
+    of: Option<String>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -62,17 +68,17 @@ pub(super) async fn run(command: SignalCommand, out: &mut Output) -> Result<(), 
 }
 
 async fn set(args: SetArgs, out: &mut Output) -> Result<(), Failure> {
-    let SetArgs { name, reason, duration, wait, client: args } = args;
+    let SetArgs { name, of, reason, duration, wait, client: args } = args;
     let client = Client::new(&args)?;
-    let body = SetBody { reason, duration, wait: wait.wait };
+    let body = SetBody { of, reason, duration, wait: wait.wait };
     let answer = client.put_waiting(&path(&name), &body, wait.duration()).await?;
     tell(&client.read(&answer)?, &answer, args.json, out)
 }
 
 async fn clear(args: ClearArgs, out: &mut Output) -> Result<(), Failure> {
-    let ClearArgs { name, reason, wait, client: args } = args;
+    let ClearArgs { name, of, reason, wait, client: args } = args;
     let client = Client::new(&args)?;
-    let answer = client.delete_waiting(&path(&name), reason, wait.wait).await?;
+    let answer = client.delete_waiting(&path(&name), &[("of", of), ("reason", reason)], wait.wait).await?;
     tell(&client.read(&answer)?, &answer, args.json, out)
 }
 
@@ -83,13 +89,16 @@ fn tell(
     out: &mut Output,
 ) -> Result<(), Failure> {
     let SignalChangedView { signal, arrival } = changed;
-    let state = if signal.set.is_some() { "set" } else { "cleared" };
+    // Of what is said of users or tickets the answer has the one that was set.
+    let set = signal.set.as_ref().or(signal.said.first());
+    let state = if set.is_some() { "set" } else { "cleared" };
     if as_json {
         out.json(answer)?;
     } else {
-        let until = signal.set.as_ref().map(|set| format!(" until {}", tables::when(&set.expires_at)));
+        let until = set.map(|set| format!(" until {}", tables::when(&set.expires_at)));
         let state = out.toned(Tone::Good, state);
-        out.line(format_args!("{} is {state}{}", signal.name, until.unwrap_or_default()));
+        let of = set.and_then(|set| set.of.as_ref()).map(|of| format!(" of {}", of.escape_debug())).unwrap_or_default();
+        out.line(format_args!("{} is {state}{of}{}", signal.name, until.unwrap_or_default()));
         arrival::tell(arrival.as_ref(), "no filter follows now", out);
     }
     arrival::judge(arrival.as_ref(), format!("the signal is {state}"))

@@ -7,7 +7,7 @@ use super::locks::target;
 use super::output::Tone;
 use super::policy::versions::short;
 use crate::http::bodies::{
-    DelegationView, DeliveryView, LockView, OfflineView, PolicyVersionView, PostReviewView, SignalView,
+    DelegationView, DeliveryView, LockView, OfflineView, PolicyVersionView, PostReviewView, SetView, SignalView,
 };
 use crate::http::view::{FilterView, GrantView, RequestView, UseView, UserView};
 
@@ -197,16 +197,22 @@ pub(super) fn locks(items: &[LockView]) -> Table {
 pub(super) fn signals(items: &[SignalView]) -> Table {
     let mut table = head(&["signal", "state", "set by", "until", "at most", "why"]);
     for item in items {
-        let (state, tone) = if item.set.is_some() { ("set", Tone::Waiting) } else { ("not set", Tone::Good) };
-        let set = item.set.as_ref();
-        table.add_row([
-            Cell::new(&item.name),
-            Cell::new(state).fg(tone.colour()),
-            Cell::new(set.map_or("", |set| who(&set.set_by))),
-            Cell::new(set.map_or_else(String::new, |set| when(&set.expires_at))),
-            Cell::new(&item.max_duration),
-            Cell::new(set.map_or_else(String::new, |set| shortened(&set.reason))),
-        ]);
+        let mut row = |set: Option<&SetView>| {
+            let (state, tone) = if set.is_some() { ("set", Tone::Waiting) } else { ("not set", Tone::Good) };
+            let of = set.and_then(|set| set.of.as_ref()).map(|of| format!(" of {}", shortened(of)));
+            table.add_row([
+                Cell::new(format!("{}{}", item.name, of.unwrap_or_default())),
+                Cell::new(state).fg(tone.colour()),
+                Cell::new(set.map_or("", |set| who(&set.set_by))),
+                Cell::new(set.map_or_else(String::new, |set| when(&set.expires_at))),
+                Cell::new(&item.max_duration),
+                Cell::new(set.map_or_else(String::new, |set| shortened(&set.reason))),
+            ]);
+        };
+        if item.said.is_empty() {
+            row(item.set.as_ref());
+        }
+        item.said.iter().for_each(|set| row(Some(set)));
     }
     table
 }

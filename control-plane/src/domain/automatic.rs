@@ -18,6 +18,7 @@ use super::kind::{AskKind, Waited};
 use super::request::{Ask, Request, RequestState};
 use super::review::RulesAtReview;
 use super::rulebook::Rulebook;
+use super::signal::{About, Signal, signal_key};
 
 /// What a rule decided by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,14 +62,40 @@ impl fmt::Display for Automatic {
 }
 
 impl Rulebook {
-    /// What the rule of an ask decides by itself now, for whoever asks, with their token at hand or as it is kept.
+    /// The keys of the signals that could be said of an ask, as its rule decides by itself: of its requester, by whatever
+    /// account, or of its ticket.
     #[must_use]
-    pub fn automatic(&self, ask: &Ask, actor: &Actor, now: Timestamp) -> Option<Automatic> {
+    pub fn said_of(&self, ask: &Ask) -> Vec<String> {
+        let Some(rule) = self.rule(&ask.service, &ask.rule, &ask.action) else { return Vec::new() };
+        let named = rule.workflow.automatic.iter().filter_map(|one| one.when.needs()).flat_map(|needs| &needs.signals);
+        let mut about: Vec<About> = self.people.accounts_of(&ask.requester).cloned().map(About::User).collect();
+        about.extend(ask.ticket.as_ref().map(|ticket| About::Ticket(ticket.as_str().to_owned())));
+        let keys = named.flat_map(|name| about.iter().map(|about| signal_key(name, Some(about))));
+        let mut keys: Vec<String> = keys.collect();
+        keys.sort();
+        keys.dedup();
+        keys
+    }
+
+    /// What the rule of an ask decides by itself now, for whoever asks, with their token at hand or as it is kept. `said` are
+    /// the signals that are said of it, by [`Self::said_of`].
+    #[must_use]
+    pub fn automatic(&self, ask: &Ask, (actor, said): (&Actor, &[Signal]), now: Timestamp) -> Option<Automatic> {
         let policy = self.policy.clone()?;
         let service = self.service(&ask.service)?;
         let rule = self.rule(&ask.service, &ask.rule, &ask.action)?;
         let criticality = service.action(&ask.action)?.criticality;
-        let said = self.said(ask);
+        let set = || self.set.iter().chain(said).filter(|signal| !signal.is_over(now));
+        let (mut all, mut others) = (Table::default(), Table::default());
+        set().for_each(|signal| all.put_signal(signal.of_engine()));
+        // What its requester has set themselves, by whatever account, says nothing for them, nor what is said of another one
+        // of their accounts: that holds against them only.
+        let of_another = |signal: &Signal| matches!(&signal.about, Some(About::User(user)) if *user != ask.requester);
+        set()
+            .filter(|signal| !self.people.same(&signal.set_by, &ask.requester))
+            .filter(|signal| !of_another(signal))
+            .for_each(|signal| others.put_signal(signal.of_engine()));
+        let others = others.with_only_what_is_said();
         let claims = rule.workflow.automatic.iter().filter_map(|one| one.when.needs()).flat_map(|needs| &needs.claims);
         let claims: Vec<Box<str>> = claims.cloned().collect();
         let candidates = candidates(rule, &ask.kind);
@@ -85,22 +112,12 @@ impl Rulebook {
                     criticality,
                     template: None,
                     now: Now::exactly(now),
-                    table: &self.signals,
+                    table: &all,
                 };
-                engine::automatic(&candidates, &facts, &said).map(|one| (one.name.to_string(), one.then.into()))
+                engine::automatic(&candidates, &facts, &others).map(|one| (one.name.to_string(), one.then.into()))
             })
         });
         decided.map(|(name, then)| Automatic { name, then, policy })
-    }
-
-    /// The signals that an approval of this ask may go by: what its requester has set themselves, by whatever account, says
-    /// nothing for them.
-    fn said(&self, ask: &Ask) -> Table {
-        let mut table = Table::default();
-        for signal in self.set.iter().filter(|signal| !self.people.same(&signal.set_by, &ask.requester)) {
-            table.put_signal(signal.of_engine());
-        }
-        table.with_only_what_is_said()
     }
 }
 

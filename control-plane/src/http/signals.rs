@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use grantmesh_shared::time::Span;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::description::Length;
@@ -13,7 +13,7 @@ use super::extract::{Asked, CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::view::{ArrivalView, PositionView, UserView};
-use super::wait::{EndQuery, Wait};
+use super::wait::Wait;
 use crate::app::{App, DeclaredSignal};
 use crate::domain::{Signal, SignalDeclaration};
 
@@ -21,6 +21,9 @@ use crate::domain::{Signal, SignalDeclaration};
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SetBody {
+    /// Of which user or ticket, where the policy has it said of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) of: Option<String>,
     /// Why.
     pub(crate) reason: String,
     /// For how long from now, like `1h`.
@@ -32,6 +35,20 @@ pub(crate) struct SetBody {
     pub(crate) wait: Option<Span>,
 }
 
+/// The query of what ends a signal.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClearQuery {
+    /// Of which user or ticket, where the policy has it said of one.
+    of: Option<String>,
+    /// Why.
+    reason: Option<String>,
+    /// How long to wait for its arrival at the filters, like `30s`; not at all if it is left out.
+    #[param(value_type = Option<Length>)]
+    wait: Option<Span>,
+}
+
 /// A signal that the policy declares.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SignalView {
@@ -40,17 +57,26 @@ pub(crate) struct SignalView {
     /// What it says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
+    /// `user` or `ticket`, if it is said of one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) of: Option<String>,
     /// Who may set and clear it, besides operators.
     pub(crate) setters: Vec<String>,
     /// The longest time it may be set for at once.
     pub(crate) max_duration: String,
     /// As it is set; nothing if it is not.
     pub(crate) set: Option<SetView>,
+    /// As it is said of users or tickets, by their names; of very many the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) said: Vec<SetView>,
 }
 
 /// How a signal is set.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SetView {
+    /// Of which user or ticket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) of: Option<String>,
     /// Why.
     pub(crate) reason: String,
     /// Who set it last.
@@ -82,22 +108,25 @@ pub(crate) struct SignalChangedView {
 
 impl SignalView {
     fn of(app: &App, signal: &DeclaredSignal) -> Self {
-        let DeclaredSignal { declaration, set } = signal;
-        let SignalDeclaration { name, description, setters, max_duration } = declaration;
+        let DeclaredSignal { declaration, set, said } = signal;
+        let SignalDeclaration { name, description, of, setters, max_duration } = declaration;
         Self {
             name: name.clone(),
             description: description.clone(),
+            of: of.map(|of| of.as_str().to_owned()),
             setters: setters.iter().map(ToString::to_string).collect(),
             max_duration: max_duration.to_string(),
             set: set.as_ref().map(|set| SetView::of(app, set)),
+            said: said.iter().map(|set| SetView::of(app, set)).collect(),
         }
     }
 }
 
 impl SetView {
     fn of(app: &App, signal: &Signal) -> Self {
-        let Signal { name: _, reason, set_by, set_at, expires_at, revision } = signal;
+        let Signal { name: _, about, reason, set_by, set_at, expires_at, revision } = signal;
         Self {
+            of: about.as_ref().map(|about| about.name().to_owned()),
             reason: reason.to_string(),
             set_by: set_by.into(),
             set_at: set_at.to_string(),
@@ -126,26 +155,26 @@ pub(super) async fn set(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(name): Id<String>,
-    Json(SetBody { reason, duration, wait }): Json<SetBody>,
+    Json(SetBody { of, reason, duration, wait }): Json<SetBody>,
 ) -> Result<Json<SignalChangedView>, ApiError> {
     let wait = Wait::of(wait)?;
-    let set = api.app.set_signal(&actor, &name, &reason, duration).await?;
+    let set = api.app.set_signal(&actor, (&name, of.as_deref()), &reason, duration).await?;
     let arrival = wait.arrival(&api, None, set.position).await;
     Ok(Json(SignalChangedView { signal: SignalView::of(&api.app, &set.signal), arrival }))
 }
 
 /// Clears a signal before its time. For its setters and operators.
 #[utoipa::path(delete, path = "/v1/signals/{name}", tag = "signals", security(("token" = [])),
-    params(("name" = String, Path), EndQuery),
+    params(("name" = String, Path), ClearQuery),
     responses((status = 200, body = SignalChangedView), Caller, BadRequest, Forbidden, NotFound, Conflict, Unfit))]
 pub(super) async fn clear(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(name): Id<String>,
-    Asked(EndQuery { reason, wait }): Asked<EndQuery>,
+    Asked(ClearQuery { of, reason, wait }): Asked<ClearQuery>,
 ) -> Result<Json<SignalChangedView>, ApiError> {
     let wait = Wait::of(wait)?;
-    let cleared = api.app.clear_signal(&actor, &name, reason.as_deref()).await?;
+    let cleared = api.app.clear_signal(&actor, (&name, of.as_deref()), reason.as_deref()).await?;
     let arrival = wait.arrival(&api, None, cleared.position).await;
     Ok(Json(SignalChangedView { signal: SignalView::of(&api.app, &cleared.signal), arrival }))
 }

@@ -4,12 +4,13 @@
 use grantmesh_shared::engine::{Subject, User};
 use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::policy::OfWord;
 use grantmesh_shared::wire::table::SubjectItem;
 
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
 use crate::audit::AuditError;
-use crate::domain::{Signal, SignalDeclaration, Text};
+use crate::domain::{Signal, SignalDeclaration, Text, signal_of_key};
 
 const SIGNALS: (&str, &str) = ("signals", "name");
 const DECLARED: (&str, &str) = ("policy_signals", "name");
@@ -22,7 +23,10 @@ macro_rules! select {
 
 macro_rules! declared {
     ($rest:literal) => {
-        concat!("SELECT name, description, setters, max_duration_ms FROM policy_signals WHERE policy = $1", $rest)
+        concat!(
+            "SELECT name, description, said_of, setters, max_duration_ms FROM policy_signals WHERE policy = $1",
+            $rest
+        )
     };
 }
 
@@ -30,8 +34,11 @@ impl TryFrom<Row> for Signal {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
+        let key = row.text("name")?;
+        let (name, about) = signal_of_key(&key).ok_or_else(|| row.bad("name", "it is no key of a signal"))?;
         Ok(Self {
-            name: row.text("name")?,
+            name: name.to_owned(),
+            about,
             reason: Text::kept(&row.text("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
             set_by: User { issuer: row.text("set_by_issuer")?.into(), subject: row.text("set_by_subject")?.into() },
             set_at: row.time("set_at")?,
@@ -47,9 +54,13 @@ impl TryFrom<Row> for SignalDeclaration {
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let setters: Vec<SubjectItem> = row.json("setters")?;
         let setters: Result<Vec<Subject>, _> = setters.into_iter().map(Subject::try_from).collect();
+        let of = row.opt_text("said_of")?;
+        let word =
+            |word: String| OfWord::parse(&word).ok_or_else(|| row.bad("said_of", "a signal is said of no such thing"));
         Ok(Self {
             name: row.text("name")?,
             description: row.opt_text("description")?,
+            of: of.map(word).transpose()?,
             setters: setters.map_err(|error| row.bad("setters", error))?,
             max_duration: row.span("max_duration_ms")?,
         })
@@ -73,12 +84,40 @@ impl Tx {
         row.map(SignalDeclaration::try_from).transpose()
     }
 
-    /// The signals that are set, by name.
+    /// The signals that are set of everything, by name.
     pub(crate) async fn signals(&mut self) -> Result<Vec<Signal>, StoreError> {
+        let sql = select!(" WHERE said_of IS NULL ORDER BY name");
+        self.rows(SIGNALS, sql, args![]).await?.into_iter().map(Signal::try_from).collect()
+    }
+
+    /// Of what users or tickets a signal is said, so many of them.
+    pub(crate) async fn said(&mut self, name: &str, limit: u32) -> Result<Vec<Signal>, StoreError> {
+        let sql = select!(" WHERE said_of = $1 ORDER BY name LIMIT $2");
+        self.rows(SIGNALS, sql, args![name, limit]).await?.into_iter().map(Signal::try_from).collect()
+    }
+
+    /// Of how many users or tickets a signal is said.
+    pub(crate) async fn times_said(&mut self, name: &str) -> Result<u64, StoreError> {
+        let sql = "SELECT said_of AS name, COUNT(*) AS times FROM signals WHERE said_of = $1 GROUP BY said_of";
+        let row = self.row(SIGNALS, sql, args![name]).await?;
+        row.map_or(Ok(0), |row| row.unsigned("times"))
+    }
+
+    /// Those of these signals that are set.
+    pub(crate) async fn signals_of_keys(&mut self, keys: &[String]) -> Result<Vec<Signal>, StoreError> {
+        let mut found = Vec::new();
+        for key in keys {
+            found.extend(self.signal(key).await?);
+        }
+        Ok(found)
+    }
+
+    /// All signals that are set, whatever they are said of.
+    pub(crate) async fn all_signals(&mut self) -> Result<Vec<Signal>, StoreError> {
         self.rows(SIGNALS, select!(" ORDER BY name"), args![]).await?.into_iter().map(Signal::try_from).collect()
     }
 
-    /// A signal, if it is set.
+    /// The signal of a key, if it is set.
     pub(crate) async fn signal(&mut self, name: &str) -> Result<Option<Signal>, StoreError> {
         self.row(SIGNALS, select!(" WHERE name = $1"), args![name]).await?.map(Signal::try_from).transpose()
     }
@@ -103,12 +142,13 @@ impl WriteTx {
         policy: &PolicyId,
         declared: &[SignalDeclaration],
     ) -> Result<(), StoreError> {
-        for SignalDeclaration { name, description, setters, max_duration } in declared {
+        for SignalDeclaration { name, description, of, setters, max_duration } in declared {
             let setters: Vec<SubjectItem> = setters.iter().cloned().map(SubjectItem::from).collect();
             let setters = serde_json::to_string(&setters).map_err(AuditError::Json)?;
-            let sql = "INSERT INTO policy_signals (policy, name, description, setters, max_duration_ms) \
-                       VALUES ($1, $2, $3, $4, $5)";
-            let values = args![policy.as_str(), name.as_str(), description.as_deref(), setters, *max_duration];
+            let sql = "INSERT INTO policy_signals (policy, name, description, said_of, setters, max_duration_ms) \
+                       VALUES ($1, $2, $3, $4, $5, $6)";
+            let of = of.map(OfWord::as_str);
+            let values = args![policy.as_str(), name.as_str(), description.as_deref(), of, setters, *max_duration];
             self.execute(sql, values).await?;
         }
         Ok(())
@@ -117,13 +157,15 @@ impl WriteTx {
     /// Keeps a signal in the place of the one before, if there was one, and gives it to filters.
     pub(crate) async fn put_signal(&mut self, signal: &Signal, before: Option<&Signal>) -> Result<(), StoreError> {
         self.change();
-        let sql = "INSERT INTO signals (name, reason, set_by_issuer, set_by_subject, set_at, expires_at, revision) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO UPDATE SET reason = excluded.reason, \
+        let key = signal.key();
+        let said_of = signal.about.as_ref().map(|_| signal.name.as_str());
+        let sql = "INSERT INTO signals (name, reason, set_by_issuer, set_by_subject, set_at, expires_at, revision, said_of) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $9) ON CONFLICT (name) DO UPDATE SET reason = excluded.reason, \
                    set_by_issuer = excluded.set_by_issuer, set_by_subject = excluded.set_by_subject, \
                    set_at = excluded.set_at, expires_at = excluded.expires_at, revision = excluded.revision \
                    WHERE signals.revision = $8";
         let values = args![
-            signal.name.as_str(),
+            key.as_str(),
             signal.reason.as_str(),
             &*signal.set_by.issuer,
             &*signal.set_by.subject,
@@ -132,8 +174,12 @@ impl WriteTx {
             signal.revision,
             // No row has this revision: where none is expected, one that is there refuses the write.
             before.map_or(0, |before| before.revision),
+            said_of,
         ];
-        self.execute_one("signals", &signal.name, sql, values).await?;
+        self.execute_one("signals", &key, sql, values).await?;
+        if signal.about.is_some() {
+            return Ok(());
+        }
         let item = signal.body().into_item().map_err(AuditError::Json)?;
         self.put_item(&item.key, None, item.body.get()).await
     }
@@ -142,7 +188,11 @@ impl WriteTx {
     pub(crate) async fn end_signal(&mut self, signal: &Signal) -> Result<(), StoreError> {
         self.change();
         let sql = "DELETE FROM signals WHERE name = $1 AND revision = $2";
-        self.execute_one("signals", &signal.name, sql, args![signal.name.as_str(), signal.revision]).await?;
+        let key = signal.key();
+        self.execute_one("signals", &key, sql, args![key.as_str(), signal.revision]).await?;
+        if signal.about.is_some() {
+            return Ok(());
+        }
         self.remove_item(&signal.body()).await
     }
 }

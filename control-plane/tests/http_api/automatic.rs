@@ -9,12 +9,13 @@ const AUTOMATIC: &str = r#"maxDuration: 1h
   automatic:
     - { name: frozen, then: deny, when: 'signals["freeze"]' }
     - { name: in-incident, then: approve, when: 'signals["incident"]' }
+    - { name: on-call, then: approve, when: 'signals["on.call"]' }
     - { name: by-account, then: require, approvals: 2, when: 'resource == "account/acc-2"' }"#;
 
 async fn server() -> Server {
     let server = Server::bare().await;
     let issuer = "issuer: https://dev-issuer.grantmesh.invalid";
-    let signals = "signals: [{ name: incident, setters: [\"group:payments-leads\"] }, { name: freeze, setters: [\"group:payments-leads\"] }]";
+    let signals = "signals: [{ name: incident, setters: [\"group:payments-leads\"] }, { name: freeze, setters: [\"group:payments-leads\"] }, { name: on.call, of: user, setters: [\"group:payments-leads\"] }]";
     let text = POLICY.replacen(issuer, &format!("{issuer}\n  {signals}"), 1).replacen("maxDuration: 1h", AUTOMATIC, 1);
     let policy = json!({ "files": [{ "name": "policy.yaml", "text": text }] });
     server.apply(OLAF, ("if-none-match", "*"), &policy).await.expect(201);
@@ -68,7 +69,7 @@ async fn an_explained_call_says_what_its_rule_would_decide() {
     };
     let said = rule(&call).await;
     let told = |at: usize| (said[at]["verdict"].as_str().unwrap(), said[at]["decides"].as_bool().unwrap());
-    assert_eq!([told(0), told(1), told(2)], [("fails", false), ("missing", false), ("holds", true)], "{said}");
+    assert_eq!([told(0), told(1), told(2), told(3)], [("fails", false), ("missing", false), ("missing", false), ("holds", true)], "{said}");
     let mut call = call;
     call["signals"] = json!(["incident"]);
     assert_eq!(rule(&call).await[1]["decides"], true);
@@ -88,4 +89,29 @@ async fn the_command_line_says_what_was_decided_by_itself() {
     let id = approved.split_whitespace().next().unwrap().replace('_', "~");
     assert!(story.say(LEA, &format!("request show {id}")).await.fine().contains("by `in-incident` of"));
     assert!(story.say(ALICE, "grants --state active").await.fine().contains("acc-3"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_is_said_of_one_user_at_a_time() {
+    let story = Story::with(server().await).await;
+    let body = |of: Option<&str>| json!({ "reason": "her week", "duration": "8h", "of": of });
+    let path = "/v1/signals/on.call";
+    let put = async |body: Value| {
+        story.server.raw("PUT", path, &story.server.token(LEA), body.to_string()).await
+    };
+    put(body(None)).await.problem(422, "said_of_what");
+    let set = put(body(Some("alice"))).await.expect(200);
+    assert_eq!((&set["signal"]["of"], &set["signal"]["said"][0]["of"]), (&json!("user"), &json!("alice")));
+    assert_eq!(set["signal"]["set"], Value::Null);
+    let approved = story.server.post(ALICE, "/v1/requests", &ask("acc-7")).await.expect(201);
+    assert_eq!(approved["automatic"]["name"], "on-call");
+
+    let said = story.say(LEA, "signal set on.call --of bo --reason hers --duration 1h").await.fine();
+    assert!(said.contains("on.call is set of bo until"), "{said}");
+    let listed = story.say(LEA, "signal list").await.fine();
+    assert!(listed.contains("on.call of alice") && listed.contains("on.call of bo"), "{listed}");
+    assert!(story.say(LEA, "signal clear on.call --of bo").await.fine().contains("on.call is cleared"));
+    assert_eq!(story.say(LEA, "signal clear on.call --of bo").await.code, 1);
+    let listed = story.say(LEA, "signal list").await.fine();
+    assert!(listed.contains("on.call of alice") && !listed.contains("on.call of bo"), "{listed}");
 }

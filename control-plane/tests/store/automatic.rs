@@ -11,7 +11,11 @@ use crate::world::{ISSUER, POLICY, World, ann, approval, bob, code, lee, mia, ol
 const DEFAULTS: &str = r#"spec:
   issuer: "https://id.example"
   claims: [{ name: level, type: number }, { name: risk, type: number }]
-  signals: [{ name: incident, setters: ["group:sre"] }, { name: freeze, setters: ["group:sre"] }]"#;
+  signals:
+    - { name: incident, setters: ["group:sre"] }
+    - { name: freeze, setters: ["group:sre"] }
+    - { name: on.call, of: user, setters: ["group:sre"], maxDuration: 8h }
+    - { name: ticket.done, of: ticket, setters: ["group:sre"] }"#;
 
 const ANN: &str = r#"
 ---
@@ -55,7 +59,7 @@ async fn world(db: Db, automatic: &str, more: &str) -> World {
 
 impl World {
     async fn signal(&self, who: &Actor, name: &str, duration: &str) {
-        self.app.set_signal(who, name, "so", span(duration)).await.unwrap();
+        self.app.set_signal(who, (name, None), "so", span(duration)).await.unwrap();
     }
 
     async fn filed(&self, who: &Actor) -> Request {
@@ -158,7 +162,7 @@ pub(crate) async fn what_is_not_known_never_approves(db: Db) {
         assert_eq!(world.filed_is(&ann()).await, by_ann, "set by {setter}");
         assert_eq!(world.filed_is(&bob()).await, by_bob, "set by {setter}");
     }
-    world.app.clear_signal(&sam(), "incident", None).await.unwrap();
+    world.app.clear_signal(&sam(), ("incident", None), None).await.unwrap();
     assert_eq!(world.filed_is(&ann()).await, PENDING);
 
     // A denial that cannot be judged leaves it to people.
@@ -181,7 +185,7 @@ pub(crate) async fn a_denial_wins_and_cools_down(db: Db) {
     assert_eq!(world.story_of(denied.id.as_str()).await, ["request.filed", "request.automatic"]);
     assert_eq!(code(world.app.file_request(&ann(), refund("acc-1"), None).await), "cooling_down");
     assert_eq!(code(world.review(&lee(), &denied.id, approval()).await), "already_decided");
-    world.app.clear_signal(&sam(), "freeze", None).await.unwrap();
+    world.app.clear_signal(&sam(), ("freeze", None), None).await.unwrap();
     world.advance("10m");
     assert_eq!(world.app.file_request(&ann(), refund("acc-1"), None).await.unwrap().request.state.word(), APPROVED);
 }
@@ -212,7 +216,7 @@ pub(crate) async fn more_is_required_and_others_are_asked(db: Db) {
     assert_eq!(world.review(&max(), &escalated.id, approval()).await.unwrap().request.state.word(), APPROVED);
     world.advance("4h");
     assert_eq!(world.app.escalate_requests().await.unwrap(), 0);
-    world.app.clear_signal(&sam(), "incident", None).await.unwrap();
+    world.app.clear_signal(&sam(), ("incident", None), None).await.unwrap();
     assert_eq!(world.filed_is(&calm).await, APPROVED);
 }
 
@@ -297,4 +301,65 @@ pub(crate) async fn limits_hold_for_what_is_approved_at_once(db: Db) {
     let (service, rule) = (Some("payments".to_owned()), Some("refunds".to_owned()));
     let all = RevokeFilter { service, rule, ..RevokeFilter::default() };
     assert_eq!(world.app.revoke_many(&olga(), &all, "over", false).await.unwrap().grants.len(), 5);
+}
+
+pub(crate) async fn what_is_said_of_one_is_not_said_of_others(db: Db) {
+    let list = "{ name: on-call, then: approve, when: 'signals[\"on.call\"]' }, \
+                { name: done, then: approve, when: 'signals[\"ticket.done\"]' }";
+    let world = world(db, list, "").await;
+    let app = &world.app;
+    let hour = span("1h");
+    for (name, of) in [("on.call", None), ("incident", Some("ann"))] {
+        assert_eq!(code(app.set_signal(&sam(), (name, of), "so", hour).await), "said_of_what");
+        assert_eq!(code(app.clear_signal(&sam(), (name, of), None).await), "said_of_what");
+    }
+    for of in [" ", &"x".repeat(257)] {
+        assert_eq!(code(app.set_signal(&sam(), ("on.call", Some(of)), "so", hour).await), "bad_text");
+    }
+    assert_eq!(code(app.set_signal(&ann(), ("on.call", Some("ann")), "so", hour).await), "not_found");
+    app.set_signal(&sam(), ("on.call", Some("ann")), "so", hour).await.unwrap();
+    assert_eq!((world.filed_is(&ann()).await, world.filed_is(&bob()).await), (APPROVED, PENDING));
+    assert_eq!(world.filed_is(&someone("ann-admin", &["support"])).await, PENDING, "it is said of an account");
+    // Who says it of themselves says nothing.
+    app.set_signal(&someone("bob", &["sre"]), ("on.call", Some("bob")), "so", hour).await.unwrap();
+    assert_eq!(world.filed_is(&bob()).await, PENDING);
+    // What is said against somebody holds for all of their accounts.
+    let deny = "{ name: away, then: deny, when: 'signals[\"on.call\"]' }";
+    world.apply(&[&policy(deny, "")], None).await.unwrap();
+    for (name, becomes) in [("ann-admin", DENIED), ("svc-ann", DENIED), ("cat", PENDING)] {
+        assert_eq!(world.filed_is(&someone(name, &["support"])).await, becomes, "{name}");
+    }
+    world.apply(&[&policy(list, "")], None).await.unwrap();
+    // Filters decide nothing by it and have nothing of it; people who may set it see of whom it is said.
+    assert!(!world.keys().await.0.iter().any(|key| key.contains("on.call")));
+    let listed = app.signals(&sam()).await.unwrap();
+    let on_call = listed.iter().find(|signal| signal.declaration.name == "on.call").unwrap();
+    let said: Vec<&str> = on_call.said.iter().map(|signal| signal.about.as_ref().unwrap().name()).collect();
+    assert_eq!((&on_call.set, said), (&None, vec!["ann", "bob"]));
+    let entries = world.entries().await;
+    let set = entries.iter().find(|entry| entry["kind"] == "signal.set").unwrap();
+    assert_eq!((&set["data"]["signal"], &set["data"]["of"]), (&"on.call".into(), &"ann".into()));
+
+    let ticket = async |ticket: Option<&str>| {
+        let new = NewRequest { ticket: ticket.map(str::to_owned), ..world.refund() };
+        app.file_request(&bob(), new, None).await.unwrap().request.state.word()
+    };
+    app.set_signal(&sam(), ("ticket.done", Some("INC-1")), "so", hour).await.unwrap();
+    assert_eq!(ticket(Some("INC-1")).await, APPROVED);
+    assert_eq!(
+        (ticket(Some("INC-2")).await, ticket(Some("inc-1")).await, ticket(None).await),
+        (PENDING, PENDING, PENDING)
+    );
+    app.clear_signal(&sam(), ("ticket.done", Some("INC-1")), None).await.unwrap();
+    assert_eq!(ticket(Some("INC-1")).await, PENDING);
+    assert_eq!(code(app.clear_signal(&sam(), ("ticket.done", Some("INC-1")), None).await), "signal_not_set");
+
+    // It ends by its time, and with what declares it.
+    world.advance("1h");
+    assert_eq!((world.filed_is(&ann()).await, app.expire_signals().await.unwrap()), (PENDING, 2));
+    app.set_signal(&sam(), ("on.call", Some("ann")), "so", span("8h")).await.unwrap();
+    let other = policy(list, "").replace("of: user", "of: ticket");
+    world.apply(&[&other], None).await.unwrap();
+    world.apply(&[&policy(list, "")], None).await.unwrap();
+    assert_eq!(world.filed_is(&ann()).await, PENDING);
 }

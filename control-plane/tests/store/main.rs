@@ -135,6 +135,7 @@ scenarios! {
     automatic::more_is_required_and_others_are_asked,
     automatic::what_starts_later_is_asked_again_when_it_does,
     automatic::more_time_is_for_people_and_a_call_need_not_wait,
+    automatic::what_is_said_of_one_is_not_said_of_others,
     automatic::limits_hold_for_what_is_approved_at_once,
     bound::a_bound_request_is_kept_as_it_was_shown,
     races::fifty_approvals_make_one_grant,

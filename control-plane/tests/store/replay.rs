@@ -331,9 +331,9 @@ async fn play(world: &World, history: &[Op], calls: &mut u64) {
                 app.tell_overdue_post_reviews().await.unwrap();
             }
             Op::Signal { name, secs: Some(secs) } => {
-                drop(app.set_signal(&lee(), name, "so", Span::from_secs(secs)).await.unwrap());
+                drop(app.set_signal(&lee(), (name, None), "so", Span::from_secs(secs)).await.unwrap());
             }
-            Op::Signal { name, secs: None } => drop(app.clear_signal(&lee(), name, None).await),
+            Op::Signal { name, secs: None } => drop(app.clear_signal(&lee(), (name, None), None).await),
             Op::Eligible(yes) => {
                 let text = policy();
                 let text =

@@ -46,6 +46,7 @@ pub(crate) fn condition(bytes: &[u8]) {
         claims: vec![("level".to_owned(), FactType::Number), ("teams".to_owned(), FactType::Texts)],
         fields: vec![("amount".to_owned(), FactType::Number)],
         signals: names(&["incident.open"]),
+        said_of: names(&["on.call"]),
         no_body: None,
     };
     match compile_form(text, &scope) {

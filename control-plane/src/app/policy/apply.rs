@@ -157,7 +157,7 @@ fn differences(before: &[PolicyFile], after: &[PolicyFile]) -> Vec<Difference> {
 /// The signals that a policy lets people set.
 fn declared_signals(policy: &Policy) -> Result<Vec<SignalDeclaration>, AppError> {
     let declaration = |signal: &DeclaredSignal| {
-        let DeclaredSignal { name, description, setters, max_duration } = signal;
+        let DeclaredSignal { name, description, of, setters, max_duration } = signal;
         let setters = setters.iter().cloned().map(Subject::try_from).collect::<Result<_, _>>();
         // The compiler made them from subjects.
         let setters = setters.map_err(|error| StoreError::Impossible {
@@ -167,7 +167,7 @@ fn declared_signals(policy: &Policy) -> Result<Vec<SignalDeclaration>, AppError>
             why: error.to_string(),
         })?;
         let (name, description) = (name.clone(), description.clone());
-        Ok(SignalDeclaration { name, description, setters, max_duration: *max_duration })
+        Ok(SignalDeclaration { name, description, of: *of, setters, max_duration: *max_duration })
     };
     policy.signals.iter().map(declaration).collect()
 }

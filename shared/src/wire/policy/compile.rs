@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_saphyr::{Location, Spanned};
 
 use super::parse::{Documents, MAX_FAULTS, Placed, PolicyFile, at, meant, read_all};
-use super::{ClaimSpec, ClaimWord, FactType, Judging, PolicyFault, SignalSpec};
+use super::{ClaimSpec, ClaimWord, FactType, Judging, OfWord, PolicyFault, SignalSpec};
 use crate::engine::{Subject, Table};
 use crate::time::Span;
 use crate::wire::table::{ActionsItem, Body, ItemError, ModeWord, PeopleItem, RolloutItem, ServiceItem, SubjectItem};
@@ -86,6 +86,9 @@ pub struct DeclaredSignal {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What it is said of, if not of everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<OfWord>,
     /// Who may set and clear it, besides operators.
     pub setters: Vec<SubjectItem>,
     /// The longest time it may be set for at once.
@@ -355,7 +358,7 @@ impl<'d> Compiler<'d> {
     }
 
     fn signals(&mut self, file: usize, specs: &'d [SignalSpec]) {
-        for SignalSpec { name, description, setters, max_duration } in specs {
+        for SignalSpec { name, description, of, setters, max_duration } in specs {
             self.name(file, name);
             if self.signals.iter().any(|known| known.name == name.value) {
                 let message = format!("the signal `{}` is declared twice", name.value);
@@ -365,7 +368,7 @@ impl<'d> Compiler<'d> {
             let setters = self.subjects(file, setters);
             let max_duration = self.duration(file, max_duration.as_ref(), SIGNAL_DURATION, LONGEST);
             let (name, description) = (name.value.clone(), description.clone());
-            self.signals.push(DeclaredSignal { name, description, setters, max_duration });
+            self.signals.push(DeclaredSignal { name, description, of: *of, setters, max_duration });
         }
     }
 

@@ -55,6 +55,8 @@ pub struct Scope {
     pub fields: Vec<(String, FactType)>,
     /// Signals.
     pub signals: Vec<String>,
+    /// Signals that are said of a user or a ticket, where these cannot be named.
+    pub said_of: Vec<String>,
     /// Why fields of the body cannot be named here, if they cannot: they would not have been read yet.
     pub no_body: Option<String>,
 }

@@ -121,6 +121,10 @@ pub struct SignalSpec {
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// What it is said of, each on its own: of a `user` or of a `ticket`. Only automatic decisions and `onCall` go by such a
+    /// one: that of the requester, the request's ticket, or a reviewer. It is said of nothing in particular if this is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<OfWord>,
     /// Who may set and clear it, besides operators.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<schema::Person>")]
@@ -129,4 +133,32 @@ pub struct SignalSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Duration>")]
     pub max_duration: Option<Spanned<String>>,
+}
+
+/// What a signal is said of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(inline)]
+pub enum OfWord {
+    /// Of a user, by the subject of their tokens.
+    User,
+    /// Of a ticket.
+    Ticket,
+}
+
+impl OfWord {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Ticket => "ticket",
+        }
+    }
+
+    /// Reads a word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::User, Self::Ticket].into_iter().find(|known| known.as_str() == word)
+    }
 }

@@ -21,6 +21,7 @@ impl Compiler<'_> {
     ) -> Vec<AutomaticItem> {
         let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
         let mut always: Option<&Spanned<String>> = None;
+        let said_of = self.said_of();
         for one in self.at_most(file, rule.referenced, "automatic decisions", &spec.automatic, MAX_AUTOMATIC) {
             let AutomaticSpec { name, then, when, approvals } = one;
             self.unique(&mut seen, "automatic decision", file, name);
@@ -49,7 +50,8 @@ impl Compiler<'_> {
                 always = Some(name);
             }
             let stated = when.as_ref();
-            let form = stated.and_then(|stated| self.asking_form(file, stated, &spec.service.value, actions));
+            let form =
+                stated.and_then(|stated| self.asking_form(file, stated, (&spec.service.value, actions), &said_of));
             if then.value == ThenWord::Approve {
                 self.approves(file, spec, one, form.as_ref());
             } else if when.is_none() && then.value == ThenWord::Deny {

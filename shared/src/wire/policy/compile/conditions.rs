@@ -42,7 +42,7 @@ impl<'d> Compiler<'d> {
         service: &str,
         actions: &ActionsItem,
     ) -> Option<ConditionItem> {
-        let form = self.of_calls(file, stated?, service, actions)?;
+        let form = self.of_calls(file, stated?, (service, actions), &[])?;
         Some(ConditionItem::new(&stated?.value, &form))
     }
 
@@ -50,8 +50,8 @@ impl<'d> Compiler<'d> {
         &mut self,
         file: usize,
         stated: &Spanned<String>,
-        service: &str,
-        actions: &ActionsItem,
+        (service, actions): (&str, &ActionsItem),
+        said_of: &[String],
     ) -> Option<Form> {
         // That a service is not there is told where it is named; what it declares is not known.
         if !self.declared.contains_key(service) {
@@ -61,7 +61,9 @@ impl<'d> Compiler<'d> {
             ActionsItem::All => None,
             ActionsItem::Named(names) => Some(names.as_slice()),
         };
-        self.judged(file, stated, &self.scope(service, actions), (Some(service), known))
+        let mut scope = self.scope(service, actions);
+        scope.signals.extend_from_slice(said_of);
+        self.judged(file, stated, &scope, (Some(service), known))
     }
 
     /// As [`Self::condition`], for a binding, whose role may be about several services: their names are left open.
@@ -84,7 +86,7 @@ impl<'d> Compiler<'d> {
         service: &str,
         actions: &ActionsItem,
     ) -> Option<ConditionItem> {
-        let form = self.asking_form(file, stated?, service, actions)?;
+        let form = self.asking_form(file, stated?, (service, actions), &[])?;
         Some(Self::condition_item(stated?, &form))
     }
 
@@ -93,15 +95,15 @@ impl<'d> Compiler<'d> {
         ConditionItem::new(&stated.value, form)
     }
 
-    /// As [`Self::asking_condition`], in the form that is evaluated.
+    /// As [`Self::asking_condition`], in the form that is evaluated, with signals that are said of what is asked.
     pub(super) fn asking_form(
         &mut self,
         file: usize,
         stated: &Spanned<String>,
-        service: &str,
-        actions: &ActionsItem,
+        (service, actions): (&str, &ActionsItem),
+        said_of: &[String],
     ) -> Option<Form> {
-        let form = self.of_calls(file, stated, service, actions)?;
+        let form = self.of_calls(file, stated, (service, actions), said_of)?;
         let of_call = OF_CALLS.iter().find(|(op, _)| form.nodes().iter().any(|node| node.op == *op));
         if let Some((_, name)) = of_call {
             let message = format!("`{name}` belongs to a call, and asking is not one");
@@ -149,6 +151,11 @@ impl<'d> Compiler<'d> {
         }
     }
 
+    /// The signals that are said of a user or a ticket.
+    pub(super) fn said_of(&self) -> Vec<String> {
+        self.signals.iter().filter(|signal| signal.of.is_some()).map(|signal| signal.name.clone()).collect()
+    }
+
     /// What all the actions declare.
     pub(super) fn scope(&self, service: &str, actions: &ActionsItem) -> Scope {
         let Some(declared) = self.declared.get(service) else { return Scope::default() };
@@ -159,7 +166,13 @@ impl<'d> Compiler<'d> {
             headers: declared.headers.clone(),
             claims: self.claims.clone(),
             fields,
-            signals: self.signals.iter().map(|signal| signal.name.clone()).collect(),
+            signals: self
+                .signals
+                .iter()
+                .filter(|signal| signal.of.is_none())
+                .map(|signal| signal.name.clone())
+                .collect(),
+            said_of: self.said_of(),
             no_body,
         }
     }

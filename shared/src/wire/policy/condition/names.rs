@@ -163,6 +163,10 @@ pub(super) fn member(
             typed(&scope.fields, types::field)
         }
     };
+    if op.is_none() && map == "signals" && scope.said_of.iter().any(|known| known == name) {
+        let message = format!("`{}` is said of users or tickets, and is not known here", name.escape_debug());
+        return Err(parsed.fault(expr, message).with_help("name it in an `automatic` decision of a rule"));
+    }
     op.map(|op| Named::Member(op, name.to_owned())).ok_or_else(|| {
         let how = match map {
             "request.params" => "declare it in the action's `path`",
