@@ -32,6 +32,7 @@ mod policy;
 mod quorum;
 mod request;
 mod review;
+mod routing;
 mod rulebook;
 mod schedule;
 mod signal;
@@ -66,11 +67,10 @@ pub use request::{
     AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Shown,
 };
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
+pub use routing::{Candidate, Eligible, MOST_CANDIDATES, suggested};
 pub use rulebook::{Asked, NoBreakGlass, NotEligible, Rulebook};
 pub use schedule::{MOST_AHEAD, StartRefused, warn_at};
-pub use signal::{
-    About, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, signal_key, signal_of_key,
-};
+pub use signal::{About, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, signal_key, signal_of_key};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
 pub use usage::{Claim, Use, UseCount, UseOutcomeTold};

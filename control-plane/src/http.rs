@@ -23,6 +23,7 @@ mod policy;
 mod problem;
 mod refusals;
 mod requests;
+mod reviewers;
 mod reviews;
 mod serve;
 mod signals;
@@ -49,6 +50,7 @@ pub(crate) mod bodies {
         PolicyView,
     };
     pub(crate) use super::requests::{FileBody, PrefillView};
+    pub(crate) use super::reviewers::{ReviewerView, ReviewersView};
     pub(crate) use super::reviews::{ReviewBody, ReviewedView};
     pub(crate) use super::signals::{SetBody, SetView, SignalChangedView, SignalView, SignalsView};
 }
@@ -152,6 +154,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(requests::read))
         .routes(routes!(requests::withdraw))
         .routes(routes!(holds::list))
+        .routes(routes!(reviewers::list))
         .routes(routes!(reviews::review))
         .routes(routes!(grants::list))
         .routes(routes!(grants::read))

@@ -28,6 +28,7 @@ mod reviews;
 mod select;
 mod signals;
 mod streams;
+mod suggestions;
 mod tx;
 mod uses;
 mod vms;

@@ -47,7 +47,7 @@ pub use canonical::{
 pub use condition::{Condition, Decimal, DecimalError, EvalError, Form, FormError, Fuel, Needs, Verdict};
 pub use context::{BodyFacts, Context, FactValue, Facts, Origin};
 #[cfg(feature = "policy")]
-pub use course::{AskLimits, BreakGlass, Course, Extension, Timeouts};
+pub use course::{AskLimits, BreakGlass, Course, Extension, Routing, Timeouts};
 pub use decide::{
     Basis, ConditionError, Decision, Matched, Now, Permit, Prepared, Refusal, decide, prepare, rules_to_ask,
 };

@@ -196,6 +196,8 @@ fn what_rules_say_about_time_and_who_breaks_the_glass() {
         ("limits: { pending: 0 }", "nobody could ever ask"),
         ("limits: { coolDown: 31d }", "`31d` is not between 1s and 30d"),
         ("limits: { pending: -1 }", "not a whole number"),
+        ("routing: { suggest: 11 }", "11 people are too many to suggest"),
+        ("routing: { onCall: on.call }", "there is no signal `on.call` that is said of users"),
         ("automatic: [{ name: a, then: require }]", "it is not said how many approvals `a` requires"),
         ("automatic: [{ name: a, then: require, approvals: 1 }]", "the rule takes 1 approval(s) anyway"),
         (
@@ -214,7 +216,10 @@ fn what_rules_say_about_time_and_who_breaks_the_glass() {
         ),
         ("automatic: [{ name: a, then: approve, when: 'signals[\"none\"]' }]", "`none` is not declared in `signals`"),
         ("automatic: [{ name: a, then: approve, when: 'action == \"x\" && action == \"y\"' }]", "can never hold"),
-        ("automatic: [{ name: a, then: approve, when: 'signals[\"on.call\"]' }]", "`on.call` is not declared in `signals`"),
+        (
+            "automatic: [{ name: a, then: approve, when: 'signals[\"on.call\"]' }]",
+            "`on.call` is not declared in `signals`",
+        ),
         ("automatic: [{ name: a, then: allow }]", "allow"),
         ("automatic: [{ name: a, then: deny, unless: 'true' }]", "unless"),
     ] {
@@ -234,7 +239,11 @@ fn what_rules_say_about_time_and_who_breaks_the_glass() {
         let text = said(more);
         assert!(text.contains("`on.call` is not declared"), "{text}");
         let signals = "invalid\n  signals: [{ name: on.call, of: user }]\n---";
-        faults(&GOOD.replacen("invalid\n---", signals, 1).replacen("maxDuration: 1h", &format!("maxDuration: 1h\n  {more}"), 1))
+        faults(&GOOD.replacen("invalid\n---", signals, 1).replacen(
+            "maxDuration: 1h",
+            &format!("maxDuration: 1h\n  {more}"),
+            1,
+        ))
     };
     let message = "`on.call` is said of users or tickets, and is not known here";
     assert!(said_of("condition: 'signals[\"on.call\"]'").contains(message));

@@ -106,7 +106,8 @@ impl App {
             let now = tx.now();
             let due = tx.requests_to_remind(now, batch).await?;
             for request in &due {
-                tx.reminded(request, now).await?;
+                let suggested = self.suggested_for(&mut tx, (request, now), false).await?;
+                tx.reminded(request, &suggested, now).await?;
                 tx.log(&requests::ended_entry(request, EntryKind::RequestReminded, ActorField::System))?;
             }
             tx.commit().await?;
@@ -127,7 +128,8 @@ impl App {
             let now = tx.now();
             let due = tx.requests_to_escalate(now, batch).await?;
             for request in &due {
-                tx.escalated(request, now).await?;
+                let suggested = self.suggested_for(&mut tx, (request, now), true).await?;
+                tx.escalated(request, &suggested, now).await?;
                 tx.log(&requests::ended_entry(request, EntryKind::RequestEscalated, ActorField::System))?;
             }
             tx.commit().await?;

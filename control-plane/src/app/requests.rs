@@ -8,6 +8,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
 use super::reviews::issued_entry;
+use super::routing::route;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
@@ -138,7 +139,10 @@ impl App {
         let ids = (self.new_id(tx)?, self.new_id(tx)?);
         let approvals = rule.workflow.deciding.approvals();
         let (request, grant) = Request::filed(ids, ask, approvals, automatic, rules, (tx.now(), tx.revision()));
-        tx.insert_request(&request).await?;
+        let rules = RulesAtReview { escalated: request.waited.escalated_at.is_some(), ..rules };
+        let now = tx.now();
+        let (_, suggested) = route(tx, book, (&request, now), rules).await?;
+        tx.insert_request(&request, &suggested).await?;
         tx.log(&filed_entry(&request))?;
         if let Some(automatic) = &request.automatic {
             tx.log(&automatic_entry(&request, automatic))?;

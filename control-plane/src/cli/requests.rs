@@ -11,7 +11,9 @@ use super::{
     ApproveArgs, DenyArgs, Failure, RequestArgs, RequestCommand, RequestsArgs, ShowArgs, WithdrawArgs, decision, tables,
 };
 use crate::clock::{Clock as _, SystemClock};
-use crate::http::bodies::{FileBody, PrefillView, RequestHoldsView, ReviewBody, ReviewedView};
+use crate::http::bodies::{
+    FileBody, PrefillView, RequestHoldsView, ReviewBody, ReviewedView, ReviewerView, ReviewersView,
+};
 use crate::http::standing::{AutomaticView, StageView};
 use crate::http::view::{ListView, RequestView, ReviewView};
 
@@ -147,11 +149,31 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  {} by {by}{of}{}{reason}", review.verdict, narrowed(review)));
     }
     out.line(format_args!("  digest: {}", request.digest));
+    if request.state == "pending" {
+        let answer = client.get(&path(&args.request, "/reviewers"), &[]).await?;
+        reviewers(&client.read(&answer)?, out);
+    }
     let holds: RequestHoldsView = client.read(&client.get(&path(&args.request, "/holds"), &[]).await?)?;
     for hold in holds.holds.iter().filter(|hold| hold.state == "waiting") {
         out.line(format_args!("  a call waits for it at {}, until {}", hold.node.escape_debug(), hold.until));
     }
     Ok(())
+}
+
+/// Who is suggested, and who else is known to review.
+fn reviewers(ReviewersView { reviewers, .. }: &ReviewersView, out: &mut Output) {
+    let named = |ReviewerView { user, on_call, waiting, .. }: &ReviewerView| {
+        let on_call = if *on_call { "on call, " } else { "" };
+        format!("{} ({on_call}{waiting} waiting)", user.subject.escape_debug())
+    };
+    let suggested: Vec<String> = reviewers.iter().filter(|one| one.suggested).map(named).collect();
+    if !suggested.is_empty() {
+        out.line(format_args!("  suggested: {}", suggested.join(", ")));
+    }
+    let others: Vec<String> = reviewers.iter().filter(|one| !one.suggested).map(named).collect();
+    if !others.is_empty() {
+        out.line(format_args!("  or: {}", others.join(", ")));
+    }
 }
 
 /// What a reviewer approved less of than was asked for.

@@ -167,6 +167,15 @@ impl Event {
         }
     }
 
+    /// The same, for some people before all others who may hear of it.
+    #[must_use]
+    pub fn to(mut self, people: &[User]) -> Self {
+        if let Some(data) = self.data.as_object_mut() {
+            data.insert("notify".to_owned(), json!(people.iter().map(user).collect::<Vec<_>>()));
+        }
+        self
+    }
+
     /// Of a grant, as it is after what happened.
     #[must_use]
     pub fn of_grant(kind: EventKind, grant: &Grant) -> Self {

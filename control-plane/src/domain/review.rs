@@ -103,7 +103,7 @@ impl Review {
     }
 
     /// Who has voted by it: whoever gave it, and in whose place.
-    pub(super) fn voters(&self) -> impl Iterator<Item = &User> + Clone {
+    pub(crate) fn voters(&self) -> impl Iterator<Item = &User> + Clone {
         std::iter::once(&self.reviewer).chain(self.on_behalf_of.as_ref().map(|of| &of.user))
     }
 }

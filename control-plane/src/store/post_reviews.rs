@@ -134,7 +134,7 @@ impl Tx {
 impl WriteTx {
     /// Keeps what broken glass led to, and tells of it: the request that stands for it, the grant, the open post-review.
     pub(crate) async fn insert_broken_glass(&mut self, broken: &GlassBroken) -> Result<(), StoreError> {
-        self.insert_request(&broken.request).await?;
+        self.insert_request(&broken.request, &[]).await?;
         self.insert_grant(&broken.grant).await?;
         self.tell(&Event::of_broken_glass(broken)).await?;
         self.insert_post_review(&broken.post_review).await

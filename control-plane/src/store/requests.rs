@@ -177,8 +177,8 @@ impl Tx {
 }
 
 impl WriteTx {
-    /// Keeps a new request, and tells of it.
-    pub(crate) async fn insert_request(&mut self, request: &Request) -> Result<(), StoreError> {
+    /// Keeps a new request with who is suggested to review it, and tells of it.
+    pub(crate) async fn insert_request(&mut self, request: &Request, suggested: &[User]) -> Result<(), StoreError> {
         self.change();
         let ask = &request.ask;
         let sql = "INSERT INTO requests (id, requester_issuer, requester_subject, requester_groups, service, action, \
@@ -224,27 +224,40 @@ impl WriteTx {
         if ask.kind == AskKind::BreakGlass {
             return Ok(());
         }
-        self.tell(&Event::of_request(EventKind::RequestFiled, request)).await?;
+        self.suggest(&request.id, suggested).await?;
+        self.tell(&Event::of_request(EventKind::RequestFiled, request).to(suggested)).await?;
         if request.waited.escalated_at.is_some() {
-            self.tell(&Event::of_request(EventKind::RequestEscalated, request)).await?;
+            self.tell(&Event::of_request(EventKind::RequestEscalated, request).to(suggested)).await?;
         }
         self.tell_end(request).await
     }
 
     /// Reminds the reviewers of a pending request, and keeps that they were.
-    pub(crate) async fn reminded(&mut self, request: &Request, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn reminded(
+        &mut self,
+        request: &Request,
+        suggested: &[User],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let sql = "UPDATE requests SET reminded_at = $1 WHERE id = $2 AND state = 'pending' AND reminded_at IS NULL";
         let id = request.id.as_str();
         self.execute_one("requests", id, sql, args![now, id]).await?;
-        self.tell(&Event::of_request(EventKind::RequestReminded, request)).await
+        self.suggest(&request.id, suggested).await?;
+        self.tell(&Event::of_request(EventKind::RequestReminded, request).to(suggested)).await
     }
 
     /// Keeps that others review a pending request from now on, and tells them.
-    pub(crate) async fn escalated(&mut self, request: &Request, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn escalated(
+        &mut self,
+        request: &Request,
+        suggested: &[User],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let sql = "UPDATE requests SET escalated_at = $1 WHERE id = $2 AND state = 'pending' AND escalated_at IS NULL";
         let id = request.id.as_str();
         self.execute_one("requests", id, sql, args![now, id]).await?;
-        self.tell(&Event::of_request(EventKind::RequestEscalated, request)).await
+        self.suggest(&request.id, suggested).await?;
+        self.tell(&Event::of_request(EventKind::RequestEscalated, request).to(suggested)).await
     }
 
     /// Keeps what became of a pending request, and tells of its end.
@@ -272,6 +285,7 @@ impl WriteTx {
             RequestState::TimedOut { .. } => EventKind::RequestTimedOut,
             RequestState::Withdrawn { .. } => EventKind::RequestWithdrawn,
         };
+        self.suggest_nobody(&request.id).await?;
         self.tell(&Event::of_request(kind, request)).await
     }
 }

@@ -97,6 +97,10 @@ impl WriteTx {
             of.map(|of| &*of.user.subject),
             of.map(|of| serde_json::json!(of.groups).to_string()).as_deref(),
         ];
-        self.execute(sql, values).await.map(drop)
+        self.execute(sql, values).await?;
+        for voter in review.voters() {
+            self.has_reviewed(request, voter).await?;
+        }
+        Ok(())
     }
 }

@@ -69,7 +69,11 @@ async fn an_explained_call_says_what_its_rule_would_decide() {
     };
     let said = rule(&call).await;
     let told = |at: usize| (said[at]["verdict"].as_str().unwrap(), said[at]["decides"].as_bool().unwrap());
-    assert_eq!([told(0), told(1), told(2), told(3)], [("fails", false), ("missing", false), ("missing", false), ("holds", true)], "{said}");
+    assert_eq!(
+        [told(0), told(1), told(2), told(3)],
+        [("fails", false), ("missing", false), ("missing", false), ("holds", true)],
+        "{said}"
+    );
     let mut call = call;
     call["signals"] = json!(["incident"]);
     assert_eq!(rule(&call).await[1]["decides"], true);
@@ -96,9 +100,7 @@ async fn a_signal_is_said_of_one_user_at_a_time() {
     let story = Story::with(server().await).await;
     let body = |of: Option<&str>| json!({ "reason": "her week", "duration": "8h", "of": of });
     let path = "/v1/signals/on.call";
-    let put = async |body: Value| {
-        story.server.raw("PUT", path, &story.server.token(LEA), body.to_string()).await
-    };
+    let put = async |body: Value| story.server.raw("PUT", path, &story.server.token(LEA), body.to_string()).await;
     put(body(None)).await.problem(422, "said_of_what");
     let set = put(body(Some("alice"))).await.expect(200);
     assert_eq!((&set["signal"]["of"], &set["signal"]["said"][0]["of"]), (&json!("user"), &json!("alice")));
@@ -114,4 +116,24 @@ async fn a_signal_is_said_of_one_user_at_a_time() {
     assert_eq!(story.say(LEA, "signal clear on.call --of bo").await.code, 1);
     let listed = story.say(LEA, "signal list").await.fine();
     assert!(listed.contains("on.call of alice") && !listed.contains("on.call of bo"), "{listed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reviews_is_listed_and_suggested() {
+    let story = Story::with(server().await).await;
+    let server = &story.server;
+    let first = server.post(ALICE, "/v1/requests", &ask("acc-1")).await.expect(201);
+    let path = |request: &Value| format!("/v1/requests/{}", request["id"].as_str().unwrap());
+    let none = server.get(ALICE, &format!("{}/reviewers", path(&first))).await.expect(200);
+    assert_eq!(none, json!({ "reviewers": [], "awaited": ["group:payments-leads"] }));
+    server.get(MALLORY, &format!("{}/reviewers", path(&first))).await.problem(404, "not_found");
+    server.post(LEA, &format!("{}/reviews", path(&first)), &json!({ "verdict": "approve" })).await.expect(201);
+    let second = server.post(ALICE, "/v1/requests", &ask("acc-5")).await.expect(201);
+    let known = server.get(ALICE, &format!("{}/reviewers", path(&second))).await.expect(200);
+    let lea = &known["reviewers"][0];
+    assert_eq!(lea["user"]["subject"], "lea");
+    assert_eq!((&lea["suggested"], &lea["on_call"], &lea["waiting"]), (&json!(true), &json!(false), &json!(1)));
+    let id = second["id"].as_str().unwrap().replace('_', "~");
+    let shown = story.say(ALICE, &format!("request show {id}")).await.fine();
+    assert!(shown.contains("suggested: lea (1 waiting)"), "{shown}");
 }

@@ -71,6 +71,7 @@ async fn the_description_is_generated_and_served() {
     GET /v1/requests/new
     GET /v1/requests/{id}
     GET /v1/requests/{id}/holds
+    GET /v1/requests/{id}/reviewers
     POST /v1/requests/{id}/reviews
     POST /v1/requests/{id}/withdraw
     GET /v1/signals

@@ -50,6 +50,8 @@ mod replay;
 #[cfg(test)]
 mod revoke_many;
 #[cfg(test)]
+mod routing;
+#[cfg(test)]
 mod rules;
 #[cfg(test)]
 mod schedule;
@@ -183,6 +185,8 @@ scenarios! {
     timeouts::nobody_decides_and_others_are_asked_until_it_times_out,
     timeouts::reviewers_are_told_and_then_others,
     timeouts::an_escalated_request_is_decided_by_either,
+    routing::who_is_on_call_comes_first_then_who_has_least,
+    routing::nobody_is_asked_about_what_they_may_not_review,
     revoke_many::all_of_a_principal_end_in_one_step,
     revoke_many::what_is_to_end_is_named_and_is_the_revokers,
     ledger::a_grant_keeps_what_it_was_used_for,

@@ -15,6 +15,8 @@ pub struct Course {
     pub timeouts: Timeouts,
     /// How often one person may ask.
     pub limits: AskLimits,
+    /// Whom a request is brought to first.
+    pub routing: Routing,
 }
 
 /// How far a grant may be extended.
@@ -35,6 +37,29 @@ pub struct Timeouts {
     pub escalate_after: Option<Span>,
     /// Who those are.
     pub escalate_to: Vec<Subject>,
+}
+
+/// Whom a request is brought to first, of all who may review it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routing {
+    /// So many people at most.
+    pub suggest: u32,
+    /// The signal by which reviewers are said to be on call.
+    pub on_call: Option<Box<str>>,
+}
+
+impl Routing {
+    /// So many people are suggested if nothing is said.
+    pub const SUGGESTED: u32 = 3;
+
+    /// The most that are.
+    pub const MOST_SUGGESTED: u32 = 10;
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self { suggest: Self::SUGGESTED, on_call: None }
+    }
 }
 
 /// How often one person may ask under a rule; as often as they like where nothing is said.

@@ -25,7 +25,7 @@ use crate::id::{GrantId, LockId};
 #[cfg(feature = "policy")]
 pub use automatic::{AutomaticItem, ThenItem};
 #[cfg(feature = "policy")]
-pub use course::{BreakGlassItem, ExtensionItem, LimitsItem, TimeoutsItem};
+pub use course::{BreakGlassItem, ExtensionItem, LimitsItem, RoutingItem, TimeoutsItem};
 #[cfg(feature = "policy")]
 pub use deciding::{DecidingItem, FactorItem, PatternItem, StageItem, TicketItem, WordsItem};
 pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem, UsesItem};

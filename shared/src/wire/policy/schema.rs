@@ -7,6 +7,8 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
+use crate::engine::Routing;
+
 use super::compile::{MAX_LENGTH, MAX_REASON, MAX_SELECT, MAX_USES};
 use super::{
     API_VERSION, BindingSpec, BreakGlassSpec, DefaultsSpec, DenyRuleSpec, GroupSpec, MAX_SOURCE_BYTES, Metadata,
@@ -133,6 +135,8 @@ forms! {
     Percent: { "type": "integer", "minimum": 0, "maximum": 100 }
     /// At least one.
     Approvals: { "type": "integer", "minimum": 1, "maximum": u32::MAX }
+    /// So many people to suggest.
+    Suggested: { "type": "integer", "minimum": 0, "maximum": Routing::MOST_SUGGESTED }
     /// A length of a text.
     Length: { "type": "integer", "minimum": 1, "maximum": MAX_LENGTH }
     /// A regular expression.

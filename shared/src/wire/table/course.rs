@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::SubjectItem;
 use super::policy::subjects;
-use crate::engine::{AskLimits, BreakGlass, Extension, SubjectError, Timeouts};
+use crate::engine::{AskLimits, BreakGlass, Extension, Routing, SubjectError, Timeouts};
 use crate::time::Span;
 
 /// How far a grant may be extended.
@@ -49,6 +49,18 @@ pub struct LimitsItem {
     pub cool_down: Option<Span>,
 }
 
+/// Whom a request is brought to first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoutingItem {
+    /// So many people at most; as ever if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggest: Option<u32>,
+    /// The signal by which reviewers are said to be on call.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_call: Option<String>,
+}
+
 /// Who may act now and answer later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -84,6 +96,12 @@ impl TryFrom<BreakGlassItem> for BreakGlass {
             review_within,
             offline,
         })
+    }
+}
+
+impl From<RoutingItem> for Routing {
+    fn from(RoutingItem { suggest, on_call }: RoutingItem) -> Self {
+        Self { suggest: suggest.unwrap_or(Self::SUGGESTED), on_call: on_call.map(String::into_boxed_str) }
     }
 }
 

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::deciding::deciding;
 use super::{
-    AutomaticItem, DecidingItem, ExtensionItem, ItemError, LimitsItem, RuleItem, ServiceItem, SubjectItem, TimeoutsItem,
+    AutomaticItem, DecidingItem, ExtensionItem, ItemError, LimitsItem, RoutingItem, RuleItem, ServiceItem, SubjectItem,
+    TimeoutsItem,
 };
 use crate::engine::{Automatic, Course, Timeouts, Workflow};
 use crate::time::Span;
@@ -45,6 +46,9 @@ pub struct WorkflowItem {
     /// How often one person may ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsItem>,
+    /// Whom a request is brought to first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<RoutingItem>,
 }
 
 impl ServiceItem {
@@ -61,8 +65,8 @@ impl TryFrom<WorkflowItem> for Workflow {
 
     fn try_from(item: WorkflowItem) -> Result<Self, ItemError> {
         let WorkflowItem { reviewers, approvals, deciding: decided, max_duration, default_duration, .. } = item;
-        let WorkflowItem { automatic, max_uses, request_timeout, starts_within, extension, timeouts, limits, .. } =
-            item;
+        let WorkflowItem { automatic, max_uses, request_timeout, .. } = item;
+        let WorkflowItem { starts_within, extension, timeouts, limits, routing, .. } = item;
         Ok(Self {
             deciding: deciding(reviewers, approvals, decided.map(|item| *item))?,
             automatic: automatic.into_iter().map(Automatic::try_from).collect::<Result<_, _>>()?,
@@ -75,6 +79,7 @@ impl TryFrom<WorkflowItem> for Workflow {
                 extension: extension.map(Into::into).unwrap_or_default(),
                 timeouts: timeouts.map(Timeouts::try_from).transpose()?.unwrap_or_default(),
                 limits: limits.map(Into::into).unwrap_or_default(),
+                routing: routing.map(Into::into).unwrap_or_default(),
             },
         })
     }

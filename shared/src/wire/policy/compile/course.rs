@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use serde_saphyr::Spanned;
 
 use super::{Compiler, LONGEST};
+use crate::engine::Routing;
 use crate::time::Span;
 use crate::wire::policy::parse::Placed;
-use crate::wire::policy::{BreakGlassSpec, ExtensionSpec, LimitsSpec, RuleSpec, TimeoutsSpec};
-use crate::wire::table::{BreakGlassItem, ExtensionItem, LimitsItem, SubjectItem, TimeoutsItem, WorkflowItem};
+use crate::wire::policy::{BreakGlassSpec, ExtensionSpec, LimitsSpec, OfWord, RoutingSpec, RuleSpec, TimeoutsSpec};
+use crate::wire::table::{
+    BreakGlassItem, ExtensionItem, LimitsItem, RoutingItem, SubjectItem, TimeoutsItem, WorkflowItem,
+};
 
 /// The longest grant that somebody gets without anybody's approval.
 const LONGEST_BREAK_GLASS: Span = Span::from_secs(4 * 3_600);
@@ -27,6 +30,7 @@ impl Compiler<'_> {
             extension: spec.extension.as_ref().map(|extension| self.extension(file, extension, rule.max_duration)),
             timeouts: spec.timeouts.as_ref().map(|timeouts| self.timeouts(file, spec, timeouts, rule.request_timeout)),
             limits: spec.limits.as_ref().map(|limits| self.limits(file, limits)),
+            routing: spec.routing.as_ref().map(|routing| self.routing(file, routing)),
             ..rule
         }
     }
@@ -91,6 +95,33 @@ impl Compiler<'_> {
             self.warning(file, twice.referenced, message, "escalate to others".to_owned());
         }
         item
+    }
+
+    fn routing(&mut self, file: usize, spec: &RoutingSpec) -> RoutingItem {
+        let RoutingSpec { suggest, on_call } = spec;
+        if let Some(many) = suggest.as_ref().filter(|suggest| suggest.value > Routing::MOST_SUGGESTED) {
+            let message = format!("{} people are too many to suggest", many.value);
+            self.fault(file, many.referenced, message, format!("write a number up to {}", Routing::MOST_SUGGESTED));
+        }
+        if let Some(signal) = on_call {
+            let known: Vec<String> = self
+                .signals
+                .iter()
+                .filter(|known| known.of == Some(OfWord::User))
+                .map(|known| known.name.clone())
+                .collect();
+            if known.contains(&signal.value) {
+                self.named.signals.insert(signal.value.as_str().into());
+            } else {
+                let message = format!("there is no signal `{}` that is said of users", signal.value.escape_debug());
+                let help = "declare it under `signals` of the defaults, with `of: user`".to_owned();
+                self.fault(file, signal.referenced, message, help);
+            }
+        }
+        RoutingItem {
+            suggest: suggest.as_ref().map(|suggest| suggest.value),
+            on_call: on_call.as_ref().map(|signal| signal.value.clone()),
+        }
     }
 
     fn limits(&mut self, file: usize, spec: &LimitsSpec) -> LimitsItem {

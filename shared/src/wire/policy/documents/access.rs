@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Spanned;
 
-use super::{AutomaticSpec, ExtensionSpec, JustificationSpec, LimitsSpec, StageSpec, TicketSpec, TimeoutsSpec};
+use super::{
+    AutomaticSpec, ExtensionSpec, JustificationSpec, LimitsSpec, RoutingSpec, StageSpec, TicketSpec, TimeoutsSpec,
+};
 use crate::engine::{MAX_AUTOMATIC, MAX_STAGES};
 use crate::wire::policy::schema;
 
@@ -150,6 +152,9 @@ pub struct RuleSpec {
     /// How often one person may ask.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<LimitsSpec>,
+    /// Whom a request is brought to first, of all who may review it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<RoutingSpec>,
 }
 
 /// What of a call a grant is bound to: exactly this was approved, and only such calls go through, until the grant ends.

@@ -56,6 +56,20 @@ pub struct LimitsSpec {
     pub cool_down: Option<Spanned<String>>,
 }
 
+/// Whom a request is brought to first, of all who may review it.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RoutingSpec {
+    /// How many of them are suggested, and named in what is told of it: 0 to 10; 3 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Suggested>")]
+    pub suggest: Option<Spanned<u32>>,
+    /// The signal, said `of: user`, of those who are on call: they come first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Name>")]
+    pub on_call: Option<Spanned<String>>,
+}
+
 /// `kind: BreakGlass`: who may act now and answer later. It gives a short grant at once, and opens a review of what was done.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,0 +1,138 @@
+//! Whom a request is brought to: who may review it, as far as people are known, and who of them is suggested.
+
+use grantmesh_shared::engine::{Subject, User};
+use grantmesh_shared::id::RequestId;
+use grantmesh_shared::time::Timestamp;
+
+use super::{App, AppError};
+use crate::domain::{
+    About, Actor, Candidate, Eligible, MOST_CANDIDATES, Request, RequestState, Rulebook, RulesAtReview, suggested,
+};
+use crate::store::Tx;
+
+/// The groups of so many people are looked up for one request.
+const MOST_LOOKED_UP: usize = 50;
+
+/// Who may review a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routed {
+    /// Those who are known to, the first to ask first.
+    pub eligible: Vec<Eligible>,
+    /// Those of them who are suggested.
+    pub suggested: Vec<User>,
+    /// Whose approval would bring it on, known or not.
+    pub awaited: Vec<Subject>,
+}
+
+impl App {
+    /// Who may review a pending request, and who is suggested. Visible to whoever sees the request.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such request or it is not visible.
+    pub async fn reviewers_of(&self, actor: &Actor, id: &RequestId) -> Result<Routed, AppError> {
+        let request = self.request(actor, id).await?;
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
+        let then = self.then(&mut tx, &request.ask).await?;
+        let rules = then.rules_at_review(&request, &book);
+        let now = self.inner.settings.clock.now();
+        let (eligible, _) = route(&mut tx, &book, (&request, now), rules).await?;
+        let suggested = tx.suggested(&request.id).await?;
+        Ok(Routed { eligible, suggested, awaited: request.standing(rules).awaited })
+    }
+
+    /// Who is suggested for a request that waits, as it stands now, or once it is escalated.
+    pub(super) async fn suggested_for(
+        &self,
+        tx: &mut Tx,
+        (request, now): (&Request, Timestamp),
+        escalated: bool,
+    ) -> Result<Vec<User>, AppError> {
+        let book = self.rulebook(tx).await?;
+        let then = self.then(tx, &request.ask).await?;
+        // Those that are due come without their reviews.
+        let whole = tx.request(&request.id).await?;
+        let request = whole.as_ref().unwrap_or(request);
+        let rules = then.rules_at_review(request, &book);
+        let rules = RulesAtReview { escalated: rules.escalated || escalated, ..rules };
+        Ok(route(tx, &book, (request, now), rules).await?.1)
+    }
+}
+
+/// Who may review a request, as far as people are known, and who of them is suggested.
+pub(super) async fn route(
+    tx: &mut Tx,
+    book: &Rulebook,
+    (request, now): (&Request, Timestamp),
+    rules: RulesAtReview<'_>,
+) -> Result<(Vec<Eligible>, Vec<User>), AppError> {
+    if request.state != RequestState::Pending {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let ask = &request.ask;
+    let rule = book.rule(&ask.service, &ask.rule, &ask.action);
+    let routing = rule.map(|rule| rule.workflow.course.routing.clone()).unwrap_or_default();
+    let mut on_call = Vec::new();
+    if let Some(signal) = &routing.on_call {
+        let mut said = tx.said(signal, most()).await?;
+        // Whoever asks does not choose who decides.
+        said.retain(|signal| !signal.is_over(now) && !rules.people.are_same(&signal.set_by, &ask.requester));
+        on_call.extend(said.into_iter().filter_map(|signal| match signal.about {
+            Some(About::User(user)) => Some(user),
+            _ => None,
+        }));
+    }
+    let known = known(tx, request, rules, &on_call).await?;
+    let waiting = tx.times_suggested(&known).await?;
+    let candidate = |actor: Actor| Candidate {
+        on_call: on_call.contains(&actor.user),
+        waiting: waiting.get(&actor.user).copied().unwrap_or(0),
+        actor,
+    };
+    let candidates = known.into_iter().map(candidate).collect();
+    let eligible = request.eligible(rules, candidates);
+    let suggested = suggested(&routing, &eligible);
+    Ok((eligible, suggested))
+}
+
+/// The people who may be reviewers: who is named, who is on call, and who has reviewed under the rule lately.
+async fn known(
+    tx: &mut Tx,
+    request: &Request,
+    rules: RulesAtReview<'_>,
+    on_call: &[User],
+) -> Result<Vec<Actor>, AppError> {
+    let lately = tx.lately_reviewed(&request.ask.service, &request.ask.rule, most()).await?;
+    let mut known: Vec<Actor> = Vec::new();
+    let named = request.standing(rules).awaited.into_iter().filter_map(|subject| match subject {
+        Subject::User(user) => Some(user),
+        _ => None,
+    });
+    let mut asked = 0;
+    for user in named.chain(on_call.iter().cloned()) {
+        if known.iter().any(|actor| actor.user == user) {
+            continue;
+        }
+        let groups = match lately.iter().find(|actor| actor.user == user) {
+            Some(actor) => actor.groups.clone(),
+            // Whoever is named needs no group, and of very many who are on call not all are looked up.
+            None if asked >= MOST_LOOKED_UP => Vec::new(),
+            None => {
+                asked += 1;
+                tx.groups_of(&user).await?.unwrap_or_default()
+            }
+        };
+        known.push(Actor::new(&user.issuer, &user.subject, groups));
+    }
+    for actor in lately {
+        if known.len() < MOST_CANDIDATES && !known.iter().any(|other| other.user == actor.user) {
+            known.push(actor);
+        }
+    }
+    known.truncate(MOST_CANDIDATES);
+    Ok(known)
+}
+
+fn most() -> u32 {
+    u32::try_from(MOST_CANDIDATES).unwrap_or(u32::MAX)
+}

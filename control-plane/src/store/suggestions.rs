@@ -1,0 +1,93 @@
+//! Who is suggested for a pending request, and who is known to review. A suggestion is there as long as its request is
+//! pending and the person has not reviewed it: so many wait for them.
+
+use std::collections::HashMap;
+
+use grantmesh_shared::engine::User;
+use grantmesh_shared::id::RequestId;
+use sqlx::AssertSqlSafe;
+
+use super::tx::{Row, Tx, Value, args};
+use super::{StoreError, WriteTx};
+use crate::domain::Actor;
+
+const SUGGESTIONS: (&str, &str) = ("suggestions", "subject");
+
+fn user(row: &Row) -> Result<User, StoreError> {
+    Ok(User { issuer: row.text("issuer")?.into(), subject: row.text("subject")?.into() })
+}
+
+impl Tx {
+    /// Who is suggested for a request, the first to ask first.
+    pub(crate) async fn suggested(&mut self, request: &RequestId) -> Result<Vec<User>, StoreError> {
+        let sql = "SELECT issuer, subject FROM suggestions WHERE request = $1 ORDER BY place";
+        self.rows(SUGGESTIONS, sql, args![request.as_str()]).await?.iter().map(user).collect()
+    }
+
+    /// For how many requests each of these is suggested.
+    pub(crate) async fn times_suggested(&mut self, people: &[Actor]) -> Result<HashMap<User, u64>, StoreError> {
+        if people.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let places: Vec<String> = (1..=people.len()).map(|place| format!("${place}")).collect();
+        let sql = format!(
+            "SELECT issuer, subject, COUNT(*) AS times FROM suggestions WHERE subject IN ({}) GROUP BY issuer, subject",
+            places.join(", ")
+        );
+        let names: Vec<Value> = people.iter().map(|actor| Value::from(&*actor.user.subject)).collect();
+        let rows = self.rows(SUGGESTIONS, AssertSqlSafe(sql), names).await?;
+        rows.iter().map(|row| Ok((user(row)?, row.unsigned("times")?))).collect()
+    }
+
+    /// Who has reviewed the latest requests under a rule, each once with the groups of their latest review.
+    pub(crate) async fn lately_reviewed(
+        &mut self,
+        service: &str,
+        rule: &str,
+        limit: u32,
+    ) -> Result<Vec<Actor>, StoreError> {
+        let sql = "SELECT reviewer_issuer AS issuer, reviewer_subject AS subject, reviewer_groups AS own_groups FROM reviews \
+                   WHERE request IN (SELECT id FROM requests WHERE service = $1 AND rule = $2 ORDER BY id DESC LIMIT $3) \
+                   ORDER BY at DESC, id DESC LIMIT $3";
+        let mut found: Vec<Actor> = Vec::new();
+        for row in self.rows(("reviews", "subject"), sql, args![service, rule, limit]).await? {
+            let user = user(&row)?;
+            if !found.iter().any(|actor| actor.user == user) {
+                found.push(Actor::new(&user.issuer, &user.subject, row.json("own_groups")?));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The groups with which somebody last asked for something.
+    pub(crate) async fn groups_of(&mut self, user: &User) -> Result<Option<Vec<String>>, StoreError> {
+        let sql = "SELECT id, requester_groups FROM requests WHERE requester_issuer = $1 AND requester_subject = $2 \
+                   ORDER BY id DESC LIMIT 1";
+        let row = self.row(("requests", "id"), sql, args![&*user.issuer, &*user.subject]).await?;
+        row.map(|row| row.json("requester_groups")).transpose()
+    }
+}
+
+impl WriteTx {
+    /// Keeps who is suggested for a request, in the place of whoever was.
+    pub(super) async fn suggest(&mut self, request: &RequestId, people: &[User]) -> Result<(), StoreError> {
+        self.suggest_nobody(request).await?;
+        for (place, User { issuer, subject }) in people.iter().enumerate() {
+            let sql = "INSERT INTO suggestions (request, place, issuer, subject) VALUES ($1, $2, $3, $4)";
+            let place = u64::try_from(place).unwrap_or(u64::MAX);
+            self.execute(sql, args![request.as_str(), place, &**issuer, &**subject]).await?;
+        }
+        Ok(())
+    }
+
+    /// Nobody need look at a request any more.
+    pub(super) async fn suggest_nobody(&mut self, request: &RequestId) -> Result<(), StoreError> {
+        self.execute("DELETE FROM suggestions WHERE request = $1", args![request.as_str()]).await.map(drop)
+    }
+
+    /// Somebody has reviewed a request.
+    pub(super) async fn has_reviewed(&mut self, request: &RequestId, user: &User) -> Result<(), StoreError> {
+        let sql = "DELETE FROM suggestions WHERE request = $1 AND issuer = $2 AND subject = $3";
+        self.execute(sql, args![request.as_str(), &*user.issuer, &*user.subject]).await.map(drop)
+    }
+}

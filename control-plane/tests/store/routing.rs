@@ -1,0 +1,136 @@
+//! Whom requests are brought to: who is on call first, then who has the fewest to look at, and never whoever asks.
+
+use grantmesh_control_plane::app::{Limits, Routed};
+use grantmesh_control_plane::domain::{Actor, Request};
+use serde_json::Value;
+
+use crate::db::Db;
+use crate::world::{POLICY, World, ann, approval, bob, code, denial, eve, lee, mia, olga, someone, span};
+
+fn policy() -> String {
+    let signals = "signals: [{ name: on.call, of: user, setters: [\"group:sre\"] }] }";
+    let rule = "requestTimeout: 8h\n  timeouts: { remindAfter: 1h, escalateAfter: 2h, escalateTo: [\"user:max\"] }\n  \
+                routing: { suggest: 1, onCall: on.call }\n---";
+    POLICY.replace("\"https://id.example\" }", &format!("\"https://id.example\", {signals}")).replacen(
+        "requestTimeout: 8h\n---",
+        rule,
+        1,
+    )
+}
+
+async fn world(db: Db) -> World {
+    let world = World::bare(db, Limits::default()).await;
+    world.apply(&[&policy()], None).await.unwrap();
+    world
+}
+
+/// Names with how many requests wait for each, in the order in which they are asked; with a star who is suggested.
+async fn routed(world: &World, request: &Request) -> Vec<String> {
+    let Routed { eligible, suggested, .. } = world.app.reviewers_of(&olga(), &request.id).await.unwrap();
+    assert!(suggested.iter().all(|user| eligible.iter().any(|one| one.user == *user)), "{suggested:?}");
+    let named = |one: &grantmesh_control_plane::domain::Eligible| {
+        let star = if suggested.contains(&one.user) { "*" } else { "" };
+        let on_call = if one.on_call { " on call" } else { "" };
+        format!("{star}{} {}{on_call}", one.user.subject, one.waiting)
+    };
+    eligible.iter().map(named).collect()
+}
+
+/// Whom the last event of a kind names.
+async fn told(world: &World, kind: &str) -> Vec<String> {
+    let events = world.app.events_after(&olga(), 0).await.unwrap().events;
+    let event = events.iter().rev().find(|event| event.kind == kind).unwrap();
+    let body: Value = serde_json::from_str(&event.body).unwrap();
+    let notify = body["data"]["notify"].as_array().unwrap();
+    notify.iter().map(|user| user["subject"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn reviewed(world: &World, who: &Actor) {
+    let request = world.asked().await;
+    world.review(who, &request.id, approval()).await.unwrap();
+}
+
+pub(crate) async fn who_is_on_call_comes_first_then_who_has_least(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    // Nobody of the group is known yet, which keeps nobody from reviewing.
+    let first = world.asked().await;
+    let known = app.reviewers_of(&ann(), &first.id).await.unwrap();
+    assert_eq!((known.eligible.len(), known.awaited[0].to_string()), (0, "group:leads".to_owned()));
+    assert!(told(&world, "request.filed").await.is_empty());
+    assert_eq!(code(app.reviewers_of(&eve(), &first.id).await), "not_found");
+    world.review(&lee(), &first.id, denial()).await.unwrap();
+    reviewed(&world, &mia()).await;
+
+    let one = world.asked().await;
+    let two = world.asked().await;
+    let (by_one, by_two) = (routed(&world, &one).await, routed(&world, &two).await);
+    assert_eq!((by_one.len(), by_two.len()), (2, 2));
+    let star = |those: &[String]| those.iter().find(|one| one.starts_with('*')).unwrap().clone();
+    assert!(star(&by_one) != star(&by_two), "{by_one:?} {by_two:?}: each has one to look at");
+    let name = star(&by_two).trim_start_matches('*').split(' ').next().unwrap().to_owned();
+    assert_eq!(told(&world, "request.filed").await, [name]);
+
+    // On call, Mia comes first, however many wait for her; unless it is whoever asks who says so.
+    app.set_signal(&someone("ann", &["sre"]), ("on.call", Some("mia")), "so", span("1h")).await.unwrap();
+    let three = world.asked().await;
+    assert!(!routed(&world, &three).await.concat().contains("on call"));
+    app.withdraw(&ann(), &three.id).await.unwrap();
+    app.set_signal(&someone("sam", &["sre"]), ("on.call", Some("mia")), "so", span("1h")).await.unwrap();
+    let four = world.asked().await;
+    assert_eq!(routed(&world, &four).await, ["*mia 2 on call", "lee 1"]);
+    assert_eq!(told(&world, "request.filed").await, ["mia"]);
+    world.advance("1h");
+    assert_eq!(routed(&world, &four).await, ["lee 1", "*mia 2"]);
+
+    // Who has reviewed, and what is decided or taken back, waits for nobody.
+    let hers = if star(&by_one).contains("mia") { &one } else { &two };
+    world.review(&lee(), &hers.id, denial()).await.unwrap();
+    let mut alike = routed(&world, &four).await;
+    alike.sort();
+    assert_eq!(alike, ["*mia 1", "lee 1"]);
+    assert!(routed(&world, hers).await.is_empty());
+    world.advance("8h");
+    app.time_out_requests().await.unwrap();
+    let five = world.asked().await;
+    let waiting: u64 = app.reviewers_of(&ann(), &five.id).await.unwrap().eligible.iter().map(|one| one.waiting).sum();
+    assert_eq!(waiting, 1, "the one that was just filed");
+}
+
+pub(crate) async fn nobody_is_asked_about_what_they_may_not_review(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    for who in [lee(), mia(), bob()] {
+        reviewed(&world, &who).await;
+    }
+    // Bob reviews, but not what he asks for himself.
+    let his = app.file_request(&bob(), world.refund(), None).await.unwrap().request;
+    let names = async |request: &Request| {
+        let eligible = app.reviewers_of(&olga(), &request.id).await.unwrap().eligible;
+        let mut names: Vec<String> = eligible.iter().map(|one| one.user.subject.to_string()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&his).await, ["lee", "mia"]);
+    let hers = world.asked().await;
+    assert_eq!(names(&hers).await, ["bob", "lee", "mia"]);
+    // A reminder names who is asked now, and an escalation knows of others.
+    world.advance("1h");
+    app.remind_reviewers().await.unwrap();
+    assert_eq!(told(&world, "request.reminded").await.len(), 1);
+    world.advance("1h");
+    app.escalate_requests().await.unwrap();
+    assert_eq!(names(&hers).await, ["bob", "lee", "max", "mia"]);
+    // Who has approved one of two has done what they can.
+    world
+        .apply(
+            &[&policy().replacen("reviewers: [\"group:leads\"]", "reviewers: [\"group:leads\"]\n  approvals: 2", 1)],
+            None,
+        )
+        .await
+        .unwrap();
+    let twice = world.asked().await;
+    world.review(&lee(), &twice.id, approval()).await.unwrap();
+    assert_eq!(names(&twice).await, ["bob", "mia"]);
+    assert!(app.reviewers_of(&olga(), &twice.id).await.unwrap().suggested.iter().all(|user| &*user.subject != "lee"));
+}
