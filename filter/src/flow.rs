@@ -308,6 +308,11 @@ fn service_by_host<'a>(knowledge: Knowledge<'a>, request: &Request<'_>) -> Optio
     })
 }
 
+/// Whether a lock or a deny rule refused a call: no grant changes that.
+fn is_above_grants(refusal: &Refusal<'_>) -> bool {
+    matches!(refusal.reasons.first(), Some(Reason::Locked { .. } | Reason::DenyRule { .. }))
+}
+
 /// A decision, and what of the call is shown to ask for it.
 type Decided<'a> = (Decision<'a>, Option<Box<Showing>>);
 
@@ -386,11 +391,16 @@ impl<'a> Flow<'a, '_> {
         if !is_ambiguous && !is_fresh && !offline {
             let matched = match decision {
                 Decision::Allow(permit) => permit.matched().cloned(),
+                // What stands above every token is told, and not that nothing has been heard.
+                Decision::Deny(refusal) if matches!(token, Some(Ok(_))) && is_above_grants(&refusal) => {
+                    return Err(Cause::Engine(DecisionWord::Deny, Box::new(refusal), None));
+                }
                 Decision::Ask(refusal) | Decision::Deny(refusal) => refusal.matched,
             };
             let reason = match token {
                 Some(Err(error)) => OwnReason::Offline { criticality, error },
-                _ => OwnReason::Stale(criticality),
+                Some(Ok(_)) => OwnReason::Offline { criticality, error: OfflineError::Ended },
+                None => OwnReason::Stale(criticality),
             };
             return Err(Cause::Own(reason, matched));
         }

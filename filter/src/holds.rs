@@ -232,10 +232,9 @@ impl Holds {
 
     fn fail(&mut self, mono: Mono, random: &mut Random) {
         self.flight = None;
-        let (low, high) = BACK_OFF_MILLIS;
-        let ceiling = low.saturating_mul(1_u64.checked_shl(self.failures.min(16)).unwrap_or(high));
+        let wait = random.back_off(BACK_OFF_MILLIS, self.failures);
         self.failures = self.failures.saturating_add(1);
-        self.not_before = Some(mono.plus(Span::from_millis(random.between(low, ceiling.clamp(low, high)))));
+        self.not_before = Some(mono.plus(Span::from_millis(wait)));
     }
 }
 

@@ -55,6 +55,9 @@ pub enum OfflineError {
     /// It is for something else.
     #[error("the break-glass token is not for this action")]
     OtherAction,
+    /// Its time is over, or has not come.
+    #[error("the break-glass token is not, or no longer, in its time")]
+    Ended,
     /// Too many were verified within a moment.
     #[error("too many break-glass tokens are looked at; try again in a second")]
     TooMany,
@@ -69,6 +72,7 @@ impl OfflineError {
             Self::Signature => "offline_signature",
             Self::OtherUser => "offline_other_user",
             Self::OtherAction => "offline_other_action",
+            Self::Ended => "offline_ended",
             Self::TooMany => "offline_too_many",
         }
     }

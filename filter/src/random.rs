@@ -48,6 +48,13 @@ impl Random {
         low.saturating_add(self.next_u64().checked_rem(width).unwrap_or(0))
     }
 
+    /// How many milliseconds to wait after so many failures in a row, and one more: longer from one to the next, between
+    /// these bounds, and never the same for two VMs.
+    pub fn back_off(&mut self, (low, high): (u64, u64), failures: u32) -> u64 {
+        let ceiling = low.saturating_mul(1_u64.checked_shl(failures.min(16)).unwrap_or(high));
+        self.between(low, ceiling.clamp(low, high))
+    }
+
     /// 80 bits that do not come twice from one VM and hardly ever from two. Not secret; costs a few instructions.
     pub fn unique(&mut self) -> [u8; 10] {
         // A bijection of a counter (SplitMix64), so that no value repeats before all have been seen.
@@ -85,5 +92,15 @@ mod tests {
         }
         assert_eq!(random.between(4, 4), 4);
         assert_eq!(random.between(4, 1), 4);
+    }
+
+    #[test]
+    fn one_waits_longer_from_failure_to_failure_and_never_too_long() {
+        let mut random = Random::new([3; 32]);
+        for (failures, most) in [(0, 100), (1, 200), (3, 800), (4, 1_000), (16, 1_000), (u32::MAX, 1_000)] {
+            let waits: Vec<u64> = (0..1_000).map(|_| random.back_off((100, 1_000), failures)).collect();
+            assert!(waits.iter().all(|wait| (100..=most).contains(wait)), "{failures}");
+            assert!(*waits.iter().max().unwrap() > most / 10 * 9, "{failures}");
+        }
     }
 }

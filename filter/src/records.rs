@@ -332,10 +332,8 @@ impl Records {
     }
 
     fn plan_retry(&mut self, mono: Mono, random: &mut Random) {
-        let (low, high) = BACK_OFF_MILLIS;
-        let ceiling = low.saturating_mul(1_u64.checked_shl(self.failures.min(16)).unwrap_or(high));
+        let wait = random.back_off(BACK_OFF_MILLIS, self.failures);
         self.failures = self.failures.saturating_add(1);
-        let wait = random.between(low, ceiling.clamp(low, high));
         self.retry = Some(mono.plus(Span::from_millis(wait)));
     }
 

@@ -506,10 +506,8 @@ impl Sync {
         if !says_nothing {
             self.wants_snapshot = true;
         }
-        let (low, high) = BACK_OFF_MILLIS;
-        let ceiling = low.saturating_mul(1_u64.checked_shl(self.failures.min(16)).unwrap_or(high));
+        let wait = random.back_off(BACK_OFF_MILLIS, self.failures);
         self.failures = self.failures.saturating_add(1);
-        let wait = random.between(low, ceiling.min(high));
         self.next_poll = mono.plus(Span::from_millis(wait));
     }
 

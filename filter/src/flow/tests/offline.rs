@@ -58,10 +58,11 @@ fn what_was_allowed_and_is_stale_goes_on_by_the_token_and_is_marked() {
 #[test]
 fn a_token_is_for_its_user_its_actions_and_its_time() {
     let with = |offline| Case { offline, ..refund(DOWN) };
-    with(token("bob", &["refund.create"], 9_000_000)).is("deny", "stale");
+    // Nobody's is shown to a call of somebody else; were it, it would allow nothing.
+    with(token("bob", &["refund.create"], 9_000_000)).is("deny", "offline_ended");
     with(token("ann", &["account.close"], 9_000_000)).is("deny", "offline_other_action");
     with(token("ann", &[], 9_000_000)).is("deny", "offline_other_action");
-    with(token("ann", &["refund.create"], 1_005_000)).is("deny", "stale");
+    with(token("ann", &["refund.create"], 1_005_000)).is("deny", "offline_ended");
     with(Some(Err(OfflineError::Signature))).is("deny", "offline_signature");
     Case { services: vec!["ledger"], ..refund(DOWN) }.is("deny", "offline_other_action");
     Case { headers: case("POST", "/nowhere").headers, ..refund(DOWN) }.is("deny", "unmatched");
@@ -69,7 +70,7 @@ fn a_token_is_for_its_user_its_actions_and_its_time() {
 
 #[test]
 fn deny_rules_stand_above_it_and_nothing_is_done_unrecorded() {
-    Case { identity: person("ann", &["contractors"]), ..refund(DOWN) }.is("deny", "stale");
+    Case { identity: person("ann", &["contractors"]), ..refund(DOWN) }.is("deny", "deny_rule");
     Case { room: false, ..refund(DOWN) }.is("deny", "records_backlog");
     let low = Case { offline: token("ann", &["account.read"], 9_000_000), ..case("GET", "/v1/accounts/a") };
     let low = || Case { millis: LONG_DOWN, offline: low.offline, ..case("GET", "/v1/accounts/a") };
@@ -80,7 +81,7 @@ fn deny_rules_stand_above_it_and_nothing_is_done_unrecorded() {
 
 #[test]
 fn a_lock_that_was_heard_of_takes_a_token_back() {
-    Case { locked: true, ..refund(DOWN) }.is("deny", "stale");
+    Case { locked: true, ..refund(DOWN) }.is("deny", "locked");
     Case { locked: true, ..refund(100) }.is("deny", "locked");
 }
 
