@@ -64,7 +64,7 @@ pub use push::Items;
 pub use records::{Appended, FilterIdentity};
 pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
 pub use reviews::Reviewed;
-pub use revoke_many::{MOST_REVOKED, RevokeFilter, RevokedMany};
+pub use revoke_many::{RevokeFilter, RevokedMany};
 pub use routing::Routed;
 pub use settings::{Limits, Settings};
 pub use signals::{DeclaredSignal, SignalChanged};

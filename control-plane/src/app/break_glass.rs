@@ -192,7 +192,7 @@ pub(super) fn broken_entry<'a>(request: &'a Request, grant: &'a Grant) -> Entry<
         ..EntryIds::default()
     };
     let data = BrokenData {
-        holder: UserItem { issuer: grant.holder.issuer.to_string(), subject: grant.holder.subject.to_string() },
+        holder: UserItem::from(&grant.holder),
         service: &grant.service,
         action: &grant.action,
         resource: &grant.resource,

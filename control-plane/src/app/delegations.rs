@@ -146,9 +146,8 @@ struct GivenData<'a> {
 }
 
 fn given_entry(delegation: &Delegation) -> Entry<GivenData<'_>> {
-    let User { issuer, subject } = &delegation.delegate;
     let data = GivenData {
-        to: UserItem { issuer: issuer.to_string(), subject: subject.to_string() },
+        to: UserItem::from(&delegation.delegate),
         service: delegation.service.as_deref(),
         rule: delegation.rule.as_deref(),
         starts_at: delegation.starts_at,

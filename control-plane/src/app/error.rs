@@ -290,11 +290,8 @@ pub enum Invalid {
     #[error("it is not said which grants are to end\nname a holder, a service, an action or a rule")]
     NothingNamed,
     /// More grants than one transaction ends.
-    #[error(
-        "more than {} grants fit, and so many are not ended at once\nname a service or a rule, too",
-        super::MOST_REVOKED
-    )]
-    TooManyToRevoke,
+    #[error("more than {0} grants fit, and so many are not ended at once\nname a service or a rule, too")]
+    TooManyToRevoke(u32),
     /// Not somebody who holds grants.
     #[error("{0}")]
     Holder(String),
@@ -438,7 +435,7 @@ impl AppError {
                     | DelegationRefused::TooManyTaken(_) => "nothing_to_delegate",
                 },
                 Invalid::NothingNamed => "nothing_named",
-                Invalid::TooManyToRevoke => "too_many",
+                Invalid::TooManyToRevoke(_) => "too_many",
                 Invalid::Lock(LockRefused::Subject(_)) | Invalid::Holder(_) => "bad_subject",
                 Invalid::Lock(LockRefused::Service(_) | LockRefused::Action { .. } | LockRefused::ActionAlone(_)) => {
                     "unknown_target"

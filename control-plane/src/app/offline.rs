@@ -135,7 +135,7 @@ fn issued_entry(token: &Offline) -> Entry<IssuedData<'_>> {
     let user = &token.holder.user;
     let ids = EntryIds { grant: Some(token.grant.clone()), policy: Some(token.policy.clone()), ..EntryIds::default() };
     let data = IssuedData {
-        holder: UserItem { issuer: user.issuer.to_string(), subject: user.subject.to_string() },
+        holder: UserItem::from(user),
         service: &token.service,
         right: &token.right,
         actions: &token.actions,

@@ -140,10 +140,7 @@ fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Gra
     let duration_ms = review.duration.map(|duration| duration.millis());
     let data = ReviewData {
         digest: request.ask.digest(),
-        on_behalf_of: review
-            .on_behalf_of
-            .as_ref()
-            .map(|of| UserItem { issuer: of.user.issuer.to_string(), subject: of.user.subject.to_string() }),
+        on_behalf_of: review.on_behalf_of.as_ref().map(|of| UserItem::from(&of.user)),
         reason: review.reason.as_ref(),
         duration_ms,
         uses: review.uses,
@@ -176,7 +173,7 @@ pub(super) fn issued_entry<'a>(request: &Request, review: Option<&Review>, grant
         ..EntryIds::default()
     };
     let data = IssuedData {
-        holder: UserItem { issuer: grant.holder.issuer.to_string(), subject: grant.holder.subject.to_string() },
+        holder: UserItem::from(&grant.holder),
         service: &grant.service,
         action: &grant.action,
         resource: &grant.resource,

@@ -1,14 +1,11 @@
 //! Ending many grants at once: all of a principal, of a service, an action or a rule. One transaction, one entry for each.
 
-use grantmesh_shared::engine::{Subject, User};
+use grantmesh_shared::engine::User;
 use grantmesh_shared::wire::sync::Position;
 
 use super::{App, AppError, Invalid, grants};
 use crate::domain::{Actor, EndedBy, Grant, Text};
 use crate::store::LiveGrants;
-
-/// The most grants that one transaction ends.
-pub const MOST_REVOKED: u32 = 10_000;
 
 /// Which grants to end: those that fit every part that is stated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,18 +48,19 @@ impl App {
         }
         let holder = filter.holder.as_deref().map(|holder| user(actor, holder)).transpose()?;
         let RevokeFilter { service, action, rule, .. } = filter.clone();
-        let which = LiveGrants { holder, service, action, rule, limit: MOST_REVOKED.saturating_add(1) };
+        let most = self.inner.settings.limits.revoked;
+        let which = LiveGrants { holder, service, action, rule, limit: most.saturating_add(1) };
         if dry {
             let mut tx = self.read().await?;
             let book = self.rulebook(&mut tx).await?;
-            let mut found = bounded(tx.live_grants(&which).await?)?;
+            let mut found = bounded(tx.live_grants(&which).await?, most)?;
             let now = self.inner.settings.clock.now();
             found.retain(|grant| self.may_revoke(actor, &book, grant) && !grant.is_over(now));
             return Ok(RevokedMany { grants: found, position: None });
         }
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let mut found = bounded(tx.live_grants(&which).await?)?;
+        let mut found = bounded(tx.live_grants(&which).await?, most)?;
         found.retain(|grant| self.may_revoke(actor, &book, grant));
         let (mut ended, mut changed) = (Vec::new(), false);
         for grant in found {
@@ -82,18 +80,14 @@ impl App {
 }
 
 /// All that fit, before it is asked which of them the actor may end: what lies beyond the bound was not looked at.
-fn bounded(found: Vec<Grant>) -> Result<Vec<Grant>, AppError> {
+fn bounded(found: Vec<Grant>, most: u32) -> Result<Vec<Grant>, AppError> {
     match u32::try_from(found.len()) {
-        Ok(count) if count <= MOST_REVOKED => Ok(found),
-        _ => Err(Invalid::TooManyToRevoke.into()),
+        Ok(count) if count <= most => Ok(found),
+        _ => Err(Invalid::TooManyToRevoke(most).into()),
     }
 }
 
 fn user(actor: &Actor, holder: &str) -> Result<User, AppError> {
-    let named = if holder.contains(':') { holder.to_owned() } else { format!("user:{holder}") };
-    match Subject::parse(&named, &actor.user.issuer) {
-        Ok(Subject::User(user)) => Ok(user),
-        Ok(_) => Err(Invalid::Holder("only users hold grants\nname one of them".to_owned()).into()),
-        Err(error) => Err(Invalid::Holder(error.to_string()).into()),
-    }
+    let named = actor.user_named(holder).map_err(|error| Invalid::Holder(error.to_string()))?;
+    Ok(named.ok_or_else(|| Invalid::Holder("only users hold grants\nname one of them".to_owned()))?)
 }

@@ -51,12 +51,14 @@ pub struct Limits {
     pub tombstone_revisions: u64,
     /// How many things a reconciler changes in one transaction.
     pub reconcile_batch: u32,
+    /// The most grants that are revoked at once, in one transaction.
+    pub revoked: u32,
     /// How many policies are checked at once for people who need not be operators.
     pub checks: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { page: 200, tombstone_revisions: 10_000, reconcile_batch: 500, checks: 2 }
+        Self { page: 200, tombstone_revisions: 10_000, reconcile_batch: 500, revoked: 10_000, checks: 2 }
     }
 }

@@ -1,6 +1,6 @@
 //! Who acts: a person whose token was verified at the edge.
 
-use grantmesh_shared::engine::{Context, FactValue, Principal, Subject, User};
+use grantmesh_shared::engine::{Context, FactValue, Principal, Subject, SubjectError, User};
 use grantmesh_shared::time::Timestamp;
 use serde_json::Value;
 
@@ -21,6 +21,19 @@ impl Actor {
     pub fn new(issuer: &str, subject: &str, groups: Vec<String>) -> Self {
         let user = User { issuer: issuer.into(), subject: subject.into() };
         Self { user, groups, claims: serde_json::Map::new() }
+    }
+
+    /// The user of the actor's own issuer whom a name means, which may be written as `user:NAME`; nothing if it means something
+    /// else than a user.
+    ///
+    /// # Errors
+    /// If it means nothing.
+    pub fn user_named(&self, name: &str) -> Result<Option<User>, SubjectError> {
+        let named = if name.contains(':') { name.to_owned() } else { format!("user:{name}") };
+        Ok(match Subject::parse(&named, &self.user.issuer)? {
+            Subject::User(user) => Some(user),
+            _ => None,
+        })
     }
 
     /// The same with the claims of the token.

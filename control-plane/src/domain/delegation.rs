@@ -1,7 +1,7 @@
 //! Delegations: a reviewer lets somebody else review in their place, for a time. What is given is the delegator's own right and
 //! nothing more, so what one has by a delegation is never given on: a review in somebody's place is judged by that one's groups.
 
-use grantmesh_shared::engine::{Subject, SubjectError, User};
+use grantmesh_shared::engine::{SubjectError, User};
 use grantmesh_shared::id::DelegationId;
 use grantmesh_shared::time::{Span, Timestamp};
 
@@ -250,11 +250,7 @@ impl Delegation {
     /// # Errors
     /// If it is no user.
     pub fn delegate(actor: &Actor, to: &str) -> Result<User, DelegationRefused> {
-        let named = if to.contains(':') { to.to_owned() } else { format!("user:{to}") };
-        match Subject::parse(&named, &actor.user.issuer)? {
-            Subject::User(user) => Ok(user),
-            _ => Err(DelegationRefused::NotAUser),
-        }
+        actor.user_named(to)?.ok_or(DelegationRefused::NotAUser)
     }
 
     /// How it stands.

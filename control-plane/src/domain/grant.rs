@@ -263,7 +263,7 @@ impl Grant {
     /// What filters receive.
     #[must_use]
     pub fn body(&self) -> Body {
-        let user = UserItem { issuer: self.holder.issuer.to_string(), subject: self.holder.subject.to_string() };
+        let user = UserItem::from(&self.holder);
         Body::Grant(GrantItem {
             id: self.id.clone(),
             request: self.request.clone(),

@@ -129,11 +129,10 @@ impl Offline {
     /// What is signed.
     #[must_use]
     pub fn token(&self) -> OfflineToken {
-        let User { issuer, subject } = &self.holder.user;
         OfflineToken {
             v: PROTOCOL_VERSION,
             grant: self.grant.clone(),
-            user: UserItem { issuer: issuer.to_string(), subject: subject.to_string() },
+            user: UserItem::from(&self.holder.user),
             service: self.service.clone(),
             right: self.right.clone(),
             actions: self.actions.clone(),

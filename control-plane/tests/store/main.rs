@@ -188,6 +188,7 @@ scenarios! {
     routing::who_is_on_call_comes_first_then_who_has_least,
     routing::nobody_is_asked_about_what_they_may_not_review,
     revoke_many::all_of_a_principal_end_in_one_step,
+    revoke_many::more_than_one_transaction_ends_are_not_ended_at_all,
     revoke_many::what_is_to_end_is_named_and_is_the_revokers,
     ledger::a_grant_keeps_what_it_was_used_for,
     ledger::what_would_have_been_enough_is_proposed,

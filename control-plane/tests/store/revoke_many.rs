@@ -1,10 +1,10 @@
 //! Ending many grants at once.
 
-use grantmesh_control_plane::app::RevokeFilter;
+use grantmesh_control_plane::app::{Limits, RevokeFilter};
 use grantmesh_control_plane::domain::{Actor, Grant, GrantStateWord, NewRequest};
 
 use crate::db::Db;
-use crate::world::{World, ann, approval, ask, bob, code, eve, lee, mia, olga, refund, span};
+use crate::world::{POLICY, World, ann, approval, ask, bob, code, eve, lee, mia, olga, refund, span};
 
 async fn granted(world: &World, who: &Actor, account: &str) -> Grant {
     let request = world.app.file_request(who, refund(account), None).await.unwrap().request;
@@ -52,6 +52,24 @@ pub(crate) async fn all_of_a_principal_end_in_one_step(db: Db) {
     assert_eq!((again.grants.len(), again.position), (0, None));
     world.advance("1d");
     assert_eq!(app.start_grants().await.unwrap(), 0);
+}
+
+pub(crate) async fn more_than_one_transaction_ends_are_not_ended_at_all(db: Db) {
+    let world = World::bare(db, Limits { revoked: 2, ..Limits::default() }).await;
+    world.apply(&[POLICY], None).await.unwrap();
+    for account in ["acc-1", "acc-2", "acc-3"] {
+        granted(&world, &ann(), account).await;
+    }
+    for dry in [true, false] {
+        assert_eq!(code(world.app.revoke_many(&olga(), &of("ann"), "left the company", dry).await), "too_many");
+        // Whoever may end none of them is told the same: what lies beyond the bound was not looked at.
+        assert_eq!(code(world.app.revoke_many(&eve(), &of("ann"), "why not", dry).await), "too_many");
+    }
+    assert_eq!(live(&world).await, 3);
+    world.advance("20m");
+    world.app.expire_grants().await.unwrap();
+    granted(&world, &ann(), "acc-4").await;
+    assert_eq!(world.app.revoke_many(&olga(), &of("ann"), "left the company", false).await.unwrap().grants.len(), 1);
 }
 
 pub(crate) async fn what_is_to_end_is_named_and_is_the_revokers(db: Db) {

@@ -79,3 +79,9 @@ pub struct UserItem {
     /// The token's `sub`.
     pub subject: String,
 }
+
+impl From<&User> for UserItem {
+    fn from(user: &User) -> Self {
+        Self { issuer: user.issuer.to_string(), subject: user.subject.to_string() }
+    }
+}
