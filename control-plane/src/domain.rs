@@ -34,6 +34,8 @@ mod request;
 mod review;
 mod routing;
 mod rulebook;
+#[cfg(test)]
+mod samples;
 mod schedule;
 mod signal;
 mod stream;

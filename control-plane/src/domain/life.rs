@@ -4,15 +4,14 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use grantmesh_shared::engine::{Condition, Course, Deciding, Extension, Rule, Subject, User, Workflow};
+use grantmesh_shared::engine::{Course, Deciding, Extension, Rule, Workflow};
 use grantmesh_shared::id::{GrantId, PolicyId, RequestId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::table::{Body, ThenItem};
 use proptest::prelude::*;
 
+use super::samples::{ISSUER, group};
 use super::*;
-
-const ISSUER: &str = "https://id.example";
 
 /// What the policy in force says, against when the request was filed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +38,6 @@ impl Policy {
     }
 
     fn rule(self) -> Option<Rule> {
-        let group = |name: &str| Subject::Group { issuer: ISSUER.into(), name: name.into() };
         let eligible = if self == Self::Lost { "others" } else { "askers" };
         let extension = Extension {
             max_total: Some(Span::from_secs(self.total())),
@@ -54,17 +52,7 @@ impl Policy {
             request_timeout: Span::from_secs(5_000),
             course: Course { extension, ..Course::default() },
         };
-        let rule = Rule {
-            name: "r".into(),
-            actions: vec!["act".into()],
-            eligible: vec![group(eligible)],
-            hold: None,
-            condition: Condition::Always,
-            grant_condition: Condition::Always,
-            bind: None,
-            reveals: Vec::new(),
-            workflow: Box::new(workflow),
-        };
+        let rule = Rule { eligible: vec![group(eligible)], ..samples::rule(workflow) };
         (self != Self::Gone).then_some(rule)
     }
 }
@@ -303,23 +291,11 @@ impl Real {
     fn new(asked: Asked, then: Rule) -> Self {
         let at = |secs: u64| Timestamp::default().plus(Span::from_secs(secs));
         let ask = Ask {
-            requester: User { issuer: ISSUER.into(), subject: "p0".into() },
-            requester_groups: vec!["askers".to_owned(), "leads".to_owned()],
-            service: "svc".to_owned(),
-            action: "act".to_owned(),
-            resource: "x".to_owned(),
-            rule: "r".to_owned(),
-            justification: Text::new("because", "justification").unwrap(),
-            ticket: None,
             duration: Span::from_secs(asked.secs),
             uses: asked.uses,
-            shown: None,
-            kind: AskKind::Grant,
             starts_at: asked.start.map(at),
-            timers: Timers::default(),
-            policy: PolicyId::new(0, [0; 10]),
-            created_at: at(0),
             times_out_at: at(5_000),
+            ..samples::ask()
         };
         let ids = (RequestId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
         let automatic = asked.by_itself.map(by_itself);

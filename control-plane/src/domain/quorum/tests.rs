@@ -3,26 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use grantmesh_shared::engine::{Condition, Deciding, Factor, Rule, Stage, Subject, User, Workflow};
-use grantmesh_shared::id::{DelegationId, GrantId, PolicyId, RequestId, ReviewId};
+use grantmesh_shared::engine::{Deciding, Factor, Rule, Stage, User, Workflow};
+use grantmesh_shared::id::{DelegationId, GrantId, RequestId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
 use proptest::prelude::*;
 
 use super::StageWord;
+use crate::domain::samples::{self, ISSUER, group};
 use crate::domain::{
-    Actor, Ask, AskKind, Delegation, NewReview, People, PeopleAtReview, Request, RequestState, RequestStateWord,
-    ReviewRefused, RulesAtReview, Text, Timers, Verdict, Waited,
+    Actor, Ask, Delegation, NewReview, People, PeopleAtReview, Request, RequestState, RequestStateWord, ReviewRefused,
+    RulesAtReview, Text, Verdict, Waited,
 };
 
-const ISSUER: &str = "https://id.example";
 const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
 
 /// A factor: how many it needs, and of which of the groups, as bits.
 type NaiveFactor = (u32, u8);
-
-fn group(name: &str) -> Subject {
-    Subject::Group { issuer: ISSUER.into(), name: name.into() }
-}
 
 fn among(groups: u8) -> impl Iterator<Item = &'static str> {
     GROUPS.into_iter().enumerate().filter(move |(at, _)| groups >> at & 1 == 1).map(|(_, name)| name)
@@ -37,48 +33,20 @@ fn rule(stages: &[Vec<NaiveFactor>], denials: u32) -> Rule {
         name: format!("s{at}").into(),
         factors: factors.iter().map(factor).collect(),
     };
-    Rule {
-        name: "r".into(),
-        actions: vec!["act".into()],
-        eligible: vec![group("askers")],
-        hold: None,
-        condition: Condition::Always,
-        grant_condition: Condition::Always,
-        bind: None,
-        reveals: Vec::new(),
-        workflow: Box::new(Workflow {
-            deciding: Deciding {
-                stages: stages.iter().enumerate().map(stage).collect(),
-                denials,
-                ..Deciding::default()
-            },
-            max_duration: Span::from_secs(3_600),
-            default_duration: Span::from_secs(60),
-            request_timeout: Span::from_secs(3_600),
-            ..Workflow::default()
-        }),
-    }
+    samples::rule(Workflow {
+        deciding: Deciding { stages: stages.iter().enumerate().map(stage).collect(), denials, ..Deciding::default() },
+        max_duration: Span::from_secs(3_600),
+        default_duration: Span::from_secs(60),
+        request_timeout: Span::from_secs(3_600),
+        ..Workflow::default()
+    })
 }
 
 fn request(approvals_needed: u32) -> Request {
     let ask = Ask {
         requester: User { issuer: ISSUER.into(), subject: "ann".into() },
         requester_groups: vec!["askers".to_owned()],
-        service: "svc".to_owned(),
-        action: "act".to_owned(),
-        resource: "x".to_owned(),
-        rule: "r".to_owned(),
-        justification: Text::new("because", "justification").unwrap(),
-        ticket: None,
-        duration: Span::from_secs(60),
-        uses: None,
-        shown: None,
-        kind: AskKind::Grant,
-        starts_at: None,
-        timers: Timers::default(),
-        policy: PolicyId::new(0, [0; 10]),
-        created_at: Timestamp::from_millis(0),
-        times_out_at: Timestamp::from_millis(1_000_000),
+        ..samples::ask()
     };
     let id = RequestId::new(0, [0; 10]);
     let (reviews, waited, state) = (Vec::new(), Waited::default(), RequestState::Pending);

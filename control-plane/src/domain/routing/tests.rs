@@ -1,58 +1,26 @@
 //! Who is suggested, against what any list of candidates may be.
 
-use grantmesh_shared::engine::{Condition, Course, Deciding, Rule, Subject, Workflow};
-use grantmesh_shared::id::{GrantId, PolicyId, RequestId, ReviewId};
+use grantmesh_shared::engine::{Deciding, Rule, Workflow};
+use grantmesh_shared::id::{GrantId, RequestId, ReviewId};
 use grantmesh_shared::time::{Span, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::{Ask, AskKind, NewReview, People, PeopleAtReview, Text, Timers, Verdict};
-
-const ISSUER: &str = "https://id.example";
+use crate::domain::samples::{self, ISSUER, group};
+use crate::domain::{NewReview, People, PeopleAtReview, Verdict};
 
 fn rule() -> Rule {
-    let group = |name: &str| Subject::Group { issuer: ISSUER.into(), name: name.into() };
-    Rule {
-        name: "r".into(),
-        actions: vec!["act".into()],
-        eligible: vec![group("askers")],
-        hold: None,
-        condition: Condition::Always,
-        grant_condition: Condition::Always,
-        bind: None,
-        reveals: Vec::new(),
-        workflow: Box::new(Workflow {
-            deciding: Deciding::by(vec![group("leads")], 2),
-            max_duration: Span::from_secs(60),
-            request_timeout: Span::from_secs(60),
-            course: Course::default(),
-            ..Workflow::default()
-        }),
-    }
+    samples::rule(Workflow {
+        deciding: Deciding::by(vec![group("leads")], 2),
+        max_duration: Span::from_secs(60),
+        request_timeout: Span::from_secs(60),
+        ..Workflow::default()
+    })
 }
 
 fn request(rules: RulesAtReview<'_>) -> Request {
-    let ask = Ask {
-        requester: User { issuer: ISSUER.into(), subject: "p0".into() },
-        requester_groups: vec!["askers".to_owned(), "leads".to_owned()],
-        service: "svc".to_owned(),
-        action: "act".to_owned(),
-        resource: "x".to_owned(),
-        rule: "r".to_owned(),
-        justification: Text::new("because", "justification").unwrap(),
-        ticket: None,
-        duration: Span::from_secs(60),
-        uses: None,
-        shown: None,
-        kind: AskKind::Grant,
-        starts_at: None,
-        timers: Timers::default(),
-        policy: PolicyId::new(0, [0; 10]),
-        created_at: Timestamp::default(),
-        times_out_at: Timestamp::default().plus(Span::from_secs(60)),
-    };
     let ids = (RequestId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
-    Request::filed(ids, ask, 2, None, rules, (Timestamp::default(), 1)).0
+    Request::filed(ids, samples::ask(), 2, None, rules, (Timestamp::default(), 1)).0
 }
 
 fn person(at: usize, lead: bool) -> Actor {
