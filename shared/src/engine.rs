@@ -37,7 +37,7 @@ pub use action::{
     Action, Audit, BodyMode, Criticality, Field, FieldPlace, Mode, Percent, Rollout, Selector, fold_hash,
 };
 #[cfg(feature = "policy")]
-pub use automatic::{Automatic, MAX_AUTOMATIC, Then, automatic};
+pub use automatic::{Automatic, MAX_AUTOMATIC, Then, decides, verdicts};
 pub use bind::{Bind, BoundCall, Digest, Unbound};
 pub use call::Call;
 pub use canonical::{

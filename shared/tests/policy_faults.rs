@@ -220,8 +220,8 @@ fn what_rules_say_about_time_and_who_breaks_the_glass() {
             "automatic: [{ name: a, then: approve, when: 'signals[\"on.call\"]' }]",
             "`on.call` is not declared in `signals`",
         ),
-        ("automatic: [{ name: a, then: allow }]", "allow"),
-        ("automatic: [{ name: a, then: deny, unless: 'true' }]", "unless"),
+        ("automatic: [{ name: a, then: allow }]", "`allow` is not one of the words"),
+        ("automatic: [{ name: a, then: deny, unless: 'true' }]", "unknown field `unless`"),
     ] {
         let report = changed("maxDuration: 1h", &format!("maxDuration: 1h\n  {more}"));
         assert!(report.contains(told), "{more}: {report}");

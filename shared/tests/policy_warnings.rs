@@ -258,6 +258,9 @@ fn automatic_decisions_that_are_probably_not_meant() {
         rule(&format!(
             "{{ name: a, then: require, approvals: 2 }}, {{ name: b, then: approve, {incident} }}, {{ name: c, then: deny, {incident} }}"
         )),
+        rule(&format!(
+            "{{ name: a, then: deny, {incident} }}, {{ name: b, then: approve }}, {{ name: c, then: require, approvals: 2 }}"
+        )),
     ];
     insta::assert_snapshot!(report.join("\n\n"));
 }

@@ -84,6 +84,10 @@ impl Rulebook {
         let policy = self.policy.clone()?;
         let service = self.service(&ask.service)?;
         let rule = self.rule(&ask.service, &ask.rule, &ask.action)?;
+        let candidates = candidates(rule, &ask.kind);
+        if candidates.is_empty() {
+            return None;
+        }
         let criticality = service.action(&ask.action)?.criticality;
         let set = || self.set.iter().chain(said).filter(|signal| !signal.is_over(now));
         let (mut all, mut others) = (Table::default(), Table::default());
@@ -95,10 +99,8 @@ impl Rulebook {
             .filter(|signal| !self.people.same(&signal.set_by, &ask.requester))
             .filter(|signal| !of_another(signal))
             .for_each(|signal| others.put_signal(signal.of_engine()));
-        let others = others.with_only_what_is_said();
         let claims = rule.workflow.automatic.iter().filter_map(|one| one.when.needs()).flat_map(|needs| &needs.claims);
         let claims: Vec<Box<str>> = claims.cloned().collect();
-        let candidates = candidates(rule, &ask.kind);
         let decided = actor.as_principal(|principal| {
             actor.as_context(&claims, |context| {
                 let facts = Facts {
@@ -114,7 +116,8 @@ impl Rulebook {
                     now: Now::exactly(now),
                     table: &all,
                 };
-                engine::automatic(&candidates, &facts, &others).map(|one| (one.name.to_string(), one.then.into()))
+                let verdicts = engine::verdicts(&candidates, &facts, others);
+                engine::decides(&candidates, &verdicts).map(|one| (one.name.to_string(), one.then.into()))
             })
         });
         decided.map(|(name, then)| Automatic { name, then, policy })

@@ -45,35 +45,55 @@ impl Then {
     }
 }
 
-/// What a rule decides by itself about what is asked: the first denial that holds, or else the first other decision that
-/// does. `said` has the signals that an approval may go by, and what is not in it is not known; everything else goes by
-/// those of `facts`.
+/// What comes of the condition of each decision. `said` has the signals that an approval may go by, and what is not in it
+/// is not known to one. Everything else is judged by these and by those of `facts`, and the stricter counts: a signal that
+/// counts only against its requester neither brings them anything nor, where a condition is turned round, keeps anything off.
 #[must_use]
-pub fn automatic<'r>(rules: &'r [Automatic], facts: &Facts<'_>, said: &Table) -> Option<&'r Automatic> {
+pub fn verdicts(rules: &[Automatic], facts: &Facts<'_>, said: Table) -> Vec<Verdict> {
     let mut fuel = Fuel::per_call();
-    first(rules, |rule| {
-        let table = if rule.then == Then::Approve { said } else { facts.table };
-        rule.when.verdict(&Facts { table, ..*facts }, &mut fuel)
-    })
+    let mut by = |rule: &Automatic, table: &Table| rule.when.verdict(&Facts { table, ..*facts }, &mut fuel);
+    let mut verdicts: Vec<Verdict> = rules
+        .iter()
+        .map(|rule| match rule.then {
+            Then::Approve => Verdict::Fails,
+            Then::Deny | Then::Require(_) | Then::Escalate => stricter(by(rule, facts.table), by(rule, &said)),
+        })
+        .collect();
+    let said = said.with_only_what_is_said();
+    for (rule, verdict) in rules.iter().zip(&mut verdicts).filter(|(rule, _)| rule.then == Then::Approve) {
+        *verdict = by(rule, &said);
+    }
+    verdicts
 }
 
-/// The first that decides. What cannot be judged never lets anybody in: no denial may be unclear for an approval, nor
+/// Of two verdicts about one that lets nobody in, what is sure to hold before what is unclear, and that before what fails.
+const fn stricter(one: Verdict, other: Verdict) -> Verdict {
+    match (one, other) {
+        (Verdict::Holds, _) | (_, Verdict::Holds) => Verdict::Holds,
+        (Verdict::Fails, other) => other,
+        (unclear, _) => unclear,
+    }
+}
+
+/// What a rule decides by itself, by what comes of each condition ([`verdicts`]): the first denial that holds, or else the
+/// first other decision that does. What cannot be judged never lets anybody in: no denial may be unclear for an approval, nor
 /// whether people are to be asked before it. More approvals are wanted also where it is unclear whether they must be.
-fn first(rules: &[Automatic], mut judge: impl FnMut(&Automatic) -> Verdict) -> Option<&Automatic> {
+#[must_use]
+pub fn decides<'r>(rules: &'r [Automatic], verdicts: &[Verdict]) -> Option<&'r Automatic> {
     let mut unclear = false;
-    for rule in rules.iter().filter(|rule| rule.then == Then::Deny) {
-        match judge(rule) {
+    for (rule, verdict) in rules.iter().zip(verdicts).filter(|(rule, _)| rule.then == Then::Deny) {
+        match verdict {
             Verdict::Holds => return Some(rule),
             Verdict::Fails => {}
             Verdict::Unsure | Verdict::Errs(_) => unclear = true,
         }
     }
-    for rule in rules.iter().filter(|rule| rule.then != Then::Deny) {
-        let verdict = judge(rule);
+    for (rule, verdict) in rules.iter().zip(verdicts) {
         let decides = match rule.then {
+            Then::Deny => continue,
             Then::Approve => verdict.allows() && !unclear,
             Then::Require(_) => verdict.denies(),
-            Then::Escalate | Then::Deny => verdict.allows(),
+            Then::Escalate => verdict.allows(),
         };
         if decides {
             return Some(rule);
@@ -99,8 +119,7 @@ mod tests {
     }
 
     fn place(rules: &[Automatic], verdicts: &[Verdict]) -> Option<usize> {
-        let place = |rule: &Automatic| rule.name.parse::<usize>().unwrap();
-        first(rules, |rule| verdicts[place(rule)]).map(place)
+        decides(rules, verdicts).map(|rule| rule.name.parse().unwrap())
     }
 
     #[test]
@@ -178,7 +197,7 @@ mod tests {
             }
         }
 
-        /// What is not known never lets anybody in: with it known, whatever it is, some way of it would not approve either.
+        /// What is not known never lets anybody in: no list approves because something in it became unclear.
         #[test]
         fn more_that_is_unclear_never_approves(parts in parts(), unclear in 0..MAX_AUTOMATIC) {
             let rules = rules(parts.iter().map(|(then, _)| *then));

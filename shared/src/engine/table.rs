@@ -162,7 +162,7 @@ impl Table {
     /// The same, with nothing known of signals that it does not have: a condition that names one errs.
     #[cfg(feature = "policy")]
     #[must_use]
-    pub fn with_only_what_is_said(self) -> Self {
+    pub(super) fn with_only_what_is_said(self) -> Self {
         Self { only_said: true, ..self }
     }
 

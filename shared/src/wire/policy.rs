@@ -16,7 +16,7 @@ mod replay;
 mod schema;
 mod tolerant;
 
-pub use compile::{DeclaredSignal, Examined, MAX_USES, Policy, compile, examine, read};
+pub use compile::{DeclaredSignal, Examined, LONGEST_HOLD, MAX_USES, Policy, compile, examine, read};
 pub use condition::{
     ConditionFault, FactType, Judged, Judging, MAX_CONDITIONS, MAX_SOURCE_BYTES, Scope, Unjudged, compile_condition,
     compile_form,

@@ -2,13 +2,11 @@
 //! before. Called by `checks` for each filter chain that has ours, and by `routes` for each route behind it.
 
 use grantmesh_shared::time::Span;
+use grantmesh_shared::wire::policy::LONGEST_HOLD;
 use serde_json::Value;
 
 use super::checks::Findings;
 use super::document::{at, field};
-
-/// The longest `hold` that a rule may have.
-const LONGEST_HOLD: Span = Span::from_secs(4 * 60);
 
 /// Bounds of a whole connection manager. A stream that nothing is sent on is ended after the first, any after the second.
 const OF_MANAGERS: [&[&str]; 2] = [&["stream_idle_timeout"], &["common_http_protocol_options", "max_stream_duration"]];

@@ -31,7 +31,7 @@ use work::Work;
 
 pub(super) use actions::{MAX_ACTIONS, MAX_NAMES, MAX_SELECT};
 pub(super) use rules::MAX_REASON;
-pub use rules::MAX_USES;
+pub use rules::{LONGEST_HOLD, MAX_USES};
 pub(super) use who::MAX_ACCOUNTS;
 pub(super) use words::MAX_LENGTH;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::parse::Placed;
 use super::{DefaultsSpec, Documents, FieldSpec, Policy, RoleSpec};
-use crate::engine::Subject;
+use crate::engine::{Subject, Then};
 use crate::wire::table::{
     AutomaticItem, DecidingItem, FactorItem, PatternItem, PlaceWord, RuleItem, StageItem, SubjectItem, ThenItem,
     TicketItem, WordsItem,
@@ -204,11 +204,10 @@ fn ruled(rule: &RuleItem) -> Value {
 
 /// What a rule decides by itself, as one line.
 fn automatic(AutomaticItem { name, when, then }: &AutomaticItem) -> String {
+    let word = Then::from(*then).as_str();
     let then = match then {
-        ThenItem::Approve => "approve".to_owned(),
-        ThenItem::Deny => "deny".to_owned(),
-        ThenItem::Require(approvals) => format!("require {approvals}"),
-        ThenItem::Escalate => "escalate".to_owned(),
+        ThenItem::Require(approvals) => format!("{word} {approvals}"),
+        ThenItem::Approve | ThenItem::Deny | ThenItem::Escalate => word.to_owned(),
     };
     let when = when.as_ref().map(|when| format!(" when {}", when.source.trim())).unwrap_or_default();
     format!("{name}: {then}{when}")

@@ -329,6 +329,9 @@ fn fault(error: &Error) -> PolicyFault {
             format!("`{variant}` is not one of the words that may stand here"),
             Some(meant(variant, expected)),
         ),
+        Error::SerdeMissingField { field, .. } => {
+            at(location, format!("missing field `{field}`"), Some(format!("write `{field}:` here")))
+        }
         other => {
             let (message, help) = in_plain_words(&other.to_string());
             at(location, message, help.map(str::to_owned))

@@ -9,7 +9,7 @@ use super::Policy;
 use super::cases::Outcome;
 use crate::engine::{
     Automatic, Basis, BodyFacts, Call, Condition, Context, Criticality, Decision, FactValue, Facts, Grant, GrantHolder,
-    Needs, Now, Principal, Reason, Rule, Service, Table, User, automatic, prepare,
+    Needs, Now, Principal, Reason, Rule, Service, Table, User, decides, prepare, verdicts,
 };
 use crate::id::{GrantId, RequestId};
 use crate::time::{Span, Timestamp};
@@ -105,7 +105,8 @@ impl Replay {
             now: Now::exactly(at),
             table: &self.table,
         };
-        Ok(automatic(rules, &facts, &self.table))
+        // What is said of one of them is not in the records: nothing is known of signals.
+        Ok(decides(rules, &verdicts(rules, &facts, Table::default())))
     }
 
     /// Decides a record again. `at` is the record's time.

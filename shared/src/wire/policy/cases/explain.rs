@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lines::{first_line, word};
 use super::{Case, CaseFacts, Outcome, Stage};
-use crate::engine::{
-    self, Condition, Criticality, Facts, Fuel, Principal, Rule, Service, Subject, Table, Then, Verdict,
-};
+use crate::engine::{self, Condition, Criticality, Facts, Fuel, Principal, Rule, Service, Subject, Table, Verdict};
 use crate::wire::policy::{PolicyFault, reviewers};
 
 /// A decision with everything of the policy about its action.
@@ -201,27 +199,25 @@ fn part(
 /// What a rule would decide by itself, each with what comes of its condition.
 fn automatic(rule: &Rule, facts: &Facts<'_>) -> Vec<ConsideredAutomatic> {
     let rules = &rule.workflow.automatic;
-    let known = said_of(rules, facts.table);
-    let decides = engine::automatic(rules, facts, &known).map(|one| &one.name);
-    let considered = |one: &engine::Automatic| {
-        let table = if one.then == Then::Approve { &known } else { facts.table };
-        let verdict = one.when.verdict(&Facts { table, ..*facts }, &mut Fuel::per_call());
+    let verdicts = engine::verdicts(rules, facts, said_of(rules, facts.table));
+    let decides = engine::decides(rules, &verdicts).map(|one| &one.name);
+    let considered = |(one, verdict): (&engine::Automatic, &Verdict)| {
         let when = match &one.when {
             Condition::When(form) => Some(form.source().to_owned()),
             Condition::Always | Condition::Unsupported => None,
         };
         let (name, then) = (one.name.to_string(), one.then.as_str().to_owned());
-        ConsideredAutomatic { name, then, when, verdict: said(verdict), decides: decides == Some(&one.name) }
+        ConsideredAutomatic { name, then, when, verdict: said(*verdict), decides: decides == Some(&one.name) }
     };
-    rules.iter().map(considered).collect()
+    rules.iter().zip(&verdicts).map(considered).collect()
 }
 
-/// The signals that are set, of those that these name: what is not among them is not known.
+/// The signals that are set, of those that these name.
 fn said_of(rules: &[engine::Automatic], table: &Table) -> Table {
     let mut said = Table::default();
     let named = rules.iter().filter_map(|one| one.when.needs()).flat_map(|needs| &needs.signals);
     named.filter_map(|name| table.signal(name)).for_each(|signal| said.put_signal(signal.clone()));
-    said.with_only_what_is_said()
+    said
 }
 
 fn said(verdict: Verdict) -> String {

@@ -8,6 +8,7 @@ use super::Compiler;
 use super::people::People;
 use crate::engine::MAX_AUTOMATIC;
 use crate::engine::condition::{Form, Op};
+use crate::wire::condition::ConditionItem;
 use crate::wire::policy::{AutomaticSpec, RuleSpec, ThenWord};
 use crate::wire::table::{ActionsItem, AutomaticItem, CriticalityWord, ThenItem};
 
@@ -46,7 +47,8 @@ impl Compiler<'_> {
                 let message = format!("`{}` never decides: `{}` before it always does", name.value, before.value);
                 let help = format!("say `when` for `{}`, or put it last", before.value);
                 self.warning(file, name.referenced, message, help);
-            } else if when.is_none() {
+            } else if when.is_none() && then.value != ThenWord::Approve {
+                // An approval does not where a denial, or whether to ask people before it, is unclear.
                 always = Some(name);
             }
             let stated = when.as_ref();
@@ -60,7 +62,7 @@ impl Compiler<'_> {
             }
             // A condition with a fault is none at all, and would hold always.
             if form.is_some() || when.is_none() {
-                let when = stated.zip(form).map(|(stated, form)| Self::condition_item(stated, &form));
+                let when = stated.zip(form).map(|(stated, form)| ConditionItem::new(&stated.value, &form));
                 found.push(AutomaticItem { name: name.value.clone(), when, then: item });
             }
         }

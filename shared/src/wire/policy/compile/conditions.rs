@@ -87,12 +87,7 @@ impl<'d> Compiler<'d> {
         actions: &ActionsItem,
     ) -> Option<ConditionItem> {
         let form = self.asking_form(file, stated?, (service, actions), &[])?;
-        Some(Self::condition_item(stated?, &form))
-    }
-
-    /// What is kept of a condition.
-    pub(super) fn condition_item(stated: &Spanned<String>, form: &Form) -> ConditionItem {
-        ConditionItem::new(&stated.value, form)
+        Some(ConditionItem::new(&stated?.value, &form))
     }
 
     /// As [`Self::asking_condition`], in the form that is evaluated, with signals that are said of what is asked.

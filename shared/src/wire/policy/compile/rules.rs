@@ -16,7 +16,7 @@ const REQUEST_TIMEOUT: Span = Span::from_secs(24 * 3_600);
 
 /// The longest that a call may be held: a proxy gives a call up that is silent for five minutes, unless it is told otherwise
 /// (Envoy's `stream_idle_timeout`).
-const LONGEST_HOLD: Span = Span::from_secs(4 * 60);
+pub const LONGEST_HOLD: Span = Span::from_secs(4 * 60);
 
 /// The longest reason of a deny rule.
 pub(in crate::wire::policy) const MAX_REASON: usize = 512;
