@@ -516,9 +516,13 @@ impl<'a> Flow<'a, '_> {
                 }
                 let criticality = prepared.criticality().unwrap_or(Criticality::Standard);
                 // A token is judged with the body: only then it is known what it is to be for.
-                let has_token = matches!(self.knowledge.offline, Some(Ok(_)));
-                if !has_token && !sync.is_fresh(criticality, mono) {
-                    return Err(Cause::Own(OwnReason::Stale(criticality), None));
+                match self.knowledge.offline {
+                    _ if sync.is_fresh(criticality, mono) => {}
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => {
+                        return Err(Cause::Own(OwnReason::Offline { criticality, error }, None));
+                    }
+                    None => return Err(Cause::Own(OwnReason::Stale(criticality), None)),
                 }
                 match bodies::to_come(prepared, headers, config)? {
                     Some(mode) => Err(Cause::AwaitBody { mode, may_mask: prepared.may_mask() }),

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use grantmesh_shared::engine::{Criticality, Principal, Subject, Table};
 use grantmesh_shared::id::{DecisionId, GrantId, LockId};
-use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::records::DecisionWord;
 #[cfg(any(doc, test))]
 use grantmesh_shared::wire::records::Event;
@@ -28,6 +28,10 @@ const FOUND_PER_TICK: usize = 4_096;
 /// So many are compared with a new lock, and so many are reset, with every tick: all of them within a second.
 const JUDGED_PER_TICK: usize = 2_048;
 
+/// Once the control plane is heard again it is told of the use of a token within this, and the filter of the grant that
+/// this came to. Where there is none by then, there is none any more.
+const TOLD_WITHIN: Span = Span::from_secs(30);
+
 /// A call that runs.
 #[derive(Debug)]
 pub struct Open {
@@ -42,7 +46,7 @@ pub struct Open {
     /// What age of knowledge it may have.
     pub criticality: Criticality,
     /// Whether what allows it is a token of whose use nobody knows yet: it may run while the control plane is not heard,
-    /// until the token's end.
+    /// until the token's end, and not for long when it is heard again and has no such grant.
     pub offline: bool,
     /// The JSON of the [`Event`] of its decision.
     pub event: Vec<u8>,
@@ -116,6 +120,8 @@ pub struct Streams {
     next_end: Option<Timestamp>,
     /// Whether the last look did not come to all that had to be done.
     unfinished: bool,
+    /// Since when the control plane is heard without a break, and no call was let through by a token.
+    heard_since: Option<Mono>,
 }
 
 impl Streams {
@@ -143,6 +149,9 @@ impl Streams {
     /// Notes a call that goes on.
     pub fn admit(&mut self, open: Open) {
         self.next_end = earlier(self.next_end, open.ends_at);
+        if open.offline {
+            self.heard_since = None;
+        }
         self.kept.push_back(Kept { open, locks: self.generation });
     }
 
@@ -164,6 +173,8 @@ impl Streams {
 
     /// Takes out those that must not go on.
     pub fn due(&mut self, sync: &Sync, mono: Mono) -> Vec<(Open, Why)> {
+        let is_heard = sync.is_fresh(Criticality::Critical, mono);
+        self.heard_since = is_heard.then(|| self.heard_since.unwrap_or(mono));
         if self.kept.is_empty() {
             return Vec::new();
         }
@@ -192,9 +203,14 @@ impl Streams {
         let (mut ended, mut compared) = (Vec::new(), 0_usize);
         (self.next_end, self.unfinished) = (None, false);
         let generation = self.generation;
+        let is_told = self.heard_since.is_some_and(|since| mono >= since.plus(TOLD_WITHIN));
         for _ in 0..self.kept.len() {
             let Some(mut kept) = self.kept.pop_front() else { break };
             let mut why = ended_by(sync, mono, &mut kept.open);
+            if kept.open.offline && is_told {
+                why = why.or(Some(Why::GrantEnded));
+            }
+            self.unfinished |= kept.open.offline;
             if why.is_none() && kept.locks != generation {
                 if compared < JUDGED_PER_TICK {
                     compared = compared.saturating_add(1);

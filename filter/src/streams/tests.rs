@@ -227,6 +227,25 @@ fn once_its_use_is_told_a_call_by_a_token_ends_with_the_grant() {
 }
 
 #[test]
+fn a_token_that_came_to_no_grant_lets_nothing_run_for_long() {
+    let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+    // The holder has lost the right: what the use came to was over before this filter heard of it.
+    world.tell(50, &[], &[&refunds_grant().key()]);
+    assert_eq!(due(&mut streams, &world, 90), []);
+    let ends_at = Timestamp::from_millis(9_000_000);
+    streams.admit(Open { offline: true, ends_at, ..refund(7, Criticality::Low, "") });
+    for millis in [60_000, 100_000] {
+        assert_eq!(due(&mut streams, &world, millis), [], "nothing is heard");
+    }
+    let mut ended = Vec::new();
+    for millis in (100_100..140_000).step_by(500) {
+        world.tell(millis, &[], &[]);
+        ended.extend(due(&mut streams, &world, millis).into_iter().map(|ended| (millis, ended)));
+    }
+    assert_eq!(ended, [(130_100, (7, "grant_ended"))]);
+}
+
+#[test]
 fn after_a_sleep_nobody_knows_whether_a_token_has_ended() {
     let (mut world, mut streams) = (world(&["payments"]), Streams::default());
     let (grant, ends_at) = (GrantId::new(8, [8; 10]), Timestamp::from_millis(9_000_000));

@@ -89,6 +89,7 @@ fn a_lock_that_was_heard_of_takes_a_token_back() {
 fn a_token_is_judged_with_the_body_where_the_decision_depends_on_it() {
     let transfer = |offline| Case { millis: LONG_DOWN, offline, bodies: true, ..case("POST", "/v1/transfers") };
     transfer(None).is("deny", "stale");
+    transfer(Some(Err(OfflineError::Signature))).is("deny", "offline_signature");
     let offline = token("ann", &["transfer.create"], 9_000_000);
     let typed = || transfer(offline).with("content-type", "application/json");
     typed().is("hold", "");
