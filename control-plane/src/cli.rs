@@ -166,6 +166,9 @@ struct NewEpochArgs {
     /// The database: `sqlite:PATH` or `postgres://…` [default: DIR/grantmesh.db]
     #[arg(long, env = "GRANTMESH_DATABASE", value_name = "URL", hide_env_values = true)]
     database: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     data: DataDirArgs,
 }
@@ -186,6 +189,9 @@ struct TokenArgs {
     /// The token's audience
     #[arg(long, default_value = crate::identity::DEV_AUDIENCE, value_name = "AUD")]
     audience: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     data: DataDirArgs,
 }
@@ -201,6 +207,9 @@ struct CredentialArgs {
     /// How long it is valid
     #[arg(long, default_value = "720h", value_name = "DURATION")]
     ttl: Span,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     data: DataDirArgs,
 }

@@ -51,7 +51,7 @@ pub use break_glass::{
 };
 pub use delegation::{
     Delegation, DelegationOver, DelegationRefused, DelegationWord, Delegations, LONGEST_DELEGATION, Lasting,
-    MOST_GIVEN, MOST_TAKEN, NewDelegation, OnBehalfOf,
+    MOST_GIVEN, MOST_GIVEN_LATELY, MOST_TAKEN, NewDelegation, OnBehalfOf,
 };
 pub use event::{DeliveryState, Event, EventKind, KeptEvent, retry_after};
 pub use extension::{ExtendRefused, ExtensionCap};
@@ -69,7 +69,7 @@ pub use request::{
     AlreadyDecided, Ask, AskRefused, AskTarget, NewRequest, Request, RequestState, RequestStateWord, Shown,
 };
 pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdict};
-pub use routing::{Candidate, Eligible, MOST_CANDIDATES, suggested};
+pub use routing::{Candidate, MOST_CANDIDATES, Reviewer, suggested};
 pub use rulebook::{Asked, NoBreakGlass, NotEligible, Rulebook};
 pub use schedule::{MOST_AHEAD, StartRefused, warn_at};
 pub use signal::{About, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, signal_key, signal_of_key};

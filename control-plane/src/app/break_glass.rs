@@ -13,7 +13,7 @@ use crate::domain::{
     Actor, GlassBroken, Grant, NewBreakGlass, PeopleAtReview, PostReview, PostReviewState, PostReviewWord, PostVerdict,
     Request, RightAtReview, Text,
 };
-use crate::store::PostReviewSums;
+use crate::store::{PostReviewSums, StoreError};
 
 /// What breaking the glass led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,9 +115,14 @@ impl App {
         let review = found.ok_or_else(|| AppError::not_found("post-review", id.as_str()))?;
         let service = self.service_at(&mut tx, &review.policy, &review.service).await?;
         let people = self.people(&mut tx, &review.policy).await?;
-        let request = tx.request(&review.request).await?;
-        let holder = request.map(|request| request.ask.actor());
-        let holder = holder.unwrap_or_else(|| Actor::new(&review.holder.issuer, &review.holder.subject, Vec::new()));
+        // With the groups that it was done with: without them more people could be made reviewers of it.
+        let request = tx.request(&review.request).await?.ok_or_else(|| StoreError::Impossible {
+            table: "post_reviews",
+            column: "request",
+            row: id.to_string(),
+            why: "there is no such request".to_owned(),
+        })?;
+        let holder = request.ask.actor();
         let right = RightAtReview {
             holder: &holder,
             then: service.as_deref().and_then(|service| right_of(service, &review.rule)),

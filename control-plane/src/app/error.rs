@@ -432,11 +432,14 @@ impl AppError {
                     | DelegationRefused::Machine(_)
                     | DelegationRefused::NothingToGive
                     | DelegationRefused::TooManyGiven
+                    | DelegationRefused::TooManyGivenLately
                     | DelegationRefused::TooManyTaken(_) => "nothing_to_delegate",
                 },
                 Invalid::NothingNamed => "nothing_named",
                 Invalid::TooManyToRevoke(_) => "too_many",
-                Invalid::Lock(LockRefused::Subject(_)) | Invalid::Holder(_) => "bad_subject",
+                Invalid::Lock(LockRefused::Subject(_))
+                | Invalid::Signal(SignalRefused::NoSubject(_) | SignalRefused::NoUser)
+                | Invalid::Holder(_) => "bad_subject",
                 Invalid::Lock(LockRefused::Service(_) | LockRefused::Action { .. } | LockRefused::ActionAlone(_)) => {
                     "unknown_target"
                 }
@@ -492,9 +495,9 @@ impl From<DelegationRefused> for AppError {
             DelegationRefused::ToOneself => Forbidden::SelfDelegation(text).into(),
             DelegationRefused::Machine(_) => Forbidden::MachineDelegation(text).into(),
             DelegationRefused::NothingToGive => Forbidden::NothingToDelegate(text).into(),
-            DelegationRefused::TooManyGiven | DelegationRefused::TooManyTaken(_) => {
-                Conflict::TooManyDelegations(text).into()
-            }
+            DelegationRefused::TooManyGiven
+            | DelegationRefused::TooManyGivenLately
+            | DelegationRefused::TooManyTaken(_) => Conflict::TooManyDelegations(text).into(),
             refused => Invalid::Delegation(refused).into(),
         }
     }

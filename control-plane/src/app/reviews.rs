@@ -10,10 +10,11 @@ use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
 use super::requests::time_out_instead;
+use super::routing::route;
 use super::{App, AppError};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
-    Actor, Ask, Grant, GrantState, NewReview, Outcome, People, PeopleAtReview, Request, Review, Rulebook,
+    Actor, Ask, Grant, GrantState, NewReview, Outcome, People, PeopleAtReview, Request, RequestState, Review, Rulebook,
     RulesAtReview, Text, Verdict,
 };
 use crate::store::Tx;
@@ -60,6 +61,12 @@ impl App {
         let Outcome { request, review, grant } = request.review(actor, new, rules, ids, tx.now(), tx.revision())?;
         tx.insert_review(&request.id, place, &review).await?;
         tx.update_request(&request).await?;
+        if request.state == RequestState::Pending {
+            // Another stage may be open now, which others are needed for.
+            let now = tx.now();
+            let (_, suggested) = route(&mut tx, &book, (&request, now), rules).await?;
+            tx.suggest(&request.id, &suggested).await?;
+        }
         tx.log(&review_entry(&request, &review, grant.as_ref()))?;
         let grant = match grant {
             Some(approved) if request.ask.kind.extended().is_some() => {

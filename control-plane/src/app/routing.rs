@@ -6,7 +6,7 @@ use grantmesh_shared::time::Timestamp;
 
 use super::{App, AppError};
 use crate::domain::{
-    About, Actor, Candidate, Eligible, MOST_CANDIDATES, Request, RequestState, Rulebook, RulesAtReview, suggested,
+    About, Actor, Candidate, MOST_CANDIDATES, Request, RequestState, Reviewer, Rulebook, RulesAtReview, suggested,
 };
 use crate::store::Tx;
 
@@ -17,7 +17,7 @@ const MOST_LOOKED_UP: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Routed {
     /// Those who are known to, the first to ask first.
-    pub eligible: Vec<Eligible>,
+    pub reviewers: Vec<Reviewer>,
     /// Those of them who are suggested.
     pub suggested: Vec<User>,
     /// Whose approval would bring it on, known or not.
@@ -36,9 +36,9 @@ impl App {
         let then = self.then(&mut tx, &request.ask).await?;
         let rules = then.rules_at_review(&request, &book);
         let now = self.inner.settings.clock.now();
-        let (eligible, _) = route(&mut tx, &book, (&request, now), rules).await?;
+        let (reviewers, _) = route(&mut tx, &book, (&request, now), rules).await?;
         let suggested = tx.suggested(&request.id).await?;
-        Ok(Routed { eligible, suggested, awaited: request.standing(rules).awaited })
+        Ok(Routed { reviewers, suggested, awaited: request.standing(rules).awaited })
     }
 
     /// Who is suggested for a request that waits, as it stands now, or once it is escalated.
@@ -65,7 +65,7 @@ pub(super) async fn route(
     book: &Rulebook,
     (request, now): (&Request, Timestamp),
     rules: RulesAtReview<'_>,
-) -> Result<(Vec<Eligible>, Vec<User>), AppError> {
+) -> Result<(Vec<Reviewer>, Vec<User>), AppError> {
     if request.state != RequestState::Pending {
         return Ok((Vec::new(), Vec::new()));
     }
@@ -76,7 +76,7 @@ pub(super) async fn route(
     if let Some(signal) = &routing.on_call {
         let mut said = tx.said(signal, most()).await?;
         // Whoever asks does not choose who decides.
-        said.retain(|signal| !signal.is_over(now) && !rules.people.are_same(&signal.set_by, &ask.requester));
+        said.retain(|signal| !signal.is_over(now) && !rules.people.same(&signal.set_by, &ask.requester));
         on_call.extend(said.into_iter().filter_map(|signal| match signal.about {
             Some(About::User(user)) => Some(user),
             _ => None,
@@ -90,9 +90,9 @@ pub(super) async fn route(
         actor,
     };
     let candidates = known.into_iter().map(candidate).collect();
-    let eligible = request.eligible(rules, candidates);
-    let suggested = suggested(&routing, &eligible);
-    Ok((eligible, suggested))
+    let reviewers = request.reviewers(rules, candidates);
+    let suggested = suggested(&routing, &reviewers);
+    Ok((reviewers, suggested))
 }
 
 /// The people who may be reviewers: who is named, who is on call, and who has reviewed under the rule lately.

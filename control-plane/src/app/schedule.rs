@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{App, AppError, Conflict, grants};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{Grant, GrantState, Request, Rulebook};
+use crate::domain::{Automatic, Grant, GrantState, Request, Rulebook};
 use crate::store::{StoreError, Tx, WriteTx};
 
 impl App {
@@ -55,8 +55,11 @@ impl App {
         let then = self.then(tx, &request.ask).await?;
         let rules = then.rules(&request.ask, book);
         let now = tx.now();
-        let said = tx.signals_of_keys(&book.said_of(&request.ask)).await?;
-        let today = book.automatic(&request.ask, (&request.ask.actor(), &said), now);
+        let mut today = None;
+        if request.automatic.as_ref().is_some_and(Automatic::approves) {
+            let said = tx.signals_of_keys(&book.said_of(&request.ask)).await?;
+            today = book.automatic(&request.ask, (&request.ask.actor(), &said), now);
+        }
         let started = grant.start(&request, rules, today.as_ref(), (now, tx.revision()));
         let grant = started.map_err(Conflict::AlreadyEnded)?;
         tx.settle_scheduled(&grant).await?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use grantmesh_shared::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::output::Output;
@@ -39,6 +40,10 @@ pub(super) async fn new_epoch(args: &NewEpochArgs, out: &mut Output) -> Result<(
     app.close().await;
     mark.reach(&head)?;
     let position = head.position;
+    if args.json {
+        out.json(&json!({ "epoch": position.epoch, "revision": position.revision }))?;
+        return Ok(());
+    }
     out.line(format_args!(
         "epoch {} begins at revision {}: filters take everything anew",
         position.epoch, position.revision
@@ -53,8 +58,8 @@ pub(super) fn token(args: &TokenArgs, out: &mut Output) -> Result<(), Failure> {
     let key = DevIssuerKey::load(&args.data.data_dir.join(DEV_ISSUER_KEY))?;
     let more: Map<String, Value> = args.claims.iter().cloned().collect();
     let (user, groups, now) = (&args.user, &args.groups, SystemClock.now());
-    out.line(mint_dev_token_with(&key, user, groups, &args.audience, args.ttl, now, &more)?);
-    Ok(())
+    let token = mint_dev_token_with(&key, user, groups, &args.audience, args.ttl, now, &more)?;
+    tell(out, args.json, "token", &token, now.plus(args.ttl))
 }
 
 /// Reads `NAME=VALUE`; the value is JSON where it is some, else a text.
@@ -68,6 +73,16 @@ pub(super) fn claim(text: &str) -> Result<(String, Value), String> {
 
 pub(super) fn credential(args: &CredentialArgs, out: &mut Output) -> Result<(), Failure> {
     let key = Ed25519Key::load(&args.data.data_dir.join(SIGNING_KEY))?;
-    out.line(FilterCredentials::mint(&key, &args.name, &args.services, args.ttl, SystemClock.now())?);
+    let now = SystemClock.now();
+    let credential = FilterCredentials::mint(&key, &args.name, &args.services, args.ttl, now)?;
+    tell(out, args.json, "credential", &credential, now.plus(args.ttl))
+}
+
+/// Something secret alone on its line, for a variable or a file, or with its end as JSON.
+fn tell(out: &mut Output, as_json: bool, name: &str, secret: &str, expires_at: Timestamp) -> Result<(), Failure> {
+    if as_json {
+        return Ok(out.json(&json!({ name: secret, "expires_at": expires_at.to_string() }))?);
+    }
+    out.line(secret);
     Ok(())
 }

@@ -16,6 +16,9 @@ pub const LONGEST_DELEGATION: Span = Span::from_secs(30 * 24 * 3_600);
 /// So many that are not over may one person have given.
 pub const MOST_GIVEN: u64 = 20;
 
+/// The most that one person has given within [`LONGEST_DELEGATION`], ended or not: reviews are held against all of them.
+pub const MOST_GIVEN_LATELY: u64 = 200;
+
 /// So many that are not over may one account have been given.
 pub const MOST_TAKEN: u64 = 50;
 
@@ -55,6 +58,8 @@ pub struct Delegations {
     pub given: u64,
     /// To the delegate.
     pub taken: u64,
+    /// By the delegator within [`LONGEST_DELEGATION`], over or not.
+    pub given_lately: u64,
 }
 
 /// Why nothing is delegated.
@@ -110,6 +115,11 @@ pub enum DelegationRefused {
     /// One person has given too many.
     #[error("you have given {MOST_GIVEN} delegations that are not over, as many as anybody may\nend one of them first")]
     TooManyGiven,
+    /// One person has given and ended too many.
+    #[error(
+        "you have given {MOST_GIVEN_LATELY} delegations within {LONGEST_DELEGATION}, as many as anybody may\nlet one last for longer"
+    )]
+    TooManyGivenLately,
     /// One person was given too many.
     #[error("`{0}` was given {MOST_TAKEN} delegations that are not over, as many as anybody may\nname somebody else")]
     TooManyTaken(String),
@@ -238,6 +248,9 @@ impl Delegation {
         }
         if so_far.given >= MOST_GIVEN {
             return Err(DelegationRefused::TooManyGiven);
+        }
+        if so_far.given_lately >= MOST_GIVEN_LATELY {
+            return Err(DelegationRefused::TooManyGivenLately);
         }
         if so_far.taken >= MOST_TAKEN {
             return Err(DelegationRefused::TooManyTaken(delegation.delegate.subject.to_string()));

@@ -119,11 +119,7 @@ impl<'r> PeopleAtReview<'r> {
 
     /// Whether either says that both are the same person.
     #[must_use]
-    pub fn are_same(self, one: &User, other: &User) -> bool {
-        self.same(one, other)
-    }
-
-    pub(super) fn same(self, one: &User, other: &User) -> bool {
+    pub fn same(self, one: &User, other: &User) -> bool {
         self.both().into_iter().any(|people| people.same(one, other))
     }
 

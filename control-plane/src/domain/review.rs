@@ -214,7 +214,7 @@ pub enum ReviewRefused {
     SeveralDelegations(String),
     /// Requester and delegate have delegated to each other.
     #[error(
-        "since this request was filed, its requester and you have reviewed in each other's place\nask another reviewer of the rule"
+        "since this request was filed, one of its requester and you could review in the other's place\nask another reviewer of the rule"
     )]
     TiedToRequester,
     /// The stage that is open needs nobody like them, or nobody like them any more.

@@ -27,7 +27,7 @@ pub struct Candidate {
 
 /// Somebody whose approval would bring a request on now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Eligible {
+pub struct Reviewer {
     /// Who.
     pub user: User,
     /// Whether they are said to be on call.
@@ -40,7 +40,7 @@ impl Request {
     /// Those of the candidates whose approval would bring a pending request on, the first to ask first. One person is there
     /// once, whatever accounts they have.
     #[must_use]
-    pub fn eligible(&self, rules: RulesAtReview<'_>, candidates: Vec<Candidate>) -> Vec<Eligible> {
+    pub fn reviewers(&self, rules: RulesAtReview<'_>, candidates: Vec<Candidate>) -> Vec<Reviewer> {
         if self.state != RequestState::Pending {
             return Vec::new();
         }
@@ -56,21 +56,21 @@ impl Request {
         // Who is asked first of those alike is another one for each request.
         let lot = |user: &User| Sha256Hash::of(format!("{} {} {}", self.id, user.issuer, user.subject).as_bytes()).0;
         able.sort_by_cached_key(|one| (!one.on_call, one.waiting, lot(&one.actor.user)));
-        let mut eligible: Vec<Eligible> = Vec::new();
+        let mut reviewers: Vec<Reviewer> = Vec::new();
         for Candidate { actor: Actor { user, .. }, on_call, waiting } in able {
-            if !eligible.iter().any(|other| rules.people.same(&other.user, &user)) {
-                eligible.push(Eligible { user, on_call, waiting });
+            if !reviewers.iter().any(|other| rules.people.same(&other.user, &user)) {
+                reviewers.push(Reviewer { user, on_call, waiting });
             }
         }
-        eligible
+        reviewers
     }
 }
 
-/// Those who are suggested, of those who are eligible.
+/// Those who are suggested, of those who may review.
 #[must_use]
-pub fn suggested(routing: &Routing, eligible: &[Eligible]) -> Vec<User> {
+pub fn suggested(routing: &Routing, reviewers: &[Reviewer]) -> Vec<User> {
     let most = usize::try_from(routing.suggest.min(Routing::MOST_SUGGESTED)).unwrap_or_default();
-    eligible.iter().take(most).map(|one| one.user.clone()).collect()
+    reviewers.iter().take(most).map(|one| one.user.clone()).collect()
 }
 
 #[cfg(test)]

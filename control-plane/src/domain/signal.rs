@@ -2,7 +2,7 @@
 //! Setting again replaces: the latest word counts, for longer or for shorter. One that is said of a user or a ticket is for
 //! those who decide on requests, and filters have none of it.
 
-use grantmesh_shared::engine::{self, Subject, User};
+use grantmesh_shared::engine::{self, Subject, SubjectError, User};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::OfWord;
 use grantmesh_shared::wire::table::{Body, SignalItem};
@@ -63,6 +63,12 @@ pub enum SignalRefused {
     /// It is said of nothing in particular.
     #[error("the signal `{0}` is said of nothing in particular\nleave `of` out")]
     OfNothing(String),
+    /// No user.
+    #[error(transparent)]
+    NoSubject(#[from] SubjectError),
+    /// Something else than a user.
+    #[error("the signal is said of one user at a time\nname a user, by name or as `user:NAME`")]
+    NoUser,
     /// No name of a user or ticket.
     #[error(transparent)]
     About(TextError),
@@ -141,10 +147,12 @@ impl SignalDeclaration {
     /// # Errors
     /// If it must be said of something and is not, or the other way round.
     pub fn about(&self, actor: &Actor, of: Option<&str>) -> Result<Option<About>, SignalRefused> {
+        let of_what = |word: OfWord| SignalRefused::OfWhat { name: self.name.clone(), of: word.as_str() };
         let (word, of) = match (self.of, of) {
             (None, None) => return Ok(None),
             (None, Some(_)) => return Err(SignalRefused::OfNothing(self.name.clone())),
-            (Some(word), None) => return Err(SignalRefused::OfWhat { name: self.name.clone(), of: word.as_str() }),
+            (Some(word), None) => return Err(of_what(word)),
+            (Some(word), Some(of)) if of.trim().is_empty() => return Err(of_what(word)),
             (Some(word), Some(of)) => (word, of),
         };
         let of = Text::new(of, word.as_str()).map_err(SignalRefused::About)?;
@@ -152,7 +160,7 @@ impl SignalDeclaration {
             return Err(SignalRefused::LongAbout);
         }
         Ok(Some(match word {
-            OfWord::User => About::User(User { issuer: actor.user.issuer.clone(), subject: of.as_str().into() }),
+            OfWord::User => About::User(actor.user_named(of.as_str())?.ok_or(SignalRefused::NoUser)?),
             OfWord::Ticket => About::Ticket(of.as_str().to_owned()),
         }))
     }
@@ -269,7 +277,10 @@ mod tests {
         let user = declared(Some(OfWord::User));
         assert!(matches!(user.about(&actor, None), Err(SignalRefused::OfWhat { of: "user", .. })));
         assert_eq!(user.about(&actor, Some("ann")).unwrap().unwrap().name(), "ann");
-        assert!(matches!(user.about(&actor, Some(" ")), Err(SignalRefused::About(_))));
+        assert!(matches!(user.about(&actor, Some(" ")), Err(SignalRefused::OfWhat { .. })));
+        assert_eq!(user.about(&actor, Some("user:ann")), user.about(&actor, Some("ann")));
+        assert_eq!(user.about(&actor, Some("group:support")), Err(SignalRefused::NoUser));
+        assert!(matches!(user.about(&actor, Some("usr:ann")), Err(SignalRefused::NoSubject(_))));
         let ticket = declared(Some(OfWord::Ticket));
         assert!(ticket.about(&actor, Some(&"x".repeat(MAX_ABOUT_CHARS))).is_ok());
         assert_eq!(ticket.about(&actor, Some(&"x".repeat(MAX_ABOUT_CHARS + 1))), Err(SignalRefused::LongAbout));

@@ -186,3 +186,33 @@ impl Metrics {
         Ok(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_what_is_shown_and_what_cannot_be_read_stays() {
+        let metrics = Metrics::default();
+        let mut readings = Readings {
+            live: 1,
+            held: 0,
+            epoch: 1,
+            revision: 1,
+            log_size: 1,
+            queued: 0,
+            lag: Span::default(),
+            streams: None,
+            post_reviews: None,
+            deliveries: Some(DeliverySums { waiting: 3, dead: 2 }),
+            behind: Span::from_millis(2_500),
+        };
+        for deliveries in [readings.deliveries, None] {
+            readings.deliveries = deliveries;
+            let text = metrics.text(readings).unwrap();
+            for line in ["notifications_waiting 3", "notifications_dead 2", "clock_behind_seconds 2.5"] {
+                assert!(text.contains(&format!("grantmesh_{line}\n")), "{text}");
+            }
+        }
+    }
+}

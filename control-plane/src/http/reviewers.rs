@@ -14,7 +14,7 @@ use super::problem::ApiError;
 use super::refusals::{Caller, NotFound};
 use super::view::UserView;
 use crate::app::Routed;
-use crate::domain::Eligible;
+use crate::domain::Reviewer;
 
 /// Somebody whose approval would bring the request on now.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -47,13 +47,13 @@ pub(super) async fn list(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<ReviewersView>, ApiError> {
-    let Routed { eligible, suggested, awaited } = api.app.reviewers_of(&actor, &id).await?;
-    let view = |Eligible { user, on_call, waiting }: &Eligible| ReviewerView {
+    let Routed { reviewers, suggested, awaited } = api.app.reviewers_of(&actor, &id).await?;
+    let view = |Reviewer { user, on_call, waiting }: &Reviewer| ReviewerView {
         user: user.into(),
         suggested: suggested.contains(user),
         on_call: *on_call,
         waiting: *waiting,
     };
-    let reviewers = eligible.iter().map(view).collect();
+    let reviewers = reviewers.iter().map(view).collect();
     Ok(Json(ReviewersView { reviewers, awaited: awaited.iter().map(Subject::to_string).collect() }))
 }

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use axum::response::Redirect;
+use axum::routing::get;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantmesh_shared::time::{Span, Timestamp};
@@ -223,6 +225,33 @@ async fn a_rotated_key_is_found_without_a_restart() {
     assert_eq!(tokens.verify(&token(&new, "new"), NOW.plus(Span::from_millis(900))).await, Err(TokenError::UnknownKey));
     assert!(tokens.verify(&token(&new, "new"), NOW.plus(Span::from_secs(10))).await.is_ok());
     assert_eq!(tokens.verify(&token(&old, "old"), NOW.plus(Span::from_secs(12))).await, Err(TokenError::UnknownKey));
+}
+
+#[tokio::test]
+async fn keys_are_fetched_from_a_url_and_nothing_else_passes_for_them() {
+    let issuer = Issuer::new();
+    let jwks = serde_json::to_string(&issuer.key.jwks().unwrap()).unwrap();
+    let large = format!("{jwks}{}", " ".repeat(1024 * 1024));
+    let routes = axum::Router::new()
+        .route("/keys", get(async move || jwks))
+        .route("/moved", get(async || Redirect::temporary("/keys")))
+        .route("/large", get(async move || large))
+        .route("/page", get(async || "<html>"));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, routes).await });
+    let source = |path: &str| JwksSource::parse(&format!("http://{address}{path}"));
+    let follow = async |path: &str| KeySource::follow(source(path), NOW).await;
+    let tokens = UserTokens::new(DEV_ISSUER.to_owned(), DEV_AUDIENCE.to_owned(), follow("/keys").await.unwrap());
+    assert!(tokens.verify(&issuer.sign(&claims()), NOW).await.is_ok());
+    assert!(matches!(follow("/moved").await, Err(JwksError::Form(..))), "a redirect is not followed");
+    assert!(matches!(follow("/large").await, Err(JwksError::TooLarge(_))));
+    assert!(matches!(follow("/page").await, Err(JwksError::Form(..))));
+    assert!(matches!(follow("/none").await, Err(JwksError::Fetch(..))));
+    // Known keys stay when the issuer is not reached.
+    server.abort();
+    assert!(tokens.verify(&issuer.sign(&claims()), NOW.plus(Span::from_secs(301))).await.is_ok());
+    assert!(matches!(follow("/keys").await, Err(JwksError::Fetch(..))));
 }
 
 #[test]

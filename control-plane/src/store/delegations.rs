@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::select::Bound;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{Delegation, Delegations, Text};
+use crate::domain::{Delegation, Delegations, LONGEST_DELEGATION, Text};
 
 const TABLE: (&str, &str) = ("delegations", "id");
 
@@ -122,7 +122,13 @@ impl Tx {
                      AND delegator_subject = $2 AND ends_at > $3 AND ended_at IS NULL";
         let taken = "SELECT 'taken' AS id, COUNT(*) AS number FROM delegations WHERE delegate_issuer = $1 \
                      AND delegate_subject = $2 AND ends_at > $3 AND ended_at IS NULL";
+        let lately = "SELECT 'lately' AS id, COUNT(*) AS number FROM delegations WHERE delegator_issuer = $1 \
+                      AND delegator_subject = $2 AND created_at > $3";
         let mut so_far = Delegations::default();
+        let since = now.minus(LONGEST_DELEGATION);
+        if let Some(row) = self.row(TABLE, lately, args![&*delegator.issuer, &*delegator.subject, since]).await? {
+            so_far.given_lately = row.unsigned("number")?;
+        }
         if let Some(row) = self.row(TABLE, given, args![&*delegator.issuer, &*delegator.subject, now]).await? {
             so_far.given = row.unsigned("number")?;
         }

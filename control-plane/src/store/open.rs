@@ -3,10 +3,12 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::Row as _;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Connection as _, Row as _};
 
 use super::StoreError;
 
@@ -80,15 +82,17 @@ async fn sqlite(path: &str, mode: Mode) -> Result<Pools, StoreError> {
             .synchronous(SqliteSynchronous::Full),
         Mode::Look => options.clone().pragma("query_only", "on"),
     };
+    // Before anything is written by one that would spoil it.
+    let mut bare = SqliteConnection::connect("sqlite::memory:").await.map_err(StoreError::Open)?;
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut bare).await?;
+    if !recent_enough(&version) {
+        return Err(StoreError::SqliteTooOld(version));
+    }
     if mode == Mode::Use {
         migrate(&writing).await?;
     }
     let pool = || SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None).acquire_timeout(LOCK_WAIT * 2);
     let writer = pool().max_connections(1).connect_with(writing).await.map_err(StoreError::Open)?;
-    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&writer).await?;
-    if !recent_enough(&version) {
-        return Err(StoreError::SqliteTooOld(version));
-    }
     let reading = options.pragma("query_only", "on");
     let readers = pool().max_connections(4).connect_with(reading).await.map_err(StoreError::Open)?;
     Ok(Pools::Sqlite { writer, readers })

@@ -11,6 +11,9 @@ use super::tx::{Row, Tx, Value, args};
 use super::{StoreError, WriteTx};
 use crate::domain::Actor;
 
+/// For each reviewed request that is wanted, so many are looked at, however few of them people had to review.
+const LOOKED_AT: u32 = 10;
+
 const SUGGESTIONS: (&str, &str) = ("suggestions", "subject");
 
 fn user(row: &Row) -> Result<User, StoreError> {
@@ -39,7 +42,8 @@ impl Tx {
         rows.iter().map(|row| Ok((user(row)?, row.unsigned("times")?))).collect()
     }
 
-    /// Who has reviewed the latest requests under a rule, each once with the groups of their latest review.
+    /// Who has reviewed the latest requests under a rule that anybody has, of so many times as many that there were at all;
+    /// each once, with the groups of their latest review.
     pub(crate) async fn lately_reviewed(
         &mut self,
         service: &str,
@@ -47,10 +51,12 @@ impl Tx {
         limit: u32,
     ) -> Result<Vec<Actor>, StoreError> {
         let sql = "SELECT reviewer_issuer AS issuer, reviewer_subject AS subject, reviewer_groups AS own_groups FROM reviews \
-                   WHERE request IN (SELECT id FROM requests WHERE service = $1 AND rule = $2 ORDER BY id DESC LIMIT $3) \
+                   WHERE request IN (SELECT id FROM (SELECT id FROM requests WHERE service = $1 AND rule = $2 ORDER BY id DESC \
+                   LIMIT $4) AS newest WHERE EXISTS (SELECT 1 FROM reviews r WHERE r.request = newest.id) ORDER BY id DESC LIMIT $3) \
                    ORDER BY at DESC, id DESC LIMIT $3";
+        let most = limit.saturating_mul(LOOKED_AT);
         let mut found: Vec<Actor> = Vec::new();
-        for row in self.rows(("reviews", "subject"), sql, args![service, rule, limit]).await? {
+        for row in self.rows(("reviews", "subject"), sql, args![service, rule, limit, most]).await? {
             let user = user(&row)?;
             if !found.iter().any(|actor| actor.user == user) {
                 found.push(Actor::new(&user.issuer, &user.subject, row.json("own_groups")?));
@@ -70,7 +76,7 @@ impl Tx {
 
 impl WriteTx {
     /// Keeps who is suggested for a request, in the place of whoever was.
-    pub(super) async fn suggest(&mut self, request: &RequestId, people: &[User]) -> Result<(), StoreError> {
+    pub(crate) async fn suggest(&mut self, request: &RequestId, people: &[User]) -> Result<(), StoreError> {
         self.suggest_nobody(request).await?;
         for (place, User { issuer, subject }) in people.iter().enumerate() {
             let sql = "INSERT INTO suggestions (request, place, issuer, subject) VALUES ($1, $2, $3, $4)";

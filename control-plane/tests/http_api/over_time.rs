@@ -228,15 +228,11 @@ async fn the_command_line_breaks_reviews_revokes_and_shows() {
 }
 
 #[tokio::test]
-async fn the_outbox_and_the_clock_are_in_the_metrics() {
+async fn the_outbox_is_in_the_metrics() {
     let server = Server::start().await;
     server.app.know_endpoint("chat").await.unwrap();
     server.request().await;
     server.app.fan_out("chat", &EventKind::ALL).await.unwrap();
     let metrics = server.get(LEA, "/metrics").await.text();
-    for line in
-        ["grantmesh_notifications_waiting 1", "grantmesh_notifications_dead 0", "grantmesh_clock_behind_seconds 0.0"]
-    {
-        assert!(metrics.contains(line), "{metrics}");
-    }
+    assert!(metrics.contains("grantmesh_notifications_waiting 1\n"), "{metrics}");
 }

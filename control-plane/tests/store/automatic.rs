@@ -164,6 +164,19 @@ pub(crate) async fn what_is_not_known_never_approves(db: Db) {
     }
     world.app.clear_signal(&sam(), ("incident", None), None).await.unwrap();
     assert_eq!(world.filed_is(&ann()).await, PENDING);
+    // Nor does what the requester has set keep off what would be held against them without it.
+    for (then, without) in [("deny", DENIED), ("require, approvals: 2", PENDING), ("escalate", PENDING)] {
+        let turned = format!(
+            "{{ name: untrained, then: {then}, when: '!signals.incident' }}, \
+             {{ name: senior, then: approve, when: 'principal.claims.level >= 3' }}"
+        );
+        world.apply(&[&policy(&turned, "")], None).await.unwrap();
+        for (setter, state) in [("ann", without), ("ann-admin", without), ("sam", APPROVED)] {
+            world.signal(&someone(setter, &["sre"]), "incident", "1h").await;
+            assert_eq!(world.filed_is(&claims(3)).await, state, "{then}, set by {setter}");
+        }
+    }
+    world.app.clear_signal(&sam(), ("incident", None), None).await.unwrap();
 
     // A denial that cannot be judged leaves it to people.
     let unclear = format!("{INCIDENT}, {{ name: risky, then: deny, when: 'principal.claims.risk > 5' }}");
@@ -313,8 +326,8 @@ pub(crate) async fn what_is_said_of_one_is_not_said_of_others(db: Db) {
         assert_eq!(code(app.set_signal(&sam(), (name, of), "so", hour).await), "said_of_what");
         assert_eq!(code(app.clear_signal(&sam(), (name, of), None).await), "said_of_what");
     }
-    for of in [" ", &"x".repeat(257)] {
-        assert_eq!(code(app.set_signal(&sam(), ("on.call", Some(of)), "so", hour).await), "bad_text");
+    for (of, refused) in [(" ", "said_of_what"), (&"x".repeat(257), "bad_text")] {
+        assert_eq!(code(app.set_signal(&sam(), ("on.call", Some(of)), "so", hour).await), refused);
     }
     assert_eq!(code(app.set_signal(&ann(), ("on.call", Some("ann")), "so", hour).await), "not_found");
     app.set_signal(&sam(), ("on.call", Some("ann")), "so", hour).await.unwrap();

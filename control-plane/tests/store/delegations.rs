@@ -2,7 +2,7 @@
 
 use grantmesh_control_plane::app::{Limits, Only, Page, RequestFilter};
 use grantmesh_control_plane::domain::{
-    Actor, Delegation, Lasting, MOST_GIVEN, MOST_TAKEN, NewDelegation, NewReview, RequestStateWord,
+    Actor, Delegation, Lasting, MOST_GIVEN, MOST_GIVEN_LATELY, MOST_TAKEN, NewDelegation, NewReview, RequestStateWord,
 };
 use serde_json::json;
 
@@ -213,6 +213,14 @@ pub(crate) async fn only_ones_own_right_is_delegated(db: Db) {
     world.lent(&mia(), &to("eve")).await;
     world.advance("48h");
     world.lent(&lee(), &to("dan")).await;
+    // Nor does giving and ending them in a loop make more than reviews can be held against.
+    for _ in 1..MOST_GIVEN_LATELY {
+        let lent = world.lent(&mia(), &to("eve")).await;
+        world.app.end_delegation(&mia(), &lent.id).await.unwrap();
+    }
+    assert_eq!(refused(&mia(), to("eve")).await, "too_many_delegations");
+    world.advance("720h");
+    world.lent(&mia(), &to("user:eve")).await;
 }
 
 pub(crate) async fn a_delegation_is_ended_once_by_whom_it_concerns(db: Db) {

@@ -185,6 +185,8 @@ scenarios! {
     timeouts::nobody_decides_and_others_are_asked_until_it_times_out,
     timeouts::reviewers_are_told_and_then_others,
     timeouts::an_escalated_request_is_decided_by_either,
+    routing::people_are_known_however_much_was_decided_without_them,
+    routing::the_next_stage_is_brought_to_those_whom_it_needs,
     routing::who_is_on_call_comes_first_then_who_has_least,
     routing::nobody_is_asked_about_what_they_may_not_review,
     revoke_many::all_of_a_principal_end_in_one_step,

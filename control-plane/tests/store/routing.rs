@@ -26,14 +26,14 @@ async fn world(db: Db) -> World {
 
 /// Names with how many requests wait for each, in the order in which they are asked; with a star who is suggested.
 async fn routed(world: &World, request: &Request) -> Vec<String> {
-    let Routed { eligible, suggested, .. } = world.app.reviewers_of(&olga(), &request.id).await.unwrap();
-    assert!(suggested.iter().all(|user| eligible.iter().any(|one| one.user == *user)), "{suggested:?}");
-    let named = |one: &grantmesh_control_plane::domain::Eligible| {
+    let Routed { reviewers, suggested, .. } = world.app.reviewers_of(&olga(), &request.id).await.unwrap();
+    assert!(suggested.iter().all(|user| reviewers.iter().any(|one| one.user == *user)), "{suggested:?}");
+    let named = |one: &grantmesh_control_plane::domain::Reviewer| {
         let star = if suggested.contains(&one.user) { "*" } else { "" };
         let on_call = if one.on_call { " on call" } else { "" };
         format!("{star}{} {}{on_call}", one.user.subject, one.waiting)
     };
-    eligible.iter().map(named).collect()
+    reviewers.iter().map(named).collect()
 }
 
 /// Whom the last event of a kind names.
@@ -56,7 +56,7 @@ pub(crate) async fn who_is_on_call_comes_first_then_who_has_least(db: Db) {
     // Nobody of the group is known yet, which keeps nobody from reviewing.
     let first = world.asked().await;
     let known = app.reviewers_of(&ann(), &first.id).await.unwrap();
-    assert_eq!((known.eligible.len(), known.awaited[0].to_string()), (0, "group:leads".to_owned()));
+    assert_eq!((known.reviewers.len(), known.awaited[0].to_string()), (0, "group:leads".to_owned()));
     assert!(told(&world, "request.filed").await.is_empty());
     assert_eq!(code(app.reviewers_of(&eve(), &first.id).await), "not_found");
     world.review(&lee(), &first.id, denial()).await.unwrap();
@@ -93,7 +93,7 @@ pub(crate) async fn who_is_on_call_comes_first_then_who_has_least(db: Db) {
     world.advance("8h");
     app.time_out_requests().await.unwrap();
     let five = world.asked().await;
-    let waiting: u64 = app.reviewers_of(&ann(), &five.id).await.unwrap().eligible.iter().map(|one| one.waiting).sum();
+    let waiting: u64 = app.reviewers_of(&ann(), &five.id).await.unwrap().reviewers.iter().map(|one| one.waiting).sum();
     assert_eq!(waiting, 1, "the one that was just filed");
 }
 
@@ -106,8 +106,8 @@ pub(crate) async fn nobody_is_asked_about_what_they_may_not_review(db: Db) {
     // Bob reviews, but not what he asks for himself.
     let his = app.file_request(&bob(), world.refund(), None).await.unwrap().request;
     let names = async |request: &Request| {
-        let eligible = app.reviewers_of(&olga(), &request.id).await.unwrap().eligible;
-        let mut names: Vec<String> = eligible.iter().map(|one| one.user.subject.to_string()).collect();
+        let reviewers = app.reviewers_of(&olga(), &request.id).await.unwrap().reviewers;
+        let mut names: Vec<String> = reviewers.iter().map(|one| one.user.subject.to_string()).collect();
         names.sort();
         names
     };
@@ -133,4 +133,27 @@ pub(crate) async fn nobody_is_asked_about_what_they_may_not_review(db: Db) {
     world.review(&lee(), &twice.id, approval()).await.unwrap();
     assert_eq!(names(&twice).await, ["bob", "mia"]);
     assert!(app.reviewers_of(&olga(), &twice.id).await.unwrap().suggested.iter().all(|user| &*user.subject != "lee"));
+}
+
+pub(crate) async fn people_are_known_however_much_was_decided_without_them(db: Db) {
+    let world = world(db).await;
+    reviewed(&world, &mia()).await;
+    for _ in 0..201 {
+        let request = world.asked().await;
+        world.app.withdraw(&ann(), &request.id).await.unwrap();
+    }
+    assert_eq!(routed(&world, &world.asked().await).await, ["*mia 1"]);
+}
+
+pub(crate) async fn the_next_stage_is_brought_to_those_whom_it_needs(db: Db) {
+    let world = world(db).await;
+    let stages = "stages:\n    - { name: one, factors: [{ reviewers: [\"user:lee\"] }] }\n    \
+                  - { name: two, factors: [{ reviewers: [\"user:mia\"] }] }";
+    world.apply(&[&policy().replacen("reviewers: [\"group:leads\"]", stages, 1)], None).await.unwrap();
+    let request = world.asked().await;
+    assert_eq!(routed(&world, &request).await, ["*lee 1"]);
+    world.review(&lee(), &request.id, approval()).await.unwrap();
+    assert_eq!(routed(&world, &request).await, ["*mia 1"]);
+    world.review(&mia(), &request.id, approval()).await.unwrap();
+    assert_eq!(routed(&world, &request).await, [""; 0]);
 }

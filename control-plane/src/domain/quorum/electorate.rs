@@ -57,8 +57,9 @@ impl<'r> Electorate<'r> {
             }
             (_, Some(name)) => {
                 let shown = || name.chars().filter(|letter| !letter.is_control()).take(128).collect();
+                let named = actor.user_named(name).ok().flatten();
                 let given: Vec<_> =
-                    self.delegated_to(actor, now).filter(|one| *one.delegator.subject == *name).collect();
+                    self.delegated_to(actor, now).filter(|one| Some(&one.delegator) == named.as_ref()).collect();
                 let by = |one: &&Delegation| self.admits(&one.delegator()).is_ok();
                 let one = given.iter().copied().find(by).or_else(|| given.first().copied());
                 let delegation = one.ok_or_else(|| ReviewRefused::NoDelegation(shown()))?;

@@ -49,7 +49,7 @@ proptest! {
         let candidates: Vec<Candidate> = people.iter().enumerate().map(candidate).collect();
         // Whoever comes twice is there once.
         let twice = candidates.iter().chain(&candidates).cloned().collect();
-        let eligible = request.eligible(rules, twice);
+        let reviewers = request.reviewers(rules, twice);
         // Not the requester, nor who has reviewed, nor who is no lead.
         let expected = candidates.iter().filter(|one| {
             let name = &*one.actor.user.subject;
@@ -57,13 +57,13 @@ proptest! {
         });
         let mut expected: Vec<&User> = expected.map(|one| &one.actor.user).collect();
         expected.sort();
-        let mut named: Vec<&User> = eligible.iter().map(|one| &one.user).collect();
+        let mut named: Vec<&User> = reviewers.iter().map(|one| &one.user).collect();
         named.sort();
         prop_assert_eq!(named, expected);
-        prop_assert!(eligible.is_sorted_by_key(|one| (!one.on_call, one.waiting)));
-        let few = suggested(&Routing { suggest, on_call: None }, &eligible);
-        prop_assert_eq!(few.len(), eligible.len().min(suggest as usize).min(10));
-        prop_assert!(few.iter().zip(&eligible).all(|(user, one)| *user == one.user));
+        prop_assert!(reviewers.is_sorted_by_key(|one| (!one.on_call, one.waiting)));
+        let few = suggested(&Routing { suggest, on_call: None }, &reviewers);
+        prop_assert_eq!(few.len(), reviewers.len().min(suggest as usize).min(10));
+        prop_assert!(few.iter().zip(&reviewers).all(|(user, one)| *user == one.user));
     }
 }
 
@@ -74,14 +74,14 @@ fn many_are_looked_at_and_no_more() {
     let rules = RulesAtReview { then: Some(&rule), now: Some(&rule), people, escalated: false, delegations: &[] };
     let all = (1..=MOST_CANDIDATES + 5).map(|at| Candidate { actor: person(at, true), on_call: false, waiting: 0 });
     let request = request(rules);
-    assert_eq!(request.eligible(rules, all.collect()).len(), MOST_CANDIDATES);
+    assert_eq!(request.reviewers(rules, all.collect()).len(), MOST_CANDIDATES);
     // Alike are not always asked in the same order.
     let two = |id: u64| {
         let other = Request { id: RequestId::new(id, [0; 10]), ..request.clone() };
         let all = (1..=2).map(|at| Candidate { actor: person(at, true), on_call: false, waiting: 0 });
-        other.eligible(rules, all.collect())[0].user.clone()
+        other.reviewers(rules, all.collect())[0].user.clone()
     };
     assert!((0..50).map(two).any(|first| first != two(0)));
     let denied = Request { state: RequestState::Denied { at: Timestamp::default() }, ..request.clone() };
-    assert!(denied.eligible(rules, vec![Candidate { actor: person(1, true), on_call: true, waiting: 0 }]).is_empty());
+    assert!(denied.reviewers(rules, vec![Candidate { actor: person(1, true), on_call: true, waiting: 0 }]).is_empty());
 }
