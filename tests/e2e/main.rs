@@ -13,6 +13,7 @@ mod challenge;
 mod clocks;
 mod context;
 mod crash;
+mod demo;
 mod described;
 mod endings;
 mod fleet;

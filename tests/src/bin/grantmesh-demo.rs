@@ -1,6 +1,7 @@
 //! The story of Grantmesh, told in a terminal on real parts: Envoy, the filter in it, the control plane, an upstream.
 //! `cargo dev demo` builds what it needs and starts it. Every command that it prints is the one that it runs.
 
+use std::cell::Cell;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use grantmesh_tests::{ALICE, CliOutput, LEA, Mesh, OLAF, Person, Setup, Stage, text, until};
+use grantmesh_tests::{ALICE, CliOutput, LEA, MALLORY, Mesh, OLAF, Person, Setup, Stage, text, until};
 use reqwest::Method;
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,16 +27,21 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut stage = Stage::new();
+    let (mut stage, told) = (Stage::new(), Cell::new(false));
     let stays = !arguments.once && std::io::stdout().is_terminal();
     let played = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("no runtime")
-        .and_then(|runtime| runtime.block_on(until_asked_to_end(perform(&mut stage, stays))));
+        .and_then(|runtime| runtime.block_on(until_asked_to_end(perform(&mut stage, stays, &told))));
     match played {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(_) if told.get() => ExitCode::SUCCESS,
+        Ok(signal) => {
+            stage.bad(&format!("ended after step {}, before the story was told", stage.number()));
+            // As a shell tells of a signal.
+            ExitCode::from(128_u8.saturating_add(signal))
+        }
         Err(error) if stage.number() == 0 => {
             stage.bad(&format!("the story could not begin: {error:#}"));
             ExitCode::FAILURE
@@ -47,17 +53,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends early and in order, so that no process stays behind, on Ctrl-C and SIGTERM.
-async fn until_asked_to_end(performance: impl Future<Output = Result<()>>) -> Result<()> {
+/// Ends early and in order, so that no process stays behind, on Ctrl-C and SIGTERM. Gives the number of that signal.
+async fn until_asked_to_end(performance: impl Future<Output = Result<()>>) -> Result<u8> {
     let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
-        played = performance => played,
-        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
-        _ = terminated.recv() => Ok(()),
+        played = performance => played.map(|()| 0),
+        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| 2).map_err(Into::into),
+        _ = terminated.recv() => Ok(15),
     }
 }
 
-async fn perform(stage: &mut Stage, stays: bool) -> Result<()> {
+/// `told` becomes true when the story went as told to its end.
+async fn perform(stage: &mut Stage, stays: bool, told: &Cell<bool>) -> Result<()> {
     stage.title("Grantmesh: refused, asked for, approved, let through, ended, recorded");
     stage.aside("Nothing here is pretended: a real Envoy with the filter in it, the control plane, a service behind them. They start now.");
     let mut mesh = Mesh::start(Setup::default()).await?;
@@ -65,6 +72,7 @@ async fn perform(stage: &mut Stage, stays: bool) -> Result<()> {
     let mut story = Story { envoy: mesh.envoy()?.url(), log_key, mesh: &mut mesh, stage };
     story.introduce()?;
     story.tell().await?;
+    told.set(true);
     if stays {
         stage.say("");
         stage.title("Everything stays up until Ctrl-C: set the variables above in another terminal and try it.");
@@ -98,10 +106,10 @@ impl Story<'_> {
             grantmesh.url(),
             grantmesh.folder().display()
         ));
-        for person in [ALICE, LEA, OLAF] {
-            let groups = person.groups.join(" --group ");
+        for person in [ALICE, LEA, MALLORY, OLAF] {
+            let groups: String = person.groups.iter().map(|group| format!(" --group {group}")).collect();
             say(&format!(
-                "    export {}=$(grantmesh token {} --group {groups} --data-dir $DATA)",
+                "    export {}=$(grantmesh token {}{groups} --data-dir $DATA)",
                 variable(&person),
                 person.name
             ));
@@ -133,14 +141,24 @@ impl Story<'_> {
         );
         self.stage.good("refused");
 
+        self.stage.step("Mallory is nobody in particular: to him there is no such request.");
+        let strange = self.grantmesh(&MALLORY, &["approve", &request]).await?;
+        ensure!(strange.code == 1 && strange.err.contains("not_found"), "it ended with {}", strange.code);
+        self.stage.good("not found");
+
         self.stage.step("Lea, who leads payments, approves.");
         let approved = self.grantmesh(&LEA, &["approve", &request, "--reason", "seen the ticket"]).await?;
         let at = Instant::now();
         let grant = id("grant_", approved.success()?)?;
         self.stage.good("a grant for Alice, for this action on this account, for 15 minutes");
 
+        self.stage.step("What is decided is decided once.");
+        let again = self.grantmesh(&LEA, &["approve", &request]).await?;
+        ensure!(again.code == 1 && again.err.contains("already_decided"), "it ended with {}", again.code);
+        self.stage.good("refused");
+
         self.stage.step("The same call again. Envoy decides it alone; nobody is asked on the way.");
-        self.call("acc-42", 200, Some(at)).await?;
+        self.call("acc-42", 200, Some((at, "the approval was known"))).await?;
         ensure!(self.mesh.upstream.count() > 0, "the service has not seen it");
         self.stage.good("let through to the service");
 
@@ -157,6 +175,25 @@ impl Story<'_> {
         let last = self.call("acc-42", 403, None).await?;
         self.stage.good("refused");
 
+        self.stage.step("A grant that Alice gives back herself.");
+        let (given_back, at) = self.granted("10m").await?;
+        self.call("acc-42", 200, Some((at, "the approval was known"))).await?;
+        self.grantmesh(&ALICE, &["release", &given_back]).await?.success()?;
+        self.call("acc-42", 403, Some((Instant::now(), "it was given back"))).await?;
+        self.stage.good("refused");
+
+        self.stage.step("A grant for three seconds, which nobody ends.");
+        let (brief, at) = self.granted("3s").await?;
+        self.call("acc-42", 200, Some((at, "the approval was known"))).await?;
+        let (alice, path) = (self.mesh.control_plane.api(&ALICE).await?, format!("/v1/grants/{brief}"));
+        until("its time is over", Duration::from_secs(10), async || {
+            let grant = alice.get(&path).await?.expect(200)?;
+            Ok((text(&grant, "/state")? == "expired").then_some(()))
+        })
+        .await?;
+        self.call("acc-42", 403, Some((Instant::now(), "the control plane knew that it was over"))).await?;
+        self.stage.good("refused when its time was over");
+
         self.stage
             .step("The log has it all: who asked, who decided, every call, in a tree that cannot be rewritten unseen.");
         let last = text(&last, "/decision_id")?;
@@ -165,12 +202,21 @@ impl Story<'_> {
             Ok(tail.success()?.contains(last).then_some(()))
         })
         .await?;
-        let tail = self.grantmesh(&OLAF, &["audit", "tail", "--limit", "14"]).await?;
+        let tail = self.grantmesh(&OLAF, &["audit", "tail", "--limit", "60"]).await?;
         ensure!(tail.success()?.contains(&grant) && tail.out.contains(&request), "the log does not tell of the grant");
         let verified = self.grantmesh(&OLAF, &["audit", "verify", "--log-key", &self.log_key]).await?;
         verified.success()?;
         self.stage.good("recomputed and whole");
         Ok(())
+    }
+
+    /// Asks once more and has it approved; gives the grant and when that was known.
+    async fn granted(&self, duration: &str) -> Result<(String, Instant)> {
+        let ask = ["request", "--service", "payments", "--action", "refund.create", "--resource", "account/acc-42"];
+        let why = ["--justification", "ticket 8841 again", "--duration", duration];
+        let asked = self.grantmesh(&ALICE, &[&ask[..], &why].concat()).await?;
+        let approved = self.grantmesh(&LEA, &["approve", &id("req_", asked.success()?)?]).await?;
+        Ok((id("grant_", approved.success()?)?, Instant::now()))
     }
 
     /// Runs `grantmesh` as somebody; shows the command and what it said.
@@ -184,12 +230,12 @@ impl Story<'_> {
     }
 
     /// Alice calls for a refund; shows the call as a curl command and the answer, which must have this status.
-    /// After an approval the answer changes as soon as it has arrived, so the call is repeated until then.
-    async fn call(&mut self, account: &str, status: u16, approved: Option<Instant>) -> Result<Value> {
+    /// After something the answer changes as soon as that has arrived, so the call is repeated until then.
+    async fn call(&mut self, account: &str, status: u16, after: Option<(Instant, &str)>) -> Result<Value> {
         let path = format!("/v1/accounts/{account}/refunds");
         self.stage.command(&format!("curl -i -X POST -H \"authorization: Bearer $ALICE\" $ENVOY{path}"));
         let caller = self.mesh.caller(&ALICE).await?;
-        let patience = if approved.is_some() { Duration::from_secs(10) } else { Duration::ZERO };
+        let patience = if after.is_some() { Duration::from_secs(10) } else { Duration::ZERO };
         let mut reply = caller.send(Method::POST, &path, None).await?;
         let expected = until("the call is answered as told", patience, async || {
             if reply.status != status {
@@ -198,9 +244,8 @@ impl Story<'_> {
             Ok((reply.status == status).then_some(()))
         })
         .await;
-        let took = approved
-            .map(|at| format!("   ({} ms after the approval was known)", at.elapsed().as_millis()))
-            .unwrap_or_default();
+        let took =
+            after.map(|(at, what)| format!("   ({} ms after {what})", at.elapsed().as_millis())).unwrap_or_default();
         let body = reply.json()?;
         self.stage.output(&format!("HTTP/1.1 {}{took}\n{}", reply.status, shortened(&body)));
         expected.with_context(|| format!("the answer is {} instead of {status}", reply.status))?;
