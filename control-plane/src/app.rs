@@ -67,7 +67,7 @@ pub use reviews::Reviewed;
 pub use revoke_many::{RevokeFilter, RevokedMany};
 pub use routing::Routed;
 pub use settings::{Limits, Settings};
-pub use signals::{DeclaredSignal, SignalChanged};
+pub use signals::{DeclaredSignal, SignalChanged, WhichSignal};
 pub use simulate::{Changed, MOST_SIMULATED, NotJudged, Reviewing, Simulation};
 
 /// The use cases over one store. Cheap to clone.

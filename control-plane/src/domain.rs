@@ -72,7 +72,9 @@ pub use review::{NewReview, Outcome, Review, ReviewRefused, RulesAtReview, Verdi
 pub use routing::{Candidate, MOST_CANDIDATES, Reviewer, suggested};
 pub use rulebook::{Asked, NoBreakGlass, NotEligible, Rulebook};
 pub use schedule::{MOST_AHEAD, StartRefused, warn_at};
-pub use signal::{About, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, signal_key, signal_of_key};
+pub use signal::{
+    About, AsSeen, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, signal_key, signal_of_key,
+};
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
 pub use text::{MAX_TEXT_CHARS, Text, TextError};
 pub use usage::{Claim, Use, UseCount, UseOutcomeTold};

@@ -20,6 +20,7 @@ mod notifications;
 mod offline;
 mod ops;
 mod policy;
+mod precondition;
 mod problem;
 mod refusals;
 mod requests;

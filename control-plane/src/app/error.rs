@@ -8,7 +8,7 @@ use crate::clock::RandomError;
 use crate::domain::{
     AlreadyDecided, AlreadyEnded, AskRefused, BreakGlassRefused, DelegationOver, DelegationRefused, ExtendRefused,
     LimitRefused, LockEnded, LockRefused, NoBreakGlass, NotEligible, OfflineRefused, Over, PolicyAbout,
-    PostReviewRefused, RecordsRefused, ReviewRefused, SignalRefused, TextError, WordsRefused,
+    PostReviewRefused, RecordsRefused, ReviewRefused, Signal, SignalRefused, TextError, WordsRefused,
 };
 use crate::store::StoreError;
 
@@ -178,6 +178,14 @@ pub enum Conflict {
         /// The signal.
         name: String,
     },
+    /// The signal does not stand as whoever changes it has seen it.
+    #[error("{}\nlook at it again with `grantmesh signal list`, and say so if it is still to be changed", signal_stands(.name, .set.as_deref()))]
+    SignalChanged {
+        /// The signal.
+        name: String,
+        /// As it is set, if it is.
+        set: Option<Box<Signal>>,
+    },
     /// The policy is another one than was expected.
     #[error(transparent)]
     PolicyChanged(Box<PolicyChanged>),
@@ -204,6 +212,16 @@ pub enum Conflict {
         /// The key.
         key: String,
     },
+}
+
+fn signal_stands(name: &str, set: Option<&Signal>) -> String {
+    match set {
+        None => format!("the signal `{name}` is not set, as you said that it is"),
+        Some(Signal { set_by, set_at, expires_at, .. }) => format!(
+            "the signal `{name}` was set by `{}` at {set_at} until {expires_at}, which is not how you said that it stands",
+            set_by.subject
+        ),
+    }
 }
 
 /// Another policy is in force than the one that was to be replaced.
@@ -353,6 +371,7 @@ impl AppError {
                 Conflict::StageNeedsOthers(_) => "stage_needs_others",
                 Conflict::AlreadyEnded(_) | Conflict::LockEnded(_) | Conflict::DelegationOver(_) => "already_ended",
                 Conflict::SignalNotSet { .. } => "signal_not_set",
+                Conflict::SignalChanged { .. } => "signal_changed",
                 Conflict::PolicyChanged(_) => "policy_changed",
                 Conflict::NotDead { .. } => "notification_not_dead",
                 Conflict::Moved(_) => "conflict",

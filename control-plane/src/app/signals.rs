@@ -4,11 +4,14 @@ use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::OfWord;
 use grantmesh_shared::wire::sync::Position;
+use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
 use super::{App, AppError, Conflict, Forbidden, Invalid};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
-use crate::domain::{About, Actor, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, Text, signal_key};
+use crate::domain::{
+    About, Actor, AsSeen, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, Text, signal_key,
+};
 use crate::store::{Tx, WriteTx};
 
 /// Of so many users or tickets it is shown that a signal is said.
@@ -23,6 +26,24 @@ pub struct DeclaredSignal {
     pub set: Option<Signal>,
     /// As it is set of users or tickets, by their names; of very many the first.
     pub said: Vec<Signal>,
+}
+
+/// The signal that somebody sets or clears.
+#[derive(Debug, Clone, Copy)]
+pub struct WhichSignal<'w> {
+    /// Its name.
+    pub name: &'w str,
+    /// Of which user or ticket, if it is said of one.
+    pub of: Option<&'w str>,
+    /// How it must stand.
+    pub seen: AsSeen,
+}
+
+/// However it stands.
+impl<'w> From<(&'w str, Option<&'w str>)> for WhichSignal<'w> {
+    fn from((name, of): (&'w str, Option<&'w str>)) -> Self {
+        Self { name, of, seen: AsSeen::Whatever }
+    }
 }
 
 /// A signal that was set or cleared.
@@ -45,18 +66,20 @@ impl App {
     /// Sets a signal, or sets it anew.
     ///
     /// # Errors
-    /// If the actor may not, or the policy does not let it be set for that long.
+    /// If the actor may not, the policy does not let it be set for that long, or it does not stand as they have seen it.
     pub async fn set_signal(
         &self,
         actor: &Actor,
-        (name, of): (&str, Option<&str>),
+        which: impl Into<WhichSignal<'_>>,
         reason: &str,
         duration: Span,
     ) -> Result<SignalChanged, AppError> {
+        let WhichSignal { name, of, seen } = which.into();
         let mut tx = self.write().await?;
         let (declaration, policy) = self.settable(&mut tx, actor, name).await?;
         let about = declaration.about(actor, of).map_err(Invalid::Signal)?;
         let before = tx.signal(&signal_key(name, about.as_ref())).await?;
+        self.stands_as(seen, &declaration, before.as_ref(), tx.now())?;
         if about.is_some() && before.is_none() && tx.times_said(name).await? >= MOST_SAID {
             return Err(Invalid::Signal(SignalRefused::TooMany(declaration.name)).into());
         }
@@ -71,19 +94,22 @@ impl App {
     /// Clears a signal.
     ///
     /// # Errors
-    /// If the actor may not, or it is not set.
+    /// If the actor may not, or it is not set, or not as they have seen it.
     pub async fn clear_signal(
         &self,
         actor: &Actor,
-        (name, of): (&str, Option<&str>),
+        which: impl Into<WhichSignal<'_>>,
         reason: Option<&str>,
     ) -> Result<SignalChanged, AppError> {
+        let WhichSignal { name, of, seen } = which.into();
         let reason = Text::optional(reason, "reason").map_err(Invalid::Text)?;
         let mut tx = self.write().await?;
         let (declaration, _) = self.settable(&mut tx, actor, name).await?;
         let about = declaration.about(actor, of).map_err(Invalid::Signal)?;
         let not_set = || AppError::from(Conflict::SignalNotSet { name: declaration.name.clone() });
-        let signal = tx.signal(&signal_key(name, about.as_ref())).await?.ok_or_else(not_set)?;
+        let signal = tx.signal(&signal_key(name, about.as_ref())).await?;
+        self.stands_as(seen, &declaration, signal.as_ref(), tx.now())?;
+        let signal = signal.ok_or_else(not_set)?;
         let over = signal.is_over(tx.now());
         let how = if over { SignalEnd::Expired } else { SignalEnd::Cleared(actor.user.clone(), reason) };
         end(&mut tx, &signal, how).await?;
@@ -116,6 +142,22 @@ impl App {
             seen.push(DeclaredSignal { declaration, set, said });
         }
         Ok(seen)
+    }
+
+    /// Holds whoever changes a signal to how they have seen it. One whose time is over is not set, whether the log knows it
+    /// yet or not.
+    fn stands_as(
+        &self,
+        seen: AsSeen,
+        declaration: &SignalDeclaration,
+        kept: Option<&Signal>,
+        now: Timestamp,
+    ) -> Result<(), Conflict> {
+        let set = kept.filter(|signal| !signal.is_over(now));
+        if seen.is(set.map(|signal| self.position_at(signal.revision))) {
+            return Ok(());
+        }
+        Err(Conflict::SignalChanged { name: declaration.name.clone(), set: set.cloned().map(Box::new) })
     }
 
     fn sees_signal(&self, actor: &Actor, declaration: &SignalDeclaration) -> bool {
@@ -168,12 +210,29 @@ pub(super) async fn end_undeclared(
     Ok(())
 }
 
+/// What a signal is said of, whole: users of two issuers may have one name.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum OfData<'a> {
+    User(UserItem),
+    Ticket(&'a str),
+}
+
+impl<'a> From<&'a About> for OfData<'a> {
+    fn from(about: &'a About) -> Self {
+        match about {
+            About::User(user) => Self::User(user.into()),
+            About::Ticket(ticket) => Self::Ticket(ticket),
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct SetData<'a> {
     signal: &'a str,
     /// What it is said of.
     #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<&'a str>,
+    of: Option<OfData<'a>>,
     expires_at: Timestamp,
     /// When it would have ended, if it was set already.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,7 +244,7 @@ struct SetData<'a> {
 fn set_entry<'a>(signal: &'a Signal, before: Option<&Signal>, policy: PolicyId) -> Entry<SetData<'a>> {
     let data = SetData {
         signal: &signal.name,
-        of: signal.about.as_ref().map(About::name),
+        of: signal.about.as_ref().map(OfData::from),
         expires_at: signal.expires_at,
         before: before.filter(|before| !before.is_over(signal.set_at)).map(|before| before.expires_at),
         reason: &signal.reason,
@@ -199,7 +258,7 @@ fn set_entry<'a>(signal: &'a Signal, before: Option<&Signal>, policy: PolicyId) 
 struct EndedData<'a> {
     signal: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    of: Option<&'a str>,
+    of: Option<OfData<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<Text>,
     revision: u64,
@@ -211,6 +270,6 @@ fn ended_entry(signal: &Signal, how: SignalEnd, revision: u64) -> Entry<EndedDat
         SignalEnd::Expired => (EntryKind::SignalExpired, ActorField::System, None),
         SignalEnd::Undeclared(by) => (EntryKind::SignalUndeclared, ActorField::User(by), None),
     };
-    let of = signal.about.as_ref().map(About::name);
+    let of = signal.about.as_ref().map(OfData::from);
     Entry { kind, actor, ids: EntryIds::default(), data: EndedData { signal: &signal.name, of, reason, revision } }
 }

@@ -187,14 +187,19 @@ impl Client {
         self.json_within(request, wait).await
     }
 
-    /// A put that is answered only after a while.
+    /// A put that may say what it replaces, and is answered only after a while.
     pub(super) async fn put_waiting(
         &self,
         path: &str,
+        over: Option<(HeaderName, &str)>,
         body: &impl serde::Serialize,
         wait: Duration,
     ) -> Result<Value, ClientError> {
-        self.json_within(self.http.request(Method::PUT, self.url(path)?).json(body), wait).await
+        let mut request = self.http.request(Method::PUT, self.url(path)?).json(body);
+        if let Some((name, value)) = over {
+            request = request.header(name, value);
+        }
+        self.json_within(request, wait).await
     }
 
     /// A delete that may be answered only after a while.

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use grantmesh_shared::time::Span;
+use reqwest::header::IF_NONE_MATCH;
 
 use super::client::Client;
 use super::output::{Output, Tone};
@@ -31,6 +32,9 @@ pub(super) struct SetArgs {
     /// For how long from now
     #[arg(long)]
     duration: Span,
+    /// Only if it is not set already, by anybody
+    #[arg(long)]
+    if_not_set: bool,
     #[command(flatten)]
     wait: WaitArgs,
     #[command(flatten)]
@@ -68,10 +72,11 @@ pub(super) async fn run(command: SignalCommand, out: &mut Output) -> Result<(), 
 }
 
 async fn set(args: SetArgs, out: &mut Output) -> Result<(), Failure> {
-    let SetArgs { name, of, reason, duration, wait, client: args } = args;
+    let SetArgs { name, of, reason, duration, if_not_set, wait, client: args } = args;
     let client = Client::new(&args)?;
     let body = SetBody { of, reason, duration, wait: wait.wait };
-    let answer = client.put_waiting(&path(&name), &body, wait.duration()).await?;
+    let over = if_not_set.then_some((IF_NONE_MATCH, "*"));
+    let answer = client.put_waiting(&path(&name), over, &body, wait.duration()).await?;
     tell(&client.read(&answer)?, &answer, args.json, out)
 }
 

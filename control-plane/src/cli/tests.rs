@@ -23,6 +23,7 @@ fn arguments_are_read_or_refused() {
         "lock remove lock_1 --reason done --wait=5s",
         "lock list --state active",
         "signal set incident.open --reason down --duration 1h --wait",
+        "signal set incident.open --reason down --duration 1h --if-not-set",
         "signal clear incident.open",
         "signal list --json",
         "token ann --data-dir d --group g --claim department=sales --claim level=3 --claim act={\"sub\":\"bot\"}",

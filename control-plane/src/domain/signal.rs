@@ -5,6 +5,7 @@
 use grantmesh_shared::engine::{self, Subject, SubjectError, User};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::OfWord;
+use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::{Body, SignalItem};
 
 use super::actor::Actor;
@@ -120,6 +121,33 @@ impl About {
         match self {
             Self::User(user) => &user.subject,
             Self::Ticket(ticket) => ticket,
+        }
+    }
+}
+
+/// How a signal must stand for somebody's word on it to count: as they have seen it, if they say how that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AsSeen {
+    /// However it does.
+    #[default]
+    Whatever,
+    /// Set, by whomever and for however long.
+    Set,
+    /// Not set.
+    NotSet,
+    /// As it was set at this point of the history.
+    At(Position),
+}
+
+impl AsSeen {
+    /// Whether that is how it stands: since when it is set as it is, if it is.
+    #[must_use]
+    pub fn is(self, set: Option<Position>) -> bool {
+        match self {
+            Self::Whatever => true,
+            Self::Set => set.is_some(),
+            Self::NotSet => set.is_none(),
+            Self::At(seen) => set == Some(seen),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `/v1/policy`: read, check, explain, simulate and apply the policy.
 
 mod callers;
-mod precondition;
 mod views;
 
 use std::sync::Arc;
@@ -16,13 +15,13 @@ use utoipa::IntoParams;
 
 use super::Api;
 use super::extract::{Asked, CurrentUser, Id, Json, Limit, Whole};
+use super::precondition::{etag, over};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, PreconditionFailed, TooMany, Unfit};
 use super::view::ListView;
 use super::wait::{Wait, revision};
 use crate::app::{AppError, CheckedPolicy, NewPolicy, Page, Simulation};
 use callers::{Auditor, Operator};
-use precondition::{etag, over};
 pub(crate) use views::{
     ApplyBody, CheckBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
     PolicyView, SimulateBody,

@@ -128,7 +128,9 @@ fn app_status(error: &AppError) -> StatusCode {
     match error {
         AppError::NotFound { .. } => StatusCode::NOT_FOUND,
         AppError::Forbidden(_) => StatusCode::FORBIDDEN,
-        AppError::Conflict(Conflict::PolicyChanged(_)) => StatusCode::PRECONDITION_FAILED,
+        AppError::Conflict(Conflict::PolicyChanged(_) | Conflict::SignalChanged { .. }) => {
+            StatusCode::PRECONDITION_FAILED
+        }
         AppError::Conflict(_) => StatusCode::CONFLICT,
         AppError::Invalid(Invalid::IdempotencyKey) => StatusCode::BAD_REQUEST,
         AppError::Invalid(Invalid::Filter { .. }) => StatusCode::FORBIDDEN,

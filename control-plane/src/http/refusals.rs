@@ -68,6 +68,10 @@ refusals! {
         412 "it is not what you said it was",
         428 "it is not said what is replaced";
 
+    /// Of routes that can be told what the caller has seen.
+    Changed:
+        412 "it is not what you said it was";
+
     /// Of routes whose values have to fit the policy.
     Unfit:
         422 "the values break a rule";

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
 use grantmesh_shared::time::Span;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -10,11 +12,12 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::description::Length;
 use super::extract::{Asked, CurrentUser, Id, Json};
+use super::precondition::{as_seen, etag, tag_of};
 use super::problem::ApiError;
-use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
+use super::refusals::{BadBody, BadRequest, Caller, Changed, Conflict, Forbidden, NotFound, Unfit};
 use super::view::{ArrivalView, PositionView, UserView};
 use super::wait::Wait;
-use crate::app::{App, DeclaredSignal};
+use crate::app::{App, DeclaredSignal, WhichSignal};
 use crate::domain::{Signal, SignalDeclaration};
 
 /// A signal to set.
@@ -87,6 +90,8 @@ pub(crate) struct SetView {
     pub(crate) expires_at: String,
     /// Filters that have applied this point know of it.
     pub(crate) position: PositionView,
+    /// Its entity tag, as `If-Match` takes it. It is another one whenever the signal was set anew.
+    pub(crate) etag: String,
 }
 
 /// The signals.
@@ -125,13 +130,15 @@ impl SignalView {
 impl SetView {
     fn of(app: &App, signal: &Signal) -> Self {
         let Signal { name: _, about, reason, set_by, set_at, expires_at, revision } = signal;
+        let position = app.position_at(*revision);
         Self {
             of: about.as_ref().map(|about| about.name().to_owned()),
             reason: reason.to_string(),
             set_by: set_by.into(),
             set_at: set_at.to_string(),
             expires_at: expires_at.to_string(),
-            position: app.position_at(*revision).into(),
+            position: position.into(),
+            etag: tag_of(position),
         }
     }
 }
@@ -147,34 +154,49 @@ pub(super) async fn list(
     Ok(Json(SignalsView { signals: signals.iter().map(|signal| SignalView::of(&api.app, signal)).collect() }))
 }
 
-/// Sets a signal for a while; one that is set is set anew. For its setters and operators.
+/// Sets a signal for a while; one that is set is set anew. For its setters and operators. The latest word counts, unless
+/// whoever says it asks that nobody was quicker.
 #[utoipa::path(put, path = "/v1/signals/{name}", tag = "signals", security(("token" = [])), request_body = SetBody,
-    params(("name" = String, Path)),
-    responses((status = 200, body = SignalChangedView), Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
+    params(
+        ("name" = String, Path),
+        ("If-Match" = Option<String>, Header, description = "only if it is set as you have seen it: the `etag` that it was listed with, or `*` for set in whatever way"),
+        ("If-None-Match" = Option<String>, Header, description = "`*`: only if it is not set"),
+    ),
+    responses(
+        (status = 200, body = SignalChangedView, headers(("ETag" = String, description = "names how it is set now"))),
+        Caller, BadBody, Forbidden, NotFound, Conflict, Changed, Unfit))]
 pub(super) async fn set(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(name): Id<String>,
+    headers: HeaderMap,
     Json(SetBody { of, reason, duration, wait }): Json<SetBody>,
-) -> Result<Json<SignalChangedView>, ApiError> {
-    let wait = Wait::of(wait)?;
-    let set = api.app.set_signal(&actor, (&name, of.as_deref()), &reason, duration).await?;
+) -> Result<impl IntoResponse, ApiError> {
+    let (wait, seen) = (Wait::of(wait)?, as_seen(&headers)?);
+    let set =
+        api.app.set_signal(&actor, WhichSignal { name: &name, of: of.as_deref(), seen }, &reason, duration).await?;
     let arrival = wait.arrival(&api, None, set.position).await;
-    Ok(Json(SignalChangedView { signal: SignalView::of(&api.app, &set.signal), arrival }))
+    Ok((etag(set.position), Json(SignalChangedView { signal: SignalView::of(&api.app, &set.signal), arrival })))
 }
 
 /// Clears a signal before its time. For its setters and operators.
 #[utoipa::path(delete, path = "/v1/signals/{name}", tag = "signals", security(("token" = [])),
-    params(("name" = String, Path), ClearQuery),
-    responses((status = 200, body = SignalChangedView), Caller, BadRequest, Forbidden, NotFound, Conflict, Unfit))]
+    params(
+        ("name" = String, Path),
+        ClearQuery,
+        ("If-Match" = Option<String>, Header, description = "only if it is set as you have seen it: the `etag` that it was listed with, or `*` for set in whatever way"),
+    ),
+    responses((status = 200, body = SignalChangedView), Caller, BadRequest, Forbidden, NotFound, Conflict, Changed, Unfit))]
 pub(super) async fn clear(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(name): Id<String>,
+    headers: HeaderMap,
     Asked(ClearQuery { of, reason, wait }): Asked<ClearQuery>,
 ) -> Result<Json<SignalChangedView>, ApiError> {
-    let wait = Wait::of(wait)?;
-    let cleared = api.app.clear_signal(&actor, (&name, of.as_deref()), reason.as_deref()).await?;
+    let (wait, seen) = (Wait::of(wait)?, as_seen(&headers)?);
+    let cleared =
+        api.app.clear_signal(&actor, WhichSignal { name: &name, of: of.as_deref(), seen }, reason.as_deref()).await?;
     let arrival = wait.arrival(&api, None, cleared.position).await;
     Ok(Json(SignalChangedView { signal: SignalView::of(&api.app, &cleared.signal), arrival }))
 }

@@ -110,6 +110,8 @@ async fn a_signal_is_said_of_one_user_at_a_time() {
 
     let said = story.say(LEA, "signal set on.call --of bo --reason hers --duration 1h").await.fine();
     assert!(said.contains("on.call is set of bo until"), "{said}");
+    let again = story.say(LEA, "signal set on.call --of bo --reason hers --duration 1h --if-not-set").await;
+    assert!(again.code == 1 && again.err.contains("signal_changed"), "{again:?}");
     let listed = story.say(LEA, "signal list").await.fine();
     assert!(listed.contains("on.call of alice") && listed.contains("on.call of bo"), "{listed}");
     assert!(story.say(LEA, "signal clear on.call --of bo").await.fine().contains("on.call is cleared"));

@@ -146,9 +146,8 @@ impl Server {
     }
 
     /// Applies a policy over what a header says.
-    pub(crate) async fn apply(&self, person: Person, (name, value): (&str, &str), body: &Value) -> Reply {
-        let request = Request::post("/v1/policy").header("authorization", format!("Bearer {}", self.token(person)));
-        self.send(request.header(name, value).body(body.to_string().into()).unwrap()).await
+    pub(crate) async fn apply(&self, person: Person, over: (&str, &str), body: &Value) -> Reply {
+        self.said("POST", "/v1/policy", &self.token(person), &[over], body.to_string()).await
     }
 
     /// Listens, for clients that are programs.
@@ -188,7 +187,20 @@ impl Server {
 
     /// A request with a token and a body as it stands.
     pub(crate) async fn raw(&self, method: &str, path: &str, token: &str, body: impl Into<Body>) -> Reply {
+        self.said(method, path, token, &[], body).await
+    }
+
+    /// The same with more headers.
+    pub(crate) async fn said(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Body>,
+    ) -> Reply {
         let request = Request::builder().method(method).uri(path).header("authorization", format!("Bearer {token}"));
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.send(request.body(body.into()).unwrap()).await
     }
 

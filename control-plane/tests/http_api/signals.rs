@@ -79,6 +79,36 @@ async fn a_signal_is_listed_set_and_cleared() {
 }
 
 #[tokio::test]
+async fn a_signal_is_changed_only_as_it_was_seen_where_that_is_said() {
+    let server = server().await;
+    let body = json!({ "reason": "PAY-7 is down", "duration": "1h" }).to_string();
+    let send = async |method: &str, said: &[(&str, &str)]| {
+        let body = if method == "PUT" { body.clone() } else { String::new() };
+        server.said(method, SIGNAL, &server.token(LEA), said, body).await
+    };
+    send("PUT", &[("if-match", "*")]).await.problem(412, "signal_changed");
+    send("DELETE", &[("if-match", "*")]).await.problem(412, "signal_changed");
+    let first = send("PUT", &[("if-none-match", "*")]).await;
+    let tag = first.headers["etag"].to_str().unwrap().to_owned();
+    assert_eq!(first.expect(200)["signal"]["set"]["etag"], tag.as_str());
+    assert_eq!(server.get(OLAF, "/v1/signals").await.expect(200)["signals"][0]["set"]["etag"], tag.as_str());
+    let refused = send("PUT", &[("if-none-match", "*")]).await.problem(412, "signal_changed");
+    assert!(refused["detail"].as_str().unwrap().contains("was set by `lea`"), "{refused}");
+    let second = send("PUT", &[("if-match", &tag)]).await;
+    let next = second.headers["etag"].to_str().unwrap().to_owned();
+    second.expect(200);
+    assert_ne!(tag, next, "setting it anew makes it another one");
+    for method in ["PUT", "DELETE"] {
+        send(method, &[("if-match", &tag)]).await.problem(412, "signal_changed");
+        send(method, &[("if-match", "\"1\"")]).await.problem(400, "bad_value");
+        send(method, &[("if-match", "*"), ("if-none-match", "*")]).await.problem(400, "bad_value");
+    }
+    send("DELETE", &[("if-match", &next)]).await.expect(200);
+    send("DELETE", &[("if-match", &next)]).await.problem(412, "signal_changed");
+    send("PUT", &[]).await.expect(200);
+}
+
+#[tokio::test]
 async fn a_signal_is_proven_at_every_filter() {
     let server = Arc::new(server().await);
     let known = load(&server, 1).await;

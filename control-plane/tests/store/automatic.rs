@@ -351,7 +351,8 @@ pub(crate) async fn what_is_said_of_one_is_not_said_of_others(db: Db) {
     assert_eq!((&on_call.set, said), (&None, vec!["ann", "bob"]));
     let entries = world.entries().await;
     let set = entries.iter().find(|entry| entry["kind"] == "signal.set").unwrap();
-    assert_eq!((&set["data"]["signal"], &set["data"]["of"]), (&"on.call".into(), &"ann".into()));
+    let of = serde_json::json!({ "user": { "issuer": ISSUER, "subject": "ann" } });
+    assert_eq!((&set["data"]["signal"], &set["data"]["of"]), (&"on.call".into(), &of));
 
     let ticket = async |ticket: Option<&str>| {
         let new = NewRequest { ticket: ticket.map(str::to_owned), ..world.refund() };

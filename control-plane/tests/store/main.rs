@@ -203,6 +203,7 @@ scenarios! {
     signals::signals_end_by_the_clock,
     signals::a_policy_that_declares_a_signal_no_more_ends_it,
     signals::one_of_many_clears_wins,
+    signals::a_signal_is_changed_only_as_it_was_seen,
     records::a_stream_has_no_holes_and_no_forks,
     records::a_stream_belongs_to_its_node,
     records::what_goes_with_a_filter_is_told_and_taken_back_when_it_comes_after_all,

@@ -1,6 +1,10 @@
 //! Signals: set and cleared by those whom the policy names, ended by the clock and by the policy, given to filters.
 
+use futures_util::future::join_all;
+use grantmesh_control_plane::app::WhichSignal;
+use grantmesh_control_plane::domain::AsSeen;
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::{Body, Item};
 use serde_json::value::RawValue;
 
@@ -152,11 +156,42 @@ pub(crate) async fn one_of_many_clears_wins(db: Db) {
     app.set_signal(&ann(), ("incident.open", None), "x", span("1h")).await.unwrap();
     let actor = ann();
     let clears = (0..20).map(|_| app.clear_signal(&actor, ("incident.open", None), None));
-    let won = futures_util::future::join_all(clears).await.into_iter().filter(Result::is_ok).count();
+    let won = join_all(clears).await.into_iter().filter(Result::is_ok).count();
     assert_eq!(won, 1);
     assert_eq!(story(&world).await, ["signal.set", "signal.cleared"]);
     let sets = (0..10)
         .map(|_| app.set_signal(&actor, ("incident.open", None), "x", grantmesh_shared::time::Span::from_secs(60)));
-    assert!(futures_util::future::join_all(sets).await.into_iter().all(|set| set.is_ok()));
+    assert!(join_all(sets).await.into_iter().all(|set| set.is_ok()));
     assert_eq!(loaded(&world).await.len(), 1);
+}
+
+pub(crate) async fn a_signal_is_changed_only_as_it_was_seen(db: Db) {
+    let world = world(db).await;
+    let (app, who) = (&world.app, ann());
+    let incident = |seen| WhichSignal { name: "incident.open", of: None, seen };
+    let set = async |seen| app.set_signal(&who, incident(seen), "x", span("10m")).await;
+    let clear = async |seen| app.clear_signal(&who, incident(seen), None).await;
+    assert_eq!(code(clear(AsSeen::Set).await), "signal_changed");
+    assert_eq!(code(clear(AsSeen::NotSet).await), "signal_not_set");
+    assert_eq!(code(set(AsSeen::Set).await), "signal_changed");
+    // Of many who open it because it is not set, one does.
+    let won = join_all((0..10).map(|_| set(AsSeen::NotSet))).await;
+    let told: Vec<&str> = won.iter().filter_map(|set| set.as_ref().err()).map(|refused| refused.code()).collect();
+    assert_eq!(told, ["signal_changed"; 9]);
+    let first = won.into_iter().find_map(Result::ok).unwrap().position;
+    // Of many who make it longer as they have seen it, one does; and what was seen before is over.
+    let longer = join_all((0..10).map(|_| set(AsSeen::At(first)))).await;
+    assert_eq!(longer.iter().filter(|set| set.is_ok()).count(), 1);
+    let second = longer.into_iter().find_map(Result::ok).unwrap().position;
+    assert_eq!(code(clear(AsSeen::At(first)).await), "signal_changed");
+    let elsewhere = Position { epoch: second.epoch + 1, ..second };
+    assert_eq!(code(clear(AsSeen::At(elsewhere)).await), "signal_changed", "another history may have had it otherwise");
+    assert_eq!(code(clear(AsSeen::NotSet).await), "signal_changed");
+    assert_eq!(story(&world).await, ["signal.set", "signal.set"], "what is refused changes nothing");
+    // One whose time is over is not set, before the log knows it too.
+    world.advance("10m");
+    assert_eq!(code(clear(AsSeen::At(second)).await), "signal_changed");
+    set(AsSeen::NotSet).await.unwrap();
+    clear(AsSeen::Set).await.unwrap();
+    assert_eq!(story(&world).await, ["signal.set", "signal.set", "signal.set", "signal.cleared"]);
 }
