@@ -3,12 +3,13 @@
 use grantmesh_shared::engine::{BreakGlass, Service};
 use grantmesh_shared::id::PostReviewId;
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
 use super::{App, AppError, Forbidden, Invalid, Listed, Only, Page};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{
     Actor, GlassBroken, Grant, NewBreakGlass, PeopleAtReview, PostReview, PostReviewState, PostReviewWord, PostVerdict,
     Request, RightAtReview, Text,
@@ -184,6 +185,9 @@ pub(super) struct BrokenData<'a> {
     resource: &'a str,
     right: &'a str,
     reason: &'a Text,
+    digest: Sha256Hash,
+    /// Of the holder.
+    groups: GroupsField<'a>,
     starts_at: Timestamp,
     expires_at: Timestamp,
     revision: u64,
@@ -203,6 +207,8 @@ pub(super) fn broken_entry<'a>(request: &'a Request, grant: &'a Grant) -> Entry<
         resource: &grant.resource,
         right: &grant.rule,
         reason: &request.ask.justification,
+        digest: request.ask.digest(),
+        groups: request.ask.requester_groups.as_slice().into(),
         starts_at: grant.starts_at,
         expires_at: grant.expires_at,
         revision: grant.revision,

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::requests::NoData;
 use super::{App, AppError, Conflict, Listed, Page};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{Actor, Delegation, NewDelegation, Request, Rulebook, Text};
 use crate::store::{Tx, Visible};
 
@@ -143,6 +143,8 @@ struct GivenData<'a> {
     starts_at: Timestamp,
     ends_at: Timestamp,
     reason: &'a Text,
+    /// Of the delegator: with these it is judged whether they review.
+    groups: GroupsField<'a>,
 }
 
 fn given_entry(delegation: &Delegation) -> Entry<GivenData<'_>> {
@@ -153,6 +155,7 @@ fn given_entry(delegation: &Delegation) -> Entry<GivenData<'_>> {
         starts_at: delegation.starts_at,
         ends_at: delegation.ends_at,
         reason: &delegation.reason,
+        groups: delegation.delegator_groups.as_slice().into(),
     };
     let actor = ActorField::User(delegation.delegator.clone());
     Entry { kind: EntryKind::DelegationGiven, actor, ids: ids(delegation), data }

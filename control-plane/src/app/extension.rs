@@ -2,12 +2,14 @@
 
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
 use serde::Serialize;
 
+use super::reviews::terms_hash;
 use super::schedule::request_of;
 use super::{App, AppError, Conflict, Forbidden, Invalid, requests};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
 use crate::domain::{
     Actor, AlreadyEnded, Ask, AskTarget, ExtendRefused, ExtensionCap, Grant, Request, Review, Rulebook, TextError,
     WordsRefused,
@@ -72,7 +74,7 @@ impl App {
             let before = grant.expires_at;
             let grant = grant.extend(by, rules, tx.now(), tx.revision())?;
             tx.extend_grant(&grant, before).await?;
-            tx.log(&extended_entry(&grant, before, None))?;
+            tx.log(&extended_entry(&grant, before, None)?)?;
             let position = tx.commit().await?.position;
             return Ok(Extended::Now(Box::new(grant), position));
         }
@@ -106,7 +108,7 @@ impl App {
             grant.terms.reveals.retain(|field| fewer.contains(field));
         }
         tx.extend_grant(&grant, before).await?;
-        tx.log(&extended_entry(&grant, before, Some((request, review))))?;
+        tx.log(&extended_entry(&grant, before, Some((request, review)))?)?;
         Ok(grant)
     }
 }
@@ -126,15 +128,22 @@ pub(super) async fn drop_pending(tx: &mut WriteTx, grant: &GrantId) -> Result<()
 struct ExtendedData {
     before: Timestamp,
     expires_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<Sha256Hash>,
     revision: u64,
 }
 
-fn extended_entry(grant: &Grant, before: Timestamp, reviewed: Option<(&Request, &Review)>) -> Entry<ExtendedData> {
+fn extended_entry(
+    grant: &Grant,
+    before: Timestamp,
+    reviewed: Option<(&Request, &Review)>,
+) -> Result<Entry<ExtendedData>, AuditError> {
     let (request, review, actor) = match reviewed {
         None => (grant.request.clone(), None, grant.holder.clone()),
         Some((request, review)) => (request.id.clone(), Some(review.id.clone()), review.reviewer.clone()),
     };
     let ids = EntryIds { request: Some(request), review, grant: Some(grant.id.clone()), ..EntryIds::default() };
-    let data = ExtendedData { before, expires_at: grant.expires_at, revision: grant.revision };
-    Entry { kind: EntryKind::GrantExtended, actor: ActorField::User(actor), ids, data }
+    let terms = terms_hash(grant)?;
+    let data = ExtendedData { before, expires_at: grant.expires_at, terms, revision: grant.revision };
+    Ok(Entry { kind: EntryKind::GrantExtended, actor: ActorField::User(actor), ids, data })
 }

@@ -3,6 +3,7 @@
 use grantmesh_shared::id::LockId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::sync::Position;
+use grantmesh_shared::wire::table::SubjectItem;
 use serde::Serialize;
 
 use super::{App, AppError, Conflict, Invalid, Listed, Page};
@@ -93,7 +94,7 @@ fn ids(lock: &Lock) -> EntryIds {
 
 #[derive(Serialize)]
 struct CreatedData<'a> {
-    subject: Option<String>,
+    subject: Option<SubjectItem>,
     service: Option<&'a str>,
     action: Option<&'a str>,
     expires_at: Option<Timestamp>,
@@ -103,7 +104,7 @@ struct CreatedData<'a> {
 
 fn created_entry(lock: &Lock) -> Entry<CreatedData<'_>> {
     let data = CreatedData {
-        subject: lock.subject.as_ref().map(ToString::to_string),
+        subject: lock.subject.clone().map(SubjectItem::from),
         service: lock.service.as_deref(),
         action: lock.action.as_deref(),
         expires_at: lock.expires_at,

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::break_glass::{broken_entry, opened_entry};
 use super::{App, AppError, Forbidden, Invalid};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{Actor, GlassBroken, NewOffline, NoBreakGlass, Offline, OfflineRefused};
 use crate::store::WriteTx;
 
@@ -128,6 +128,12 @@ struct IssuedData<'a> {
     right: &'a str,
     actions: &'a [String],
     reason: &'a str,
+    /// How long a grant that comes of it lasts at most.
+    max_duration_ms: u64,
+    /// Within what time its use is to be reviewed.
+    review_within_ms: u64,
+    /// Of the holder.
+    groups: GroupsField<'a>,
     expires_at: Timestamp,
 }
 
@@ -140,6 +146,9 @@ fn issued_entry(token: &Offline) -> Entry<IssuedData<'_>> {
         right: &token.right,
         actions: &token.actions,
         reason: token.reason.as_str(),
+        max_duration_ms: token.max_duration.millis(),
+        review_within_ms: token.review_within.millis(),
+        groups: token.holder.groups.as_slice().into(),
         expires_at: token.expires_at,
     };
     Entry { kind: EntryKind::OfflineTokenIssued, actor: ActorField::User(user.clone()), ids, data }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::reviews::issued_entry;
 use super::routing::route;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{
     Actor, AlreadyDecided, Ask, AskHistory, AskTarget, Automatic, NewRequest, PeopleAtReview, Request,
     RequestStateWord, Rulebook, RulesAtReview, Standing, Text,
@@ -149,7 +149,7 @@ impl App {
         }
         if let Some(grant) = &grant {
             tx.insert_grant(grant).await?;
-            tx.log(&issued_entry(&request, None, grant))?;
+            tx.log(&issued_entry(&request, None, grant)?)?;
         }
         Ok(request)
     }
@@ -298,8 +298,16 @@ struct FiledData<'a> {
     /// The grant that is to last longer, which is also among the ids.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     extends: bool,
+    /// How many approvals it takes.
+    approvals: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remind_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalate_at: Option<Timestamp>,
     times_out_at: Timestamp,
     digest: Sha256Hash,
+    /// Of the requester.
+    groups: GroupsField<'a>,
     justification: &'a Text,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<&'a Text>,
@@ -325,8 +333,12 @@ fn filed_entry(request: &Request) -> Entry<FiledData<'_>> {
             uses: ask.uses,
             starts_at: ask.starts_at,
             extends: ask.kind.extended().is_some(),
+            approvals: request.approvals_needed,
+            remind_at: ask.timers.remind_at,
+            escalate_at: ask.timers.escalate_at,
             times_out_at: ask.times_out_at,
             digest: ask.digest(),
+            groups: ask.requester_groups.as_slice().into(),
             justification: &ask.justification,
             ticket: ask.ticket.as_ref(),
         },

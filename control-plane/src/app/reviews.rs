@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::requests::time_out_instead;
 use super::routing::route;
 use super::{App, AppError};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{
     Actor, Ask, Grant, GrantState, NewReview, Outcome, People, PeopleAtReview, Request, RequestState, Review, Rulebook,
-    RulesAtReview, Text, Verdict,
+    RulesAtReview, Terms, Text, Verdict,
 };
 use crate::store::Tx;
 
@@ -75,7 +75,7 @@ impl App {
             }
             Some(grant) => {
                 tx.insert_grant(&grant).await?;
-                tx.log(&issued_entry(&request, Some(&review), &grant))?;
+                tx.log(&issued_entry(&request, Some(&review), &grant)?)?;
                 Some(grant)
             }
             None => None,
@@ -121,7 +121,11 @@ impl App {
 #[derive(Serialize)]
 struct ReviewData<'a> {
     digest: Sha256Hash,
-    /// In whose place the actor reviewed.
+    /// Of the reviewer.
+    groups: GroupsField<'a>,
+    /// How many approvals the request takes by now.
+    approvals: u32,
+    /// In whose place the actor reviewed, with the groups that the delegation has.
     #[serde(skip_serializing_if = "Option::is_none")]
     on_behalf_of: Option<UserItem>,
     reason: Option<&'a Text>,
@@ -147,6 +151,8 @@ fn review_entry<'a>(request: &'a Request, review: &'a Review, grant: Option<&Gra
     let duration_ms = review.duration.map(|duration| duration.millis());
     let data = ReviewData {
         digest: request.ask.digest(),
+        groups: review.reviewer_groups.as_slice().into(),
+        approvals: request.approvals_needed,
         on_behalf_of: review.on_behalf_of.as_ref().map(|of| UserItem::from(&of.user)),
         reason: review.reason.as_ref(),
         duration_ms,
@@ -167,11 +173,26 @@ pub(super) struct IssuedData<'a> {
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     uses: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<Sha256Hash>,
     revision: u64,
 }
 
+/// What a grant holds beyond action and resource, by its hash: conditions may be long, and bound parts of a call secret.
+pub(super) fn terms_hash(grant: &Grant) -> Result<Option<Sha256Hash>, AuditError> {
+    if grant.terms == Terms::default() {
+        return Ok(None);
+    }
+    let json = serde_json::to_vec(&grant.terms).map_err(AuditError::Json)?;
+    Ok(Some(Sha256Hash::of(&json)))
+}
+
 /// The entry of a grant that was made, by whose review or, without one, by its rule alone.
-pub(super) fn issued_entry<'a>(request: &Request, review: Option<&Review>, grant: &'a Grant) -> Entry<IssuedData<'a>> {
+pub(super) fn issued_entry<'a>(
+    request: &Request,
+    review: Option<&Review>,
+    grant: &'a Grant,
+) -> Result<Entry<IssuedData<'a>>, AuditError> {
     let ids = EntryIds {
         request: Some(request.id.clone()),
         review: review.map(|review| review.id.clone()),
@@ -188,6 +209,7 @@ pub(super) fn issued_entry<'a>(request: &Request, review: Option<&Review>, grant
         starts_at: grant.starts_at,
         expires_at: grant.expires_at,
         uses: grant.uses.map(|uses| uses.allowed),
+        terms: terms_hash(grant)?,
         revision: grant.revision,
     };
     let kind = match grant.state {
@@ -195,5 +217,5 @@ pub(super) fn issued_entry<'a>(request: &Request, review: Option<&Review>, grant
         _ => EntryKind::GrantIssued,
     };
     let actor = review.map_or(ActorField::System, |review| ActorField::User(review.reviewer.clone()));
-    Entry { kind, actor, ids, data }
+    Ok(Entry { kind, actor, ids, data })
 }

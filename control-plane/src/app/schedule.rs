@@ -2,10 +2,12 @@
 //! come. Both decide inside of the transaction that writes, under the policy in force.
 
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
+use super::reviews::terms_hash;
 use super::{App, AppError, Conflict, grants};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
 use crate::domain::{Automatic, Grant, GrantState, Request, Rulebook};
 use crate::store::{StoreError, Tx, WriteTx};
 
@@ -64,7 +66,7 @@ impl App {
         let grant = started.map_err(Conflict::AlreadyEnded)?;
         tx.settle_scheduled(&grant).await?;
         match grant.state {
-            GrantState::Active => tx.log(&started_entry(&grant))?,
+            GrantState::Active => tx.log(&started_entry(&grant)?)?,
             _ => tx.log(&grants::ended_entry(&grant))?,
         }
         Ok(grant)
@@ -88,16 +90,19 @@ struct StartedData {
     expires_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     uses: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    terms: Option<Sha256Hash>,
     revision: u64,
 }
 
-fn started_entry(grant: &Grant) -> Entry<StartedData> {
+fn started_entry(grant: &Grant) -> Result<Entry<StartedData>, AuditError> {
     let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
     let data = StartedData {
         starts_at: grant.starts_at,
         expires_at: grant.expires_at,
         uses: grant.uses.map(|uses| uses.allowed),
+        terms: terms_hash(grant)?,
         revision: grant.revision,
     };
-    Entry { kind: EntryKind::GrantStarted, actor: ActorField::System, ids, data }
+    Ok(Entry { kind: EntryKind::GrantStarted, actor: ActorField::System, ids, data })
 }

@@ -102,6 +102,7 @@ struct ClaimedData<'a> {
     number: u32,
     of: Option<u32>,
     exhausted: bool,
+    revision: u64,
     node: &'a str,
     /// The decision that it was taken for.
     event: &'a DecisionEvent<'a>,
@@ -120,6 +121,7 @@ fn claimed_entry<'a>(grant: &Grant, taken: &'a Use, event: &'a DecisionEvent<'a>
         number: taken.number,
         of: grant.uses.map(|uses| uses.allowed),
         exhausted: matches!(grant.state, GrantState::Exhausted { .. }),
+        revision: grant.revision,
         node: &taken.node,
         event,
     };

@@ -5,6 +5,7 @@ use grantmesh_shared::id::{
     DecisionId, DelegationId, GrantId, LockId, PolicyId, PostReviewId, RequestId, ReviewId, UseId, VmId,
 };
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::{Serialize, Serializer};
 
 use super::AuditError;
@@ -199,6 +200,27 @@ impl Serialize for ActorField {
     }
 }
 
+/// The longest list of groups in an entry, in bytes.
+const MAX_GROUPS_BYTES: usize = 1_024;
+
+/// Somebody's groups, with which what they did is judged later: all of them, or of very many their hash, so that an entry
+/// stays within its bytes.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum GroupsField<'a> {
+    /// In the order of the token.
+    All(&'a [String]),
+    /// Over their JSON.
+    Hashed(Sha256Hash),
+}
+
+impl<'a> From<&'a [String]> for GroupsField<'a> {
+    fn from(groups: &'a [String]) -> Self {
+        let json = serde_json::json!(groups).to_string();
+        if json.len() > MAX_GROUPS_BYTES { Self::Hashed(Sha256Hash::of(json.as_bytes())) } else { Self::All(groups) }
+    }
+}
+
 /// What it concerns: the ids that link entries to each other.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct EntryIds {
@@ -276,6 +298,17 @@ impl<Data: Serialize> Entry<Data> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn very_many_groups_are_their_hash() {
+        let field = |groups: &[String]| serde_json::to_value(GroupsField::from(groups)).unwrap();
+        let few = vec!["support".to_owned(), "leads".to_owned()];
+        assert_eq!(field(&few), serde_json::json!(few));
+        let many = vec!["g".repeat(MAX_GROUPS_BYTES - 4)];
+        assert_eq!(field(&many), serde_json::json!(many));
+        let more = vec!["g".repeat(MAX_GROUPS_BYTES - 3)];
+        assert_eq!(field(&more), Sha256Hash::of(serde_json::json!(more).to_string().as_bytes()).to_string());
+    }
 
     #[test]
     fn the_form_of_an_entry_is_fixed() {

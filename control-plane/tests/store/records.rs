@@ -57,6 +57,11 @@ impl Stream {
         }
     }
 
+    /// What was pushed last, alone.
+    pub(crate) fn last(&self) -> RecordsRequest {
+        self.batch(self.records.len() - 1..)
+    }
+
     pub(crate) fn batch(
         &self,
         part: impl std::slice::SliceIndex<[Box<RawValue>], Output = [Box<RawValue>]>,
