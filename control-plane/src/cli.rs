@@ -106,7 +106,7 @@ enum Command {
     /// List deliveries of notifications, and have those tried again that were given up
     #[command(subcommand)]
     Notifications(notifications::NotificationCommand),
-    /// Show what happens to your requests and grants, and to those you may review, as it happens
+    /// Show what happens to your requests, grants and delegations, and to what you may review, as it happens
     Watch(watch::WatchArgs),
     /// Check the configuration of a proxy with the filter in it
     Doctor(doctor::DoctorArgs),

@@ -66,10 +66,10 @@ impl App {
             let mut tx = self.write().await?;
             let place = tx.endpoint(endpoint).await?.unwrap_or(0);
             let events = tx.event_kinds_after(place, FAN_OUT).await?;
-            for (place, kind, request) in &events {
+            for (place, kind, about) in &events {
                 if EventKind::parse(kind).is_some_and(|kind| kinds.contains(&kind)) {
                     let id: DeliveryId = self.new_id(&tx)?;
-                    tx.insert_delivery(&id, endpoint, (*place, request)).await?;
+                    tx.insert_delivery(&id, endpoint, (*place, about)).await?;
                 }
             }
             if let Some((last, ..)) = events.last() {
@@ -209,7 +209,11 @@ struct DeliveryData<'a> {
 }
 
 fn entry(delivery: &Delivery, kind: EntryKind, actor: ActorField) -> Entry<DeliveryData<'_>> {
-    let ids = EntryIds { request: delivery.request.parse().ok(), ..EntryIds::default() };
+    let ids = EntryIds {
+        request: delivery.about.parse().ok(),
+        delegation: delivery.about.parse().ok(),
+        ..EntryIds::default()
+    };
     let data = DeliveryData {
         delivery: &delivery.id,
         event: delivery.event.id.to_string(),

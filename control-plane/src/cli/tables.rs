@@ -218,14 +218,14 @@ pub(super) fn signals(items: &[SignalView]) -> Table {
 }
 
 pub(super) fn deliveries(items: &[DeliveryView]) -> Table {
-    let mut table = head(&["delivery", "state", "to", "what", "request", "tries", "due", "why not"]);
+    let mut table = head(&["delivery", "state", "to", "what", "about", "tries", "due", "why not"]);
     for item in items {
         table.add_row([
             Cell::new(&item.id),
             state(&item.state),
             Cell::new(&item.endpoint),
             Cell::new(&item.kind),
-            Cell::new(&item.request),
+            Cell::new(&item.about),
             Cell::new(item.attempts),
             Cell::new(when(item.ended_at.as_ref().unwrap_or(&item.due_at))),
             Cell::new(shortened(item.fault.as_deref().unwrap_or_default())),

@@ -1,4 +1,4 @@
-//! `grantmesh watch`: what happens to one's requests and grants, and to those that one may review, as it happens.
+//! `grantmesh watch`: what happens to one's requests, grants and delegations, and to what one may review, as it happens.
 
 use std::time::Duration;
 
@@ -106,11 +106,19 @@ impl Watch {
 
 /// An event as one line.
 fn line(kind: &str, event: &Value) -> String {
+    let at = event["timestamp"].as_str().map(tables::when).unwrap_or_default();
+    if let Some(delegation) = event["data"]["delegation"].as_object() {
+        let text = |name: &str| delegation.get(name).and_then(Value::as_str);
+        let person = |name: &str| delegation.get(name)?.get("subject")?.as_str();
+        let (who, to) = (person("delegator").unwrap_or_default(), person("delegate").unwrap_or_default());
+        let of = [text("rule"), text("service")].into_iter().flatten().collect::<Vec<_>>().join(" of ");
+        let of = if of.is_empty() { "everything that they review" } else { &of };
+        return format!("{at}  {kind:<20} {}  {who}: {to} in their place, for {of}", text("id").unwrap_or_default());
+    }
     let about = ["request", "grant", "post_review"].into_iter().find_map(|what| event["data"][what].as_object());
     let text = |name: &str| about.and_then(|about| about.get(name)).and_then(Value::as_str).unwrap_or_default();
     let person = |name: &str| about.and_then(|about| about.get(name)?.get("subject")?.as_str());
     let who = person("requester").or_else(|| person("holder")).unwrap_or_default();
-    let at = event["timestamp"].as_str().map(tables::when).unwrap_or_default();
     format!("{at}  {kind:<20} {}  {who}: {} on {} of {}", text("id"), text("action"), text("resource"), text("service"))
 }
 

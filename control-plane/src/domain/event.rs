@@ -2,11 +2,13 @@
 //! then; when and how often it is told is for the outbox.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::{EventId, RequestId};
+use grantmesh_shared::id::EventId;
 use grantmesh_shared::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Automatic, GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState, Review};
+use super::{
+    Automatic, Delegation, GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState, Review,
+};
 use crate::redact::redacted;
 
 /// What happened.
@@ -48,11 +50,15 @@ pub enum EventKind {
     PostReviewAccepted,
     /// It was not.
     PostReviewDisputed,
+    /// A reviewer lets somebody else review in their place.
+    DelegationGiven,
+    /// That was ended before its time.
+    DelegationEnded,
 }
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::RequestFiled,
         Self::RequestReminded,
         Self::RequestEscalated,
@@ -71,6 +77,8 @@ impl EventKind {
         Self::PostReviewOverdue,
         Self::PostReviewAccepted,
         Self::PostReviewDisputed,
+        Self::DelegationGiven,
+        Self::DelegationEnded,
     ];
 
     /// The word, as it is everywhere.
@@ -95,6 +103,8 @@ impl EventKind {
             Self::PostReviewOverdue => "post_review.overdue",
             Self::PostReviewAccepted => "post_review.accepted",
             Self::PostReviewDisputed => "post_review.disputed",
+            Self::DelegationGiven => "delegation.given",
+            Self::DelegationEnded => "delegation.ended",
         }
     }
 
@@ -110,15 +120,15 @@ impl EventKind {
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// The request that it is about. Events of one request are told in their order.
-    pub request: RequestId,
-    /// Whose request or grant it is.
+    /// The id of the request that it is about, or of the delegation. Events of one are told in their order.
+    pub about: String,
+    /// Whose request, grant or delegation it is.
     pub owner: User,
-    /// The service of its rule.
-    pub service: String,
-    /// The rule, whose reviewers may see it.
-    pub rule: String,
-    /// The request, grant or post-review as it is by now.
+    /// Whom else it concerns: who was given a delegation.
+    pub other: Option<User>,
+    /// The service and the name of the rule whose reviewers may see it; nothing if it is none of their business.
+    pub rule: Option<(String, String)>,
+    /// The request, grant, post-review or delegation as it is by now.
     data: Value,
 }
 
@@ -159,10 +169,10 @@ impl Event {
         }});
         Self {
             kind,
-            request: request.id.clone(),
+            about: request.id.to_string(),
             owner: ask.requester.clone(),
-            service: ask.service.clone(),
-            rule: ask.rule.clone(),
+            other: None,
+            rule: Some((ask.service.clone(), ask.rule.clone())),
             data,
         }
     }
@@ -181,10 +191,10 @@ impl Event {
     pub fn of_grant(kind: EventKind, grant: &Grant) -> Self {
         Self {
             kind,
-            request: grant.request.clone(),
+            about: grant.request.to_string(),
             owner: grant.holder.clone(),
-            service: grant.service.clone(),
-            rule: grant.rule.clone(),
+            other: None,
+            rule: Some((grant.service.clone(), grant.rule.clone())),
             data: json!({ "grant": told_grant(grant) }),
         }
     }
@@ -201,12 +211,32 @@ impl Event {
     pub fn of_post_review(kind: EventKind, review: &PostReview) -> Self {
         Self {
             kind,
-            request: review.request.clone(),
+            about: review.request.to_string(),
             owner: review.holder.clone(),
-            service: review.service.clone(),
-            rule: review.rule.clone(),
+            other: None,
+            rule: Some((review.service.clone(), review.rule.clone())),
             data: json!({ "post_review": told_post_review(review) }),
         }
+    }
+
+    /// Of a delegation, as it is after what happened: for both whom it concerns, and nobody who only reviews the same.
+    #[must_use]
+    pub fn of_delegation(kind: EventKind, delegation: &Delegation) -> Self {
+        let Delegation { id, delegator, delegate, service, rule, reason, starts_at, ends_at, ended, .. } = delegation;
+        let data = json!({ "delegation": {
+            "id": id,
+            "delegator": user(delegator),
+            "delegate": user(delegate),
+            "service": service,
+            "rule": rule,
+            "reason": reason,
+            "starts_at": starts_at.to_string(),
+            "ends_at": ends_at.to_string(),
+            "ended_at": ended.as_ref().map(|(at, _)| at.to_string()),
+            "ended_by": ended.as_ref().map(|(_, by)| user(by)),
+        }});
+        let (owner, other) = (delegator.clone(), Some(delegate.clone()));
+        Self { kind, about: id.to_string(), owner, other, rule: None, data }
     }
 
     /// What is told, from now on always in these bytes. Secrets that somebody wrote into a text are not.

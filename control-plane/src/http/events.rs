@@ -1,5 +1,5 @@
-//! `/v1/events`: what happens to one's own requests and grants, and to those that one may review, as it happens. A stream
-//! of server-sent events that goes on from `Last-Event-ID`. A commit wakes it; what there is to tell is in the database.
+//! `/v1/events`: what happens to one's own requests, grants and delegations, and to what one may review, as it happens. A
+//! stream of server-sent events that goes on from `Last-Event-ID`. A commit wakes it; what there is to tell is in the database.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -120,8 +120,8 @@ fn told(KeptEvent { id, kind, body, .. }: KeptEvent) -> Event {
     Event::default().id(id.to_string()).event(kind).data(body)
 }
 
-/// What happens to your requests and grants, and to those that you may review, as it happens, as server-sent events: the
-/// same documents as webhooks get. It begins with `ready` and, if the event of `Last-Event-ID` is not known any more,
+/// What happens to your requests and grants, to those that you may review, and to delegations that you give or are given,
+/// as it happens, as server-sent events: the same documents as webhooks get. It begins with `ready` and, if the event of `Last-Event-ID` is not known any more,
 /// with `reset`: then read the lists again. It ends with your token.
 #[utoipa::path(get, path = "/v1/events", tag = "events", security(("token" = [])),
     params(("Last-Event-ID" = Option<String>, Header, description = "the last event that you have seen; from now on if it is left out")),

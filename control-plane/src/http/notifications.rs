@@ -28,8 +28,8 @@ pub(crate) struct DeliveryView {
     pub(crate) event: String,
     /// What happened, like `request.filed`.
     pub(crate) kind: String,
-    /// The request that it is about.
-    pub(crate) request: String,
+    /// The request, or delegation, that it is about.
+    pub(crate) about: String,
     /// `waiting`, `delivered` or `dead`: tried often enough.
     pub(crate) state: String,
     /// How often it was tried.
@@ -46,13 +46,13 @@ pub(crate) struct DeliveryView {
 
 impl From<Delivery> for DeliveryView {
     fn from(delivery: Delivery) -> Self {
-        let Delivery { id, endpoint, event, request, state, attempts, due_at, ended_at, fault } = delivery;
+        let Delivery { id, endpoint, event, about, state, attempts, due_at, ended_at, fault } = delivery;
         Self {
             id: id.to_string(),
             endpoint,
             event: event.id.to_string(),
             kind: event.kind,
-            request,
+            about,
             state: state.as_str().to_owned(),
             attempts,
             due_at: due_at.to_string(),

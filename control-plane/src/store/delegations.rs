@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use super::select::Bound;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{Delegation, Delegations, LONGEST_DELEGATION, Text};
+use crate::domain::{Delegation, Delegations, Event, EventKind, LONGEST_DELEGATION, Text};
 
 const TABLE: (&str, &str) = ("delegations", "id");
 
@@ -171,7 +171,8 @@ impl WriteTx {
             delegation.starts_at,
             delegation.ends_at,
         ];
-        self.execute(sql, values).await.map(drop)
+        self.execute(sql, values).await?;
+        self.tell(&Event::of_delegation(EventKind::DelegationGiven, delegation)).await
     }
 
     /// Keeps who ended a delegation, and when.
@@ -181,6 +182,7 @@ impl WriteTx {
                    WHERE id = $4 AND ended_at IS NULL";
         let (at, by) = delegation.ended.as_ref().map_or((None, None), |(at, by)| (Some(*at), Some(by)));
         let values = args![at, by.map(|by| &*by.issuer), by.map(|by| &*by.subject), delegation.id.as_str()];
-        self.execute_one("delegations", delegation.id.as_str(), sql, values).await
+        self.execute_one("delegations", delegation.id.as_str(), sql, values).await?;
+        self.tell(&Event::of_delegation(EventKind::DelegationEnded, delegation)).await
     }
 }

@@ -1,6 +1,7 @@
 //! The outbox: events, which are written with the change that they tell of, and their deliveries to endpoints.
 //! A delivery that somebody tries is due again a little later, so that one whose process is gone is tried by another.
 
+use grantmesh_shared::engine::User;
 use grantmesh_shared::id::{DeliveryId, EventId};
 use grantmesh_shared::time::Timestamp;
 use sqlx::AssertSqlSafe;
@@ -22,8 +23,8 @@ pub struct Delivery {
     pub endpoint: String,
     /// Of what.
     pub event: KeptEvent,
-    /// The request that the event is about.
-    pub request: String,
+    /// The id of the request or delegation that the event is about.
+    pub about: String,
     /// How it stands.
     pub state: DeliveryState,
     /// How often it was tried.
@@ -82,7 +83,7 @@ impl TryFrom<Row> for Delivery {
                 kind: row.text("kind")?,
                 body: row.text("body")?,
             },
-            request: row.text("request")?,
+            about: row.text("request")?,
             state,
             attempts: row.unsigned("attempts")?,
             due_at: row.time("due_at")?,
@@ -137,6 +138,10 @@ impl Tx {
         let escalated = "kind LIKE 'request.%' AND \
                          EXISTS (SELECT 1 FROM requests r WHERE r.id = next.request AND r.escalated_at IS NOT NULL)";
         let mut seen = visible.clause(&mut bound, "owner", escalated);
+        if let Visible::Of { user: User { issuer, subject }, .. } = visible {
+            let (issuer, subject) = (bound.place(&**issuer), bound.place(&**subject));
+            seen = format!("{seen} OR other_issuer = {issuer} AND other_subject = {subject}");
+        }
         for (service, rule) in delegated {
             let (service, rule) = (bound.place(&**service), bound.place(&**rule));
             seen = format!("{seen} OR kind LIKE 'request.%' AND service = {service} AND rule = {rule}");
@@ -164,7 +169,7 @@ impl Tx {
         row.await?.map(|row| row.unsigned("place")).transpose()
     }
 
-    /// Places and kinds of events after a place.
+    /// Places and kinds of events after a place, and what they are about.
     pub(crate) async fn event_kinds_after(
         &mut self,
         place: u64,
@@ -175,7 +180,7 @@ impl Tx {
         rows.iter().map(|row| Ok((row.unsigned("place")?, row.text("kind")?, row.text("request")?))).collect()
     }
 
-    /// Deliveries to an endpoint that may be tried: each the first of its request that waits.
+    /// Deliveries to an endpoint that may be tried: each the first of its request or delegation that waits.
     pub(crate) async fn due_deliveries(
         &mut self,
         endpoint: &str,
@@ -246,19 +251,24 @@ impl WriteTx {
         let (_, low) = unique.split_at_mut(2);
         low.copy_from_slice(&place.to_be_bytes());
         let id = EventId::new(u64::try_from(now.millis()).unwrap_or(0), unique);
-        let sql = "INSERT INTO events (place, id, kind, at, request, owner_issuer, owner_subject, service, rule, body) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+        let sql = "INSERT INTO events (place, id, kind, at, request, owner_issuer, owner_subject, service, rule, body, \
+                   other_issuer, other_subject) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        // No service or rule has an empty name, so that nobody sees it by what they review.
+        let (service, rule) = event.rule.as_ref().map_or(("", ""), |(service, rule)| (service, rule));
+        let other = event.other.as_ref();
         let values = args![
             place,
             id.as_str(),
             event.kind.as_str(),
             now,
-            event.request.as_str(),
+            event.about.as_str(),
             &*event.owner.issuer,
             &*event.owner.subject,
-            event.service.as_str(),
-            event.rule.as_str(),
+            service,
+            rule,
             event.body(now),
+            other.map(|other| &*other.issuer),
+            other.map(|other| &*other.subject),
         ];
         self.execute(sql, values).await.map(drop)
     }
@@ -274,12 +284,12 @@ impl WriteTx {
         &mut self,
         id: &DeliveryId,
         endpoint: &str,
-        (event, request): (u64, &str),
+        (event, about): (u64, &str),
     ) -> Result<(), StoreError> {
         let now = self.now();
         let sql = "INSERT INTO deliveries (id, endpoint, event, request, state, attempts, due_at) \
                    VALUES ($1, $2, $3, $4, 'waiting', 0, $5)";
-        self.execute(sql, args![id.as_str(), endpoint, event, request, now]).await.map(drop)
+        self.execute(sql, args![id.as_str(), endpoint, event, about, now]).await.map(drop)
     }
 
     /// Counts an attempt; it is somebody else's turn at `due_at`.

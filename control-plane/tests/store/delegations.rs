@@ -1,8 +1,9 @@
 //! Delegations: who reviews in whose place, for which requests and how long, and that nobody has two votes by them.
 
-use grantmesh_control_plane::app::{Limits, Only, Page, RequestFilter};
+use grantmesh_control_plane::app::{Attempt, Limits, Only, Page, RequestFilter};
 use grantmesh_control_plane::domain::{
-    Actor, Delegation, Lasting, MOST_GIVEN, MOST_GIVEN_LATELY, MOST_TAKEN, NewDelegation, NewReview, RequestStateWord,
+    Actor, Delegation, EventKind, Lasting, MOST_GIVEN, MOST_GIVEN_LATELY, MOST_TAKEN, NewDelegation, NewReview,
+    RequestStateWord,
 };
 use serde_json::json;
 
@@ -65,8 +66,8 @@ pub(crate) async fn somebody_reviews_in_anothers_place_and_both_names_are_kept(d
     assert_eq!(code(world.app.grant(&dan(), &grant.id).await), "not_found");
     let events = world.app.events_after(&dan(), 0).await.unwrap().events;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
-    assert_eq!(kinds, ["request.filed", "request.approved"]);
-    let told: serde_json::Value = serde_json::from_str(&events[1].body).unwrap();
+    assert_eq!(kinds, ["request.filed", "delegation.given", "request.approved"]);
+    let told: serde_json::Value = serde_json::from_str(&events[2].body).unwrap();
     let review = &told["data"]["request"]["reviews"][0];
     assert_eq!((&review["reviewer"]["subject"], &review["on_behalf_of"]["subject"]), (&json!("dan"), &json!("lee")));
     let entries = world.entries().await;
@@ -274,4 +275,46 @@ pub(crate) async fn one_of_delegator_and_delegate_votes(db: Db) {
         assert_eq!((taken, request.reviews.len(), request.state.word()), (1, 1, RequestStateWord::Pending));
         world.app.withdraw(&ann(), &request.id).await.unwrap();
     }
+}
+
+pub(crate) async fn both_whom_a_delegation_concerns_hear_of_it(db: Db) {
+    let world = World::new(db).await;
+    let app = &world.app;
+    let begun = app.last_event().await.unwrap().0;
+    let heard = async |who: &Actor| -> Vec<serde_json::Value> {
+        let told = app.events_after(who, begun).await.unwrap().events;
+        told.iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect()
+    };
+    let lent = world.lent(&lee(), &for_rule("dan", "refunds")).await;
+    world.advance("1m");
+    app.end_delegation(&dan(), &lent.id).await.unwrap();
+    assert_eq!(code(app.end_delegation(&dan(), &lent.id).await), "already_ended");
+    let told = heard(&dan()).await;
+    let kinds: Vec<&str> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["delegation.given", "delegation.ended"], "what is refused tells nothing");
+    let (given, ended) = (&told[0]["data"]["delegation"], &told[1]["data"]["delegation"]);
+    assert_eq!((&given["delegator"]["subject"], &given["delegate"]["subject"]), (&json!("lee"), &json!("dan")));
+    assert_eq!((&given["id"], &given["rule"], &given["ended_at"]), (&json!(lent.id), &json!("refunds"), &json!(null)));
+    assert_eq!((&given["ends_at"], &ended["ended_by"]["subject"]), (&json!(lent.ends_at.to_string()), &json!("dan")));
+    assert_eq!(heard(&lee()).await, told);
+    assert_eq!(heard(&olga()).await, told, "operators see all");
+    // Who reviews the same is not told who is away.
+    for other in [mia(), bob(), eve(), ann()] {
+        assert!(heard(&other).await.is_empty(), "{other:?}");
+    }
+    // A webhook hears of both in their order, and what is given up is found in the log by the delegation.
+    app.know_endpoint("hook").await.unwrap();
+    let lent = world.lent(&mia(), &to("dan")).await;
+    app.end_delegation(&mia(), &lent.id).await.unwrap();
+    app.fan_out("hook", &EventKind::ALL).await.unwrap();
+    let due = app.take_due_deliveries("hook", 10).await.unwrap();
+    assert_eq!(
+        (due.len(), due[0].about.as_str(), due[0].event.kind.as_str()),
+        (1, lent.id.as_str(), "delegation.given")
+    );
+    let refused = Attempt::Refused("gone".to_owned());
+    app.settle_deliveries(due.into_iter().map(|one| (one, refused.clone())).collect()).await.unwrap();
+    assert_eq!(app.take_due_deliveries("hook", 10).await.unwrap()[0].event.kind, "delegation.ended");
+    let story = ["delegation.given", "delegation.ended", "notification.dead"];
+    assert_eq!(world.story_of(lent.id.as_str()).await, story);
 }

@@ -131,6 +131,7 @@ scenarios! {
     delegations::only_ones_own_right_is_delegated,
     delegations::a_delegation_is_ended_once_by_whom_it_concerns,
     delegations::one_of_delegator_and_delegate_votes,
+    delegations::both_whom_a_delegation_concerns_hear_of_it,
     automatic::what_a_rule_approves_by_itself_is_a_grant_at_once,
     automatic::what_is_not_known_never_approves,
     automatic::a_denial_wins_and_cools_down,

@@ -229,7 +229,7 @@ pub(crate) async fn two_replicas_share_the_work_and_a_lost_attempt_is_made_again
     let request = world.asked().await;
     world.app.fan_out("chat", &EventKind::ALL).await.unwrap();
     let taken = another.take_due_deliveries("chat", 16).await.unwrap();
-    assert_eq!((taken.len(), taken[0].request.as_str()), (1, request.id.as_str()));
+    assert_eq!((taken.len(), taken[0].about.as_str()), (1, request.id.as_str()));
     assert_eq!(one.deliver(&world.app).await.unwrap(), 0, "somebody is at it");
     world.advance("61s");
     assert_eq!(one.deliver(&world.app).await.unwrap(), 1);
