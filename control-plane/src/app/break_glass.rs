@@ -8,6 +8,7 @@ use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
+use super::delegations::Delegated;
 use super::{App, AppError, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{
@@ -67,17 +68,18 @@ impl App {
         Ok(Broke { request, grant, post_review, position })
     }
 
-    /// One post-review. Visible to whoever did it, the right's reviewers, operators and auditors.
+    /// One post-review. Visible to whoever did it, the right's reviewers and their delegates, operators and auditors.
     ///
     /// # Errors
     /// `NotFound` if there is none or it is not visible.
     pub async fn post_review(&self, actor: &Actor, id: &PostReviewId) -> Result<PostReview, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.post_review(id).await?;
-        found
-            .filter(|review| self.sees(actor, &book, &review.holder, &review.service, &review.rule))
-            .ok_or_else(|| AppError::not_found("post-review", id.as_str()))
+        let unknown = || AppError::not_found("post-review", id.as_str());
+        let review = tx.post_review(id).await?.ok_or_else(unknown)?;
+        let sees = self.sees(actor, &book, &review.holder, &review.service, &review.rule)
+            || self.is_lent_right(&mut tx, (actor, &book), (&review.service, &review.rule)).await?;
+        sees.then_some(review).ok_or_else(unknown)
     }
 
     /// The post-reviews that the actor may see, newest first.
@@ -96,11 +98,16 @@ impl App {
         let state = filter.state.map(PostReviewWord::as_str);
         let mut select = self.select(actor, &book, state, &filter.only, page, id);
         select.overdue = filter.overdue.then(|| self.inner.settings.clock.now());
+        if !filter.only.mine {
+            let rules = self.delegated(&mut tx, &actor.user, &book).await?.rights;
+            select.visible = Delegated { rules, ..Delegated::default() }.added_to(select.visible);
+        }
         let found = tx.post_reviews(&select).await?;
         Ok(Listed::of(found, &select, |review| review.id.to_string()))
     }
 
-    /// Says whether it was right to break the glass. For the right's reviewers, and never for whoever did it.
+    /// Says whether it was right to break the glass. For the right's reviewers, or in the place of one, and never for whoever
+    /// did it.
     ///
     /// # Errors
     /// If the actor may not, or it is decided.
@@ -108,7 +115,7 @@ impl App {
         &self,
         actor: &Actor,
         id: &PostReviewId,
-        verdict: &PostVerdict,
+        (verdict, on_behalf_of): (&PostVerdict, Option<&str>),
     ) -> Result<PostReview, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
@@ -124,19 +131,23 @@ impl App {
             why: "there is no such request".to_owned(),
         })?;
         let holder = request.ask.actor();
+        let who = PeopleAtReview { then: &people, now: &book.people };
+        let delegations = tx.delegations_since(&who.accounts_of(&actor.user), review.opened_at).await?;
         let right = RightAtReview {
             holder: &holder,
             then: service.as_deref().and_then(|service| right_of(service, &review.rule)),
             now: book.service(&review.service).and_then(|service| right_of(service, &review.rule)),
-            people: PeopleAtReview { then: &people, now: &book.people },
+            people: who,
+            delegations: &delegations,
         };
         // Who reviewed then does so even where the right is gone, and then nobody sees it by the policy in force.
         let sees = self.sees(actor, &book, &review.holder, &review.service, &review.rule)
-            || right.then.is_some_and(|right| actor.is_among(&right.reviewers));
+            || right.then.is_some_and(|right| actor.is_among(&right.reviewers))
+            || self.is_lent_right(&mut tx, (actor, &book), (&review.service, &review.rule)).await?;
         if !sees {
             return Err(AppError::not_found("post-review", id.as_str()));
         }
-        let review = review.decide(actor, verdict, right, tx.now())?;
+        let review = review.decide((actor, on_behalf_of), verdict, right, tx.now())?;
         tx.decide_post_review(&review).await?;
         tx.log(&decided_entry(&review, actor))?;
         tx.commit().await?;
@@ -242,6 +253,9 @@ fn overdue_entry(review: &PostReview) -> Entry<DueData> {
 
 #[derive(Serialize)]
 struct DecidedData<'a> {
+    /// In whose place the actor reviewed, with the groups that the delegation has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf_of: Option<UserItem>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a Text>,
     overdue: bool,
@@ -253,9 +267,12 @@ fn decided_entry<'a>(review: &'a PostReview, actor: &Actor) -> Entry<DecidedData
         PostReviewState::Open | PostReviewState::Accepted { .. } => EntryKind::PostReviewAccepted,
     };
     let decided = review.state.decided();
+    let of = review.state.on_behalf_of();
     let data = DecidedData {
+        on_behalf_of: of.map(|of| UserItem::from(&of.user)),
         reason: decided.and_then(|(_, _, reason)| reason),
         overdue: decided.is_some_and(|(at, ..)| at >= review.due_at),
     };
-    Entry { kind, actor: ActorField::User(actor.user.clone()), ids: review_ids(review), data }
+    let ids = EntryIds { delegation: of.map(|of| of.delegation.clone()), ..review_ids(review) };
+    Entry { kind, actor: ActorField::User(actor.user.clone()), ids, data }
 }

@@ -88,6 +88,17 @@ impl App {
         Ok(given.iter().any(|one| one.rules(book).contains(&this) || is_escalated && one.backups(book).contains(&this)))
     }
 
+    /// Whether the actor may review what is done by a break-glass right in the place of somebody else.
+    pub(super) async fn is_lent_right(
+        &self,
+        tx: &mut Tx,
+        (actor, book): (&Actor, &Rulebook),
+        right: (&str, &str),
+    ) -> Result<bool, AppError> {
+        let given = tx.delegations_to(&actor.user, self.inner.settings.clock.now()).await?;
+        Ok(given.iter().any(|one| one.rights(book).contains(&right)))
+    }
+
     /// The rules whose requests somebody may review in the place of others now; the same as [`App::may_see_request`] one by
     /// one.
     pub(super) async fn delegated(&self, tx: &mut Tx, user: &User, book: &Rulebook) -> Result<Delegated, AppError> {
@@ -95,18 +106,21 @@ impl App {
         for one in tx.delegations_to(user, self.inner.settings.clock.now()).await? {
             add(&mut delegated.rules, one.rules(book));
             add(&mut delegated.backups, one.backups(book));
+            add(&mut delegated.rights, one.rights(book));
         }
         Ok(delegated)
     }
 }
 
-/// Services and names of rules that were delegated to somebody.
+/// Services and names of rules and rights that were delegated to somebody.
 #[derive(Debug, Default)]
 pub(super) struct Delegated {
     /// Whose requests they may review.
     pub(super) rules: Vec<(String, String)>,
     /// Whose requests they may review once these are escalated.
     pub(super) backups: Vec<(String, String)>,
+    /// The break-glass rights by which something was done that they may review.
+    pub(super) rights: Vec<(String, String)>,
 }
 
 impl Delegated {

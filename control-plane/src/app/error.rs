@@ -501,6 +501,10 @@ impl From<PostReviewRefused> for AppError {
             PostReviewRefused::Own => Forbidden::SelfReview(text).into(),
             PostReviewRefused::Machine => Forbidden::Machine.into(),
             PostReviewRefused::NotAReviewer { .. } => Forbidden::NotAPostReviewer(text).into(),
+            PostReviewRefused::NoDelegation(_) => Forbidden::NoDelegation(text).into(),
+            PostReviewRefused::DelegatorNoReviewer { .. } => Forbidden::DelegatorNoReviewer(text).into(),
+            PostReviewRefused::SeveralDelegations(_) => Invalid::SeveralDelegations(text).into(),
+            PostReviewRefused::Tied => Forbidden::SelfReview(text).into(),
             PostReviewRefused::Decided(_) => Conflict::PostReviewDecided(text).into(),
             PostReviewRefused::Reason(error) => Invalid::Text(error).into(),
         }

@@ -33,8 +33,9 @@ impl App {
         let book = self.rulebook(&mut tx).await?;
         let visible = self.visible(actor, &book);
         let delegated = self.delegated(&mut tx, &actor.user, &book).await?;
-        let visible = Delegated { rules: Vec::new(), backups: delegated.backups }.added_to(visible);
-        let (events, looked) = tx.events_after(place, (&visible, &delegated.rules), LOOK_AT).await?;
+        let Delegated { rules, backups, rights } = delegated;
+        let visible = Delegated { backups, ..Delegated::default() }.added_to(visible);
+        let (events, looked) = tx.events_after(place, &visible, (&rules, &rights), LOOK_AT).await?;
         Ok(Events { events, place: looked, more: looked.saturating_sub(place) >= u64::from(LOOK_AT) })
     }
 

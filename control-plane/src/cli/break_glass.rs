@@ -86,6 +86,9 @@ pub(super) struct AcceptArgs {
     /// What there is to say
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+    /// In whose place, if several have delegated their reviews to you
+    #[arg(long, value_name = "USER")]
+    on_behalf_of: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -97,6 +100,9 @@ pub(super) struct DisputeArgs {
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// In whose place, if several have delegated their reviews to you
+    #[arg(long, value_name = "USER")]
+    on_behalf_of: Option<String>,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -129,11 +135,12 @@ pub(super) async fn run(command: PostReviewCommand, out: &mut Output) -> Result<
             let answer = client.get(&path(&post_review, ""), &[]).await?;
             tell(&client, &answer, &args, out)
         }
-        PostReviewCommand::Accept(AcceptArgs { post_review, reason, client }) => {
-            decide(&post_review, PostReviewBody { verdict: "accept".to_owned(), reason }, &client, out).await
+        PostReviewCommand::Accept(AcceptArgs { post_review, reason, on_behalf_of, client }) => {
+            let body = PostReviewBody { verdict: "accept".to_owned(), reason, on_behalf_of };
+            decide(&post_review, body, &client, out).await
         }
-        PostReviewCommand::Dispute(DisputeArgs { post_review, reason, client }) => {
-            let body = PostReviewBody { verdict: "dispute".to_owned(), reason: Some(reason) };
+        PostReviewCommand::Dispute(DisputeArgs { post_review, reason, on_behalf_of, client }) => {
+            let body = PostReviewBody { verdict: "dispute".to_owned(), reason: Some(reason), on_behalf_of };
             decide(&post_review, body, &client, out).await
         }
     }
@@ -181,7 +188,8 @@ fn tell(client: &Client, answer: &serde_json::Value, args: &ClientArgs, out: &mu
     out.line(format_args!("  grant {}, due {}", review.grant, tables::when(&review.due_at)));
     if let Some(by) = &review.decided_by {
         let reason = review.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        out.line(format_args!("  {} by {}{reason}", review.state, by.subject));
+        let of = review.on_behalf_of.as_ref().map(|of| format!(" on behalf of {}", of.subject)).unwrap_or_default();
+        out.line(format_args!("  {} by {}{of}{reason}", review.state, by.subject));
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use grantmesh_shared::id::{GrantId, PolicyId, PostReviewId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 
 use super::actor::Actor;
+use super::delegation::{Delegation, Lent, NotLent, OnBehalfOf};
 use super::grant::{Grant, GrantState, Terms};
 use super::kind::{AskKind, Timers, Waited};
 use super::person::PeopleAtReview;
@@ -93,6 +94,8 @@ pub enum PostReviewState {
         at: Timestamp,
         /// By whom.
         by: User,
+        /// In whose place, if not by their own right.
+        on_behalf_of: Option<OnBehalfOf>,
         /// What they say.
         reason: Option<Text>,
     },
@@ -102,6 +105,8 @@ pub enum PostReviewState {
         at: Timestamp,
         /// By whom.
         by: User,
+        /// In whose place, if not by their own right.
+        on_behalf_of: Option<OnBehalfOf>,
         /// Why not.
         reason: Text,
     },
@@ -161,8 +166,17 @@ impl PostReviewState {
     pub const fn decided(&self) -> Option<(Timestamp, &User, Option<&Text>)> {
         match self {
             Self::Open => None,
-            Self::Accepted { at, by, reason } => Some((*at, by, reason.as_ref())),
-            Self::Disputed { at, by, reason } => Some((*at, by, Some(reason))),
+            Self::Accepted { at, by, reason, .. } => Some((*at, by, reason.as_ref())),
+            Self::Disputed { at, by, reason, .. } => Some((*at, by, Some(reason))),
+        }
+    }
+
+    /// In whose place it was decided, if in anybody's.
+    #[must_use]
+    pub const fn on_behalf_of(&self) -> Option<&OnBehalfOf> {
+        match self {
+            Self::Open => None,
+            Self::Accepted { on_behalf_of, .. } | Self::Disputed { on_behalf_of, .. } => on_behalf_of.as_ref(),
         }
     }
 }
@@ -224,6 +238,29 @@ pub enum PostReviewRefused {
         /// The right.
         right: String,
     },
+    /// No delegation of the named one's lets them review it.
+    #[error(
+        "`{0}` has no delegation in force that lets you review what is done by this right\nsee `grantmesh delegations`, or ask them for one"
+    )]
+    NoDelegation(String),
+    /// The delegator may not review it.
+    #[error(
+        "`{delegator}`, in whose place you would review, does not review what was done by the break-glass right `{right}`, when it was used and now\nask another reviewer of the right"
+    )]
+    DelegatorNoReviewer {
+        /// The delegator.
+        delegator: String,
+        /// The right.
+        right: String,
+    },
+    /// More than one delegator's right would do.
+    #[error("you could review this in the place of {0}\nsay of whom, with `--on-behalf-of` or `on_behalf_of`")]
+    SeveralDelegations(String),
+    /// The delegate and whoever did it have delegated to each other.
+    #[error(
+        "since this was done, one of whoever did it and you could review in the other's place\nask another reviewer of the break-glass right"
+    )]
+    Tied,
     /// Somebody else was first.
     #[error("the post-review is already {0}")]
     Decided(PostReviewWord),
@@ -243,9 +280,61 @@ pub struct RightAtReview<'r> {
     pub now: Option<&'r BreakGlass>,
     /// Who is who.
     pub people: PeopleAtReview<'r>,
+    /// Delegations to and from whoever reviews that were in force at some time since it was used.
+    pub delegations: &'r [Delegation],
 }
 
-impl RightAtReview<'_> {
+impl<'r> RightAtReview<'r> {
+    /// Whether somebody may review what was done, by their own right.
+    fn admits(&self, review: &PostReview, actor: &Actor) -> Result<(), PostReviewRefused> {
+        if self.people.same(&actor.user, &review.holder) {
+            return Err(PostReviewRefused::Own);
+        }
+        if self.people.is_machine(&actor.user) {
+            return Err(PostReviewRefused::Machine);
+        }
+        if !self.name_reviewer(actor) {
+            return Err(PostReviewRefused::NotAReviewer { right: review.rule.clone() });
+        }
+        Ok(())
+    }
+
+    /// By which right somebody reviews it: nothing if by their own, which is used unless another one is named.
+    fn right_of(
+        &self,
+        review: &PostReview,
+        (actor, named): (&Actor, Option<&str>),
+        now: Timestamp,
+    ) -> Result<Option<&'r Delegation>, PostReviewRefused> {
+        let own = self.admits(review, actor);
+        match own {
+            Err(refused @ (PostReviewRefused::Own | PostReviewRefused::Machine)) => return Err(refused),
+            Ok(()) if named.is_none() => return Ok(None),
+            _ => {}
+        }
+        let lent = Lent {
+            delegations: self.delegations,
+            people: self.people,
+            of: (&review.service, &review.rule),
+            whose: &review.holder,
+            since: review.opened_at,
+        };
+        let by = lent.stand_in(actor, named, now, |delegator| self.admits(review, delegator));
+        let by = by.map_err(|why| match why {
+            NotLent::Nothing(name) => PostReviewRefused::NoDelegation(name),
+            NotLent::NotTheirs(_, refused @ PostReviewRefused::Own) => refused,
+            NotLent::NotTheirs(delegator, _) => {
+                PostReviewRefused::DelegatorNoReviewer { delegator, right: review.rule.clone() }
+            }
+            NotLent::Several(names) => PostReviewRefused::SeveralDelegations(names),
+            NotLent::Tied => PostReviewRefused::Tied,
+        })?;
+        match by {
+            Some(by) => Ok(Some(by)),
+            None => own.map(|()| None),
+        }
+    }
+
     /// Whether someone reviews what is done by it: then and, as long as the right is there, now. A group that the holder can
     /// edit makes nobody a reviewer.
     fn name_reviewer(&self, actor: &Actor) -> bool {
@@ -268,29 +357,24 @@ impl PostReview {
     /// If it does not count.
     pub fn decide(
         self,
-        actor: &Actor,
+        (actor, on_behalf_of): (&Actor, Option<&str>),
         verdict: &PostVerdict,
         right: RightAtReview<'_>,
         now: Timestamp,
     ) -> Result<Self, PostReviewRefused> {
-        if right.people.same(&actor.user, &self.holder) {
-            return Err(PostReviewRefused::Own);
-        }
-        if right.people.is_machine(&actor.user) {
-            return Err(PostReviewRefused::Machine);
-        }
-        if !right.name_reviewer(actor) {
-            return Err(PostReviewRefused::NotAReviewer { right: self.rule });
-        }
+        let on_behalf_of = right.right_of(&self, (actor, on_behalf_of), now)?.map(OnBehalfOf::from);
         if self.state != PostReviewState::Open {
             return Err(PostReviewRefused::Decided(self.state.word()));
         }
         let (at, by) = (now, actor.user.clone());
         let state = match verdict {
             PostVerdict::Accept(reason) => {
-                PostReviewState::Accepted { at, by, reason: Text::optional(reason.as_deref(), "reason")? }
+                let reason = Text::optional(reason.as_deref(), "reason")?;
+                PostReviewState::Accepted { at, by, on_behalf_of, reason }
             }
-            PostVerdict::Dispute(reason) => PostReviewState::Disputed { at, by, reason: Text::new(reason, "reason")? },
+            PostVerdict::Dispute(reason) => {
+                PostReviewState::Disputed { at, by, on_behalf_of, reason: Text::new(reason, "reason")? }
+            }
         };
         Ok(Self { state, ..self })
     }

@@ -1,7 +1,9 @@
 //! Delegations: a reviewer lets somebody else review in their place, for a time. What is given is the delegator's own right and
 //! nothing more, so what one has by a delegation is never given on: a review in somebody's place is judged by that one's groups.
 
-use grantmesh_shared::engine::{SubjectError, User};
+mod lent;
+
+use grantmesh_shared::engine::{BreakGlass, Service, SubjectError, User};
 use grantmesh_shared::id::DelegationId;
 use grantmesh_shared::time::{Span, Timestamp};
 
@@ -9,6 +11,8 @@ use super::actor::Actor;
 use super::rulebook::Rulebook;
 use super::schedule::MOST_AHEAD;
 use super::text::{Text, TextError};
+
+pub(super) use lent::{Lent, NotLent};
 
 /// The longest delegation.
 pub const LONGEST_DELEGATION: Span = Span::from_secs(30 * 24 * 3_600);
@@ -86,7 +90,7 @@ pub enum DelegationRefused {
     #[error("the policy in force has no service `{0}`\nsee `grantmesh policy show`")]
     Service(String),
     /// A rule that the service does not have.
-    #[error("the service `{service}` has no rule `{rule}`\nsee `grantmesh policy show`")]
+    #[error("the service `{service}` has no rule or break-glass right `{rule}`\nsee `grantmesh policy show`")]
     Rule {
         /// The service.
         service: String,
@@ -243,7 +247,10 @@ impl Delegation {
             ends_at,
             ended: None,
         };
-        if delegation.rules(book).is_empty() && delegation.backups(book).is_empty() {
+        if delegation.rules(book).is_empty()
+            && delegation.backups(book).is_empty()
+            && delegation.rights(book).is_empty()
+        {
             return Err(DelegationRefused::NothingToGive);
         }
         if so_far.given >= MOST_GIVEN {
@@ -314,6 +321,16 @@ impl Delegation {
         rules
     }
 
+    /// The same of the break-glass rights by which something was done that they review.
+    #[must_use]
+    pub fn rights<'b>(&self, book: &'b Rulebook) -> Vec<(&'b str, &'b str)> {
+        let is_right =
+            |service: &str, right: &str| book.service(service).is_some_and(|found| right_of(found, right).is_some());
+        let mut rights = book.reviewed_by(&self.delegator());
+        rights.retain(|(service, right)| self.covers(service, right) && is_right(service, right));
+        rights
+    }
+
     /// The same of the rules that they review once a request is escalated.
     #[must_use]
     pub fn backups<'b>(&self, book: &'b Rulebook) -> Vec<(&'b str, &'b str)> {
@@ -356,6 +373,11 @@ fn period(new: &NewDelegation, now: Timestamp) -> Result<(Timestamp, Timestamp),
     Ok((starts_at, ends_at))
 }
 
+/// The break-glass right of a name.
+fn right_of<'s>(service: &'s Service, name: &str) -> Option<&'s BreakGlass> {
+    service.break_glass().iter().find(|right| *right.name == *name)
+}
+
 /// A delegation for what is not there would look like one that works.
 fn known(book: &Rulebook, service: Option<&str>, rule: Option<&str>) -> Result<(), DelegationRefused> {
     let shown = |name: &str| name.chars().filter(|letter| !letter.is_control()).take(128).collect::<String>();
@@ -364,7 +386,8 @@ fn known(book: &Rulebook, service: Option<&str>, rule: Option<&str>) -> Result<(
     };
     let service = book.service(name).ok_or_else(|| DelegationRefused::Service(shown(name)))?;
     match rule {
-        Some(rule) if service.rule(rule).is_none() => {
+        // A break-glass right has no name that a rule of its service has.
+        Some(rule) if service.rule(rule).is_none() && right_of(service, rule).is_none() => {
             Err(DelegationRefused::Rule { service: shown(name), rule: shown(rule) })
         }
         _ => Ok(()),

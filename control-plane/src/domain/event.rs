@@ -306,6 +306,7 @@ fn told_post_review(review: &PostReview) -> Value {
         "due_at": review.due_at.to_string(),
         "decided_at": decided.map(|(at, ..)| at.to_string()),
         "decided_by": decided.map(|(_, by, _)| user(by)),
+        "on_behalf_of": review.state.on_behalf_of().map(|of| user(&of.user)),
         "reason": decided.and_then(|(.., reason)| reason),
     })
 }

@@ -93,6 +93,9 @@ pub(crate) struct PostReviewView {
     /// By whom.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) decided_by: Option<UserView>,
+    /// In whose place, if not by their own right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) on_behalf_of: Option<UserView>,
     /// What they say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
@@ -120,6 +123,7 @@ impl PostReviewView {
             due_at: due_at.to_string(),
             decided_at: decided.map(|(at, ..)| at.to_string()),
             decided_by: decided.map(|(_, by, _)| by.into()),
+            on_behalf_of: state.on_behalf_of().map(|of| (&of.user).into()),
             reason: decided.and_then(|(.., reason)| reason).map(|reason| reason.as_str().to_owned()),
         }
     }
@@ -134,6 +138,9 @@ pub(crate) struct PostReviewBody {
     /// Why; needed for a dispute.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// In whose place, by their name; needed where several have delegated their reviews to you.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) on_behalf_of: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -225,7 +232,7 @@ pub(super) async fn read(
     Ok(Json(PostReviewView::of(&api.app.post_review(&actor, &id).await?, api.now())))
 }
 
-/// Says whether it was right to break the glass; never for whoever did it.
+/// Says whether it was right to break the glass: a reviewer of the right, or somebody in their place; never whoever did it.
 #[utoipa::path(post, path = "/v1/post-reviews/{id}/review", tag = "break-glass", security(("token" = [])),
     request_body = PostReviewBody, params(("id" = String, Path)),
     responses((status = 200, body = PostReviewView), Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
@@ -233,12 +240,13 @@ pub(super) async fn decide(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(id): Id<PostReviewId>,
-    Json(PostReviewBody { verdict, reason }): Json<PostReviewBody>,
+    Json(PostReviewBody { verdict, reason, on_behalf_of }): Json<PostReviewBody>,
 ) -> Result<Json<PostReviewView>, ApiError> {
     let verdict = match verdict.as_str() {
         "accept" => PostVerdict::Accept(reason),
         "dispute" => PostVerdict::Dispute(reason.unwrap_or_default()),
         _ => return Err(ApiError::Value("the verdict is neither `accept` nor `dispute`\nsend one of them".to_owned())),
     };
-    Ok(Json(PostReviewView::of(&api.app.decide_post_review(&actor, &id, &verdict).await?, api.now())))
+    let decided = api.app.decide_post_review(&actor, &id, (&verdict, on_behalf_of.as_deref())).await?;
+    Ok(Json(PostReviewView::of(&decided, api.now())))
 }

@@ -14,6 +14,9 @@ use crate::domain::{DeliveryState, Event, KeptEvent};
 const EVENTS: (&str, &str) = ("events", "id");
 const DELIVERIES: (&str, &str) = ("deliveries", "id");
 
+/// Services with the names of their rules or rights.
+type Names = [(String, String)];
+
 /// A delivery of an event to an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
@@ -125,11 +128,12 @@ impl Tx {
     }
 
     /// The events after a place that a reader may see, in their order, and up to which place was looked. Of the delegated
-    /// rules (service, rule) they see what becomes of requests.
+    /// rules (service, rule) they see what becomes of requests, of the delegated rights what becomes of post-reviews.
     pub(crate) async fn events_after(
         &mut self,
         place: u64,
-        (visible, delegated): (&Visible, &[(String, String)]),
+        visible: &Visible,
+        (rules, rights): (&Names, &Names),
         look_at: u32,
     ) -> Result<(Vec<KeptEvent>, u64), StoreError> {
         let mut bound = Bound::default();
@@ -142,9 +146,10 @@ impl Tx {
             let (issuer, subject) = (bound.place(&**issuer), bound.place(&**subject));
             seen = format!("{seen} OR other_issuer = {issuer} AND other_subject = {subject}");
         }
-        for (service, rule) in delegated {
+        let requests = rules.iter().map(|rule| ("request.%", rule));
+        for (kinds, (service, rule)) in requests.chain(rights.iter().map(|right| ("post_review.%", right))) {
             let (service, rule) = (bound.place(&**service), bound.place(&**rule));
-            seen = format!("{seen} OR kind LIKE 'request.%' AND service = {service} AND rule = {rule}");
+            seen = format!("{seen} OR kind LIKE '{kinds}' AND service = {service} AND rule = {rule}");
         }
         // The inner part bounds how many rows are looked at, however few of them the reader may see.
         let sql = format!(

@@ -5,6 +5,7 @@ use grantmesh_shared::id::PostReviewId;
 use grantmesh_shared::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
+use super::reviews::on_behalf_of;
 use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
@@ -16,7 +17,8 @@ macro_rules! columns {
     () => {
         concat!(
             "id, state, grant_id, request, holder_issuer, holder_subject, service, action, resource, rule, said, policy, ",
-            "opened_at, due_at, decided_at, decided_by_issuer, decided_by_subject, reason"
+            "opened_at, due_at, decided_at, decided_by_issuer, decided_by_subject, reason, delegation, on_behalf_of_issuer, ",
+            "on_behalf_of_subject, on_behalf_of_groups"
         )
     };
 }
@@ -76,10 +78,14 @@ fn state(row: &Row) -> Result<PostReviewState, StoreError> {
     let by = User { issuer: issuer.into(), subject: subject.into() };
     let reason = row.opt_text("reason")?;
     let reason = Text::optional_kept(reason.as_deref(), "reason").map_err(|error| row.bad("reason", error))?;
+    let on_behalf_of = on_behalf_of(row)?;
     match word {
-        PostReviewWord::Accepted | PostReviewWord::Open => Ok(PostReviewState::Accepted { at, by, reason }),
+        PostReviewWord::Accepted | PostReviewWord::Open => {
+            Ok(PostReviewState::Accepted { at, by, on_behalf_of, reason })
+        }
         PostReviewWord::Disputed => {
-            Ok(PostReviewState::Disputed { at, by, reason: reason.ok_or_else(|| needed("reason"))? })
+            let reason = reason.ok_or_else(|| needed("reason"))?;
+            Ok(PostReviewState::Disputed { at, by, on_behalf_of, reason })
         }
     }
 }
@@ -172,7 +178,9 @@ impl WriteTx {
             None => (None, None, None),
         };
         let sql = "UPDATE post_reviews SET state = $1, decided_at = $2, decided_by_issuer = $3, decided_by_subject = $4, \
-                   reason = $5 WHERE id = $6 AND state = 'open'";
+                   reason = $5, delegation = $7, on_behalf_of_issuer = $8, on_behalf_of_subject = $9, \
+                   on_behalf_of_groups = $10 WHERE id = $6 AND state = 'open'";
+        let of = review.state.on_behalf_of();
         let values = args![
             review.state.word().as_str(),
             at,
@@ -180,6 +188,10 @@ impl WriteTx {
             by.map(|by| &*by.subject),
             reason.map(Text::as_str),
             review.id.as_str(),
+            of.map(|of| of.delegation.as_str()),
+            of.map(|of| &*of.user.issuer),
+            of.map(|of| &*of.user.subject),
+            of.map(|of| serde_json::json!(of.groups).to_string()).as_deref(),
         ];
         self.execute_one("post_reviews", review.id.as_str(), sql, values).await?;
         let kind = match review.state {

@@ -35,7 +35,7 @@ impl TryFrom<Row> for Review {
     }
 }
 
-fn on_behalf_of(row: &Row) -> Result<Option<OnBehalfOf>, StoreError> {
+pub(super) fn on_behalf_of(row: &Row) -> Result<Option<OnBehalfOf>, StoreError> {
     let Some(delegation) = row.opt_parsed("delegation")? else { return Ok(None) };
     let user =
         User { issuer: row.text("on_behalf_of_issuer")?.into(), subject: row.text("on_behalf_of_subject")?.into() };

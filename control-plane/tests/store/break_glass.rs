@@ -2,7 +2,8 @@
 
 use grantmesh_control_plane::app::{Broke, GrantFilter, Limits, Page, PostReviewFilter};
 use grantmesh_control_plane::domain::{
-    Actor, AskTarget, EventKind, GrantState, NewBreakGlass, PostReviewState, PostReviewWord, PostVerdict,
+    Actor, AskTarget, EventKind, GrantState, Lasting, NewBreakGlass, NewDelegation, PostReview, PostReviewState,
+    PostReviewWord, PostVerdict,
 };
 use grantmesh_shared::time::Timestamp;
 use serde_json::Value;
@@ -112,18 +113,21 @@ pub(crate) async fn somebody_else_says_whether_it_was_right(db: Db) {
     let app = &world.app;
     let (one, two) = (broken(&world).await.post_review, broken(&world).await.post_review);
     for stranger in [ann(), lee(), eve()] {
-        assert_eq!(code(app.decide_post_review(&stranger, &one.id, &accept()).await), "not_found");
+        assert_eq!(code(app.decide_post_review(&stranger, &one.id, (&accept(), None)).await), "not_found");
     }
     for (who, refused) in [(sam(), "self_review"), (olga(), "not_a_reviewer"), (aud(), "not_a_reviewer")] {
-        assert_eq!(code(app.decide_post_review(&who, &one.id, &accept()).await), refused);
+        assert_eq!(code(app.decide_post_review(&who, &one.id, (&accept(), None)).await), refused);
     }
-    let accepted = app.decide_post_review(&zoe(), &one.id, &accept()).await.unwrap();
-    assert_eq!(accepted.state, PostReviewState::Accepted { at: world.now(), by: zoe().user, reason: None });
-    assert_eq!(code(app.decide_post_review(&zoe(), &one.id, &dispute("no")).await), "already_decided");
-    assert_eq!(code(app.decide_post_review(&zoe(), &two.id, &dispute(" ")).await), "bad_text");
+    let accepted = app.decide_post_review(&zoe(), &one.id, (&accept(), None)).await.unwrap();
+    assert_eq!(
+        accepted.state,
+        PostReviewState::Accepted { at: world.now(), by: zoe().user, on_behalf_of: None, reason: None }
+    );
+    assert_eq!(code(app.decide_post_review(&zoe(), &one.id, (&dispute("no"), None)).await), "already_decided");
+    assert_eq!(code(app.decide_post_review(&zoe(), &two.id, (&dispute(" "), None)).await), "bad_text");
     // Another one of the same group may, as long as it is not their own doing.
     let tom = someone("tom", &["sre"]);
-    let disputed = app.decide_post_review(&tom, &two.id, &dispute("the bank was fine")).await.unwrap();
+    let disputed = app.decide_post_review(&tom, &two.id, (&dispute("the bank was fine"), None)).await.unwrap();
     assert_eq!(disputed.state.word(), PostReviewWord::Disputed);
     assert_eq!(app.post_review(&sam(), &two.id).await.unwrap(), disputed);
     assert_eq!(world.story_of(two.id.as_str()).await, ["post_review.opened", "post_review.disputed"]);
@@ -131,11 +135,11 @@ pub(crate) async fn somebody_else_says_whether_it_was_right(db: Db) {
     let open = broken(&world).await.post_review;
     let others = RIGHT.replace("\"group:security\", \"group:sre\"", "\"group:leads\"");
     world.apply(&[POLICY, &others], None).await.unwrap();
-    assert_eq!(code(app.decide_post_review(&lee(), &open.id, &accept()).await), "not_a_reviewer");
-    assert_eq!(code(app.decide_post_review(&zoe(), &open.id, &accept()).await), "not_a_reviewer");
+    assert_eq!(code(app.decide_post_review(&lee(), &open.id, (&accept(), None)).await), "not_a_reviewer");
+    assert_eq!(code(app.decide_post_review(&zoe(), &open.id, (&accept(), None)).await), "not_a_reviewer");
     world.apply(&[POLICY], None).await.unwrap();
-    assert_eq!(code(app.decide_post_review(&mia(), &open.id, &accept()).await), "not_found");
-    app.decide_post_review(&zoe(), &open.id, &accept()).await.unwrap();
+    assert_eq!(code(app.decide_post_review(&mia(), &open.id, (&accept(), None)).await), "not_found");
+    app.decide_post_review(&zoe(), &open.id, (&accept(), None)).await.unwrap();
 }
 
 pub(crate) async fn one_word_on_a_post_review_counts(db: Db) {
@@ -146,7 +150,7 @@ pub(crate) async fn one_word_on_a_post_review_counts(db: Db) {
         let (app, id) = (replicas[at % 2].clone(), review.id.clone());
         let who = someone(&format!("zoe-{at}"), &["security"]);
         let verdict = if at % 3 == 0 { dispute("no") } else { accept() };
-        tokio::spawn(async move { app.decide_post_review(&who, &id, &verdict).await.is_ok() })
+        tokio::spawn(async move { app.decide_post_review(&who, &id, (&verdict, None)).await.is_ok() })
     });
     let said = futures_util::future::join_all(words).await.into_iter().filter(|said| *said.as_ref().unwrap()).count();
     assert_eq!(said, 1);
@@ -175,7 +179,7 @@ pub(crate) async fn what_is_overdue_is_told_once_and_shown_until_it_is_decided(d
     world.advance("10d");
     assert_eq!(overdue().await, (1, 1));
     // Late is better than never.
-    app.decide_post_review(&zoe(), &review.id, &accept()).await.unwrap();
+    app.decide_post_review(&zoe(), &review.id, (&accept(), None)).await.unwrap();
     assert_eq!(overdue().await, (0, 0));
     let sums = app.post_review_sums().await.unwrap();
     assert_eq!((sums.all, sums.open), (1, 0));
@@ -218,7 +222,8 @@ pub(crate) async fn everyone_concerned_is_told(db: Db) {
     app.expire_grants().await.unwrap();
     app.tell_overdue_post_reviews().await.unwrap();
     app.tell_overdue_post_reviews().await.unwrap();
-    let disputed = app.decide_post_review(&zoe(), &post_review.id, &dispute("the bank was fine")).await.unwrap();
+    let disputed =
+        app.decide_post_review(&zoe(), &post_review.id, (&dispute("the bank was fine"), None)).await.unwrap();
     assert_eq!(courier.deliver(app).await.unwrap(), 3);
     assert_eq!(
         receiver.kinds().split_off(2),
@@ -239,7 +244,7 @@ pub(crate) async fn post_reviews_are_listed_like_grants(db: Db) {
     let first = broken(&world).await.post_review;
     world.advance("1h");
     let second = broken(&world).await.post_review;
-    app.decide_post_review(&zoe(), &first.id, &accept()).await.unwrap();
+    app.decide_post_review(&zoe(), &first.id, (&accept(), None)).await.unwrap();
     let listed = async |who: Actor, filter: PostReviewFilter| -> Vec<_> {
         let listed = app.post_reviews(&who, &filter, &Page::default()).await.unwrap().items;
         listed.into_iter().map(|review| review.id).collect()
@@ -309,7 +314,70 @@ pub(crate) async fn nobody_makes_those_who_review_what_they_did(db: Db) {
     let group = "---\napiVersion: grantmesh.dev/v1\nkind: Group\nmetadata: { name: security }\nspec: { editors: [\"user:sam\"] }\n";
     world.apply(&[POLICY, &(RIGHT.to_owned() + group)], None).await.unwrap();
     let review = broken(&world).await.post_review;
-    assert_eq!(code(world.app.decide_post_review(&zoe(), &review.id, &accept()).await), "not_a_reviewer");
+    assert_eq!(code(world.app.decide_post_review(&zoe(), &review.id, (&accept(), None)).await), "not_a_reviewer");
     let tom = someone("tom", &["sre"]);
-    world.app.decide_post_review(&tom, &review.id, &accept()).await.unwrap();
+    world.app.decide_post_review(&tom, &review.id, (&accept(), None)).await.unwrap();
+}
+
+pub(crate) async fn a_post_review_is_given_in_anothers_place(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let (dan, kim) = (someone("dan", &["guests"]), someone("kim", &["guests"]));
+    let lend = async |from: &Actor, to: &str, rule: Option<&str>| {
+        let new = NewDelegation {
+            to: to.to_owned(),
+            service: Some("payments".to_owned()),
+            rule: rule.map(str::to_owned),
+            reason: "on leave".to_owned(),
+            starts_at: None,
+            lasting: Lasting::For(span("48h")),
+        };
+        app.delegate(from, &new).await.unwrap()
+    };
+    let broke = async || broken(&world).await;
+    let decide = async |who: &Actor, review: &PostReview, of: Option<&str>| {
+        app.decide_post_review(who, &review.id, (&accept(), of)).await
+    };
+    let one = broke().await.post_review;
+    assert_eq!(code(decide(&dan, &one, None).await), "not_found");
+    // Who reviews nothing but what is done by the right may let somebody else do so; of all else that is nothing.
+    let lent = lend(&zoe(), "dan", Some("emergency")).await;
+    assert_eq!(app.post_review(&dan, &one.id).await.unwrap(), one);
+    let listed = app.post_reviews(&dan, &PostReviewFilter::default(), &Page::default()).await.unwrap().items;
+    assert_eq!(listed, std::slice::from_ref(&one));
+    let events = app.events_after(&dan, 0).await.unwrap().events;
+    let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["post_review.opened", "delegation.given"]);
+    assert_eq!(code(decide(&dan, &one, Some("kim")).await), "no_delegation");
+    let accepted = decide(&dan, &one, None).await.unwrap();
+    let of = accepted.state.on_behalf_of().unwrap();
+    assert_eq!((&of.user, &of.delegation), (&zoe().user, &lent.id));
+    assert_eq!(app.post_review(&sam(), &one.id).await.unwrap(), accepted);
+    let entries = world.entries().await;
+    let entry = entries.iter().find(|entry| entry["kind"] == "post_review.accepted").unwrap();
+    assert_eq!((&entry["actor"]["subject"], &entry["data"]["on_behalf_of"]["subject"]), (&"dan".into(), &"zoe".into()));
+    assert_eq!(world.story_of(lent.id.as_str()).await, ["delegation.given", "post_review.accepted"]);
+
+    // Never for whoever did it: not they themselves in somebody's place, nor whoever stands in for them.
+    let two = broke().await.post_review;
+    lend(&zoe(), "sam", None).await;
+    assert_eq!(code(decide(&sam(), &two, None).await), "self_review");
+    assert_eq!(code(decide(&sam(), &two, Some("zoe")).await), "self_review");
+    // Sam reviews what others do by another right, and is away: who stands in for him says nothing of what he did.
+    let both = someone("sam", &["sre", "security"]);
+    let by_sam = lend(&both, "dan", None).await;
+    assert_eq!(code(decide(&dan, &two, Some("sam")).await), "self_review", "it is his own doing");
+    assert_eq!(code(decide(&dan, &two, Some("zoe")).await), "self_review", "he stands in for whoever did it");
+    world.advance("1s");
+    app.end_delegation(&both, &by_sam.id).await.unwrap();
+    assert_eq!(code(decide(&dan, &two, None).await), "self_review", "and did since it was done");
+    world.advance("1m");
+    let three = broke().await.post_review;
+    let tom = someone("tom", &["security"]);
+    lend(&tom, "dan", None).await;
+    assert_eq!(code(decide(&dan, &three, None).await), "several_delegations");
+    lend(&tom, "kim", None).await;
+    let disputed = app.decide_post_review(&kim, &three.id, (&dispute("no need"), None)).await.unwrap();
+    assert_eq!(disputed.state.on_behalf_of().map(|of| &of.user), Some(&tom.user));
+    assert_eq!(code(decide(&dan, &three, Some("zoe")).await), "already_decided");
 }

@@ -164,6 +164,7 @@ scenarios! {
     extension::one_of_extension_and_end_wins,
     extension::a_window_is_never_begun_again,
     extension::holders_are_warned_once_of_each_end,
+    break_glass::a_post_review_is_given_in_anothers_place,
     break_glass::whoever_has_the_right_has_a_grant_at_once,
     break_glass::somebody_else_says_whether_it_was_right,
     break_glass::one_word_on_a_post_review_counts,

@@ -91,7 +91,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => (which(), 1..3_000_u64).prop_map(|(which, secs)| Op::Extend { which, secs }),
         3 => which().prop_map(|which| Op::Claim { which }),
         1 => (0..2_usize).prop_map(|who| Op::Break { who }),
-        2 => (1..4_usize, which(), any::<bool>()).prop_map(|(who, which, yes)| Op::Post { who, which, yes }),
+        2 => (1..6_usize, which(), any::<bool>()).prop_map(|(who, which, yes)| Op::Post { who, which, yes }),
         4 => prop_oneof![3 => 1..1_000_u64, 1 => 1_000..9_000_u64].prop_map(|secs| Op::Wait { secs }),
         4 => Just(Op::Reconcile),
         1 => prop_oneof![3 => Just(true), 1 => Just(false)].prop_map(Op::Eligible),
@@ -222,7 +222,7 @@ impl<'w> History<'w> {
             Op::Post { who, which, yes } => {
                 let Some(id) = self.post_reviews.get(which) else { return };
                 let verdict = if yes { PostVerdict::Accept(None) } else { PostVerdict::Dispute("no".to_owned()) };
-                app.decide_post_review(&self.people[who], id, &verdict).await.ok();
+                app.decide_post_review(&self.people[who], id, (&verdict, None)).await.ok();
             }
             Op::Wait { secs } => world.clock.advance(Span::from_secs(secs)),
             Op::Reconcile => {

@@ -4,7 +4,7 @@ use grantmesh_shared::engine::{Deciding, Rule, Subject, User};
 use grantmesh_shared::time::Timestamp;
 
 use crate::domain::actor::Actor;
-use crate::domain::delegation::Delegation;
+use crate::domain::delegation::{Delegation, Lent, NotLent};
 use crate::domain::request::Ask;
 use crate::domain::review::{Review, ReviewRefused, RulesAtReview};
 
@@ -39,62 +39,32 @@ impl<'r> Electorate<'r> {
         now: Timestamp,
     ) -> Result<Option<&'r Delegation>, ReviewRefused> {
         let own = self.admits(actor);
-        match (own, named) {
-            (Err(refused @ (ReviewRefused::SelfApproval | ReviewRefused::Machine)), _) => Err(refused),
-            (Ok(()), None) => Ok(None),
-            (Err(refused), None) => {
-                let mut able: Vec<&Delegation> = self.delegated_to(actor, now).collect();
-                able.retain(|delegation| self.admits(&delegation.delegator()).is_ok());
-                able.dedup_by(|one, other| one.delegator == other.delegator);
-                match able.as_slice() {
-                    [] => Err(refused),
-                    [one] => self.untied(actor, one, now).map(Some),
-                    _ => {
-                        let names = able.iter().map(|one| format!("`{}`", one.delegator.subject));
-                        Err(ReviewRefused::SeveralDelegations(names.collect::<Vec<_>>().join(", ")))
-                    }
-                }
-            }
-            (_, Some(name)) => {
-                let shown = || name.chars().filter(|letter| !letter.is_control()).take(128).collect();
-                let named = actor.user_named(name).ok().flatten();
-                let given: Vec<_> =
-                    self.delegated_to(actor, now).filter(|one| Some(&one.delegator) == named.as_ref()).collect();
-                let by = |one: &&Delegation| self.admits(&one.delegator()).is_ok();
-                let one = given.iter().copied().find(by).or_else(|| given.first().copied());
-                let delegation = one.ok_or_else(|| ReviewRefused::NoDelegation(shown()))?;
-                self.admits(&delegation.delegator()).map_err(|refused| match refused {
-                    ReviewRefused::SelfApproval => refused,
-                    _ => ReviewRefused::DelegatorNoReviewer { delegator: shown(), rule: self.rule.clone() },
-                })?;
-                self.untied(actor, delegation, now).map(Some)
-            }
-        }
-    }
-
-    /// What somebody was given for requests like this one, by others than themselves, in the order of the delegators.
-    fn delegated_to(&self, actor: &Actor, now: Timestamp) -> impl Iterator<Item = &'r Delegation> {
-        let Self { rules, service, rule, .. } = self;
-        let fits = |one: &&Delegation| one.is_active(now) && one.delegate == actor.user && one.covers(service, rule);
-        let other = |one: &&Delegation| !rules.people.same(&one.delegator, &actor.user);
-        let mut fitting: Vec<&'r Delegation> = rules.delegations.iter().filter(fits).filter(other).collect();
-        fitting.sort_by(|one, other| one.delegator.cmp(&other.delegator));
-        fitting.into_iter()
-    }
-
-    /// No chain of delegations leads back to the requester: who reviews for another has not given them anything, nor taken.
-    fn untied(&self, actor: &Actor, by: &'r Delegation, now: Timestamp) -> Result<&'r Delegation, ReviewRefused> {
-        let Self { rules, requester, filed_at, .. } = self;
-        let between = |from: &User, to: &User| {
-            rules.delegations.iter().any(|one| {
-                let those = rules.people.same(&one.delegator, from) && rules.people.same(&one.delegate, to);
-                those && one.was_active_since(*filed_at, now)
-            })
+        let lent = Lent {
+            delegations: self.rules.delegations,
+            people: self.rules.people,
+            of: (&self.service, &self.rule),
+            whose: &self.requester,
+            since: self.filed_at,
         };
-        if between(requester, &actor.user) || between(&actor.user, requester) {
-            return Err(ReviewRefused::TiedToRequester);
+        if let Err(refused @ (ReviewRefused::SelfApproval | ReviewRefused::Machine)) = own {
+            return Err(refused);
         }
-        Ok(by)
+        if own.is_ok() && named.is_none() {
+            return Ok(None);
+        }
+        let by = lent.stand_in(actor, named, now, |delegator| self.admits(delegator)).map_err(|why| match why {
+            NotLent::Nothing(name) => ReviewRefused::NoDelegation(name),
+            NotLent::NotTheirs(_, refused @ ReviewRefused::SelfApproval) => refused,
+            NotLent::NotTheirs(delegator, _) => {
+                ReviewRefused::DelegatorNoReviewer { delegator, rule: self.rule.clone() }
+            }
+            NotLent::Several(names) => ReviewRefused::SeveralDelegations(names),
+            NotLent::Tied => ReviewRefused::TiedToRequester,
+        })?;
+        match by {
+            Some(by) => Ok(Some(by)),
+            None => own.map(|()| None),
+        }
     }
 
     /// Whether a review that was given counts: by whose right it was, and by whoever used it.

@@ -187,12 +187,7 @@ impl Step<'_> {
     fn review(&mut self, step: &str) {
         let id = self.id("request");
         let (verdict, grant) = if step == "approved" { ("approve", "grant") } else { ("deny", "") };
-        let of = self.entry["ids"]["delegation"].as_str().map(str::to_owned).map(|id| {
-            let lent = self.known("delegations", &id, &[]).clone();
-            assert_eq!(lent["delegator"], self.data("on_behalf_of"));
-            assert_eq!(lent["delegate"], self.actor());
-            json!({ "delegation": id, "user": lent["delegator"], "groups": lent["groups"] })
-        });
+        let of = self.on_behalf_of();
         let review = json!({
             "id": self.id("review"), "reviewer": self.actor(), "groups": self.data("groups"), "on_behalf_of": of,
             "verdict": verdict, "reason": self.data("reason"), "duration_ms": self.data("duration_ms"),
@@ -210,6 +205,14 @@ impl Step<'_> {
             _ => return,
         };
         (known["state"], known["grant"], known["at"]) = (state.into(), grant, at);
+    }
+
+    /// In whose place somebody decided.
+    fn on_behalf_of(&mut self) -> Value {
+        let Some(id) = self.entry["ids"]["delegation"].as_str() else { return Value::Null };
+        let lent = self.known("delegations", id, &[]).clone();
+        assert_eq!((&lent["delegator"], &lent["delegate"]), (&self.data("on_behalf_of"), &self.actor()));
+        json!({ "delegation": id, "user": lent["delegator"], "groups": lent["groups"] })
     }
 
     /// A grant as the entry that makes it tells it.
@@ -288,7 +291,8 @@ impl Step<'_> {
                 let ask = self.known("requests", &request, &["approved"]).clone();
                 assert_eq!((&ask["grant"], &ask["kind"]), (&grant.into(), &"break_glass".into()));
                 let opened = json!({
-                    "state": "open", "at": null, "by": null, "said": null, "request": request, "grant": ask["grant"],
+                    "state": "open", "at": null, "by": null, "on_behalf_of": null, "said": null, "request": request,
+                    "grant": ask["grant"],
                     "holder": ask["requester"], "service": ask["service"], "action": ask["action"],
                     "resource": ask["resource"], "right": ask["rule"], "reason": ask["justification"],
                     "policy": ask["policy"], "opened_at": at, "due_at": self.data("due_at"),
@@ -298,8 +302,9 @@ impl Step<'_> {
             "overdue" => assert_eq!(self.data("due_at"), self.known("post_reviews", &id, &["open"])["due_at"]),
             decided => {
                 assert!(["accepted", "disputed"].contains(&decided), "{decided}");
-                let said = self.data("reason");
-                let parts = [("state", decided.into()), ("at", at), ("by", self.actor()), ("said", said)];
+                let (said, of) = (self.data("reason"), self.on_behalf_of());
+                let parts =
+                    [("state", decided.into()), ("at", at), ("by", self.actor()), ("on_behalf_of", of), ("said", said)];
                 self.change("post_reviews", &id, &["open"], &parts);
             }
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use grantmesh_control_plane::app::{GrantFilter, Page, PostReviewFilter, RequestFilter};
 use grantmesh_control_plane::domain::{
-    About, Delegation, Grant, GrantState, Lock, LockState, Offline, PolicyVersion, PostReview, Request, RequestState,
-    Review, Signal, Terms, Use,
+    About, Delegation, Grant, GrantState, Lock, LockState, Offline, OnBehalfOf, PolicyVersion, PostReview, Request,
+    RequestState, Review, Signal, Terms, Use,
 };
 use grantmesh_shared::engine::User;
 use grantmesh_shared::time::Timestamp;
@@ -112,16 +112,13 @@ fn request(request: &Request) -> Value {
 }
 
 fn review(review: &Review) -> Value {
-    let Review { id, reviewer, reviewer_groups, on_behalf_of, verdict, reason, duration, uses, reveals, at } = review;
+    let Review { id, reviewer, reviewer_groups, on_behalf_of: of, verdict, reason, duration, uses, reveals, at } =
+        review;
     json!({
         "id": id,
         "reviewer": user(reviewer),
         "groups": reviewer_groups,
-        "on_behalf_of": on_behalf_of.as_ref().map(|of| json!({
-            "delegation": of.delegation,
-            "user": user(&of.user),
-            "groups": of.groups,
-        })),
+        "on_behalf_of": of.as_ref().map(on_behalf_of),
         "verdict": verdict.as_str(),
         "reason": reason,
         "duration_ms": duration.map(|duration| duration.millis()),
@@ -129,6 +126,10 @@ fn review(review: &Review) -> Value {
         "reveals": reveals,
         "at": at,
     })
+}
+
+fn on_behalf_of(of: &OnBehalfOf) -> Value {
+    json!({ "delegation": of.delegation, "user": user(&of.user), "groups": of.groups })
 }
 
 fn grant(grant: &Grant) -> Value {
@@ -177,6 +178,7 @@ fn post_review(review: &PostReview) -> Value {
         "state": review.state.word().as_str(),
         "at": decided.map(|(at, ..)| at),
         "by": decided.map(|(_, by, _)| user(by)),
+        "on_behalf_of": review.state.on_behalf_of().map(on_behalf_of),
         "said": decided.and_then(|(.., said)| said),
         "request": review.request,
         "grant": review.grant,
