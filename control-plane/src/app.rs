@@ -65,7 +65,7 @@ pub use records::{Appended, FilterIdentity};
 pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
 pub use reviews::Reviewed;
 pub use revoke_many::{RevokeFilter, RevokedMany};
-pub use routing::Routed;
+pub use routing::Reviewers;
 pub use settings::{Limits, Settings};
 pub use signals::{DeclaredSignal, SignalChanged, WhichSignal};
 pub use simulate::{Changed, MOST_SIMULATED, NotJudged, Reviewing, Simulation};

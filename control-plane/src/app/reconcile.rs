@@ -104,9 +104,10 @@ impl App {
         while !self.read().await?.requests_to_remind(self.inner.settings.clock.now(), 1).await?.is_empty() {
             let mut tx = self.write().await?;
             let now = tx.now();
+            let book = self.rulebook(&mut tx).await?;
             let due = tx.requests_to_remind(now, batch).await?;
             for request in &due {
-                let suggested = self.suggested_for(&mut tx, (request, now), false).await?;
+                let suggested = self.suggested_for(&mut tx, &book, (request, now), false).await?;
                 tx.reminded(request, &suggested, now).await?;
                 tx.log(&requests::ended_entry(request, EntryKind::RequestReminded, ActorField::System))?;
             }
@@ -126,9 +127,10 @@ impl App {
         while !self.read().await?.requests_to_escalate(self.inner.settings.clock.now(), 1).await?.is_empty() {
             let mut tx = self.write().await?;
             let now = tx.now();
+            let book = self.rulebook(&mut tx).await?;
             let due = tx.requests_to_escalate(now, batch).await?;
             for request in &due {
-                let suggested = self.suggested_for(&mut tx, (request, now), true).await?;
+                let suggested = self.suggested_for(&mut tx, &book, (request, now), true).await?;
                 tx.escalated(request, &suggested, now).await?;
                 tx.log(&requests::ended_entry(request, EntryKind::RequestEscalated, ActorField::System))?;
             }

@@ -15,7 +15,7 @@ use crate::domain::{
     Actor, AlreadyDecided, Ask, AskHistory, AskTarget, Automatic, NewRequest, PeopleAtReview, Request,
     RequestStateWord, Rulebook, RulesAtReview, Standing, Text,
 };
-use crate::store::{StoredKey, WriteTx};
+use crate::store::{StoredKey, Tx, WriteTx};
 
 /// A client's word for "this very request", so that a repeated send files it once. Kept for a day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,10 +183,24 @@ impl App {
     pub async fn request(&self, actor: &Actor, id: &RequestId) -> Result<Request, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
+        let now = self.inner.settings.clock.now();
+        self.visible_request(&mut tx, (actor, &book), id, now).await
+    }
+
+    /// A request that the actor may see.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none or it is not visible.
+    pub(super) async fn visible_request(
+        &self,
+        tx: &mut Tx,
+        (actor, book): (&Actor, &Rulebook),
+        id: &RequestId,
+        now: Timestamp,
+    ) -> Result<Request, AppError> {
         let unknown = || AppError::not_found("request", id.as_str());
         let request = tx.request(id).await?.ok_or_else(unknown)?;
-        let now = self.inner.settings.clock.now();
-        let sees = self.may_see_request(&mut tx, (actor, &book), &request, now).await?;
+        let sees = self.may_see_request(tx, (actor, book), &request, now).await?;
         sees.then_some(request).ok_or_else(unknown)
     }
 
@@ -229,11 +243,8 @@ impl App {
     pub async fn withdraw(&self, actor: &Actor, id: &RequestId) -> Result<Request, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let (unknown, now) = (|| AppError::not_found("request", id.as_str()), tx.now());
-        let request = tx.request(id).await?.ok_or_else(unknown)?;
-        if !self.may_see_request(&mut tx, (actor, &book), &request, now).await? {
-            return Err(unknown());
-        }
+        let now = tx.now();
+        let request = self.visible_request(&mut tx, (actor, &book), id, now).await?;
         if request.ask.requester != actor.user {
             return Err(Forbidden::NotTheRequester.into());
         }

@@ -38,11 +38,8 @@ impl App {
     pub async fn review(&self, actor: &Actor, id: &RequestId, new: &NewReview) -> Result<Reviewed, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let (unknown, now) = (|| AppError::not_found("request", id.as_str()), tx.now());
-        let request = tx.request(id).await?.ok_or_else(unknown)?;
-        if !self.may_see_request(&mut tx, (actor, &book), &request, now).await? {
-            return Err(unknown());
-        }
+        let now = tx.now();
+        let request = self.visible_request(&mut tx, (actor, &book), id, now).await?;
         if request.is_overdue(tx.now()) {
             return Err(time_out_instead(tx, request).await);
         }

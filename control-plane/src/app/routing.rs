@@ -10,14 +10,13 @@ use crate::domain::{
 };
 use crate::store::Tx;
 
-/// The groups of so many people are looked up for one request.
-const MOST_LOOKED_UP: usize = 50;
-
 /// Who may review a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Routed {
+pub struct Reviewers {
     /// Those who are known to, the first to ask first.
-    pub reviewers: Vec<Reviewer>,
+    pub known: Vec<Reviewer>,
+    /// Who may review in the place of which of them now.
+    pub delegates: Vec<(User, User)>,
     /// Those of them who are suggested.
     pub suggested: Vec<User>,
     /// Whose approval would bring it on, known or not.
@@ -29,33 +28,41 @@ impl App {
     ///
     /// # Errors
     /// `NotFound` if there is no such request or it is not visible.
-    pub async fn reviewers_of(&self, actor: &Actor, id: &RequestId) -> Result<Routed, AppError> {
-        let request = self.request(actor, id).await?;
+    pub async fn reviewers_of(&self, actor: &Actor, id: &RequestId) -> Result<Reviewers, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
+        let now = self.inner.settings.clock.now();
+        let request = self.visible_request(&mut tx, (actor, &book), id, now).await?;
         let then = self.then(&mut tx, &request.ask).await?;
         let rules = then.rules_at_review(&request, &book);
-        let now = self.inner.settings.clock.now();
-        let (reviewers, _) = route(&mut tx, &book, (&request, now), rules).await?;
+        let (known, _) = route(&mut tx, &book, (&request, now), rules).await?;
+        let away: Vec<User> = known.iter().map(|reviewer| reviewer.user.clone()).collect();
+        let mut lent = tx.delegations_by(&away, now).await?;
+        // Whoever asks stands in for nobody.
+        lent.retain(|one| {
+            one.covers(&request.ask.service, &request.ask.rule)
+                && !rules.people.same(&one.delegate, &request.ask.requester)
+        });
+        let delegates = lent.into_iter().map(|one| (one.delegator, one.delegate)).collect();
         let suggested = tx.suggested(&request.id).await?;
-        Ok(Routed { reviewers, suggested, awaited: request.standing(rules).awaited })
+        Ok(Reviewers { known, delegates, suggested, awaited: request.standing(rules).awaited })
     }
 
     /// Who is suggested for a request that waits, as it stands now, or once it is escalated.
     pub(super) async fn suggested_for(
         &self,
         tx: &mut Tx,
+        book: &Rulebook,
         (request, now): (&Request, Timestamp),
         escalated: bool,
     ) -> Result<Vec<User>, AppError> {
-        let book = self.rulebook(tx).await?;
         let then = self.then(tx, &request.ask).await?;
         // Those that are due come without their reviews.
         let whole = tx.request(&request.id).await?;
         let request = whole.as_ref().unwrap_or(request);
-        let rules = then.rules_at_review(request, &book);
+        let rules = then.rules_at_review(request, book);
         let rules = RulesAtReview { escalated: rules.escalated || escalated, ..rules };
-        Ok(route(tx, &book, (request, now), rules).await?.1)
+        Ok(route(tx, book, (request, now), rules).await?.1)
     }
 }
 
@@ -108,28 +115,24 @@ async fn known(
         Subject::User(user) => Some(user),
         _ => None,
     });
-    let mut asked = 0;
+    let mut first: Vec<User> = Vec::new();
     for user in named.chain(on_call.iter().cloned()) {
-        if known.iter().any(|actor| actor.user == user) {
-            continue;
+        if first.len() < MOST_CANDIDATES && !first.contains(&user) {
+            first.push(user);
         }
-        let groups = match lately.iter().find(|actor| actor.user == user) {
-            Some(actor) => actor.groups.clone(),
-            // Whoever is named needs no group, and of very many who are on call not all are looked up.
-            None if asked >= MOST_LOOKED_UP => Vec::new(),
-            None => {
-                asked += 1;
-                tx.groups_of(&user).await?.unwrap_or_default()
-            }
-        };
-        known.push(Actor::new(&user.issuer, &user.subject, groups));
     }
+    let groups = tx.groups_of(&first).await?;
+    known.extend(first.into_iter().map(|user| {
+        let of_review = lately.iter().find(|actor| actor.user == user).map(|actor| &actor.groups);
+        // Whoever is named needs no group.
+        let groups = of_review.or_else(|| groups.get(&user)).cloned().unwrap_or_default();
+        Actor::new(&user.issuer, &user.subject, groups)
+    }));
     for actor in lately {
         if known.len() < MOST_CANDIDATES && !known.iter().any(|other| other.user == actor.user) {
             known.push(actor);
         }
     }
-    known.truncate(MOST_CANDIDATES);
     Ok(known)
 }
 

@@ -162,9 +162,11 @@ async fn show(args: &ShowArgs, out: &mut Output) -> Result<(), Failure> {
 
 /// Who is suggested, and who else is known to review.
 fn reviewers(ReviewersView { reviewers, .. }: &ReviewersView, out: &mut Output) {
-    let named = |ReviewerView { user, on_call, waiting, .. }: &ReviewerView| {
+    let named = |ReviewerView { user, delegates, on_call, waiting, .. }: &ReviewerView| {
         let on_call = if *on_call { "on call, " } else { "" };
-        format!("{} ({on_call}{waiting} waiting)", user.subject.escape_debug())
+        let by: Vec<String> = delegates.iter().map(|by| by.subject.escape_debug().to_string()).collect();
+        let by = if by.is_empty() { String::new() } else { format!(", in their place {}", by.join(" or ")) };
+        format!("{} ({on_call}{waiting} waiting{by})", user.subject.escape_debug())
     };
     let suggested: Vec<String> = reviewers.iter().filter(|one| one.suggested).map(named).collect();
     if !suggested.is_empty() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use grantmesh_shared::engine::Subject;
+use grantmesh_shared::engine::{Subject, User};
 use grantmesh_shared::id::RequestId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,7 +13,7 @@ use super::extract::{CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::refusals::{Caller, NotFound};
 use super::view::UserView;
-use crate::app::Routed;
+use crate::app::Reviewers;
 use crate::domain::Reviewer;
 
 /// Somebody whose approval would bring the request on now.
@@ -21,6 +21,10 @@ use crate::domain::Reviewer;
 pub(crate) struct ReviewerView {
     /// Who.
     pub(crate) user: UserView,
+    /// Who may review in their place now. Who is suggested is whose right it is; delegates see the request and hear of it
+    /// like them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) delegates: Vec<UserView>,
     /// Whether they are suggested, and named in what is told of the request.
     pub(crate) suggested: bool,
     /// Whether they are said to be on call.
@@ -47,13 +51,15 @@ pub(super) async fn list(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<ReviewersView>, ApiError> {
-    let Routed { reviewers, suggested, awaited } = api.app.reviewers_of(&actor, &id).await?;
+    let Reviewers { known, delegates, suggested, awaited } = api.app.reviewers_of(&actor, &id).await?;
+    let in_place_of = |user: &User| delegates.iter().filter(|(of, _)| of == user).map(|(_, by)| by.into()).collect();
     let view = |Reviewer { user, on_call, waiting }: &Reviewer| ReviewerView {
         user: user.into(),
+        delegates: in_place_of(user),
         suggested: suggested.contains(user),
         on_call: *on_call,
         waiting: *waiting,
     };
-    let reviewers = reviewers.iter().map(view).collect();
+    let reviewers = known.iter().map(view).collect();
     Ok(Json(ReviewersView { reviewers, awaited: awaited.iter().map(Subject::to_string).collect() }))
 }

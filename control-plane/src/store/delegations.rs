@@ -111,6 +111,28 @@ impl Tx {
         rows.into_iter().map(Delegation::try_from).collect()
     }
 
+    /// The delegations by any of these that count now.
+    pub(crate) async fn delegations_by(
+        &mut self,
+        delegators: &[User],
+        now: Timestamp,
+    ) -> Result<Vec<Delegation>, StoreError> {
+        if delegators.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut bound = Bound::default();
+        let by =
+            |User { issuer, subject }: &User| bound.both(("delegator_issuer", issuer), ("delegator_subject", subject));
+        let any = delegators.iter().map(by).collect::<Vec<_>>().join(" OR ");
+        let now = bound.place(now);
+        let sql = format!(
+            "{} WHERE ({any}) AND ends_at > {now} AND starts_at <= {now} AND ended_at IS NULL ORDER BY id",
+            select!()
+        );
+        let rows = self.rows(TABLE, AssertSqlSafe(sql), bound.into_values()).await?;
+        rows.into_iter().map(Delegation::try_from).collect()
+    }
+
     /// How many delegations there are that are not over: given by one, and taken by another.
     pub(crate) async fn delegations_so_far(
         &mut self,

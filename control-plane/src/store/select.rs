@@ -58,7 +58,7 @@ impl Bound {
         format!("${}", self.0.len())
     }
 
-    fn both(&mut self, (one, first): (&str, &str), (two, second): (&str, &str)) -> String {
+    pub(super) fn both(&mut self, (one, first): (&str, &str), (two, second): (&str, &str)) -> String {
         format!("({one} = {} AND {two} = {})", self.place(first), self.place(second))
     }
 }

@@ -6,14 +6,18 @@ use grantmesh_shared::id::PolicyId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::policy::OfWord;
 use grantmesh_shared::wire::table::SubjectItem;
+use sqlx::AssertSqlSafe;
 
-use super::tx::{Row, Tx, args};
+use super::tx::{Row, Tx, Value, args};
 use super::{StoreError, WriteTx};
 use crate::audit::AuditError;
 use crate::domain::{Signal, SignalDeclaration, Text, signal_of_key};
 
 const SIGNALS: (&str, &str) = ("signals", "name");
 const DECLARED: (&str, &str) = ("policy_signals", "name");
+
+/// So many signals are looked up by one statement, well below both databases' limit of placeholders.
+const MOST_KEYS: usize = 1_000;
 
 macro_rules! select {
     ($rest:literal) => {
@@ -106,8 +110,13 @@ impl Tx {
     /// Those of these signals that are set.
     pub(crate) async fn signals_of_keys(&mut self, keys: &[String]) -> Result<Vec<Signal>, StoreError> {
         let mut found = Vec::new();
-        for key in keys {
-            found.extend(self.signal(key).await?);
+        for part in keys.chunks(MOST_KEYS) {
+            let places: Vec<String> = (1..=part.len()).map(|place| format!("${place}")).collect();
+            let sql = format!("{} WHERE name IN ({}) ORDER BY name", select!(""), places.join(", "));
+            let keys = part.iter().map(|key| Value::from(key.as_str())).collect();
+            for row in self.rows(SIGNALS, AssertSqlSafe(sql), keys).await? {
+                found.push(Signal::try_from(row)?);
+            }
         }
         Ok(found)
     }

@@ -7,9 +7,10 @@ use grantmesh_shared::engine::User;
 use grantmesh_shared::id::RequestId;
 use sqlx::AssertSqlSafe;
 
+use super::select::Bound;
 use super::tx::{Row, Tx, Value, args};
 use super::{StoreError, WriteTx};
-use crate::domain::Actor;
+use crate::domain::{Actor, MOST_CANDIDATES};
 
 /// For each reviewed request that is wanted, so many are looked at, however few of them people had to review.
 const LOOKED_AT: u32 = 10;
@@ -65,12 +66,25 @@ impl Tx {
         Ok(found)
     }
 
-    /// The groups with which somebody last asked for something.
-    pub(crate) async fn groups_of(&mut self, user: &User) -> Result<Option<Vec<String>>, StoreError> {
-        let sql = "SELECT id, requester_groups FROM requests WHERE requester_issuer = $1 AND requester_subject = $2 \
-                   ORDER BY id DESC LIMIT 1";
-        let row = self.row(("requests", "id"), sql, args![&*user.issuer, &*user.subject]).await?;
-        row.map(|row| row.json("requester_groups")).transpose()
+    /// The groups with which each of these last asked for something, of those who have. At most as many as candidates, so
+    /// that one statement is enough.
+    pub(crate) async fn groups_of(&mut self, users: &[User]) -> Result<HashMap<User, Vec<String>>, StoreError> {
+        if users.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut bound = Bound::default();
+        // Each by its own index look-up, however much anybody has asked for.
+        let latest = users.iter().take(MOST_CANDIDATES).enumerate().map(|(at, User { issuer, subject })| {
+            let (issuer, subject) = (bound.place(&**issuer), bound.place(&**subject));
+            format!(
+                "SELECT issuer, subject, own_groups FROM (SELECT requester_issuer AS issuer, requester_subject AS subject, \
+                 requester_groups AS own_groups FROM requests WHERE requester_issuer = {issuer} \
+                 AND requester_subject = {subject} ORDER BY id DESC LIMIT 1) AS latest_{at}"
+            )
+        });
+        let sql = latest.collect::<Vec<_>>().join(" UNION ALL ");
+        let rows = self.rows(("requests", "subject"), AssertSqlSafe(sql), bound.into_values()).await?;
+        rows.iter().map(|row| Ok((user(row)?, row.json("own_groups")?))).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whom requests are brought to: who is on call first, then who has the fewest to look at, and never whoever asks.
 
-use grantmesh_control_plane::app::{Limits, Routed};
-use grantmesh_control_plane::domain::{Actor, Request};
+use grantmesh_control_plane::app::{Limits, Reviewers};
+use grantmesh_control_plane::domain::{Actor, Lasting, NewDelegation, Request};
 use serde_json::Value;
 
 use crate::db::Db;
@@ -26,7 +26,7 @@ async fn world(db: Db) -> World {
 
 /// Names with how many requests wait for each, in the order in which they are asked; with a star who is suggested.
 async fn routed(world: &World, request: &Request) -> Vec<String> {
-    let Routed { reviewers, suggested, .. } = world.app.reviewers_of(&olga(), &request.id).await.unwrap();
+    let Reviewers { known: reviewers, suggested, .. } = world.app.reviewers_of(&olga(), &request.id).await.unwrap();
     assert!(suggested.iter().all(|user| reviewers.iter().any(|one| one.user == *user)), "{suggested:?}");
     let named = |one: &grantmesh_control_plane::domain::Reviewer| {
         let star = if suggested.contains(&one.user) { "*" } else { "" };
@@ -55,8 +55,8 @@ pub(crate) async fn who_is_on_call_comes_first_then_who_has_least(db: Db) {
     let app = &world.app;
     // Nobody of the group is known yet, which keeps nobody from reviewing.
     let first = world.asked().await;
-    let known = app.reviewers_of(&ann(), &first.id).await.unwrap();
-    assert_eq!((known.reviewers.len(), known.awaited[0].to_string()), (0, "group:leads".to_owned()));
+    let none = app.reviewers_of(&ann(), &first.id).await.unwrap();
+    assert_eq!((none.known.len(), none.awaited[0].to_string()), (0, "group:leads".to_owned()));
     assert!(told(&world, "request.filed").await.is_empty());
     assert_eq!(code(app.reviewers_of(&eve(), &first.id).await), "not_found");
     world.review(&lee(), &first.id, denial()).await.unwrap();
@@ -93,7 +93,7 @@ pub(crate) async fn who_is_on_call_comes_first_then_who_has_least(db: Db) {
     world.advance("8h");
     app.time_out_requests().await.unwrap();
     let five = world.asked().await;
-    let waiting: u64 = app.reviewers_of(&ann(), &five.id).await.unwrap().reviewers.iter().map(|one| one.waiting).sum();
+    let waiting: u64 = app.reviewers_of(&ann(), &five.id).await.unwrap().known.iter().map(|one| one.waiting).sum();
     assert_eq!(waiting, 1, "the one that was just filed");
 }
 
@@ -106,7 +106,7 @@ pub(crate) async fn nobody_is_asked_about_what_they_may_not_review(db: Db) {
     // Bob reviews, but not what he asks for himself.
     let his = app.file_request(&bob(), world.refund(), None).await.unwrap().request;
     let names = async |request: &Request| {
-        let reviewers = app.reviewers_of(&olga(), &request.id).await.unwrap().reviewers;
+        let reviewers = app.reviewers_of(&olga(), &request.id).await.unwrap().known;
         let mut names: Vec<String> = reviewers.iter().map(|one| one.user.subject.to_string()).collect();
         names.sort();
         names
@@ -156,4 +156,44 @@ pub(crate) async fn the_next_stage_is_brought_to_those_whom_it_needs(db: Db) {
     assert_eq!(routed(&world, &request).await, ["*mia 1"]);
     world.review(&mia(), &request.id, approval()).await.unwrap();
     assert_eq!(routed(&world, &request).await, [""; 0]);
+}
+
+pub(crate) async fn everybody_who_is_on_call_and_known_is_listed(db: Db) {
+    let world = world(db).await;
+    let (app, sam) = (&world.app, someone("sam", &["sre"]));
+    // They have asked for something themselves, by which their groups are known, those of the latest time.
+    for number in 0..60 {
+        let name = format!("oncall-{number:02}");
+        app.file_request(&someone(&name, &["support"]), world.refund(), None).await.unwrap();
+        world.advance("1s");
+        app.file_request(&someone(&name, &["support", "leads"]), world.refund(), None).await.unwrap();
+        app.set_signal(&sam, ("on.call", Some(&*name)), "so", span("1h")).await.unwrap();
+    }
+    app.set_signal(&sam, ("on.call", Some("nobody-knows")), "so", span("1h")).await.unwrap();
+    let request = world.asked().await;
+    let known = app.reviewers_of(&olga(), &request.id).await.unwrap().known;
+    assert_eq!((known.len(), known.iter().all(|one| one.on_call)), (60, true), "{known:?}");
+}
+
+pub(crate) async fn who_stands_in_for_a_reviewer_is_listed_with_them(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    reviewed(&world, &lee()).await;
+    let request = world.asked().await;
+    let lend = async |to: &str, rule: Option<&str>| {
+        let (service, rule) = (rule.map(|_| "payments".to_owned()), rule.map(str::to_owned));
+        let lasting = Lasting::For(span("2h"));
+        let new = NewDelegation { to: to.to_owned(), service, rule, reason: "x".to_owned(), starts_at: None, lasting };
+        app.delegate(&lee(), &new).await.unwrap()
+    };
+    let dan = lend("dan", None).await;
+    lend("kim", Some("closing")).await;
+    lend("ann", None).await;
+    let seen = app.reviewers_of(&ann(), &request.id).await.unwrap();
+    let names: Vec<(&str, &str)> = seen.delegates.iter().map(|(of, by)| (&*of.subject, &*by.subject)).collect();
+    assert_eq!(names, [("lee", "dan")], "not for another rule, and not whoever asks");
+    // Suggested is whose right it is.
+    assert!(seen.suggested.iter().all(|user| *user == lee().user));
+    app.end_delegation(&lee(), &dan.id).await.unwrap();
+    assert!(app.reviewers_of(&ann(), &request.id).await.unwrap().delegates.is_empty());
 }
