@@ -50,8 +50,8 @@ pub use break_glass::{
     PostReviewWord, PostVerdict, RightAtReview,
 };
 pub use delegation::{
-    Delegation, DelegationOver, DelegationRefused, DelegationWord, Delegations, LONGEST_DELEGATION, Lasting,
-    MOST_GIVEN, MOST_GIVEN_LATELY, MOST_TAKEN, NewDelegation, OnBehalfOf,
+    Delegation, DelegationOver, DelegationRefused, DelegationUnfit, DelegationWord, Delegations, LONGEST_DELEGATION,
+    Lasting, MOST_GIVEN, MOST_GIVEN_LATELY, MOST_TAKEN, NewDelegation, OnBehalfOf,
 };
 pub use event::{DeliveryState, Event, EventKind, KeptEvent, retry_after};
 pub use extension::{ExtendRefused, ExtensionCap};

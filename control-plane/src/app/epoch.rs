@@ -13,6 +13,8 @@ struct BegunData<'a> {
     before_epoch: u64,
     before_revision: u64,
     before_log_size: u64,
+    /// The latest time that was told before: later than the entry's own where time goes back with it.
+    before_told_at: Timestamp,
     before_log_root: String,
     reason: &'a Text,
 }
@@ -25,7 +27,7 @@ impl App {
     /// If the store fails.
     pub async fn begin_epoch(&self, reason: &Text, known: Option<u64>) -> Result<Head, AppError> {
         let mut tx = self.write().await?;
-        let Head { position, log_size, log_root: LogHash(root), .. } = *tx.before();
+        let Head { position, log_size, log_root: LogHash(root), told_at, .. } = *tx.before();
         let last = known.unwrap_or(0).max(position.epoch);
         let epoch = last.saturating_add(1).max(millis(tx.now()));
         tx.begin_epoch(epoch, reason.as_str()).await?;
@@ -34,6 +36,7 @@ impl App {
             before_epoch: position.epoch,
             before_revision: position.revision,
             before_log_size: log_size,
+            before_told_at: told_at,
             before_log_root: LogHash(root).to_string(),
             reason,
         };

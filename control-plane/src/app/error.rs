@@ -6,8 +6,8 @@ use grantmesh_shared::wire::policy::{Difference, PolicyFault};
 use crate::audit::AuditError;
 use crate::clock::RandomError;
 use crate::domain::{
-    AlreadyDecided, AlreadyEnded, AskRefused, BreakGlassRefused, DelegationOver, DelegationRefused, ExtendRefused,
-    LimitRefused, LockEnded, LockRefused, NoBreakGlass, NotEligible, OfflineRefused, Over, PolicyAbout,
+    AlreadyDecided, AlreadyEnded, AskRefused, BreakGlassRefused, DelegationOver, DelegationRefused, DelegationUnfit,
+    ExtendRefused, LimitRefused, LockEnded, LockRefused, NoBreakGlass, NotEligible, OfflineRefused, Over, PolicyAbout,
     PostReviewRefused, RecordsRefused, ReviewRefused, Signal, SignalRefused, TextError, WordsRefused,
 };
 use crate::store::StoreError;
@@ -303,7 +303,7 @@ pub enum Invalid {
     SeveralDelegations(String),
     /// The delegation is for nobody, nothing or no time that there is.
     #[error(transparent)]
-    Delegation(DelegationRefused),
+    Delegation(DelegationUnfit),
     /// Nothing says which grants are to end.
     #[error("it is not said which grants are to end\nname a holder, a service, an action or a rule")]
     NothingNamed,
@@ -390,7 +390,7 @@ impl AppError {
                 | Invalid::Signal(
                     SignalRefused::Reason(TextError::Secret { .. }) | SignalRefused::About(TextError::Secret { .. }),
                 )
-                | Invalid::Delegation(DelegationRefused::Reason(TextError::Secret { .. }))
+                | Invalid::Delegation(DelegationUnfit::Reason(TextError::Secret { .. }))
                 | Invalid::Lock(LockRefused::Reason(TextError::Secret { .. })) => "secret_in_text",
                 Invalid::NotEligible(_)
                 | Invalid::RequesterNotEligible
@@ -437,22 +437,15 @@ impl AppError {
                 | Invalid::Text(_) => "bad_text",
                 Invalid::Lock(LockRefused::Nothing | LockRefused::EverythingAndMore) => "lock_unclear",
                 Invalid::SeveralDelegations(_) => "several_delegations",
-                Invalid::Delegation(refused) => match refused {
-                    DelegationRefused::Service(_)
-                    | DelegationRefused::Rule { .. }
-                    | DelegationRefused::RuleAlone(_) => "unknown_target",
-                    DelegationRefused::Start(_) => "start_out_of_range",
-                    DelegationRefused::TooLong(_) => "duration_over_maximum",
-                    DelegationRefused::TooShort => "duration_too_short",
-                    DelegationRefused::Reason(_) => "bad_text",
-                    DelegationRefused::Subject(_) | DelegationRefused::NotAUser => "bad_subject",
-                    // The others are refused for who asks or what there is already.
-                    DelegationRefused::ToOneself
-                    | DelegationRefused::Machine(_)
-                    | DelegationRefused::NothingToGive
-                    | DelegationRefused::TooManyGiven
-                    | DelegationRefused::TooManyGivenLately
-                    | DelegationRefused::TooManyTaken(_) => "nothing_to_delegate",
+                Invalid::Delegation(unfit) => match unfit {
+                    DelegationUnfit::Service(_) | DelegationUnfit::Rule { .. } | DelegationUnfit::RuleAlone(_) => {
+                        "unknown_target"
+                    }
+                    DelegationUnfit::Start(_) => "start_out_of_range",
+                    DelegationUnfit::TooLong(_) => "duration_over_maximum",
+                    DelegationUnfit::TooShort => "duration_too_short",
+                    DelegationUnfit::Reason(_) => "bad_text",
+                    DelegationUnfit::Subject(_) | DelegationUnfit::NotAUser => "bad_subject",
                 },
                 Invalid::NothingNamed => "nothing_named",
                 Invalid::TooManyToRevoke(_) => "too_many",
@@ -511,6 +504,12 @@ impl From<PostReviewRefused> for AppError {
     }
 }
 
+impl From<DelegationUnfit> for AppError {
+    fn from(unfit: DelegationUnfit) -> Self {
+        Invalid::Delegation(unfit).into()
+    }
+}
+
 impl From<DelegationRefused> for AppError {
     fn from(refused: DelegationRefused) -> Self {
         let text = refused.to_string();
@@ -521,7 +520,7 @@ impl From<DelegationRefused> for AppError {
             DelegationRefused::TooManyGiven
             | DelegationRefused::TooManyGivenLately
             | DelegationRefused::TooManyTaken(_) => Conflict::TooManyDelegations(text).into(),
-            refused => Invalid::Delegation(refused).into(),
+            DelegationRefused::Unfit(unfit) => unfit.into(),
         }
     }
 }

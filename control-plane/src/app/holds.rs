@@ -15,7 +15,7 @@ use super::requests::ended_entry;
 use super::{App, AppError, Conflict, FilterIdentity, Invalid};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{
-    Actor, Ask, AskTarget, Asked, Hold, NewRequest, Request, RequestState, RequestStateWord, Rulebook,
+    Actor, Ask, AskTarget, Asked, Automatic, Hold, NewRequest, Request, RequestState, RequestStateWord, Rulebook,
 };
 use crate::store::{Tx, WriteTx};
 
@@ -24,6 +24,9 @@ const MOST_WAITING: u64 = 1_000;
 
 /// However little a filter says, a call waits so long.
 const SHORTEST: Span = Span::from_millis(1);
+
+/// For so long a call that its rule denies by itself is told of the request of before.
+const SAID_AGAIN: Span = Span::from_secs(3_600);
 
 /// Why no request is filed for a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,7 +197,29 @@ impl App {
         {
             return Ok((request, false));
         }
+        if let Some(request) = self.denied_already(tx, book, &actor, &ask).await? {
+            return Ok((request, false));
+        }
         Ok((self.file(tx, book, &actor, ask).await?, true))
+    }
+}
+
+impl App {
+    /// The request of before by which the rule of an ask said no by itself, if it would say the very same now: a call that
+    /// is sent again and again files one request an hour, and has the same answer.
+    async fn denied_already(
+        &self,
+        tx: &mut Tx,
+        book: &Rulebook,
+        actor: &Actor,
+        ask: &Ask,
+    ) -> Result<Option<Request>, AppError> {
+        let said = tx.signals_of_keys(&book.said_of(ask)).await?;
+        let Some(no) = book.automatic(ask, (actor, &said), ask.created_at).filter(Automatic::denies) else {
+            return Ok(None);
+        };
+        let Some(before) = tx.denied_by_itself(ask, ask.created_at.minus(SAID_AGAIN)).await? else { return Ok(None) };
+        Ok(tx.request(&before).await?.filter(|request| request.automatic.as_ref() == Some(&no)))
     }
 }
 

@@ -10,7 +10,7 @@ use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
 use super::break_glass::{broken_entry, opened_entry};
-use super::{App, AppError, Forbidden, Invalid};
+use super::{App, AppError, Forbidden, Invalid, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{Actor, GlassBroken, NewOffline, NoBreakGlass, Offline, OfflineRefused};
 use crate::store::WriteTx;
@@ -20,9 +20,6 @@ const MOST: u32 = 8;
 
 /// The characters of a token's signature, and of the dot before it.
 const SIGNATURE: usize = 1 + 16 + 1 + 128;
-
-/// So many are listed at most.
-const LISTED: u32 = 1_000;
 
 impl App {
     /// Makes a token, to be signed by the caller. It is good for nothing before filters stop hearing from the control plane.
@@ -42,7 +39,7 @@ impl App {
         let right = service.break_glass().iter().find(fits).ok_or_else(none)?;
         let max = right.offline.ok_or_else(none)?;
         let now = tx.now();
-        let good = tx.offline_tokens(Some(&actor.user), now, MOST).await?.len();
+        let good = tx.offline_tokens(Some(&actor.user), now, (None, MOST)).await?.len();
         let good = u64::try_from(good).unwrap_or(u64::MAX);
         if good >= u64::from(MOST) {
             return Err(Invalid::Offline(OfflineRefused::TooMany(good)).into());
@@ -61,14 +58,16 @@ impl App {
         Ok(made)
     }
 
-    /// The tokens that are good: one's own, or everybody's for operators and auditors. Never what was signed.
+    /// The tokens that are good, newest first: one's own, or everybody's for operators and auditors. Never what was signed.
     ///
     /// # Errors
     /// If the store fails.
-    pub async fn offline_tokens(&self, actor: &Actor) -> Result<Vec<Offline>, AppError> {
+    pub async fn offline_tokens(&self, actor: &Actor, page: &Page) -> Result<Listed<Offline>, AppError> {
         let holder = (!self.sees_everything(actor)).then_some(&actor.user);
         let now = self.inner.settings.clock.now();
-        Ok(self.read().await?.offline_tokens(holder, now, LISTED).await?)
+        let rows = self.rows(page);
+        let found = self.read().await?.offline_tokens(holder, now, (page.cursor.as_deref(), rows)).await?;
+        Ok(Listed::up_to(found, rows.saturating_sub(1), |token| token.grant.to_string()))
     }
 
     /// Takes in that a filter let a call through by a token: with the first, what was done becomes broken glass like any

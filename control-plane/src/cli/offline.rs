@@ -66,7 +66,7 @@ async fn issue(args: IssueArgs, out: &mut Output) -> Result<(), Failure> {
 
 async fn list(args: &ClientArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(args)?;
-    let answer = client.get("/v1/offline-tokens", &[]).await?;
+    let answer = super::requests::pages(&client, "/v1/offline-tokens", &[]).await?;
     if args.json {
         return Ok(out.json(&answer)?);
     }

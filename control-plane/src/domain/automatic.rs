@@ -39,6 +39,12 @@ impl Automatic {
         self.then == ThenItem::Approve
     }
 
+    /// Whether the request was denied by it.
+    #[must_use]
+    pub fn denies(&self) -> bool {
+        self.then == ThenItem::Deny
+    }
+
     /// The word of what was decided.
     #[must_use]
     pub fn word(&self) -> &'static str {

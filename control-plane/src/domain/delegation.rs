@@ -80,6 +80,25 @@ pub enum DelegationRefused {
         "you review nothing of this yourself, and what one has by a delegation is not given on\nhave the policy or the first delegator name whoever is to review"
     )]
     NothingToGive,
+    /// What is stated breaks a rule.
+    #[error(transparent)]
+    Unfit(#[from] DelegationUnfit),
+    /// One person has given too many.
+    #[error("you have given {MOST_GIVEN} delegations that are not over, as many as anybody may\nend one of them first")]
+    TooManyGiven,
+    /// One person has given and ended too many.
+    #[error(
+        "you have given {MOST_GIVEN_LATELY} delegations within {LONGEST_DELEGATION}, as many as anybody may\nlet one last for longer"
+    )]
+    TooManyGivenLately,
+    /// One person was given too many.
+    #[error("`{0}` was given {MOST_TAKEN} delegations that are not over, as many as anybody may\nname somebody else")]
+    TooManyTaken(String),
+}
+
+/// What is wrong with what is stated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DelegationUnfit {
     /// Nobody is named.
     #[error(transparent)]
     Subject(#[from] SubjectError),
@@ -116,17 +135,6 @@ pub enum DelegationRefused {
     /// Not a reason.
     #[error(transparent)]
     Reason(TextError),
-    /// One person has given too many.
-    #[error("you have given {MOST_GIVEN} delegations that are not over, as many as anybody may\nend one of them first")]
-    TooManyGiven,
-    /// One person has given and ended too many.
-    #[error(
-        "you have given {MOST_GIVEN_LATELY} delegations within {LONGEST_DELEGATION}, as many as anybody may\nlet one last for longer"
-    )]
-    TooManyGivenLately,
-    /// One person was given too many.
-    #[error("`{0}` was given {MOST_TAKEN} delegations that are not over, as many as anybody may\nname somebody else")]
-    TooManyTaken(String),
 }
 
 /// The delegation is over.
@@ -241,7 +249,7 @@ impl Delegation {
             delegate,
             service: new.service.clone(),
             rule: new.rule.clone(),
-            reason: Text::new(&new.reason, "reason").map_err(DelegationRefused::Reason)?,
+            reason: Text::new(&new.reason, "reason").map_err(DelegationUnfit::Reason)?,
             created_at: now,
             starts_at,
             ends_at,
@@ -269,8 +277,8 @@ impl Delegation {
     ///
     /// # Errors
     /// If it is no user.
-    pub fn delegate(actor: &Actor, to: &str) -> Result<User, DelegationRefused> {
-        actor.user_named(to)?.ok_or(DelegationRefused::NotAUser)
+    pub fn delegate(actor: &Actor, to: &str) -> Result<User, DelegationUnfit> {
+        actor.user_named(to)?.ok_or(DelegationUnfit::NotAUser)
     }
 
     /// How it stands.
@@ -351,21 +359,21 @@ impl Delegation {
     }
 }
 
-fn period(new: &NewDelegation, now: Timestamp) -> Result<(Timestamp, Timestamp), DelegationRefused> {
+fn period(new: &NewDelegation, now: Timestamp) -> Result<(Timestamp, Timestamp), DelegationUnfit> {
     let starts_at = new.starts_at.unwrap_or(now);
     if starts_at < now || starts_at > now.plus(MOST_AHEAD) {
-        return Err(DelegationRefused::Start(starts_at));
+        return Err(DelegationUnfit::Start(starts_at));
     }
     let ends_at = match new.lasting {
         Lasting::For(span) => starts_at.plus(span),
         Lasting::Until(at) => at,
     };
     if ends_at < starts_at.plus(SHORTEST) {
-        return Err(DelegationRefused::TooShort);
+        return Err(DelegationUnfit::TooShort);
     }
     let long = ends_at.since(starts_at);
     if long > LONGEST_DELEGATION {
-        return Err(DelegationRefused::TooLong(match new.lasting {
+        return Err(DelegationUnfit::TooLong(match new.lasting {
             Lasting::For(stated) => stated,
             Lasting::Until(_) => long,
         }));
@@ -379,16 +387,16 @@ fn right_of<'s>(service: &'s Service, name: &str) -> Option<&'s BreakGlass> {
 }
 
 /// A delegation for what is not there would look like one that works.
-fn known(book: &Rulebook, service: Option<&str>, rule: Option<&str>) -> Result<(), DelegationRefused> {
+fn known(book: &Rulebook, service: Option<&str>, rule: Option<&str>) -> Result<(), DelegationUnfit> {
     let shown = |name: &str| name.chars().filter(|letter| !letter.is_control()).take(128).collect::<String>();
     let Some(name) = service else {
-        return rule.map_or(Ok(()), |rule| Err(DelegationRefused::RuleAlone(shown(rule))));
+        return rule.map_or(Ok(()), |rule| Err(DelegationUnfit::RuleAlone(shown(rule))));
     };
-    let service = book.service(name).ok_or_else(|| DelegationRefused::Service(shown(name)))?;
+    let service = book.service(name).ok_or_else(|| DelegationUnfit::Service(shown(name)))?;
     match rule {
         // A break-glass right has no name that a rule of its service has.
         Some(rule) if service.rule(rule).is_none() && right_of(service, rule).is_none() => {
-            Err(DelegationRefused::Rule { service: shown(name), rule: shown(rule) })
+            Err(DelegationUnfit::Rule { service: shown(name), rule: shown(rule) })
         }
         _ => Ok(()),
     }

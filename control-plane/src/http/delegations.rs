@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use grantmesh_shared::id::DelegationId;
-use grantmesh_shared::time::{Span, Timestamp, TimestampError};
+use grantmesh_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::description::Length;
-use super::extract::{Asked, CurrentUser, Id, Json, Limit};
+use super::extract::{Asked, CurrentUser, Id, Json, Limit, time};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::view::{ListView, UserView};
@@ -137,8 +137,8 @@ pub(super) async fn create(
     Json(body): Json<DelegationBody>,
 ) -> Result<(StatusCode, Json<DelegationView>), ApiError> {
     let DelegationBody { to, service, rule, reason, starts_at, ends_at, duration } = body;
-    let starts_at = starts_at.as_deref().map(time).transpose()?;
-    let lasting = match (ends_at.as_deref().map(time).transpose()?, duration) {
+    let starts_at = time("starts_at", starts_at.as_deref())?;
+    let lasting = match (time("ends_at", ends_at.as_deref())?, duration) {
         (Some(at), None) => Lasting::Until(at),
         (None, Some(span)) => Lasting::For(span),
         _ => {
@@ -162,8 +162,4 @@ pub(super) async fn end(
 ) -> Result<Json<DelegationView>, ApiError> {
     let ended = api.app.end_delegation(&actor, &id).await?;
     Ok(Json(DelegationView::of(&ended, api.now())))
-}
-
-fn time(text: &str) -> Result<Timestamp, ApiError> {
-    text.parse().map_err(|error: TimestampError| ApiError::Value(error.to_string()))
 }

@@ -8,7 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
-use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::time::{Timestamp, TimestampError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -83,6 +83,12 @@ impl TryFrom<u64> for Whole {
         let fits = number <= Self::MOST;
         fits.then_some(Self(number)).ok_or_else(|| format!("`{number}` is too large\nnothing here counts so far"))
     }
+}
+
+/// A time that a body or query states under a name.
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<Timestamp>, ApiError> {
+    let read = |text: &str| text.parse().map_err(|error: TimestampError| ApiError::Value(format!("`{name}`: {error}")));
+    text.map(read).transpose()
 }
 
 /// The only `authorization` header's bearer token.

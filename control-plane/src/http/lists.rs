@@ -1,8 +1,7 @@
 //! What lists of requests and grants are narrowed to, as a query states it.
 
-use grantmesh_shared::time::Timestamp;
-
 use super::description::one_of;
+use super::extract::time;
 use super::problem::ApiError;
 use crate::app::Only;
 
@@ -26,11 +25,6 @@ pub(super) fn orders() -> utoipa::openapi::Schema {
     one_of(ORDERS)
 }
 
-fn time(name: &str, text: Option<String>) -> Result<Option<Timestamp>, ApiError> {
-    let read = |text: String| text.parse().map_err(|error| ApiError::Value(format!("`{name}`: {error}")));
-    text.map(read).transpose()
-}
-
 impl TryFrom<Stated> for Only {
     type Error = ApiError;
 
@@ -47,7 +41,7 @@ impl TryFrom<Stated> for Only {
                 return Err(ApiError::Value(format!("there is no such order\nuse one of {}", ORDERS.join(", "))));
             }
         };
-        let (since, until) = (time("since", since)?, time("until", until)?);
+        let (since, until) = (time("since", since.as_deref())?, time("until", until.as_deref())?);
         Ok(Self { mine, owner, service, action, rule, since, until, oldest_first })
     }
 }

@@ -6,14 +6,15 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use grantmesh_shared::time::Span;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::description::Length;
-use super::extract::{CurrentUser, Json};
+use super::extract::{Asked, CurrentUser, Json, Limit};
 use super::problem::ApiError;
-use super::refusals::{BadBody, Caller, Forbidden, Unfit};
+use super::refusals::{BadBody, BadRequest, Caller, Forbidden, Unfit};
 use super::view::{ListView, UserView};
+use crate::app::Page;
 use crate::domain::{NewOffline, Offline};
 
 /// What a token is wanted for.
@@ -98,13 +99,25 @@ pub(super) async fn issue(
     Ok((StatusCode::CREATED, Json(OfflineIssuedView { about: (&made).into(), token })))
 }
 
-/// The tokens that are still good: yours, or everybody's for operators and auditors.
-#[utoipa::path(get, path = "/v1/offline-tokens", tag = "break-glass", security(("token" = [])),
-    responses((status = 200, body = ListView<OfflineView>), Caller))]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// How many at most.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<Limit>,
+}
+
+/// The tokens that are still good, newest first: yours, or everybody's for operators and auditors.
+#[utoipa::path(get, path = "/v1/offline-tokens", tag = "break-glass", security(("token" = [])), params(ListQuery),
+    responses((status = 200, body = ListView<OfflineView>), Caller, BadRequest))]
 pub(super) async fn list(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
+    Asked(ListQuery { cursor, limit }): Asked<ListQuery>,
 ) -> Result<Json<ListView<OfflineView>>, ApiError> {
-    let tokens = api.app.offline_tokens(&actor).await?;
-    Ok(Json(ListView { items: tokens.iter().map(Into::into).collect(), next_cursor: None }))
+    let listed = api.app.offline_tokens(&actor, &Page { cursor, limit: limit.map(Limit::number) }).await?;
+    Ok(Json(ListView::of(listed, |token| OfflineView::from(&token))))
 }

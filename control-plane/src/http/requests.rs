@@ -6,14 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use grantmesh_shared::engine::Pattern;
 use grantmesh_shared::id::RequestId;
-use grantmesh_shared::time::{Span, TimestampError};
+use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::shown::ShownCall;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::Api;
 use super::description::{Length, Shown, one_of};
-use super::extract::{Asked, CurrentUser, Id, Json, Limit};
+use super::extract::{Asked, CurrentUser, Id, Json, Limit, time};
 use super::lists::Stated;
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
@@ -184,8 +184,7 @@ pub(super) async fn file(
     let FileBody { service, action, resource, method, path, rule, justification, ticket, duration, uses, call, .. } =
         body;
     let target = target(service, action, resource, method, path)?;
-    let starts_at = body.starts_at.as_deref().map(str::parse).transpose();
-    let starts_at = starts_at.map_err(|error: TimestampError| ApiError::Value(error.to_string()))?;
+    let starts_at = time("starts_at", body.starts_at.as_deref())?;
     let new = NewRequest { target, justification, ticket, duration, uses, rule, call, starts_at };
     let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
     Ok((StatusCode::CREATED, Json(shown(&api, &filed.request).await?)))

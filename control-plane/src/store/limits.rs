@@ -60,6 +60,30 @@ impl Tx {
         self.row(TABLE, sql, values).await?.map(|row| row.time("decided_at")).transpose()
     }
 
+    /// The latest request of the same account for the same that its rule denied by itself after `since`.
+    pub(crate) async fn denied_by_itself(
+        &mut self,
+        ask: &Ask,
+        since: Timestamp,
+    ) -> Result<Option<RequestId>, StoreError> {
+        let sql = "SELECT id FROM requests WHERE requester_issuer = $1 AND requester_subject = $2 AND state = 'denied' \
+                   AND decided_at > $3 AND service = $4 AND rule = $5 AND action = $6 AND resource = $7 AND kind = $8 \
+                   AND COALESCE(shown, '') = $9 AND automatic IS NOT NULL ORDER BY decided_at DESC, id DESC LIMIT 1";
+        let shown = ask.shown.as_ref().map(|shown| serde_json::json!(shown).to_string());
+        let values = args![
+            &*ask.requester.issuer,
+            &*ask.requester.subject,
+            since,
+            &*ask.service,
+            &*ask.rule,
+            &*ask.action,
+            &*ask.resource,
+            ask.kind.as_str(),
+            shown.unwrap_or_default(),
+        ];
+        self.row(TABLE, sql, values).await?.map(|row| row.parsed("id")).transpose()
+    }
+
     /// The pending request of the same account for the same: whatever is said of its length, its calls and why.
     pub(crate) async fn alike(&mut self, ask: &Ask) -> Result<Option<RequestId>, StoreError> {
         let sql = "SELECT id FROM requests WHERE requester_issuer = $1 AND requester_subject = $2 AND state = 'pending' \

@@ -3,7 +3,9 @@
 use grantmesh_shared::engine::User;
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::time::Timestamp;
+use sqlx::AssertSqlSafe;
 
+use super::select::Bound;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
 use crate::domain::{Actor, Offline, Text};
@@ -52,25 +54,22 @@ impl Tx {
             .transpose()
     }
 
-    /// Tokens that are good, or of one holder: the newest, at most so many.
+    /// Tokens that are good, of everybody or of one holder, newest first.
     pub(crate) async fn offline_tokens(
         &mut self,
         holder: Option<&User>,
         now: Timestamp,
-        limit: u32,
+        (cursor, limit): (Option<&str>, u32),
     ) -> Result<Vec<Offline>, StoreError> {
-        let rows = match holder {
-            Some(User { issuer, subject }) => {
-                let sql = select!(
-                    " WHERE holder_issuer = $1 AND holder_subject = $2 AND expires_at > $3 ORDER BY expires_at DESC LIMIT $4"
-                );
-                self.rows(TABLE, sql, args![&**issuer, &**subject, now, limit]).await?
-            }
-            None => {
-                let sql = select!(" WHERE expires_at > $1 ORDER BY grant_id DESC LIMIT $2");
-                self.rows(TABLE, sql, args![now, limit]).await?
-            }
-        };
+        let mut bound = Bound::default();
+        let mut conditions = vec![format!("expires_at > {}", bound.place(now))];
+        conditions.extend(
+            holder.map(|User { issuer, subject }| bound.both(("holder_issuer", issuer), ("holder_subject", subject))),
+        );
+        conditions.extend(cursor.map(|cursor| format!("grant_id < {}", bound.place(cursor))));
+        let limit = bound.place(limit);
+        let sql = format!("{} WHERE {} ORDER BY grant_id DESC LIMIT {limit}", select!(""), conditions.join(" AND "));
+        let rows = self.rows(TABLE, AssertSqlSafe(sql), bound.into_values()).await?;
         rows.into_iter().map(Offline::try_from).collect()
     }
 }

@@ -377,3 +377,36 @@ pub(crate) async fn what_is_said_of_one_is_not_said_of_others(db: Db) {
     world.apply(&[&policy(list, "")], None).await.unwrap();
     assert_eq!(world.filed_is(&ann()).await, PENDING);
 }
+
+pub(crate) async fn a_call_that_is_sent_again_is_told_no_again(db: Db) {
+    let list = "{ name: frozen, then: deny, when: 'signals.freeze' }, { name: always, then: deny, when: 'resource == \"account/acc-9\"' }";
+    let world = world(db, list, "").await;
+    world.signal(&sam(), "freeze", "2h").await;
+    let mut number = 0;
+    let mut sent = async || {
+        number += 1;
+        filed(&world, 1, call(number, world.now().plus(span("30s")))).await
+    };
+    let (first, state) = sent().await;
+    assert_eq!(state, HoldState::Denied);
+    for _ in 0..3 {
+        assert_eq!(sent().await, (first.clone(), HoldState::Denied));
+    }
+    let first = first.unwrap();
+    let story = ["request.filed", "request.automatic", "hold.began", "hold.began", "hold.began", "hold.began"];
+    assert_eq!(world.story_of(first.as_str()).await, story, "each call is on record, and one request");
+    // It is judged anew each time: what no longer holds denies nothing, and another policy says it for itself.
+    world.app.clear_signal(&sam(), ("freeze", None), None).await.unwrap();
+    let (second, state) = sent().await;
+    assert!(second.as_ref() != Some(&first) && state == HoldState::Pending);
+    world.app.withdraw(&ann(), &second.unwrap()).await.unwrap();
+    world.signal(&sam(), "freeze", "2h").await;
+    assert_eq!(sent().await, (Some(first.clone()), HoldState::Denied));
+    world.apply(&[&policy(&list.replace("frozen", "frozen-now"), "")], None).await.unwrap();
+    let (third, state) = sent().await;
+    assert!(third.as_ref() != Some(&first) && state == HoldState::Denied);
+    // After an hour it is asked anew.
+    world.advance("1h");
+    let (fourth, state) = sent().await;
+    assert!(fourth != third && state == HoldState::Denied);
+}

@@ -59,14 +59,14 @@ pub(crate) async fn a_token_is_for_those_whom_the_policy_lets_have_one(db: Db) {
         let new = NewOffline { duration: Some(span(duration)), ..wanted() };
         assert_eq!(code(app.issue_offline(&sam(), &new).await), refused);
     }
-    assert!(app.offline_tokens(&olga()).await.unwrap().is_empty());
+    assert!(app.offline_tokens(&olga(), &Page::default()).await.unwrap().items.is_empty());
 
     let made = app.issue_offline(&sam(), &wanted()).await.unwrap();
     assert_eq!((&*made.right, &made.actions[..]), ("emergency", &["refund.create".to_owned()][..]));
     assert_eq!(made.expires_at, world.now().plus(span("12h")));
-    assert_eq!(app.offline_tokens(&sam()).await.unwrap(), std::slice::from_ref(&made));
-    assert_eq!(app.offline_tokens(&aud()).await.unwrap(), std::slice::from_ref(&made));
-    assert!(app.offline_tokens(&ann()).await.unwrap().is_empty());
+    assert_eq!(app.offline_tokens(&sam(), &Page::default()).await.unwrap().items, std::slice::from_ref(&made));
+    assert_eq!(app.offline_tokens(&aud(), &Page::default()).await.unwrap().items, std::slice::from_ref(&made));
+    assert!(app.offline_tokens(&ann(), &Page::default()).await.unwrap().items.is_empty());
     assert_eq!(world.story_of(made.grant.as_str()).await, ["offline_token.issued"]);
     assert!(app.grants(&olga(), &GrantFilter::default(), &Page::default()).await.unwrap().items.is_empty());
     assert!(app.all_items().await.unwrap().items.iter().all(|item| !item.key.starts_with("grant/")));
@@ -75,7 +75,7 @@ pub(crate) async fn a_token_is_for_those_whom_the_policy_lets_have_one(db: Db) {
     }
     assert_eq!(code(app.issue_offline(&sam(), &wanted()).await), "too_many");
     world.advance("12h");
-    assert!(app.offline_tokens(&olga()).await.unwrap().is_empty());
+    assert!(app.offline_tokens(&olga(), &Page::default()).await.unwrap().items.is_empty());
     app.issue_offline(&sam(), &wanted()).await.unwrap();
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn what_is_done_by_a_token_is_broken_glass_once_it_is_told(db: 
     assert_eq!(grant.expires_at, token.expires_at, "never longer than the token");
     let reviews = app.post_reviews(&olga(), &PostReviewFilter::default(), &Page::default()).await.unwrap().items;
     assert_eq!((reviews.len(), &reviews[0].grant, reviews[0].reason.as_str()), (1, &token.grant, "on call"));
-    assert_eq!(app.offline_tokens(&sam()).await.unwrap()[0].used_at, Some(world.now()));
+    assert_eq!(app.offline_tokens(&sam(), &Page::default()).await.unwrap().items[0].used_at, Some(world.now()));
     let story = ["offline_token.issued", "break_glass.used", "post_review.opened", "decision", "decision"];
     assert_eq!(world.story_of(token.grant.as_str()).await, story);
     assert_eq!(events().await, ["break_glass.used", "post_review.opened"]);
@@ -181,4 +181,30 @@ pub(crate) async fn who_has_lost_the_right_has_nothing_more_by_a_token(db: Db) {
     let grant = app.grant(&sam(), &token.grant).await.unwrap();
     assert_eq!(grant.expires_at.since(grant.starts_at), span("1ms"));
     assert_eq!(app.post_review_sums().await.unwrap().open, 1, "what was done is reviewed all the same");
+}
+
+pub(crate) async fn tokens_are_listed_in_pages(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let mut made = Vec::new();
+    for number in 0..5 {
+        world.advance("1s");
+        // Whose end comes first is of no matter to their order.
+        let duration = Some(span(if number % 2 == 0 { "2h" } else { "1h" }));
+        made.push(app.issue_offline(&sam(), &NewOffline { duration, ..wanted() }).await.unwrap().grant);
+    }
+    made.reverse();
+    for who in [sam(), aud()] {
+        let (mut seen, mut cursor, mut pages) = (Vec::new(), None, 0);
+        loop {
+            let page = Page { cursor: cursor.take(), limit: Some(2) };
+            let listed = app.offline_tokens(&who, &page).await.unwrap();
+            (pages, cursor) = (pages + 1, listed.next);
+            seen.extend(listed.items.into_iter().map(|token| token.grant));
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!((pages, &seen), (3, &made));
+    }
 }

@@ -41,15 +41,15 @@ fn it_lasts_a_minute_at_least_and_thirty_days_at_most() {
     assert_eq!(check(Some(2_000), until(2_060)), Ok((at(2_000), at(2_060))));
     assert_eq!(check(Some(1_000 + 30 * DAY), span(DAY)), Ok((at(1_000 + 30 * DAY), at(1_000 + 31 * DAY))));
     for short in [span(59), until(1_059), until(1_000), until(0)] {
-        assert_eq!(check(None, short), Err(DelegationRefused::TooShort));
+        assert_eq!(check(None, short), Err(DelegationUnfit::TooShort));
     }
     let over = Span::from_secs(30 * DAY + 1);
-    assert_eq!(check(None, Lasting::For(over)), Err(DelegationRefused::TooLong(over)));
-    assert_eq!(check(None, until(1_000 + 30 * DAY + 1)), Err(DelegationRefused::TooLong(over)));
+    assert_eq!(check(None, Lasting::For(over)), Err(DelegationUnfit::TooLong(over)));
+    assert_eq!(check(None, until(1_000 + 30 * DAY + 1)), Err(DelegationUnfit::TooLong(over)));
     let endless = Span::from_millis(u64::MAX);
-    assert_eq!(check(None, Lasting::For(endless)), Err(DelegationRefused::TooLong(endless)));
+    assert_eq!(check(None, Lasting::For(endless)), Err(DelegationUnfit::TooLong(endless)));
     for start in [999, 1_001 + 30 * DAY] {
-        assert_eq!(check(Some(start), span(DAY)), Err(DelegationRefused::Start(at(start))));
+        assert_eq!(check(Some(start), span(DAY)), Err(DelegationUnfit::Start(at(start))));
     }
 }
 

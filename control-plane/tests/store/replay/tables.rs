@@ -40,7 +40,7 @@ pub(super) async fn read(world: &World) -> State {
     let reviews = all!(page => app.post_reviews(who, &PostReviewFilter::default(), &page));
     let locks = all!(page => app.locks(who, None, &page));
     let lent = all!(page => app.delegations(who, (false, false), &page));
-    let tokens = app.offline_tokens(who).await.unwrap();
+    let tokens = all!(page => app.offline_tokens(who, &page));
     let mut uses = BTreeMap::new();
     for grant in grants.iter().filter(|grant| grant.uses.is_some()) {
         let taken = app.uses(who, &grant.id).await.unwrap().into_iter();
