@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use grantmesh_shared::engine::{
     Ambiguity, Audit, Basis, BodyFacts, BodyMode, Call, Claims, ConditionError, Context, Criticality, Decision,
-    FactValue, Grant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Service, Table, canonical_path,
+    FactValue, HeldGrant, Matched, Now, Permit, Prepared, Principal, Reason, Refusal, Service, Table, canonical_path,
     fold_hash, prepare,
 };
 use grantmesh_shared::id::DecisionId;
@@ -105,9 +105,9 @@ pub enum Outcome<'a> {
         /// What to record, if this is recorded.
         event: Option<Box<DecisionEvent<'a>>>,
         /// What allowed it, if that is a grant.
-        grant: Option<&'a Grant>,
+        grant: Option<HeldGrant<'a>>,
         /// The grant of which it is a use, if it goes on only as one.
-        claim: Option<&'a Grant>,
+        claim: Option<HeldGrant<'a>>,
         /// Whether it goes on only when the control plane has that record.
         ahead: bool,
         /// Whether that grant is a token: the control plane is not heard.
@@ -207,9 +207,9 @@ struct Passed<'t> {
     permit: Permit<'t>,
     recorded: bool,
     /// The grant of which it is a use.
-    claim: Option<&'t Grant>,
+    claim: Option<HeldGrant<'t>>,
     /// The grant with which it ends.
-    grant: Option<&'t Grant>,
+    grant: Option<HeldGrant<'t>>,
     /// Whether that is a token.
     offline: bool,
 }
@@ -378,14 +378,14 @@ impl<'a> Flow<'a, '_> {
         let is_let_through = is_fresh && matches!(&decision, Decision::Allow(_));
         let token = self.knowledge.offline.filter(|_| !is_ambiguous && !is_let_through);
         let token = token.zip(matched).map(|(token, matched)| match token {
-            Ok(offline) if offline.covers(matched) => Ok(&offline.grant),
+            Ok(offline) if offline.covers(matched) => Ok(offline.grant()),
             Ok(_) => Err(OfflineError::OtherAction),
             Err(error) => Err(error),
         });
         let mut offline = false;
         if let Some(Ok(grant)) = token {
             (decision, showing) = self.decision(&prepared.with_offline(grant), &call, sources, shown, now)?;
-            let by = |permit: &Permit<'_>| matches!(permit.basis(), Basis::Grant(basis) if basis.id == grant.id);
+            let by = |permit: &Permit<'_>| matches!(permit.basis(), Basis::Grant(basis) if basis.is(&grant.id()));
             offline = matches!(&decision, Decision::Allow(permit) if by(permit));
         }
         if !is_ambiguous && !is_fresh && !offline {
@@ -464,10 +464,10 @@ impl<'a> Flow<'a, '_> {
     }
 
     /// Why a call that is to be a use cannot be one.
-    fn cannot_claim(&self, prepared: &Prepared<'_, '_>, claim: Option<&Grant>) -> Option<OwnReason> {
+    fn cannot_claim(&self, prepared: &Prepared<'_, '_>, claim: Option<HeldGrant<'_>>) -> Option<OwnReason> {
         let claim = claim?;
         let ClaimState { claims, is_over } = self.knowledge.claim;
-        let is_held = matches!(claims, Claims::Held(id) if *id == claim.id);
+        let is_held = matches!(claims, Claims::Held(id) if claim.is(id));
         // A head that has gone on cannot be told that it must go on once.
         let head_first = prepared.body_mode() == Some(BodyMode::HeadFirst);
         if !callbacks::for_bodies() || head_first {
@@ -574,20 +574,20 @@ impl<'a> Flow<'a, '_> {
         &self,
         request: &Request<'a>,
         permit: &Permit<'a>,
-        claim: Option<&Grant>,
+        claim: Option<HeldGrant<'_>>,
         id: DecisionId,
     ) -> Box<DecisionEvent<'a>> {
         let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
         match permit.basis() {
             Basis::Grant(grant) => {
-                event.grant = Some(grant.id.clone());
-                event.break_glass = grant.break_glass;
+                event.grant = Some(grant.id());
+                event.break_glass = grant.break_glass();
             }
             Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
             Basis::Unmatched => {}
         }
         if let Some(claim) = claim {
-            event.grant = Some(claim.id.clone());
+            event.grant = Some(claim.id());
         }
         event.condition_errors = errors_text(permit.errors());
         event

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use ed25519_dalek::Signature as Ed25519;
-use grantmesh_shared::engine::{Grant, GrantHolder, Matched, User};
+use grantmesh_shared::engine::{Grant, GrantHolder, HeldGrant, LoneGrant, Matched, User};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::offline::{MAX_TOKEN, NoToken, OfflineToken};
@@ -25,18 +25,23 @@ const MAX_CHECKS: u32 = 16;
 const WINDOW: Span = Span::from_secs(1);
 
 /// A token that a pinned key signed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Offline {
-    /// What it is as good as, for any action of `actions` on any resource.
-    pub grant: Grant,
+    grant: LoneGrant,
     actions: Vec<Box<str>>,
 }
 
 impl Offline {
+    /// What it is as good as, for whatever it [`Self::covers`] on any resource.
+    #[must_use]
+    pub fn grant(&self) -> HeldGrant<'_> {
+        self.grant.held()
+    }
+
     /// Whether it is for what a call matched.
     #[must_use]
     pub fn covers(&self, matched: &Matched<'_>) -> bool {
-        *self.grant.service == *matched.service.name() && self.actions.contains(&matched.action.name)
+        self.grant().service() == matched.service.name() && self.actions.contains(&matched.action.name)
     }
 }
 
@@ -108,8 +113,8 @@ impl Offlines {
             Some((.., found)) => found.clone(),
             None => self.look(text, keys, user, mono)?,
         };
-        found.and_then(|offline| match &offline.grant.holder {
-            GrantHolder::User(holder) if Some((&*holder.issuer, &*holder.subject)) == user => Ok(offline),
+        found.and_then(|offline| match offline.grant().user() {
+            Some(holder) if Some(holder) == user => Ok(offline),
             _ => Err(OfflineError::OtherUser),
         })
     }
@@ -160,7 +165,7 @@ impl From<OfflineToken> for Offline {
         let OfflineToken { v: _, grant, user, service, right, actions, starts_at, expires_at } = token;
         let user = User { issuer: user.issuer.into(), subject: user.subject.into() };
         Self {
-            grant: Grant {
+            grant: LoneGrant::from(Grant {
                 id: grant,
                 // Nothing asks for it: the request is made when the control plane hears of the use.
                 request: RequestId::new(0, [0; 10]),
@@ -176,7 +181,7 @@ impl From<OfflineToken> for Offline {
                 reveals: Vec::new(),
                 uses: None,
                 break_glass: true,
-            },
+            }),
             actions: actions.into_iter().map(String::into_boxed_str).collect(),
         }
     }

@@ -190,8 +190,9 @@ impl Streams {
             return Vec::new();
         }
         self.seen = seen;
-        let locks: BTreeSet<LockId> =
-            sync.table().into_iter().flat_map(Table::locks).map(|lock| lock.id.clone()).collect();
+        // One by one: to collect a set brings a sort of its own into the module.
+        let mut locks = BTreeSet::<LockId>::new();
+        locks.extend(sync.table().into_iter().flat_map(Table::locks).map(|lock| lock.id.clone()));
         if !locks.is_subset(&self.locks) {
             self.generation = self.generation.saturating_add(1);
         }
@@ -249,7 +250,7 @@ fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
     }
     if let (Some(table), Some(latest)) = (sync.table(), sync.latest(mono)) {
         match table.grant(&open.grant) {
-            Some(grant) if latest < grant.expires_at => open.ends_at = grant.expires_at,
+            Some(grant) if latest < grant.expires_at() => open.ends_at = grant.expires_at(),
             _ => return Some(Why::GrantEnded),
         }
     }

@@ -18,7 +18,7 @@ use crate::clock::{Mono, ServerClock};
 use crate::fence::{Fence, MAX_TABLE_BYTES, sealed, unsealed};
 use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
-use apply::{Contents, Pages};
+use apply::{Contents, Pages, Retired};
 
 /// How long the control plane may hold a poll.
 const WAIT: Span = Span::from_secs(25);
@@ -135,6 +135,7 @@ pub struct Sync {
     /// Since when nothing counts as fresh that did before.
     doubted: Option<Mono>,
     pages: Option<Pages>,
+    retired: Retired,
     fence: Fence,
     /// The last whole table as it was signed, to be kept for other VMs.
     to_keep: Option<Vec<u8>>,
@@ -167,6 +168,7 @@ impl Sync {
             confirmed: None,
             doubted: None,
             pages: None,
+            retired: Retired::default(),
             fence: Fence::default(),
             to_keep: None,
             asked_for_kept: false,
@@ -190,7 +192,7 @@ impl Sync {
             self.forget_confirmation(mono);
         }
         self.keys = keys;
-        self.pages = None;
+        self.give_up_pages();
         self.poll = None;
         self.heartbeat = None;
         self.next_poll = Mono::default();
@@ -202,7 +204,7 @@ impl Sync {
     pub fn doubt(&mut self, mono: Mono) {
         self.forget_confirmation(mono);
         self.clock.doubt();
-        self.pages = None;
+        self.give_up_pages();
         self.poll = None;
         self.heartbeat = None;
         self.next_poll = Mono::default();
@@ -244,10 +246,10 @@ impl Sync {
             return false;
         };
         let mut pages = Pages::new(answer.position, answer.table_hash, Mono::default());
-        let whole = pages.add(0, answer.position, answer.table_hash, &puts).and_then(|()| pages.finish());
+        let whole = pages.add(0, answer.position, answer.table_hash, &puts).and_then(|()| pages.check());
         // One that is behind what is known is as good as any: the first answer brings what is missing.
-        if let Ok(contents) = whole {
-            self.contents = contents;
+        if whole.is_ok() {
+            self.contents = pages.into_contents();
             self.position = Some(answer.position);
             return true;
         }
@@ -348,6 +350,7 @@ impl Sync {
     /// The questions that are due. To be asked after every tick and every answer.
     pub fn due(&mut self, mono: Mono, random: &mut Random) -> Vec<Question> {
         self.expire_lost(mono, random);
+        self.retired.free_some();
         let mut questions = Vec::new();
         if self.poll.is_none() && mono >= self.next_poll {
             questions.push(self.ask_poll(mono, random));
@@ -498,7 +501,7 @@ impl Sync {
         }
         // A snapshot whose pages cannot be had is begun again. An answer that cannot be applied is not asked for again;
         // one that was not meant for this question, or is older than what is known, says nothing against the table.
-        self.pages = None;
+        self.give_up_pages();
         let says_nothing = match error {
             SyncError::Answer(error) => !matches!(error, AnswerError::Malformed(_)),
             other => matches!(other, SyncError::Rollback(_)),
@@ -511,6 +514,13 @@ impl Sync {
         self.next_poll = mono.plus(Span::from_millis(wait));
     }
 
+    /// Forgets the pages of a snapshot that is not to be finished.
+    fn give_up_pages(&mut self) {
+        if let Some(pages) = self.pages.take() {
+            self.retired.take(pages.into_contents());
+        }
+    }
+
     fn confirm(&mut self, sent: Mono) {
         self.confirmed = self.confirmed.max(Some(sent));
     }
@@ -519,7 +529,10 @@ impl Sync {
         let body = verified(answer, &self.keys)?;
         let signature = answer.signature.unwrap_or_default();
         let answer: SyncAnswer = question::read(body, &flight.nonce)?;
-        if self.position.max(flight.floor).is_some_and(|known| answer.position < known) {
+        // What was heard of since the first page was asked for says nothing against those that follow: they are of one point.
+        let is_later_page = matches!(answer.change, Change::Snapshot { index: 1.., .. });
+        let floor = flight.floor.filter(|_| !is_later_page);
+        if self.position.max(floor).is_some_and(|known| answer.position < known) {
             return Err(SyncError::Rollback(answer.position));
         }
         // A history that was begun anew has no step from another one: it begins with everything.
@@ -541,19 +554,21 @@ impl Sync {
             }
             Change::Snapshot { index, last, puts } => {
                 // A snapshot may also be the answer to a question for a delta that is gone.
-                let mut pages = match self.pages.take() {
-                    Some(pages) => pages,
-                    None => Pages::new(answer.position, answer.table_hash, flight.sent),
-                };
+                let begin = || Pages::new(answer.position, answer.table_hash, flight.sent);
+                let pages = self.pages.get_or_insert_with(begin);
+                if puts.is_empty() && !last {
+                    return Err(SyncError::Unexpected);
+                }
                 pages.add(index, answer.position, answer.table_hash, &puts)?;
                 let as_of = pages.begun();
                 if last {
-                    self.contents = pages.finish()?;
+                    pages.check()?;
+                    let new = self.pages.take().map(Pages::into_contents).unwrap_or_default();
+                    self.retired.take(std::mem::replace(&mut self.contents, new));
                     let kept = (index == 0).then(|| sealed(signature, body));
                     self.to_keep = kept.filter(|kept| kept.len() <= MAX_TABLE_BYTES);
                     (Progress::Snapshot, as_of)
                 } else {
-                    self.pages = Some(pages);
                     (Progress::Page, as_of)
                 }
             }
@@ -562,11 +577,14 @@ impl Sync {
         if progress == Progress::Page {
             return Ok(progress);
         }
-        self.pages = None;
+        self.give_up_pages();
         self.wants_snapshot = false;
         self.position = Some(answer.position);
         self.set_freshness(answer.freshness, mono);
-        self.confirm(as_of);
+        // Where more was heard of while pages came, the next answer brings it and confirms all of it.
+        if progress != Progress::Snapshot || self.fence.floor() <= self.position {
+            self.confirm(as_of);
+        }
         Ok(progress)
     }
 

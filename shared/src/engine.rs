@@ -64,7 +64,7 @@ pub use route::Routed;
 pub use rule::{ActionSet, Binding, DenyRule, Rule};
 pub use service::{Service, ServiceError, ServiceParts, Unmatched};
 pub use signal::Signal;
-pub use table::Table;
+pub use table::{HeldGrant, LoneGrant, Table};
 #[cfg(feature = "policy")]
 pub(crate) use template::Segment;
 pub use template::{ActionTemplates, Overlap, PathTemplate, ResourceTemplate, TemplateError};

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test code: a fault ends the test")]
 
 use grantmesh_shared::engine::{
-    Basis, Call, Claims, Context, Decision, Grant, GrantHolder, Now, Principal, Table, User, Uses, prepare,
+    Basis, Call, Claims, Context, Decision, Grant, GrantHolder, HeldGrant, Now, Principal, Table, User, Uses, prepare,
 };
 use grantmesh_shared::id::{GrantId, RequestId};
 use grantmesh_shared::time::Timestamp;
@@ -88,7 +88,7 @@ fn said(table: &Table, (method, path): (&str, &str), claims: Claims<'_>) -> Stri
     let now = Now::exactly(Timestamp::from_millis(500));
     match prepare(table, &call).with(claims).decide(&Context::EMPTY, now) {
         Decision::Allow(permit) => {
-            let number = |grant: &Grant| (1..9).find(|number| grant.id == id(*number)).unwrap();
+            let number = |grant: HeldGrant<'_>| (1..9).find(|number| grant.is(&id(*number))).unwrap();
             let basis = match permit.basis() {
                 Basis::Role(binding) => binding.name.to_string(),
                 Basis::Grant(grant) => format!("grant {}", number(grant)),

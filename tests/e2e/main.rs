@@ -33,6 +33,7 @@ mod reload;
 mod replicas;
 mod restored;
 mod running;
+mod snapshot;
 mod speed;
 mod swap;
 mod told;

@@ -11,6 +11,7 @@ use grantmesh_shared::wire::sync::{
     Applied, Change, HeartbeatAnswer, HeartbeatKind, HeartbeatRequest, Position, SyncAnswer, SyncKind, SyncRequest,
     VmIdentity,
 };
+use grantmesh_shared::wire::table::Item;
 use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
 use serde::Serialize;
 
@@ -162,6 +163,8 @@ impl Push {
         self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
         if let Some(page) = asked.page {
             let begun = self.snapshots.begun(&scope, page.position, self.now());
+            let elsewhere = || self.snapshots.elsewhere(&scope, &self.read_table(), page.position, self.now());
+            let begun = begun.or_else(elsewhere);
             let index = usize::try_from(page.index).unwrap_or(usize::MAX);
             if let Some(pages) = begun.filter(|pages| index < pages.pages.len()) {
                 return self.page(asked, page.position, &pages, index);
@@ -227,7 +230,7 @@ impl Push {
             if asked.applied.is_some_and(|applied| applied.position > table.position()) {
                 return Err(PushError::Ahead);
             }
-            (table.position(), self.snapshots.fresh(scope, &table, self.now()))
+            (table.position(), self.snapshots.fresh(scope, &table, table.position(), self.now()))
         };
         self.page(asked, position, &pages, 0)
     }
@@ -241,7 +244,7 @@ impl Push {
     ) -> Result<SignedAnswer, PushError> {
         let last = at.saturating_add(1) >= pages.pages.len();
         let index = u32::try_from(at).unwrap_or(u32::MAX);
-        let puts = pages.pages.get(at).cloned().unwrap_or_default();
+        let puts = pages.pages.get(at).into_iter().flatten().map(|item| Item::clone(item)).collect();
         self.answer(asked, position, pages.table_hash, Change::Snapshot { index, last, puts })
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use grantmesh_shared::wire::sync::{Applied, Position};
 use grantmesh_shared::wire::table::Item;
-use grantmesh_shared::wire::{MAX_ANSWER_BYTES, TableHash};
+use grantmesh_shared::wire::{MAX_ANSWER_BYTES, MAX_PAGE_BYTES, TableHash};
 
 /// The most sums that are remembered per service, to recognise a filter that diverged.
 const MAX_SUMS: usize = 4_096;
@@ -292,9 +292,9 @@ impl PushTable {
         Step::Delta { puts, removes }
     }
 
-    /// Everything in the scope, in pages that fit into an answer; at least one.
+    /// Everything in the scope, in pages that a filter applies at one go; at least one.
     #[must_use]
-    pub fn pages(&self, scope: &Scope) -> Vec<Vec<Item>> {
+    pub fn pages(&self, scope: &Scope) -> Vec<Vec<Arc<Item>>> {
         let mut items: Vec<&Arc<Item>> =
             self.slices(scope).flat_map(|slice| slice.live.values()).map(|live| &live.item).collect();
         // Services first, then in the order of their making; the same pages for the same state.
@@ -304,13 +304,13 @@ impl PushTable {
         let (mut pages, mut bytes) = (vec![Vec::new()], 0_usize);
         for item in items {
             let more = item_bytes(item);
-            if bytes.saturating_add(more) > MAX_ANSWER_BYTES && bytes > 0 {
+            if bytes.saturating_add(more) > MAX_PAGE_BYTES && bytes > 0 {
                 pages.push(Vec::new());
                 bytes = 0;
             }
             bytes = bytes.saturating_add(more);
             if let Some(page) = pages.last_mut() {
-                page.push(Item::clone(item));
+                page.push(Arc::clone(item));
             }
         }
         pages

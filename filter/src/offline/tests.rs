@@ -43,16 +43,23 @@ fn pinned() -> [PinnedKey; 1] {
     [PinnedKey::new(key(1).verifying_key().as_bytes()).unwrap()]
 }
 
+/// What is found, by the id of its grant.
+fn id(found: Result<Rc<Offline>, OfflineError>) -> Result<GrantId, OfflineError> {
+    found.map(|offline| offline.grant().id())
+}
+
 fn at(millis: u64) -> Mono {
     Mono::from_millis(millis)
 }
 
 #[test]
 fn only_its_owner_shows_a_token_that_a_pinned_key_signed_as_one() {
-    let find = |text: &[u8], user| Offlines::default().find(text, &pinned(), user, at(0));
-    let good = find(&token(1), ANN).unwrap();
-    assert_eq!((good.grant.id.clone(), &*good.grant.rule), (GrantId::new(1, [1; 10]), "on-call"));
-    assert!(good.grant.break_glass && good.grant.uses.is_none() && good.grant.reveals.is_empty());
+    let find = |text: &[u8], user| id(Offlines::default().find(text, &pinned(), user, at(0)));
+    assert_eq!(find(&token(1), ANN), Ok(GrantId::new(1, [1; 10])));
+    let good = Offlines::default().find(&token(1), &pinned(), ANN, at(0)).unwrap();
+    assert_eq!((good.grant().rule(), good.grant().service()), ("on-call", "payments"));
+    assert_eq!((good.grant().starts_at().millis(), good.grant().expires_at().millis()), (1, 2));
+    assert!(good.grant().break_glass() && good.grant().uses().is_none() && good.grant().is_plain());
     for user in [None, Some(("https://id.example", "bob")), Some(("https://other.example", "ann"))] {
         assert_eq!(find(&token(1), user), Err(OfflineError::OtherUser));
     }
@@ -78,13 +85,13 @@ fn a_token_is_verified_once_and_belongs_to_its_owner_afterwards_too() {
     let others = [PinnedKey::new(key(2).verifying_key().as_bytes()).unwrap()];
     for keys in [&others[..], &[]] {
         assert_eq!(
-            offlines.find(&token(1), keys, ANN, at(1)),
+            id(offlines.find(&token(1), keys, ANN, at(1))),
             Err(OfflineError::Signature),
             "its key is pinned no more"
         );
     }
     let bob = Some(("https://id.example", "bob"));
-    assert_eq!(offlines.find(&token(1), &pinned(), bob, at(1)), Err(OfflineError::OtherUser));
+    assert_eq!(id(offlines.find(&token(1), &pinned(), bob, at(1))), Err(OfflineError::OtherUser));
 }
 
 #[test]
@@ -93,10 +100,10 @@ fn few_are_verified_in_a_moment_and_few_are_remembered() {
     // As many as there is time for: forged ones, each another one.
     let forged = |number: u8| text(&key(1), &payload(number), b"");
     for number in 0..16 {
-        assert_eq!(offlines.find(&forged(number), &pinned(), ANN, at(0)), Err(OfflineError::Signature));
+        assert_eq!(id(offlines.find(&forged(number), &pinned(), ANN, at(0))), Err(OfflineError::Signature));
     }
-    assert_eq!(offlines.find(&forged(16), &pinned(), ANN, at(999)), Err(OfflineError::TooMany));
-    assert_eq!(offlines.find(&token(16), &pinned(), ANN, at(999)), Err(OfflineError::TooMany));
+    assert_eq!(id(offlines.find(&forged(16), &pinned(), ANN, at(999))), Err(OfflineError::TooMany));
+    assert_eq!(id(offlines.find(&token(16), &pinned(), ANN, at(999))), Err(OfflineError::TooMany));
     assert!(offlines.find(&token(16), &pinned(), ANN, at(1_000)).is_ok());
     for number in 17..117 {
         let millis = u64::from(number) * 1_000;

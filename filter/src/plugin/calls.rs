@@ -174,11 +174,11 @@ impl Plugin {
                 Verdict::Pass
             }
             Outcome::Allow { event: Some(event), claim: Some(grant), .. }
-                if callbacks::for_bodies() && claiming.as_ref().is_none_or(|claiming| !claiming.is_of(grant)) =>
+                if callbacks::for_bodies() && claiming.as_ref().is_none_or(|claiming| !claiming.is_of(&grant)) =>
             {
                 let refused = claiming.as_ref().map(Claim::refused).unwrap_or_default();
-                let claiming = Claiming { id: event.id.clone(), grant: grant.id.clone(), refused };
-                let sent = self.claims.claim(&event, &grant.id);
+                let claiming = Claiming { id: event.id.clone(), grant: grant.id(), refused };
+                let sent = self.claims.claim(&event, &claiming.grant);
                 let cause = Cause::Claim(claiming.clone());
                 if sent && self.park(caller, cause, identity, mono.plus(WAIT_FOR_CLAIM)) {
                     return Verdict::Wait;
@@ -199,7 +199,7 @@ impl Plugin {
             }
             Outcome::Allow { service, criticality, errors, event, grant, claim, offline, mut masked, .. } => {
                 let (used, unused) = match claiming.as_ref().and_then(Claim::used) {
-                    Some(used) if claim.is_some_and(|grant| used.grant == grant.id) => (Some(used), None),
+                    Some(used) if claim.is_some_and(|grant| grant.is(&used.grant)) => (Some(used), None),
                     other => (None, other),
                 };
                 let mode = if offline { OFFLINE } else { ENFORCE };
@@ -221,7 +221,7 @@ impl Plugin {
                     let event = records::json(event);
                     if let Some(grant) = grant {
                         let criticality = criticality.unwrap_or(Criticality::Critical);
-                        let (grant, ends_at) = (grant.id.clone(), grant.expires_at);
+                        let (grant, ends_at) = (grant.id(), grant.expires_at());
                         self.streams.admit(Open {
                             whose: whose(),
                             caller,

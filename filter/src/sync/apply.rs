@@ -1,12 +1,13 @@
 //! What a filter holds, with the hash of every item: a change is first understood in every part and its hash compared,
-//! and only then touches the table. Pages of a snapshot are collected apart and take the table's place all at once.
+//! and only then touches the table. Pages of a snapshot build a table apart, which takes the other's place all at once.
+//! No step is long, whatever the table's size: pages are small, and a table that has had its day is freed in parts.
 
 use std::collections::HashMap;
 
 use grantmesh_shared::engine::Table;
 use grantmesh_shared::wire::TableHash;
 use grantmesh_shared::wire::sync::Position;
-use grantmesh_shared::wire::table::{EngineItem, Item, ItemKey};
+use grantmesh_shared::wire::table::{EngineItem, Item, ItemKey, hash_of_grant};
 
 use super::SyncError;
 use crate::clock::Mono;
@@ -17,11 +18,12 @@ const MAX_ITEMS: usize = 2_000_000;
 /// The most bytes of a snapshot's items.
 const MAX_SNAPSHOT_BYTES: usize = 1 << 30;
 
-/// The table and the hashes of what is in it.
+/// The table and the hash of what is in it.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     table: Table,
-    items: HashMap<Box<str>, TableHash>,
+    /// The hashes of what is no grant; a grant's is the table's to tell.
+    others: HashMap<Box<str>, TableHash>,
     hash: TableHash,
 }
 
@@ -35,53 +37,72 @@ impl Contents {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.items.len()
+        self.others.len().saturating_add(self.table.grant_count())
     }
 
     pub(super) fn check_hash(&self, expected: TableHash) -> Result<(), SyncError> {
         if self.hash == expected { Ok(()) } else { Err(SyncError::TableHash) }
     }
 
+    /// The hash of the item of this key, if there is one.
+    fn hash_of(&self, key: &str) -> Result<Option<TableHash>, SyncError> {
+        Ok(match ItemKey::parse(key)? {
+            ItemKey::Grant(id) => hash_of_grant(&self.table, &id),
+            _ => self.others.get(key).copied(),
+        })
+    }
+
+    fn has(&self, item: &Item, parsed: &EngineItem) -> bool {
+        match parsed {
+            EngineItem::Grant(grant) => self.table.grant(&grant.id).is_some(),
+            _ => self.others.contains_key(item.key.as_str()),
+        }
+    }
+
+    fn put(&mut self, item: &Item, parsed: EngineItem, hash: TableHash) {
+        if let Some(other) = parsed.put_grant_into(&mut self.table, item, hash) {
+            other.put_into(&mut self.table);
+            self.others.insert(item.key.as_str().into(), hash);
+        }
+    }
+
     /// Applies a step, all of it or nothing.
     pub(super) fn apply(&mut self, puts: &[Item], removes: &[String], expected: TableHash) -> Result<(), SyncError> {
         let mut hash = self.hash;
-        let mut changed: HashMap<&str, Option<TableHash>> = HashMap::new();
+        let mut changed: HashMap<&str, ()> = HashMap::new();
         let mut parsed = Vec::with_capacity(puts.len());
         for item in puts {
             let new = item.hash();
-            if changed.insert(&item.key, Some(new)).is_some() {
+            if changed.insert(&item.key, ()).is_some() {
                 return Err(SyncError::Twice(item.key.clone()));
             }
-            parsed.push(item.parse()?);
+            parsed.push((item, item.parse()?, new));
             hash = hash.plus(new);
         }
         let mut gone = Vec::with_capacity(removes.len());
         for key in removes {
-            if changed.insert(key, None).is_some() {
+            if changed.insert(key, ()).is_some() {
                 return Err(SyncError::Twice(key.clone()));
             }
-            gone.push(ItemKey::parse(key)?);
+            gone.push((key, ItemKey::parse(key)?));
         }
-        for old in changed.keys().filter_map(|key| self.items.get(*key)) {
-            hash = hash.minus(*old);
+        for key in changed.into_keys() {
+            if let Some(old) = self.hash_of(key)? {
+                hash = hash.minus(old);
+            }
         }
         if hash != expected {
             return Err(SyncError::TableHash);
         }
-        if self.items.len().saturating_add(puts.len()) > MAX_ITEMS {
+        if self.len().saturating_add(puts.len()) > MAX_ITEMS {
             return Err(SyncError::TooLarge);
         }
-        for key in gone {
+        for (text, key) in gone {
             key.remove_from(&mut self.table);
+            self.others.remove(text.as_str());
         }
-        for item in parsed {
-            item.put_into(&mut self.table);
-        }
-        for (key, new) in changed {
-            match new {
-                Some(new) => self.items.insert(key.into(), new),
-                None => self.items.remove(key),
-            };
+        for (item, parsed, hash) in parsed {
+            self.put(item, parsed, hash);
         }
         self.hash = hash;
         Ok(())
@@ -97,23 +118,12 @@ pub(super) struct Pages {
     begun: Mono,
     next: u32,
     bytes: usize,
-    hash: TableHash,
-    items: HashMap<Box<str>, TableHash>,
-    parsed: Vec<EngineItem>,
+    contents: Contents,
 }
 
 impl Pages {
     pub(super) fn new(position: Position, expected: TableHash, begun: Mono) -> Self {
-        Self {
-            position,
-            expected,
-            begun,
-            next: 0,
-            bytes: 0,
-            hash: TableHash::default(),
-            items: HashMap::new(),
-            parsed: Vec::new(),
-        }
+        Self { position, expected, begun, next: 0, bytes: 0, contents: Contents::default() }
     }
 
     pub(super) const fn position(&self) -> Position {
@@ -142,28 +152,49 @@ impl Pages {
         self.next = self.next.saturating_add(1);
         for item in puts {
             self.bytes = self.bytes.saturating_add(item.key.len()).saturating_add(item.body.get().len());
-            if self.bytes > MAX_SNAPSHOT_BYTES || self.items.len() >= MAX_ITEMS {
+            if self.bytes > MAX_SNAPSHOT_BYTES || self.contents.len() >= MAX_ITEMS {
                 return Err(SyncError::TooLarge);
             }
-            let hash = item.hash();
-            if self.items.insert(item.key.as_str().into(), hash).is_some() {
+            let (hash, parsed) = (item.hash(), item.parse()?);
+            if self.contents.has(item, &parsed) {
                 return Err(SyncError::Twice(item.key.clone()));
             }
-            self.parsed.push(item.parse()?);
-            self.hash = self.hash.plus(hash);
+            self.contents.put(item, parsed, hash);
+            self.contents.hash = self.contents.hash.plus(hash);
         }
         Ok(())
     }
 
-    /// The whole table, if it is the right one.
-    pub(super) fn finish(self) -> Result<Contents, SyncError> {
-        if self.hash != self.expected {
-            return Err(SyncError::TableHash);
+    /// Whether what the pages have brought is what it must be.
+    pub(super) fn check(&self) -> Result<(), SyncError> {
+        self.contents.check_hash(self.expected)
+    }
+
+    /// What the pages have brought, right or not.
+    pub(super) fn into_contents(self) -> Contents {
+        self.contents
+    }
+}
+
+/// Tables that have had their day, freed in parts: to drop one of a million grants at once would stop a worker.
+#[derive(Debug, Default)]
+pub(super) struct Retired(Vec<Table>);
+
+impl Retired {
+    pub(super) fn take(&mut self, contents: Contents) {
+        self.0.push(contents.table);
+    }
+
+    /// Frees a part of one.
+    pub(super) fn free_some(&mut self) {
+        if self.0.last_mut().is_some_and(|table| !table.free_some()) {
+            self.0.pop();
         }
-        let mut table = Table::default();
-        for item in self.parsed {
-            item.put_into(&mut table);
-        }
-        Ok(Contents { table, items: self.items, hash: self.hash })
+    }
+
+    /// Whether nothing is left to free.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod pages;
+
 const BOUNDS: [(Criticality, u64); 3] =
     [(Criticality::Critical, 5_000), (Criticality::Standard, 30_000), (Criticality::Low, 300_000)];
 
@@ -305,48 +307,6 @@ fn after_a_wrong_hash_a_snapshot_is_asked_for_and_heals() {
     assert_eq!(applied(&poll), Value::Null);
     assert_eq!(filter.tell(&server, Topic::Sync, &server.snapshot(&poll), 31_001), Ok(Progress::Snapshot));
     assert_eq!(filter.sync.item_count(), 2);
-}
-
-#[test]
-fn pages_come_in_order_and_count_from_the_first() {
-    let mut server = Server::new();
-    server.put(2);
-    server.put(3);
-    let items: Vec<Item> = server.items.values().cloned().collect();
-    let page = |server: &Server, question: &Question, index: usize| {
-        let last = index + 1 == items.len();
-        server.sync(question, json!({"snapshot": {"index": index, "last": last, "puts": [items[index]]}}))
-    };
-    let mut filter = Filter::new(&server);
-    for index in 0..items.len() {
-        let question = filter.poll(1_000 * u64::try_from(index).unwrap());
-        let asked: Value = serde_json::from_slice(&question.body).unwrap();
-        match index {
-            0 => assert_eq!(asked["page"], Value::Null),
-            _ => assert_eq!(asked["page"], json!({"position": server.position(), "index": index})),
-        }
-        assert!(filter.sync.table().is_none(), "nothing is in force before the last page");
-        let answer = page(&server, &question, index);
-        filter.tell(&server, Topic::Sync, &answer, 1_000 * u64::try_from(index).unwrap() + 10).unwrap();
-    }
-    assert_eq!(filter.sync.item_count(), 3);
-    assert_eq!(filter.fresh(4_999), [true; 3]);
-    assert_eq!(filter.fresh(5_000), [false, true, true], "what it shows was current when the first page was asked for");
-
-    // A page of another snapshot, a page twice, and a page too far: begun anew each time.
-    for (wrong, moved) in [(1, true), (0, false), (2, false)] {
-        let mut filter = Filter::new(&server);
-        let first = filter.poll(0);
-        filter.tell(&server, Topic::Sync, &page(&server, &first, 0), 10).unwrap();
-        let second = filter.poll(10);
-        let mut answer = page(&server, &second, wrong);
-        if moved {
-            answer["position"]["revision"] = json!(99);
-        }
-        assert_eq!(filter.tell(&server, Topic::Sync, &answer, 20), Err(SyncError::Unexpected));
-        let again: Value = serde_json::from_slice(&filter.poll(40_000).body).unwrap();
-        assert_eq!((&again["page"], &again["applied"]), (&Value::Null, &Value::Null));
-    }
 }
 
 #[test]

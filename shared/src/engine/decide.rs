@@ -9,13 +9,13 @@ use super::call::Call;
 use super::canonical::Ambiguity;
 use super::condition::{Condition, EvalError, Fuel, Needs, Verdict};
 use super::context::{Context, Facts};
-use super::grant::{Claims, Grant};
+use super::grant::Claims;
 use super::principal::Principal;
 use super::reason::Reason;
 use super::route::Routed;
 use super::rule::{Binding, Rule};
 use super::service::{Group, Selected, Service, Unmatched};
-use super::table::{Held, Table};
+use super::table::{Held, HeldGrant, OfEither, Read, Table};
 use crate::time::Timestamp;
 
 /// What is known of the control plane's time: it is at least `earliest` and at most `latest`.
@@ -54,7 +54,7 @@ pub struct Permit<'t> {
     basis: Basis<'t>,
     errors: Vec<ConditionError<'t>>,
     masked: Vec<&'t Field>,
-    claim: Option<&'t Grant>,
+    claim: Option<HeldGrant<'t>>,
 }
 
 impl<'t> Permit<'t> {
@@ -78,7 +78,7 @@ impl<'t> Permit<'t> {
 
     /// The grant for a number of uses of which this call is to be one: it allows the call, or reveals fields of the response.
     #[must_use]
-    pub const fn claim(&self) -> Option<&'t Grant> {
+    pub const fn claim(&self) -> Option<HeldGrant<'t>> {
         self.claim
     }
 
@@ -95,7 +95,7 @@ pub enum Basis<'t> {
     /// Standing permission.
     Role(&'t Binding),
     /// A live grant.
-    Grant(&'t Grant),
+    Grant(HeldGrant<'t>),
     /// The service lets unmatched calls pass.
     Unmatched,
 }
@@ -150,7 +150,7 @@ pub struct Prepared<'t, 'c> {
     call: &'c Call<'c>,
     place: Place<'t>,
     claims: Claims<'c>,
-    offline: Option<&'t Grant>,
+    offline: Option<HeldGrant<'t>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +193,7 @@ impl<'t, 'c> Prepared<'t, 'c> {
     /// The same, with a grant from outside of the table that is for whatever the call is. It stands before roles and other
     /// grants, and as behind locks and deny rules as they.
     #[must_use]
-    pub const fn with_offline(self, grant: &'t Grant) -> Self {
+    pub const fn with_offline(self, grant: HeldGrant<'t>) -> Self {
         Self { offline: Some(grant), ..self }
     }
 
@@ -339,14 +339,14 @@ impl<'t, 'c> Prepared<'t, 'c> {
                 Unmatched::Deny => deny(Some(service), None, Reason::Unmatched { service: service.name().to_owned() }),
             };
         };
-        let offline = self.offline.filter(|grant| judging.miss(grant).is_none()).map(Basis::Grant);
+        let offline = self.offline.filter(|grant| judging.miss(&grant.read()).is_none()).map(Basis::Grant);
         let basis = offline.or_else(|| judging.role(place).map(Basis::Role));
-        let basis = basis.or_else(|| judging.grant().map(Basis::Grant));
+        let basis = basis.or_else(|| judging.grant().map(|grant| Basis::Grant(grant.held())));
         match basis {
             Some(basis) => {
                 let (masked, revealing) = judging.masked(place, basis);
                 let claim = match basis {
-                    Basis::Grant(grant) if grant.uses.is_some() => Some(grant),
+                    Basis::Grant(grant) if grant.uses().is_some() => Some(grant),
                     _ => revealing,
                 };
                 let Judging { errors, .. } = judging;
@@ -355,6 +355,12 @@ impl<'t, 'c> Prepared<'t, 'c> {
             None => judging.refuse(place).with(matched),
         }
     }
+}
+
+/// Those of the grants that are for the resource.
+fn either<'t, 'h>(held: &'h [Option<Held<'t, '_>>; 2], resource: &'h str) -> OfEither<'t, 'h> {
+    let [one, other] = held;
+    OfEither([one, other].map(|held| held.as_ref().map(|held| held.of(resource))))
 }
 
 fn deny<'t>(service: Option<&'t Service>, matched: Option<Matched<'t>>, reason: Reason) -> Decision<'t> {
@@ -409,7 +415,7 @@ struct Judging<'t, 'c> {
     claims: Claims<'c>,
 }
 
-impl<'t> Judging<'t, '_> {
+impl<'t, 'c> Judging<'t, 'c> {
     /// Judges a condition, and notes it if that cannot be done.
     fn judge(&mut self, by: &'t str, condition: &Condition) -> Verdict {
         if condition.is_always() {
@@ -447,24 +453,31 @@ impl<'t> Judging<'t, '_> {
 
     /// The first live grant that allows the call: one for a number of uses only where no other does, or where a use of it
     /// was claimed for this call.
-    fn grant(&mut self) -> Option<&'t Grant> {
-        let resource = self.resource;
-        let held = self.held();
-        let of = |held: [Option<&'t Held>; 2]| held.into_iter().flatten().flat_map(move |held| held.of(resource));
+    fn grant(&mut self) -> Option<Read<'t>> {
+        let (held, resource) = (self.held(), self.resource);
         if let Claims::Held(id) = self.claims
-            && let Some(claimed) = of(held).find(|grant| grant.id == *id)
-            && self.miss(claimed).is_none()
+            && let Some(claimed) = either(&held, resource).find(|grant| grant.is(id))
+            && self.miss(&claimed).is_none()
         {
             return Some(claimed);
         }
-        let all = || of(held).map(|grant| &**grant);
-        let unlimited = all().filter(|grant| grant.uses.is_none());
-        let limited = all().filter(|grant| grant.uses.is_some_and(|uses| !uses.exhausted));
-        unlimited.chain(limited).find(|grant| self.miss(grant).is_none())
+        // Looked through again only where some are limited: most calls come by here, and have one grant.
+        let mut any_limited = false;
+        for grant in either(&held, resource) {
+            match grant.uses() {
+                None if self.miss(&grant).is_none() => return Some(grant),
+                None => {}
+                Some(_) => any_limited |= grant.has_uses(),
+            }
+        }
+        if !any_limited {
+            return None;
+        }
+        either(&held, resource).find(|grant| grant.has_uses() && self.miss(grant).is_none())
     }
 
     /// The grants for the action that are found under the principal.
-    fn held(&self) -> [Option<&'t Held>; 2] {
+    fn held(&self) -> [Option<Held<'t, 'c>>; 2] {
         let action = self.action.map_or("", |action| &action.name);
         self.table.grants_for(&self.call.principal, self.service.name(), action)
     }
@@ -472,31 +485,31 @@ impl<'t> Judging<'t, '_> {
     /// Why a grant for the right action and resource does not allow the call; nothing if it does. Once in the module, however
     /// many places ask.
     #[inline(never)]
-    fn miss(&mut self, grant: &'t Grant) -> Option<Reason> {
-        let id = || grant.id.clone();
-        if !grant.holder.is(&self.call.principal) {
+    fn miss(&mut self, grant: &Read<'t>) -> Option<Reason> {
+        let id = || grant.id();
+        if !grant.is_held_by(&self.call.principal) {
             return Some(Reason::GrantOtherHolder { id: id() });
         }
-        if self.now.latest >= grant.expires_at {
-            return Some(Reason::GrantEnded { id: id(), at: grant.expires_at });
+        if self.now.latest >= grant.expires_at() {
+            return Some(Reason::GrantEnded { id: id(), at: grant.expires_at() });
         }
-        if self.now.earliest < grant.starts_at {
-            return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at });
+        if self.now.earliest < grant.starts_at() {
+            return Some(Reason::GrantNotStarted { id: id(), at: grant.starts_at() });
         }
-        let is_held = matches!(self.claims, Claims::Held(claimed) if *claimed == grant.id);
-        if grant.uses.is_some_and(|uses| uses.exhausted) && !is_held {
+        let is_held = matches!(self.claims, Claims::Held(claimed) if grant.is(claimed));
+        if grant.is_exhausted() && !is_held {
             return Some(Reason::GrantExhausted { id: id() });
         }
-        if matches!(self.claims, Claims::Refused(refused) if refused.contains(&grant.id)) {
+        if matches!(self.claims, Claims::Refused(refused) if refused.iter().any(|id| grant.is(id))) {
             return Some(Reason::ClaimRefused { id: id() });
         }
-        for condition in &grant.conditions {
-            let verdict = self.judge(grant.id.as_str(), condition);
+        for condition in grant.conditions() {
+            let verdict = self.judge(grant.name(), condition);
             if !verdict.allows() {
-                return refuse::condition_reason(grant.id.as_str(), verdict);
+                return refuse::condition_reason(grant.name(), verdict);
             }
         }
-        let (bind, digest) = grant.bound.as_deref()?;
+        let (bind, digest) = grant.bound()?;
         let (action, fields): (&str, _) =
             self.action.map_or(("", [].as_slice()), |action| (&action.name, action.fields.as_slice()));
         let bound = BoundCall { call: self.call, context: self.context, action, fields, resource: self.resource };
@@ -509,7 +522,7 @@ impl<'t> Judging<'t, '_> {
 
     /// The response fields that no role and no live grant of the principal reveals; and the grant for a number of uses that
     /// is used for revealing some. Of those, `basis` reveals what it reveals, and another one is looked for only beside a role.
-    fn masked(&mut self, place: usize, basis: Basis<'t>) -> (Vec<&'t Field>, Option<&'t Grant>) {
+    fn masked(&mut self, place: usize, basis: Basis<'t>) -> (Vec<&'t Field>, Option<HeldGrant<'t>>) {
         let mut masked: Vec<&'t Field> = self.action.into_iter().flat_map(Action::masked_fields).collect();
         if masked.is_empty() {
             return (masked, None);
@@ -520,29 +533,39 @@ impl<'t> Judging<'t, '_> {
                 masked.retain(|field| !binding.reveals.contains(&field.name));
             }
         }
-        let resource = self.resource;
-        let held = self.held();
-        let of = || held.into_iter().flatten().flat_map(|held| held.of(resource)).filter(|one| !one.reveals.is_empty());
+        let (held, resource) = (self.held(), self.resource);
+        let mut revealing: Vec<Read<'t>> = Vec::new();
+        revealing.extend(either(&held, resource).filter(|grant| !grant.reveals().is_empty()));
         let own = match basis {
-            Basis::Grant(grant) => Some(&grant.id),
+            Basis::Grant(grant) => Some(grant.id()),
             Basis::Role(_) | Basis::Unmatched => None,
         };
-        for grant in of().filter(|grant| grant.uses.is_none() || own == Some(&grant.id)) {
-            if self.miss(grant).is_none() {
-                masked.retain(|field| !grant.reveals.contains(&field.name));
+        for grant in &revealing {
+            let counts = grant.uses().is_none() || own.as_ref().is_some_and(|own| grant.is(own));
+            if counts && self.miss(grant).is_none() {
+                masked.retain(|field| !grant.reveals().contains(&field.name));
             }
         }
-        let reveals = |grant: &Grant, masked: &[&Field]| masked.iter().any(|field| grant.reveals.contains(&field.name));
         let claims = self.claims;
-        let is_held = |grant: &Grant| matches!(claims, Claims::Held(id) if grant.id == *id);
-        let looks = own.is_none() && !matches!(claims, Claims::Out);
-        let limited = || of().map(|grant| &**grant).filter(|grant| looks && grant.uses.is_some());
-        let others = limited().filter(|grant| !is_held(grant) && grant.uses.is_some_and(|uses| !uses.exhausted));
-        let mut limited = limited().filter(|grant| is_held(grant)).chain(others);
-        let claim = limited.find(|grant| reveals(grant, &masked) && self.miss(grant).is_none());
-        if let Some(grant) = claim {
-            masked.retain(|field| !grant.reveals.contains(&field.name));
+        let mut claim = None;
+        if own.is_none() && !matches!(claims, Claims::Out) {
+            let reveals =
+                |grant: &Read<'_>, masked: &[&Field]| masked.iter().any(|field| grant.reveals().contains(&field.name));
+            let is_held = |grant: &Read<'_>| matches!(claims, Claims::Held(id) if grant.is(id));
+            // One of which a use was claimed for this call comes before the others.
+            for first in [true, false] {
+                let is_next = |grant: &&Read<'t>| {
+                    let is_held = is_held(grant);
+                    grant.uses().is_some() && is_held == first && (is_held || grant.has_uses())
+                };
+                let mut limited = revealing.iter().filter(is_next);
+                claim = claim.or_else(|| limited.find(|grant| reveals(grant, &masked) && self.miss(grant).is_none()));
+            }
         }
+        if let Some(grant) = claim {
+            masked.retain(|field| !grant.reveals().contains(&field.name));
+        }
+        let claim = claim.map(Read::held);
         (masked, claim)
     }
 }

@@ -2,11 +2,11 @@
 
 use super::bind::{Bind, Digest};
 use super::condition::Condition;
-use super::principal::{Principal, Subject, User, Workload};
+use super::principal::{User, Workload};
 use crate::id::{GrantId, RequestId};
 use crate::time::Timestamp;
 
-/// A grant. Whether it is live is a question of the time of the call, never a stored flag.
+/// A grant as it is put into a table, where it is kept as a [`super::HeldGrant`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     /// Its id.
@@ -72,26 +72,4 @@ pub enum GrantHolder {
     Workload(Workload),
     /// The user, only through that workload.
     Both(User, Workload),
-}
-
-impl GrantHolder {
-    /// The part under which the grant is found: the user if there is one.
-    pub(crate) fn key(&self) -> Subject {
-        match self {
-            Self::User(user) | Self::Both(user, _) => Subject::User(user.clone()),
-            Self::Workload(workload) => Subject::Workload(workload.clone()),
-        }
-    }
-
-    /// Whether the principal is the holder, in every stated part.
-    #[must_use]
-    pub fn is(&self, principal: &Principal<'_>) -> bool {
-        let is_user = |user: &User| principal.user == Some((&*user.issuer, &*user.subject));
-        let is_workload = |workload: &Workload| principal.workload == Some(workload.as_str());
-        match self {
-            Self::User(user) => is_user(user),
-            Self::Workload(workload) => is_workload(workload),
-            Self::Both(user, workload) => is_user(user) && is_workload(workload),
-        }
-    }
 }

@@ -3,8 +3,6 @@
 
 mod select;
 
-use std::collections::BTreeSet;
-
 use super::Map;
 use super::action::{Action, FieldPlace, Rollout};
 use super::canonical::CanonicalPath;
@@ -404,7 +402,13 @@ impl Indexing<'_> {
         };
         let unknown = |action: &str| ServiceError::UnknownAction { by: by.to_owned(), action: action.to_owned() };
         let place = |name: &str| self.places.get(name).copied().ok_or_else(|| unknown(name));
-        for place in names.iter().map(|name| place(name)).collect::<Result<BTreeSet<_>, _>>()? {
+        let mut places = Vec::new();
+        for name in names {
+            places.push(place(name)?);
+        }
+        places.sort_unstable();
+        places.dedup();
+        for place in places {
             if let Some(slot) = self.by_action.get_mut(place) {
                 fill(slot);
             }

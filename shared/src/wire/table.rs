@@ -7,6 +7,7 @@ mod automatic;
 mod course;
 #[cfg(feature = "policy")]
 mod deciding;
+mod kept;
 mod live;
 #[cfg(feature = "policy")]
 mod people;
@@ -28,6 +29,7 @@ pub use automatic::{AutomaticItem, ThenItem};
 pub use course::{BreakGlassItem, ExtensionItem, LimitsItem, RoutingItem, TimeoutsItem};
 #[cfg(feature = "policy")]
 pub use deciding::{DecidingItem, FactorItem, PatternItem, StageItem, TicketItem, WordsItem};
+pub use kept::hash_of_grant;
 pub use live::{BindItem, BoundItem, GrantItem, HolderItem, LockItem, SignalItem, UsesItem};
 #[cfg(feature = "policy")]
 pub use people::{GroupItem, PeopleItem, PersonItem};

@@ -19,8 +19,24 @@ impl TableHash {
         hasher.update([0]);
         hasher.update(body.as_bytes());
         let digest: [u8; 32] = hasher.finalize().into();
+        Self::from_bytes(&digest)
+    }
+
+    /// As bytes.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (into, limb) in bytes.chunks_exact_mut(8).zip(self.0) {
+            into.copy_from_slice(&limb.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From [`Self::to_bytes`].
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         let mut limbs = [0_u64; 4];
-        for (limb, bytes) in limbs.iter_mut().zip(digest.chunks_exact(8)) {
+        for (limb, bytes) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
             *limb = bytes.iter().rev().fold(0, |value, byte| (value << 8) | u64::from(*byte));
         }
         Self(limbs)
@@ -94,6 +110,7 @@ mod tests {
             let [a, b, c] = limbs.map(TableHash);
             prop_assert_eq!(a.plus(b).plus(c), c.plus(a).plus(b));
             prop_assert_eq!(a.plus(b).minus(b), a);
+            prop_assert_eq!(TableHash::from_bytes(&a.to_bytes()), a);
             let text = serde_json::to_string(&a).unwrap();
             prop_assert_eq!(serde_json::from_str::<TableHash>(&text).unwrap(), a);
         }

@@ -48,7 +48,7 @@ fn said(decision: &Decision<'_>) -> Said {
 fn allowed(permit: &Permit<'_>) -> Said {
     let (word, by) = match permit.basis() {
         Basis::Role(binding) => ("allow role", Some(binding.name.to_string())),
-        Basis::Grant(grant) => ("allow grant", Some(grant.id.to_string())),
+        Basis::Grant(grant) => ("allow grant", Some(grant.id().to_string())),
         Basis::Unmatched => ("allow unmatched", None),
     };
     let masked = world::MASKED.into_iter().filter(|name| permit.masked().iter().any(|field| *field.name == **name));

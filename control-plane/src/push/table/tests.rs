@@ -160,14 +160,19 @@ fn an_unknown_past_leads_to_a_snapshot() {
 
 #[test]
 fn much_at_once_comes_in_pages_that_fit() {
-    let body = format!("\"{}\"", "x".repeat(10_000));
-    let items = (0..300).map(|number| put(number + 1, Some("a"), &format!("grant/{number}"), &body)).collect();
+    let body = format!("\"{}\"", "x".repeat(5_000));
+    let mut items: Vec<_> =
+        (0..300).map(|number| put(number + 1, Some("a"), &format!("grant/{number}"), &body)).collect();
+    // What is larger than a page has one to itself.
+    items.push(put(300, Some("b"), "grant/large", &format!("\"{}\"", "y".repeat(50_000))));
     let table = PushTable::load(at(300), 0, items);
+    let sizes: Vec<usize> = table.pages(&scope(&["a", "b"])).iter().map(Vec::len).collect();
+    assert!(sizes.ends_with(&[1]) && sizes.iter().sum::<usize>() == 301, "{sizes:?}");
     let scope = scope(&["a"]);
     let pages = table.pages(&scope);
     assert!(pages.len() > 3, "{}", pages.len());
     for page in &pages {
-        assert!(page.iter().map(item_bytes).sum::<usize>() <= MAX_ANSWER_BYTES);
+        assert!(page.iter().map(|item| item_bytes(item)).sum::<usize>() <= MAX_PAGE_BYTES);
     }
     assert_eq!(pages.iter().map(Vec::len).sum::<usize>(), 300);
     // From the beginning it would not fit into one answer, from the middle it does.

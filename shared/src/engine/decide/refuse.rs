@@ -1,11 +1,11 @@
 //! The refusal with everything that nearly allowed the call: built only where a call is refused, so it may allocate.
 
-use super::{Decision, Held, Judging, Matched, Refusal};
+use super::{Decision, Judging, Matched, Refusal};
 use crate::engine::condition::Verdict;
-use crate::engine::grant::Grant;
 use crate::engine::reason::Reason;
 use crate::engine::rule::Rule;
 use crate::engine::service::Service;
+use crate::engine::table::Read;
 
 /// The most near misses of one kind that a refusal names.
 const MAX_NEAR_MISSES: usize = 8;
@@ -51,18 +51,20 @@ impl<'t> Judging<'t, '_> {
             reasons.extend(condition_reason(&binding.name, verdict));
         }
         // Those that are used up stay for a while, and would hide the others.
-        let is_exhausted = |grant: &Grant| grant.uses.is_some_and(|uses| uses.exhausted);
-        let held = self.held();
-        let all = |exhausted: bool| {
-            let some = held.into_iter().flatten().flat_map(Held::all).take(MAX_LOOKED_AT);
-            some.filter(move |grant| is_exhausted(grant) == exhausted)
-        };
-        for grant in all(false).chain(all(true)).take(MAX_NEAR_MISSES) {
-            reasons.push(if *grant.resource == *self.resource {
-                self.miss(grant).unwrap_or(Reason::GrantOtherHolder { id: grant.id.clone() })
+        let mut some: Vec<Read<'t>> = Vec::new();
+        for held in self.held().iter().flatten() {
+            some.extend(held.some().take(MAX_LOOKED_AT.saturating_sub(some.len())));
+        }
+        let mut named: Vec<&Read<'t>> = Vec::new();
+        for last in [false, true] {
+            named.extend(some.iter().filter(|grant| grant.is_exhausted() == last));
+        }
+        for grant in named.into_iter().take(MAX_NEAR_MISSES) {
+            reasons.push(if grant.is_for(self.resource) {
+                self.miss(grant).unwrap_or_else(|| Reason::GrantOtherHolder { id: grant.id() })
             } else {
-                let (granted, called) = (grant.resource.to_string(), self.resource.to_owned());
-                Reason::GrantOtherResource { id: grant.id.clone(), granted, called }
+                let (granted, called) = (grant.resource(), self.resource.to_owned());
+                Reason::GrantOtherResource { id: grant.id(), granted, called }
             });
         }
         let mut rules = Vec::new();

@@ -186,7 +186,7 @@ impl From<&Permit<'_>> for Outcome {
         let (action, resource) = place(permit.matched());
         let basis = match permit.basis() {
             Basis::Role(binding) => format!("role {}", binding.name),
-            Basis::Grant(grant) => format!("grant {}", grant.id),
+            Basis::Grant(grant) => format!("grant {}", grant.id()),
             Basis::Unmatched => "unmatched".to_owned(),
         };
         let mut masked: Vec<String> = permit.masked().iter().map(|field| field.name.to_string()).collect();

@@ -1,0 +1,106 @@
+//! What many grants have in common, kept once and counted.
+
+use std::hash::BuildHasher;
+
+use super::places::Places;
+use super::slab::Slab;
+use crate::engine::grant::{Grant, GrantHolder};
+use crate::engine::hash::Keyed;
+
+/// With more kinds than this, resources are no longer cut: their beginnings are as many as they are.
+const MANY: usize = 4_096;
+
+/// See the module's head.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) service: Box<str>,
+    pub(crate) action: Box<str>,
+    pub(crate) rule: Box<str>,
+    /// The issuer of the user who holds it; empty if no user does.
+    pub(crate) issuer: Box<str>,
+    /// What the resource begins with.
+    pub(crate) beginning: Box<str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct KindRef<'a>([&'a str; 5]);
+
+impl Kind {
+    fn as_ref(&self) -> KindRef<'_> {
+        KindRef([&self.service, &self.action, &self.rule, &self.issuer, &self.beginning])
+    }
+}
+
+/// A resource in two: up to its first `/`, and the rest.
+pub(super) fn cut(resource: &str) -> (&str, &str) {
+    resource
+        .bytes()
+        .position(|byte| byte == b'/')
+        .and_then(|at| resource.split_at_checked(at.saturating_add(1)))
+        .unwrap_or(("", resource))
+}
+
+/// All kinds, by number.
+#[derive(Debug, Default)]
+pub(super) struct Kinds {
+    kinds: Slab<(Kind, usize)>,
+    by_parts: Places,
+    count: usize,
+    hasher: Keyed,
+}
+
+impl Kinds {
+    /// Takes the kind of one more grant, and what of its resource the kind does not have.
+    pub(super) fn take<'g>(&mut self, grant: &'g Grant) -> (u32, &'g str) {
+        let issuer = match &grant.holder {
+            GrantHolder::User(user) | GrantHolder::Both(user, _) => &*user.issuer,
+            GrantHolder::Workload(_) => "",
+        };
+        let is_many = self.count >= MANY;
+        let (beginning, rest) = if is_many { ("", &*grant.resource) } else { cut(&grant.resource) };
+        let sought = KindRef([&grant.service, &grant.action, &grant.rule, issuer, beginning]);
+        let hash = self.hasher.hash_one(sought);
+        let known = self.by_parts.of(hash).find(|at| self.get(*at).is_some_and(|kind| kind.as_ref() == sought));
+        if let Some(at) = known {
+            self.keep(at);
+            return (at, rest);
+        }
+        let kind = Kind {
+            service: grant.service.clone(),
+            action: grant.action.clone(),
+            rule: grant.rule.clone(),
+            issuer: issuer.into(),
+            beginning: beginning.into(),
+        };
+        let at = self.kinds.push((kind, 1));
+        self.count = self.count.saturating_add(1);
+        let Self { kinds, by_parts, hasher, .. } = self;
+        by_parts.insert(hash, at, &|at| kinds.get(at).map_or(0, |(kind, _)| hasher.hash_one(kind.as_ref())));
+        (at, rest)
+    }
+
+    /// Keeps a kind once more.
+    pub(super) fn keep(&mut self, at: u32) {
+        if let Some((_, count)) = self.kinds.get_mut(at) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// One grant of the kind less.
+    pub(super) fn give_back(&mut self, at: u32) {
+        let Some((kind, count)) = self.kinds.get_mut(at) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            let hash = self.hasher.hash_one(kind.as_ref());
+            let Self { kinds, by_parts, hasher, .. } = self;
+            by_parts.remove(hash, at, &|at| kinds.get(at).map_or(0, |(kind, _)| hasher.hash_one(kind.as_ref())));
+            kinds.take(at);
+            self.count = self.count.saturating_sub(1);
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, at: u32) -> Option<&Kind> {
+        self.kinds.get(at).map(|(kind, _)| kind)
+    }
+}
