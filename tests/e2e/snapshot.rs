@@ -109,7 +109,7 @@ async fn put_grants(mesh: &Mesh, count: usize) -> Result<()> {
     let mut database = SqliteConnection::connect(&mesh.control_plane.database()).await?;
     let sql = r#"
         WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1),
-        ids AS MATERIALIZED (SELECT n, '01kb' || printf('%06d', n) || lower(hex(randomblob(8))) AS grant_id,
+        ids AS MATERIALIZED (SELECT n, '01kb' || printf('%06d', n - 1) || lower(hex(randomblob(8))) AS grant_id,
                        '01kb' || printf('%06d', n - 1) || lower(hex(randomblob(8))) AS request_id FROM numbers)
         INSERT INTO table_items (item_key, service, revision, body)
         SELECT 'grant/grant_' || grant_id, 'payments', (SELECT max(revision) FROM table_items),
