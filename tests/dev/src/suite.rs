@@ -140,14 +140,15 @@ impl Parts {
         Ok(Self { variables: vec![("GRANTMESH_POSTGRES_BIN", setup::postgres(workspace)?)] })
     }
 
-    /// Envoy, the filter's modules, and the place where the control plane's binary is going to be.
+    /// Envoy, the filter's modules, and the place where the control plane's binary is going to be, unless `GRANTMESH_BIN` names another one.
     pub(crate) fn without_database(workspace: &Workspace) -> Result<Self, Failure> {
         let (filter, bodies) = wasm::filters(workspace)?;
+        let given = std::env::var_os("GRANTMESH_BIN").map(PathBuf::from);
         let variables = vec![
             ("ENVOY_PATH", setup::envoy(workspace)?),
             ("GRANTMESH_FILTER_WASM", filter),
             ("GRANTMESH_FILTER_BODIES_WASM", bodies),
-            ("GRANTMESH_BIN", workspace.debug_binary("grantmesh")),
+            ("GRANTMESH_BIN", given.unwrap_or_else(|| workspace.debug_binary("grantmesh"))),
         ];
         Ok(Self { variables })
     }
