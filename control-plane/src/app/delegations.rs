@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::requests::NoData;
 use super::{App, AppError, Conflict, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
-use crate::domain::{Actor, Delegation, NewDelegation, Request, Rulebook, Text};
+use crate::domain::{Actor, Delegation, Grant, NewDelegation, Request, Rulebook, Text};
 use crate::store::{Tx, Visible};
 
 impl App {
@@ -86,6 +86,19 @@ impl App {
         let is_escalated = request.waited.escalated_at.is_some();
         let given = tx.delegations_to(&actor.user, now).await?;
         Ok(given.iter().any(|one| one.rules(book).contains(&this) || is_escalated && one.backups(book).contains(&this)))
+    }
+
+    /// Whether the actor may see a grant by what they are, or, if it was given by breaking the glass, because they may review
+    /// that in the place of somebody else. Lists of grants have only the former.
+    pub(super) async fn may_see_grant(
+        &self,
+        tx: &mut Tx,
+        (actor, book): (&Actor, &Rulebook),
+        grant: &Grant,
+    ) -> Result<bool, AppError> {
+        let right = (grant.service.as_str(), grant.rule.as_str());
+        Ok(self.sees_grant(actor, book, grant)
+            || grant.break_glass && self.is_lent_right(tx, (actor, book), right).await?)
     }
 
     /// Whether the actor may review what is done by a break-glass right in the place of somebody else.

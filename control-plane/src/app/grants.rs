@@ -30,17 +30,18 @@ pub struct Ended {
 }
 
 impl App {
-    /// One grant. Visible to its holder, the rule's reviewers, operators and auditors.
+    /// One grant. Visible to its holder, the rule's reviewers, operators and auditors, and to whoever may review in the place
+    /// of others what was done under it.
     ///
     /// # Errors
     /// `NotFound` if there is none or it is not visible.
     pub async fn grant(&self, actor: &Actor, id: &GrantId) -> Result<Grant, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.grant(id).await?;
-        found
-            .filter(|grant| self.sees_grant(actor, &book, grant))
-            .ok_or_else(|| AppError::not_found("grant", id.as_str()))
+        match tx.grant(id).await? {
+            Some(grant) if self.may_see_grant(&mut tx, (actor, &book), &grant).await? => Ok(grant),
+            _ => Err(AppError::not_found("grant", id.as_str())),
+        }
     }
 
     /// The grants that the actor may see, newest first.

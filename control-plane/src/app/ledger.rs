@@ -51,15 +51,17 @@ struct Claimed {
 }
 
 impl App {
-    /// What a grant was used for. Visible to its holder, the rule's reviewers, operators and auditors.
+    /// What a grant was used for. Visible to whoever sees the grant.
     ///
     /// # Errors
     /// `NotFound` if there is none or it is not visible.
     pub async fn ledger(&self, actor: &Actor, id: &GrantId, before: Option<u64>) -> Result<Ledger, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
-        let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        let grant = match tx.grant(id).await? {
+            Some(grant) if self.may_see_grant(&mut tx, (actor, &book), &grant).await? => grant,
+            _ => return Err(AppError::not_found("grant", id.as_str())),
+        };
         let entries = tx.grant_calls(id, u64::MAX, EXAMINED.saturating_add(1)).await?;
         let is_complete = u32::try_from(entries.len()).is_ok_and(|count| count <= EXAMINED);
         let all = calls(&grant, &entries)?;

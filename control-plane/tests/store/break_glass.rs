@@ -345,6 +345,14 @@ pub(crate) async fn a_post_review_is_given_in_anothers_place(db: Db) {
     assert_eq!(app.post_review(&dan, &one.id).await.unwrap(), one);
     let listed = app.post_reviews(&dan, &PostReviewFilter::default(), &Page::default()).await.unwrap().items;
     assert_eq!(listed, std::slice::from_ref(&one));
+    assert_eq!(
+        app.ledger(&dan, &one.grant, None).await.unwrap().grant.id,
+        one.grant,
+        "what was done is what he judges"
+    );
+    assert_eq!(app.grant(&dan, &one.grant).await.unwrap().id, one.grant);
+    assert_eq!(code(app.grant(&kim, &one.grant).await), "not_found");
+    assert_eq!(code(app.revoke(&dan, &one.grant, "over").await), "not_found", "to see is not to end");
     let events = app.events_after(&dan, 0).await.unwrap().events;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(kinds, ["post_review.opened", "delegation.given"]);
