@@ -85,6 +85,7 @@ pub(crate) fn overview() -> String {
     text.push_str(
         "Environment:\n  \
          ENVOY_PATH               an Envoy to use instead of the fetched one\n  \
+         GRANTMESH_BIN            the control plane's program for tests and benches, as a release build\n  \
          GRANTMESH_POSTGRES_BIN   the folder that holds `initdb` and `postgres`\n  \
          GRANTMESH_NODE, GRANTMESH_PYTHON, GRANTMESH_NGINX   programs of back ends for tests",
     );
