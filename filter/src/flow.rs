@@ -15,6 +15,7 @@ use grantmesh_shared::engine::{
     fold_hash, prepare,
 };
 use grantmesh_shared::id::DecisionId;
+use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::problem::ProblemReason;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
 use grantmesh_shared::wire::sync::Position;
@@ -104,10 +105,10 @@ pub enum Outcome<'a> {
         criticality: Option<Criticality>,
         /// What to record, if this is recorded.
         event: Option<Box<DecisionEvent<'a>>>,
-        /// What allowed it, if that is a grant.
-        grant: Option<HeldGrant<'a>>,
-        /// The grant of which it is a use, if it goes on only as one.
-        claim: Option<HeldGrant<'a>>,
+        /// When the grant of the record ends, if the call ends with it.
+        ends_at: Option<Timestamp>,
+        /// Whether it goes on only as a use of that grant.
+        claim: bool,
         /// Whether it goes on only when the control plane has that record.
         ahead: bool,
         /// Whether that grant is a token: the control plane is not heard.
@@ -206,10 +207,10 @@ impl From<BodyRefusal> for Cause<'_> {
 struct Passed<'t> {
     permit: Permit<'t>,
     recorded: bool,
-    /// The grant of which it is a use.
-    claim: Option<HeldGrant<'t>>,
-    /// The grant with which it ends.
-    grant: Option<HeldGrant<'t>>,
+    /// Whether it is a use of the grant that it claims.
+    claim: bool,
+    /// When the grant ends with which it ends.
+    ends_at: Option<Timestamp>,
     /// Whether that is a token.
     offline: bool,
 }
@@ -236,7 +237,7 @@ pub fn run<'a>(
     }
     let mut drawn = Drawn { draw: Some(id), id: None };
     match flow.judge(&mut request, headers, shown, &mut drawn) {
-        Ok(Passed { permit, recorded, claim, grant, offline }) => {
+        Ok(Passed { permit, recorded, claim, ends_at, offline }) => {
             let masks = flow.masks(&permit);
             let mut event = (recorded || masks).then(|| flow.allowed(&request, &permit, claim, drawn.take()));
             if let Some(event) = &mut event {
@@ -255,7 +256,7 @@ pub fn run<'a>(
             let ahead = recorded && is_critical && !offline;
             let event = event.filter(|_| recorded);
             let errors = permit.errors().to_vec();
-            Outcome::Allow { service, criticality, event, grant, claim, ahead, offline, errors, masked }
+            Outcome::Allow { service, criticality, event, ends_at, claim, ahead, offline, errors, masked }
         }
         Err(Cause::AwaitBody { mode, may_mask }) => Outcome::AwaitBody { mode, may_mask },
         Err(cause) => {
@@ -385,7 +386,8 @@ impl<'a> Flow<'a, '_> {
         let mut offline = false;
         if let Some(Ok(grant)) = token {
             (decision, showing) = self.decision(&prepared.with_offline(grant), &call, sources, shown, now)?;
-            let by = |permit: &Permit<'_>| matches!(permit.basis(), Basis::Grant(basis) if basis.is(&grant.id()));
+            let by =
+                |permit: &Permit<'_>| matches!(permit.basis(), Basis::Grant(basis) if basis.is(&grant.held().id()));
             offline = matches!(&decision, Decision::Allow(permit) if by(permit));
         }
         if !is_ambiguous && !is_fresh && !offline {
@@ -452,7 +454,7 @@ impl<'a> Flow<'a, '_> {
         if let Some(reason) = reason {
             return Err(Cause::Own(reason, permit.matched().cloned()));
         }
-        Ok(Passed { permit, recorded, claim, grant, offline })
+        Ok(Passed { permit, recorded, claim: claim.is_some(), ends_at: grant.map(|grant| grant.expires_at()), offline })
     }
 
     /// Whether no use can be had of a grant that would only reveal what a role's call is not shown. Without the callbacks
@@ -574,7 +576,7 @@ impl<'a> Flow<'a, '_> {
         &self,
         request: &Request<'a>,
         permit: &Permit<'a>,
-        claim: Option<HeldGrant<'_>>,
+        claim: bool,
         id: DecisionId,
     ) -> Box<DecisionEvent<'a>> {
         let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
@@ -586,8 +588,8 @@ impl<'a> Flow<'a, '_> {
             Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
             Basis::Unmatched => {}
         }
-        if let Some(claim) = claim {
-            event.grant = Some(claim.id());
+        if let Some(revealing) = permit.claim().filter(|_| claim && event.grant.is_none()) {
+            event.grant = Some(revealing.id());
         }
         event.condition_errors = errors_text(permit.errors());
         event

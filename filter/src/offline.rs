@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use ed25519_dalek::Signature as Ed25519;
-use grantmesh_shared::engine::{Grant, GrantHolder, HeldGrant, LoneGrant, Matched, User};
+use grantmesh_shared::engine::{Grant, GrantHolder, LoneGrant, Matched, User};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::offline::{MAX_TOKEN, NoToken, OfflineToken};
@@ -34,14 +34,14 @@ pub struct Offline {
 impl Offline {
     /// What it is as good as, for whatever it [`Self::covers`] on any resource.
     #[must_use]
-    pub fn grant(&self) -> HeldGrant<'_> {
-        self.grant.held()
+    pub const fn grant(&self) -> &LoneGrant {
+        &self.grant
     }
 
     /// Whether it is for what a call matched.
     #[must_use]
     pub fn covers(&self, matched: &Matched<'_>) -> bool {
-        self.grant().service() == matched.service.name() && self.actions.contains(&matched.action.name)
+        self.grant.held().service() == matched.service.name() && self.actions.contains(&matched.action.name)
     }
 }
 
@@ -113,7 +113,7 @@ impl Offlines {
             Some((.., found)) => found.clone(),
             None => self.look(text, keys, user, mono)?,
         };
-        found.and_then(|offline| match offline.grant().user() {
+        found.and_then(|offline| match offline.grant.held().user() {
             Some(holder) if Some(holder) == user => Ok(offline),
             _ => Err(OfflineError::OtherUser),
         })

@@ -137,14 +137,14 @@ impl Case {
         };
         match run(knowledge, &room, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
             Outcome::Preflight => Ran { word: "preflight", ..Ran::default() },
-            Outcome::Allow { service, event, masked, grant, claim, .. } => {
+            Outcome::Allow { service, event, masked, ends_at, claim, .. } => {
                 let event = event.and_then(own);
-                let word = match (masked.is_some(), claim.is_some()) {
+                let word = match (masked.is_some(), claim) {
                     (true, false) => "mask",
                     (false, true) => "use",
                     _ => "allow",
                 };
-                let watched = grant.is_some();
+                let watched = ends_at.is_some();
                 Ran { word, service: Some(service.to_owned()), event, watched, ..Ran::default() }
             }
             Outcome::AwaitBody { mode, may_mask } => {

@@ -45,7 +45,7 @@ fn pinned() -> [PinnedKey; 1] {
 
 /// What is found, by the id of its grant.
 fn id(found: Result<Rc<Offline>, OfflineError>) -> Result<GrantId, OfflineError> {
-    found.map(|offline| offline.grant().id())
+    found.map(|offline| offline.grant().held().id())
 }
 
 fn at(millis: u64) -> Mono {
@@ -57,9 +57,11 @@ fn only_its_owner_shows_a_token_that_a_pinned_key_signed_as_one() {
     let find = |text: &[u8], user| id(Offlines::default().find(text, &pinned(), user, at(0)));
     assert_eq!(find(&token(1), ANN), Ok(GrantId::new(1, [1; 10])));
     let good = Offlines::default().find(&token(1), &pinned(), ANN, at(0)).unwrap();
-    assert_eq!((good.grant().rule(), good.grant().service()), ("on-call", "payments"));
-    assert_eq!((good.grant().starts_at().millis(), good.grant().expires_at().millis()), (1, 2));
-    assert!(good.grant().break_glass() && good.grant().uses().is_none() && good.grant().is_plain());
+    assert_eq!((good.grant().held().rule(), good.grant().held().service()), ("on-call", "payments"));
+    assert_eq!((good.grant().held().starts_at().millis(), good.grant().held().expires_at().millis()), (1, 2));
+    assert!(
+        good.grant().held().break_glass() && good.grant().held().uses().is_none() && good.grant().held().is_plain()
+    );
     for user in [None, Some(("https://id.example", "bob")), Some(("https://other.example", "ann"))] {
         assert_eq!(find(&token(1), user), Err(OfflineError::OtherUser));
     }

@@ -173,11 +173,13 @@ impl Plugin {
                 self.counters.add(Metric::Preflights, 1);
                 Verdict::Pass
             }
-            Outcome::Allow { event: Some(event), claim: Some(grant), .. }
-                if callbacks::for_bodies() && claiming.as_ref().is_none_or(|claiming| !claiming.is_of(&grant)) =>
+            Outcome::Allow { event: Some(event), claim: true, .. }
+                if callbacks::for_bodies()
+                    && let Some(grant) = event.grant.clone()
+                    && claiming.as_ref().is_none_or(|claiming| !claiming.is_of(&grant)) =>
             {
                 let refused = claiming.as_ref().map(Claim::refused).unwrap_or_default();
-                let claiming = Claiming { id: event.id.clone(), grant: grant.id(), refused };
+                let claiming = Claiming { id: event.id.clone(), grant, refused };
                 let sent = self.claims.claim(&event, &claiming.grant);
                 let cause = Cause::Claim(claiming.clone());
                 if sent && self.park(caller, cause, identity, mono.plus(WAIT_FOR_CLAIM)) {
@@ -188,7 +190,7 @@ impl Plugin {
                 self.decide(Turn::Again(woken), shown, config, headers, identity, mono)
             }
             // What was claimed is as good as a record: the control plane has it, with the decision.
-            Outcome::Allow { event: Some(event), ahead: true, claim: None, .. } if written.is_none() => {
+            Outcome::Allow { event: Some(event), ahead: true, claim: false, .. } if written.is_none() => {
                 self.counters.add(Metric::RecordsMade, 1);
                 let (id, grant) = (event.id.clone(), event.grant.clone());
                 let ahead = Ahead { seq: self.records.push_ahead(event, mono), id, grant };
@@ -197,9 +199,10 @@ impl Plugin {
                     Some(woken) => self.decide(Turn::Again(woken), shown, config, headers, identity, mono),
                 }
             }
-            Outcome::Allow { service, criticality, errors, event, grant, claim, offline, mut masked, .. } => {
+            Outcome::Allow { service, criticality, errors, event, ends_at, claim, offline, mut masked, .. } => {
+                let granted = event.as_ref().and_then(|event| event.grant.clone());
                 let (used, unused) = match claiming.as_ref().and_then(Claim::used) {
-                    Some(used) if claim.is_some_and(|grant| grant.is(&used.grant)) => (Some(used), None),
+                    Some(used) if claim && granted.as_ref() == Some(&used.grant) => (Some(used), None),
                     other => (None, other),
                 };
                 let mode = if offline { OFFLINE } else { ENFORCE };
@@ -219,9 +222,8 @@ impl Plugin {
                         (masked.event.id, masked.event.use_id) = (event.id.clone(), event.use_id.clone());
                     }
                     let event = records::json(event);
-                    if let Some(grant) = grant {
+                    if let (Some(grant), Some(ends_at)) = (granted, ends_at) {
                         let criticality = criticality.unwrap_or(Criticality::Critical);
-                        let (grant, ends_at) = (grant.id(), grant.expires_at());
                         self.streams.admit(Open {
                             whose: whose(),
                             caller,

@@ -1,6 +1,6 @@
 //! What the calls of a plugin have claimed: which use is whose, and what is told of uses afterwards. For `calls`.
 
-use grantmesh_shared::engine::{Claims, HeldGrant};
+use grantmesh_shared::engine::Claims;
 use grantmesh_shared::id::{DecisionId, GrantId, UseId};
 use grantmesh_shared::wire::records::{DecisionWord, UseOutcome};
 
@@ -60,8 +60,8 @@ impl Claim {
     }
 
     /// Whether it is a use of this grant.
-    pub(super) fn is_of(&self, grant: &HeldGrant<'_>) -> bool {
-        matches!(self, Self::Held(used) if grant.is(&used.grant))
+    pub(super) fn is_of(&self, grant: &GrantId) -> bool {
+        matches!(self, Self::Held(used) if used.grant == *grant)
     }
 
     /// The grants on which claims were refused.

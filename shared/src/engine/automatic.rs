@@ -50,13 +50,15 @@ impl Then {
 /// counts only against its requester neither brings them anything nor, where a condition is turned round, keeps anything off.
 #[must_use]
 pub fn verdicts(rules: &[Automatic], facts: &Facts<'_>, said: Table) -> Vec<Verdict> {
-    let mut fuel = Fuel::per_call();
-    let mut by = |rule: &Automatic, table: &Table| rule.when.verdict(&Facts { table, ..*facts }, &mut fuel);
+    // One for each table: what is judged twice has as much as what is judged once.
+    let (mut fuel, mut fuel_said) = (Fuel::per_call(), Fuel::per_call());
+    let mut by_all = |rule: &Automatic| rule.when.verdict(facts, &mut fuel);
+    let mut by = |rule: &Automatic, table: &Table| rule.when.verdict(&Facts { table, ..*facts }, &mut fuel_said);
     let mut verdicts: Vec<Verdict> = rules
         .iter()
         .map(|rule| match rule.then {
             Then::Approve => Verdict::Fails,
-            Then::Deny | Then::Require(_) | Then::Escalate => stricter(by(rule, facts.table), by(rule, &said)),
+            Then::Deny | Then::Require(_) | Then::Escalate => stricter(by_all(rule), by(rule, &said)),
         })
         .collect();
     let said = said.with_only_what_is_said();

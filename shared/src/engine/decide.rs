@@ -15,7 +15,7 @@ use super::reason::Reason;
 use super::route::Routed;
 use super::rule::{Binding, Rule};
 use super::service::{Group, Selected, Service, Unmatched};
-use super::table::{Held, HeldGrant, OfEither, Read, Table};
+use super::table::{HeldGrant, LoneGrant, Table};
 use crate::time::Timestamp;
 
 /// What is known of the control plane's time: it is at least `earliest` and at most `latest`.
@@ -54,7 +54,16 @@ pub struct Permit<'t> {
     basis: Basis<'t>,
     errors: Vec<ConditionError<'t>>,
     masked: Vec<&'t Field>,
-    claim: Option<HeldGrant<'t>>,
+    claim: Option<Claim<'t>>,
+}
+
+/// The grant of which a call is to be a use.
+#[derive(Debug, Clone)]
+enum Claim<'t> {
+    /// The one that allows it.
+    Basis,
+    /// One that reveals. Seldom, so that it is kept apart.
+    Other(Box<HeldGrant<'t>>),
 }
 
 impl<'t> Permit<'t> {
@@ -78,8 +87,12 @@ impl<'t> Permit<'t> {
 
     /// The grant for a number of uses of which this call is to be one: it allows the call, or reveals fields of the response.
     #[must_use]
-    pub const fn claim(&self) -> Option<HeldGrant<'t>> {
-        self.claim
+    pub fn claim(&self) -> Option<HeldGrant<'t>> {
+        match (self.claim.as_ref()?, self.basis) {
+            (Claim::Basis, Basis::Grant(grant)) => Some(grant),
+            (Claim::Basis, Basis::Role(_) | Basis::Unmatched) => None,
+            (Claim::Other(grant), _) => Some(**grant),
+        }
     }
 
     /// The response fields that the caller may not see: no role and no live grant reveals them.
@@ -150,7 +163,7 @@ pub struct Prepared<'t, 'c> {
     call: &'c Call<'c>,
     place: Place<'t>,
     claims: Claims<'c>,
-    offline: Option<HeldGrant<'t>>,
+    offline: Option<&'t LoneGrant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -193,7 +206,7 @@ impl<'t, 'c> Prepared<'t, 'c> {
     /// The same, with a grant from outside of the table that is for whatever the call is. It stands before roles and other
     /// grants, and as behind locks and deny rules as they.
     #[must_use]
-    pub const fn with_offline(self, grant: HeldGrant<'t>) -> Self {
+    pub const fn with_offline(self, grant: &'t LoneGrant) -> Self {
         Self { offline: Some(grant), ..self }
     }
 
@@ -339,15 +352,15 @@ impl<'t, 'c> Prepared<'t, 'c> {
                 Unmatched::Deny => deny(Some(service), None, Reason::Unmatched { service: service.name().to_owned() }),
             };
         };
-        let offline = self.offline.filter(|grant| judging.miss(&grant.read()).is_none()).map(Basis::Grant);
-        let basis = offline.or_else(|| judging.role(place).map(Basis::Role));
-        let basis = basis.or_else(|| judging.grant().map(|grant| Basis::Grant(grant.held())));
+        let offline = self.offline.map(LoneGrant::held).filter(|grant| judging.miss(grant).is_none());
+        let basis = offline.map(Basis::Grant).or_else(|| judging.role(place).map(Basis::Role));
+        let basis = basis.or_else(|| judging.grant().map(Basis::Grant));
         match basis {
             Some(basis) => {
                 let (masked, revealing) = judging.masked(place, basis);
                 let claim = match basis {
-                    Basis::Grant(grant) if grant.uses().is_some() => Some(grant),
-                    _ => revealing,
+                    Basis::Grant(grant) if grant.uses().is_some() => Some(Claim::Basis),
+                    _ => revealing.map(|grant| Claim::Other(Box::new(grant))),
                 };
                 let Judging { errors, .. } = judging;
                 Decision::Allow(Permit { matched, basis, errors, masked, claim })
@@ -355,12 +368,6 @@ impl<'t, 'c> Prepared<'t, 'c> {
             None => judging.refuse(place).with(matched),
         }
     }
-}
-
-/// Those of the grants that are for the resource.
-fn either<'t, 'h>(held: &'h [Option<Held<'t, '_>>; 2], resource: &'h str) -> OfEither<'t, 'h> {
-    let [one, other] = held;
-    OfEither([one, other].map(|held| held.as_ref().map(|held| held.of(resource))))
 }
 
 fn deny<'t>(service: Option<&'t Service>, matched: Option<Matched<'t>>, reason: Reason) -> Decision<'t> {
@@ -453,39 +460,46 @@ impl<'t, 'c> Judging<'t, 'c> {
 
     /// The first live grant that allows the call: one for a number of uses only where no other does, or where a use of it
     /// was claimed for this call.
-    fn grant(&mut self) -> Option<Read<'t>> {
-        let (held, resource) = (self.held(), self.resource);
+    fn grant(&mut self) -> Option<HeldGrant<'t>> {
         if let Claims::Held(id) = self.claims
-            && let Some(claimed) = either(&held, resource).find(|grant| grant.is(id))
-            && self.miss(&claimed).is_none()
+            && let Some(claimed) = self.find(&mut |judging, grant| grant.is(id) && judging.miss(grant).is_none())
         {
             return Some(claimed);
         }
         // Looked through again only where some are limited: most calls come by here, and have one grant.
         let mut any_limited = false;
-        for grant in either(&held, resource) {
-            match grant.uses() {
-                None if self.miss(&grant).is_none() => return Some(grant),
-                None => {}
-                Some(_) => any_limited |= grant.has_uses(),
-            }
+        let unlimited = self.find(&mut |judging, grant| {
+            any_limited |= grant.has_uses();
+            grant.uses().is_none() && judging.miss(grant).is_none()
+        });
+        if unlimited.is_some() || !any_limited {
+            return unlimited;
         }
-        if !any_limited {
-            return None;
-        }
-        either(&held, resource).find(|grant| grant.has_uses() && self.miss(grant).is_none())
+        self.find(&mut |judging, grant| grant.has_uses() && judging.miss(grant).is_none())
     }
 
-    /// The grants for the action that are found under the principal.
-    fn held(&self) -> [Option<Held<'t, 'c>>; 2] {
-        let action = self.action.map_or("", |action| &action.name);
-        self.table.grants_for(&self.call.principal, self.service.name(), action)
+    /// The first grant for the action and resource under the principal that is what is sought.
+    fn find(&mut self, is: &mut dyn FnMut(&mut Self, &HeldGrant<'t>) -> bool) -> Option<HeldGrant<'t>> {
+        let mut found = None;
+        let (table, resource, principal) = (self.table, self.resource, self.call.principal);
+        table.each_grant(&principal, self.names(), Some(resource), &mut |grant| {
+            if is(self, grant) {
+                found = Some(*grant);
+            }
+            found.is_some()
+        });
+        found
+    }
+
+    /// The service and the action.
+    fn names(&self) -> (&'t str, &'t str) {
+        (self.service.name(), self.action.map_or("", |action| &action.name))
     }
 
     /// Why a grant for the right action and resource does not allow the call; nothing if it does. Once in the module, however
     /// many places ask.
     #[inline(never)]
-    fn miss(&mut self, grant: &Read<'t>) -> Option<Reason> {
+    fn miss(&mut self, grant: &HeldGrant<'t>) -> Option<Reason> {
         let id = || grant.id();
         if !grant.is_held_by(&self.call.principal) {
             return Some(Reason::GrantOtherHolder { id: id() });
@@ -533,9 +547,11 @@ impl<'t, 'c> Judging<'t, 'c> {
                 masked.retain(|field| !binding.reveals.contains(&field.name));
             }
         }
-        let (held, resource) = (self.held(), self.resource);
-        let mut revealing: Vec<Read<'t>> = Vec::new();
-        revealing.extend(either(&held, resource).filter(|grant| !grant.reveals().is_empty()));
+        let mut revealing: Vec<HeldGrant<'t>> = Vec::new();
+        self.table.each_grant(&self.call.principal, self.names(), Some(self.resource), &mut |grant| {
+            revealing.extend((!grant.reveals().is_empty()).then_some(*grant));
+            false
+        });
         let own = match basis {
             Basis::Grant(grant) => Some(grant.id()),
             Basis::Role(_) | Basis::Unmatched => None,
@@ -549,12 +565,13 @@ impl<'t, 'c> Judging<'t, 'c> {
         let claims = self.claims;
         let mut claim = None;
         if own.is_none() && !matches!(claims, Claims::Out) {
-            let reveals =
-                |grant: &Read<'_>, masked: &[&Field]| masked.iter().any(|field| grant.reveals().contains(&field.name));
-            let is_held = |grant: &Read<'_>| matches!(claims, Claims::Held(id) if grant.is(id));
+            let reveals = |grant: &HeldGrant<'_>, masked: &[&Field]| {
+                masked.iter().any(|field| grant.reveals().contains(&field.name))
+            };
+            let is_held = |grant: &HeldGrant<'_>| matches!(claims, Claims::Held(id) if grant.is(id));
             // One of which a use was claimed for this call comes before the others.
             for first in [true, false] {
-                let is_next = |grant: &&Read<'t>| {
+                let is_next = |grant: &&HeldGrant<'t>| {
                     let is_held = is_held(grant);
                     grant.uses().is_some() && is_held == first && (is_held || grant.has_uses())
                 };
@@ -565,7 +582,6 @@ impl<'t, 'c> Judging<'t, 'c> {
         if let Some(grant) = claim {
             masked.retain(|field| !grant.reveals().contains(&field.name));
         }
-        let claim = claim.map(Read::held);
-        (masked, claim)
+        (masked, claim.copied())
     }
 }

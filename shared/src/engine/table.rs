@@ -21,7 +21,6 @@ use crate::time::Timestamp;
 
 use grants::Grants;
 pub use held::HeldGrant;
-pub(crate) use held::{Held, OfEither, Read};
 pub use lone::LoneGrant;
 
 /// Services, grants, locks and signals.
@@ -148,18 +147,23 @@ impl Table {
         self.locks.values().filter(|lock| lock.blocks(principal, service, action, earliest)).min_by_key(|lock| &lock.id)
     }
 
-    /// Grants for the action that are found under the principal's user, then under its workload.
-    pub(crate) fn grants_for<'t, 'c>(
+    /// Shows the grants for an action that are found under the principal's user, then those found under its workload, until
+    /// `show` has seen enough: those for a resource, or else some of them (all, unless they are many). Whether the principal
+    /// is the holder in every part is still to be asked.
+    pub(crate) fn each_grant<'t>(
         &'t self,
-        principal: &Principal<'c>,
-        service: &'t str,
-        action: &'t str,
-    ) -> [Option<Held<'t, 'c>>; 2] {
-        let held = |holder: Option<SubjectRef<'c>>| self.grants.held(holder?, service, action);
-        [
-            held(principal.user.map(|(issuer, subject)| SubjectRef::User(issuer, subject))),
-            held(principal.workload.map(SubjectRef::Workload)),
-        ]
+        principal: &Principal<'_>,
+        action: (&str, &str),
+        resource: Option<&str>,
+        show: &mut dyn FnMut(&HeldGrant<'t>) -> bool,
+    ) {
+        let user = principal.user.map(|(issuer, subject)| SubjectRef::User(issuer, subject));
+        let workload = principal.workload.map(SubjectRef::Workload);
+        for holder in [user, workload].into_iter().flatten() {
+            if self.grants.each(holder, action, resource, show) {
+                break;
+            }
+        }
     }
 }
 

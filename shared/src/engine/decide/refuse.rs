@@ -5,7 +5,7 @@ use crate::engine::condition::Verdict;
 use crate::engine::reason::Reason;
 use crate::engine::rule::Rule;
 use crate::engine::service::Service;
-use crate::engine::table::Read;
+use crate::engine::table::HeldGrant;
 
 /// The most near misses of one kind that a refusal names.
 const MAX_NEAR_MISSES: usize = 8;
@@ -51,11 +51,12 @@ impl<'t> Judging<'t, '_> {
             reasons.extend(condition_reason(&binding.name, verdict));
         }
         // Those that are used up stay for a while, and would hide the others.
-        let mut some: Vec<Read<'t>> = Vec::new();
-        for held in self.held().iter().flatten() {
-            some.extend(held.some().take(MAX_LOOKED_AT.saturating_sub(some.len())));
-        }
-        let mut named: Vec<&Read<'t>> = Vec::new();
+        let mut some: Vec<HeldGrant<'t>> = Vec::new();
+        self.table.each_grant(&principal, self.names(), None, &mut |grant| {
+            some.push(*grant);
+            some.len() >= MAX_LOOKED_AT
+        });
+        let mut named: Vec<&HeldGrant<'t>> = Vec::new();
         for last in [false, true] {
             named.extend(some.iter().filter(|grant| grant.is_exhausted() == last));
         }

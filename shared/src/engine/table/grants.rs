@@ -1,8 +1,9 @@
 //! All grants of a table, found by their ids and by who holds them for which action. A million of them takes the memory
 //! of a million records, of two [`Places`], and little more; nothing that is done with one of them costs more for that.
 
-use super::held::{Found, Held, HeldGrant, Read};
-use super::places::{Handles, Places};
+use super::held::HeldGrant;
+use super::kinds;
+use super::places::Places;
 use super::record::{self, Record};
 use super::slab::Slab;
 use super::store::Store;
@@ -82,6 +83,7 @@ impl Grants {
         self.by_id.insert(store.hash_of_id(id), place, &|other| hash_of_id(store, other));
         self.count = self.count.saturating_add(1);
         self.join(place);
+        self.tidy(None);
     }
 
     #[inline(never)]
@@ -168,8 +170,16 @@ impl Grants {
         let store = &self.store;
         self.by_id.remove(store.hash_of_id(id), place, &|other| hash_of_id(store, other));
         self.count = self.count.saturating_sub(1);
-        if let Some(piece) = self.store.kill(place) {
+        let piece = self.store.kill(place);
+        self.tidy(piece);
+    }
+
+    /// Empties this piece, and those that became full and are mostly dead.
+    fn tidy(&mut self, piece: Option<u32>) {
+        let mut next = piece;
+        while let Some(piece) = next.or_else(|| self.store.take_wasted()) {
             self.move_out(piece);
+            next = None;
         }
     }
 
@@ -202,44 +212,62 @@ impl Grants {
 
     /// The grant of that id.
     pub(super) fn get(&self, id: u128) -> Option<HeldGrant<'_>> {
-        Some(HeldGrant::at(&self.store, self.place_of(id)?))
+        Some(HeldGrant::of(&self.store, self.store.record(self.place_of(id)?)))
     }
 
     pub(super) const fn len(&self) -> usize {
         self.count
     }
 
-    pub(super) const fn store(&self) -> &Store {
-        &self.store
+    /// How many pieces hold the records, and the bytes in them.
+    #[cfg(test)]
+    pub(super) fn pieces(&self) -> (usize, usize) {
+        self.store.pieces()
     }
 
-    /// Places of grants that may be for the holder and resource of this hash.
-    pub(super) fn by_resource(&self, hash: u64) -> Handles<'_> {
-        self.by_resource.of(hash)
+    /// Whether nothing stayed behind.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        let places = [&self.by_id, &self.by_holder, &self.by_resource];
+        self.count == 0
+            && self.groups.taken() == 0
+            && self.store.is_clear()
+            && places.into_iter().all(|places| places.is_empty())
     }
 
-    /// The grants of a holder for an action.
-    pub(super) fn held<'t, 'c>(
+    /// Shows the grants of a holder for an action, in the order in which they came, until `show` has seen enough: those for
+    /// a resource, or else some of them (all, unless they are many). Tells whether it has. Once in the module, however many
+    /// places look for some.
+    #[inline(never)]
+    pub(super) fn each<'t>(
         &'t self,
-        holder: SubjectRef<'c>,
-        service: &'t str,
-        action: &'t str,
-    ) -> Option<Held<'t, 'c>> {
-        let hash = self.store.hash_of_holder(holder, service, action);
-        let like = |slot| {
-            let record = like(&self.store, &self.groups, slot)?;
-            self.store.is_of(&record, holder, service, action).then_some((slot, record))
+        holder: SubjectRef<'_>,
+        (service, action): (&str, &str),
+        resource: Option<&str>,
+        show: &mut dyn FnMut(&HeldGrant<'t>) -> bool,
+    ) -> bool {
+        let store = &self.store;
+        let hash = store.hash_of_holder(holder, service, action);
+        let is_theirs = |record: &Record<'_>| store.is_of(record, holder, service, action);
+        let mut show_if = |record: Record<'t>| {
+            let grant = HeldGrant::of(store, Some(record));
+            resource.is_none_or(|resource| grant.is_for(resource)) && show(&grant)
         };
-        let (slot, record) = self.by_holder.of(hash).find_map(like)?;
-        let found = if slot & GROUP == 0 {
-            Found::One(Read::of(HeldGrant::at(&self.store, slot), record))
-        } else {
-            match self.groups.get(slot ^ GROUP)? {
-                Group { some, many: None } => Found::Few(some),
-                Group { some, many: Some(_) } => Found::Many(some, hash),
+        for slot in self.by_holder.of(hash) {
+            let Some(record) = like(store, &self.groups, slot).filter(is_theirs) else { continue };
+            if slot & GROUP == 0 {
+                return show_if(record);
             }
-        };
-        Some(Held { grants: self, found, holder, service, action })
+            let Some(group) = self.groups.get(slot ^ GROUP) else { return false };
+            return match (&group.many, resource) {
+                (Some(_), Some(resource)) => {
+                    let of_resource = self.by_resource.of(store.hash_of_resource(hash, kinds::cut(resource)));
+                    of_resource.filter_map(|place| store.record(place).filter(is_theirs)).any(show_if)
+                }
+                _ => group.some.iter().filter_map(|place| store.record(*place)).any(show_if),
+            };
+        }
+        false
     }
 
     /// Frees a part of a table that nobody asks any more: what takes a fraction of a millisecond. Tells whether anything is

@@ -99,6 +99,12 @@ impl Kinds {
         }
     }
 
+    /// How many there are, by both counts.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> (usize, usize) {
+        (self.count, self.kinds.taken())
+    }
+
     #[inline]
     pub(super) fn get(&self, at: u32) -> Option<&Kind> {
         self.kinds.get(at).map(|(kind, _)| kind)

@@ -24,6 +24,6 @@ impl LoneGrant {
     #[must_use]
     pub fn held(&self) -> HeldGrant<'_> {
         // There is room for one; were there none, it would be one that has ended before it began.
-        HeldGrant::at(&self.store, self.place.unwrap_or(u32::MAX))
+        HeldGrant::of(&self.store, self.place.and_then(|place| self.store.record(place)))
     }
 }

@@ -248,6 +248,11 @@ impl Places {
         }
     }
 
+    #[cfg(test)]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Frees up to so many parts; tells whether any are left.
     pub(super) fn free(&mut self, most: usize) -> bool {
         self.parts.truncate(self.parts.len().saturating_sub(most));

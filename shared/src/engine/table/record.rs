@@ -99,7 +99,7 @@ pub(super) fn written(grant: &Grant, kind: u32, rest: &str, terms: Option<u32>, 
     let (starts, ends) = (grant.starts_at.millis(), grant.expires_at.millis());
     let mut body = Vec::with_capacity(128);
     body.push(flags);
-    body.extend_from_slice(&id.to_be_bytes());
+    body.extend_from_slice(&id.to_le_bytes());
     put_number(&mut body, unsigned(millis(id).wrapping_sub(millis(request))));
     let [_, _, _, _, _, _, random @ ..] = request.to_be_bytes();
     body.extend_from_slice(&random);
@@ -127,8 +127,20 @@ impl<'r> Reader<'r> {
         Some(*first)
     }
 
-    #[inline(never)]
+    /// Most numbers are small.
+    #[inline]
     fn number(&mut self) -> Option<u64> {
+        match self.0.split_first()? {
+            (byte, rest) if *byte < 0x80 => {
+                self.0 = rest;
+                Some(u64::from(*byte))
+            }
+            _ => self.large_number(),
+        }
+    }
+
+    #[inline(never)]
+    fn large_number(&mut self) -> Option<u64> {
         let (mut number, mut shift) = (0_u64, 0_u32);
         loop {
             let byte = self.byte()?;
@@ -178,7 +190,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Record<'_>> {
     if flags & DEAD != 0 {
         return None;
     }
-    let id = u128::from_be_bytes(*reader.array()?);
+    let id = u128::from_le_bytes(*reader.array()?);
     let before = signed(reader.number()?);
     let random = reader.array()?;
     let starts_at = millis(id).wrapping_add(signed(reader.number()?));

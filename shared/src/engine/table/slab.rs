@@ -80,6 +80,12 @@ impl<T> Slab<T> {
         Some(thing)
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.chunks.iter().flatten().filter(|slot| matches!(slot, Slot::Taken(_))).count()
+    }
+
     /// Frees so many chunks from the end, or as many as there are; tells whether any are left.
     pub(super) fn free(&mut self, most: usize) -> bool {
         self.chunks.truncate(self.chunks.len().saturating_sub(most));

@@ -28,12 +28,21 @@ struct Piece {
     dead: usize,
 }
 
+impl Piece {
+    /// Whether it is mostly dead.
+    fn is_waste(&self) -> bool {
+        self.dead.saturating_mul(2) > self.bytes.len()
+    }
+}
+
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(super) struct Store {
     pieces: Slab<Piece>,
     /// The piece that is written to.
     open: Option<u32>,
+    /// One that became full and is mostly dead by then.
+    wasted: Option<u32>,
     pub(super) kinds: Kinds,
     terms: Slab<Box<Terms>>,
     hasher: Keyed,
@@ -64,6 +73,8 @@ impl Store {
         let (at, piece) = match open {
             Some(open) => open,
             None => {
+                let is_waste = |at: &u32| self.pieces.get(*at).is_some_and(Piece::is_waste);
+                self.wasted = self.open.filter(is_waste).or(self.wasted);
                 // The first one grows: there may never be more than a grant or two.
                 let room = if self.open.is_some() { PIECE.max(bytes.len()) } else { bytes.len() };
                 let at = self.pieces.push(Piece { bytes: Vec::with_capacity(room), dead: 0 });
@@ -101,6 +112,11 @@ impl Store {
         self.terms.get(at).map(|terms| &**terms)
     }
 
+    /// A piece that is to be emptied because it became full; told once.
+    pub(super) const fn take_wasted(&mut self) -> Option<u32> {
+        self.wasted.take()
+    }
+
     /// Marks the record there as dead. Gives the number of its piece if that is now to be emptied.
     pub(super) fn kill(&mut self, place: u32) -> Option<u32> {
         let (kind, terms) = self.record(place).map(|record| (record.kind, record.terms))?;
@@ -111,23 +127,49 @@ impl Store {
         let piece = self.pieces.get_mut(number)?;
         let killed = piece.bytes.get_mut(within..).map(record::kill).unwrap_or(0);
         piece.dead = piece.dead.saturating_add(killed);
-        let is_waste = piece.dead.saturating_mul(2) > piece.bytes.len();
-        (is_waste && self.open != Some(number)).then_some(number)
+        (piece.is_waste() && self.open != Some(number)).then_some(number)
     }
 
-    /// Takes a piece away and writes what lives in it anew: from where to where each has moved.
+    /// Takes a piece away and writes what lives in it anew: from where to where each has moved. What there is no room for
+    /// stays where it is.
     pub(super) fn empty(&mut self, number: u32) -> Vec<(u32, u32)> {
-        let emptied = self.pieces.get_mut(number).map(|piece| std::mem::take(&mut piece.bytes)).unwrap_or_default();
+        let Some(piece) = self.pieces.get_mut(number) else { return Vec::new() };
+        let mut bytes = std::mem::take(&mut piece.bytes);
         let mut moved = Vec::new();
-        for within in record::places(&emptied) {
-            let Some(bytes) = emptied.get(within..).filter(|bytes| record::read(bytes).is_some()) else { continue };
-            let old = (number << BITS) | u32::try_from(within).unwrap_or(0);
-            // Were there no room, the grant would be gone, which admits nothing.
-            moved.extend(self.write(record::whole(bytes)).map(|new| (old, new)));
+        let places: Vec<usize> = record::places(&bytes).collect();
+        for within in places {
+            let Some(living) = bytes.get(within..).filter(|bytes| record::read(bytes).is_some()) else { continue };
+            let Some(new) = self.write(record::whole(living)) else {
+                self.put_back(number, bytes);
+                return moved;
+            };
+            moved.push(((number << BITS) | u32::try_from(within).unwrap_or(0), new));
+            bytes.get_mut(within..).map(record::kill);
         }
         // Only now, so that no new place is one of the old ones.
         self.pieces.take(number);
         moved
+    }
+
+    fn put_back(&mut self, number: u32, bytes: Vec<u8>) {
+        let dead = |within: usize| bytes.get(within..).filter(|bytes| record::read(bytes).is_none()).map(record::whole);
+        let dead = record::places(&bytes).filter_map(dead).map(<[u8]>::len).sum();
+        if let Some(piece) = self.pieces.get_mut(number) {
+            *piece = Piece { bytes, dead };
+        }
+    }
+
+    /// How many pieces there are, and the bytes in them.
+    #[cfg(test)]
+    pub(super) fn pieces(&self) -> (usize, usize) {
+        let bytes = (0..10_000).filter_map(|at| self.pieces.get(at));
+        (self.pieces.taken(), bytes.map(|piece| piece.bytes.len()).sum())
+    }
+
+    /// Whether nothing is kept beside the records.
+    #[cfg(test)]
+    pub(super) fn is_clear(&self) -> bool {
+        self.terms.taken() == 0 && self.kinds.taken() == (0, 0)
     }
 
     /// The hash of a grant by its id.
@@ -163,8 +205,8 @@ impl Store {
 
     /// Whether both are of one holder for one action.
     pub(super) fn are_alike(&self, one: &Record<'_>, other: &Record<'_>) -> bool {
-        let (Some(kind), Some(others)) = (self.kinds.get(one.kind), self.kinds.get(other.kind)) else { return false };
-        self.is_of(other, subject(one, kind), &kind.service, &kind.action) && kind.action == others.action
+        let is = |kind: &Kind| self.is_of(other, subject(one, kind), &kind.service, &kind.action);
+        self.kinds.get(one.kind).is_some_and(is)
     }
 
     /// Whether a record is of a holder for an action.

@@ -35,6 +35,9 @@ impl Written {
 
 /// The body that a plain grant's item has, if nothing in it needs escapes.
 fn body(grant: &HeldGrant<'_>) -> Option<String> {
+    if !grant.is_plain() {
+        return None;
+    }
     let mut json = Written("{".to_owned());
     json.begin("grant");
     json.put_text("id", grant.id().as_str());
@@ -68,7 +71,7 @@ fn body(grant: &HeldGrant<'_>) -> Option<String> {
         json.put("break_glass", &true);
     }
     json.0.push_str("}}");
-    grant.is_plain().then_some(json.0)
+    Some(json.0)
 }
 
 impl EngineItem {
