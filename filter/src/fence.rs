@@ -12,7 +12,7 @@ use crate::question::{Answer, PinnedKey, verified};
 /// The most bytes of a statement of the point.
 const MAX_POINT_BYTES: usize = 2 * 1_024;
 
-/// The most bytes of a table that is kept: the largest snapshot that comes in one answer. Larger ones are loaded anew.
+/// The most bytes of a table that is kept, with all its pages. Larger ones are loaded anew.
 pub const MAX_TABLE_BYTES: usize = 1_024 * 1_024;
 
 /// Where one plugin's state is in the shared data.
@@ -49,6 +49,27 @@ pub fn unsealed<'k>(kept: &'k [u8], keys: &[PinnedKey]) -> Option<&'k [u8]> {
     let (signature, rest) = kept.split_at_checked(end)?;
     let body = rest.strip_prefix(b"\n")?;
     verified(&Answer { status: b"200", signature: Some(signature), body }, keys).ok()
+}
+
+/// Adds a signed answer to others that are kept together: the length in four bytes, then as [`sealed`].
+pub fn add_sealed(kept: &mut Vec<u8>, signature: &[u8], body: &[u8]) {
+    let one = sealed(signature, body);
+    let length = u32::try_from(one.len()).unwrap_or(u32::MAX);
+    kept.extend_from_slice(&length.to_le_bytes());
+    kept.extend_from_slice(&one);
+}
+
+/// The bodies of all that was kept together, if a pinned key signed every one.
+#[must_use]
+pub fn all_unsealed<'k>(mut kept: &'k [u8], keys: &[PinnedKey]) -> Option<Vec<&'k [u8]>> {
+    let mut bodies = Vec::new();
+    while !kept.is_empty() {
+        let (length, rest) = kept.split_first_chunk()?;
+        let (one, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        bodies.push(unsealed(one, keys)?);
+        kept = rest;
+    }
+    Some(bodies)
 }
 
 /// The furthest point that was heard of.

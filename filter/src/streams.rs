@@ -239,8 +239,9 @@ fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
 
 /// Why a call must not go on, locks apart. Notes the end of its grant as it is known now, which may have been moved.
 fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
+    let ends_at = sync.table().map(|table| table.grant(&open.grant).map(|grant| grant.expires_at()));
     // Once its use is told there is a grant, and the call ends with that like any other.
-    open.offline &= sync.table().is_none_or(|table| table.grant(&open.grant).is_none());
+    open.offline &= !matches!(ends_at, Some(Some(_)));
     if open.offline {
         // With the grace that other calls have after a sleep: the time is known again with the next answer.
         return match sync.latest(mono) {
@@ -248,9 +249,9 @@ fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
             _ => (!sync.may_run_on(open.criticality, mono)).then_some(Why::Stale),
         };
     }
-    if let (Some(table), Some(latest)) = (sync.table(), sync.latest(mono)) {
-        match table.grant(&open.grant) {
-            Some(grant) if latest < grant.expires_at() => open.ends_at = grant.expires_at(),
+    if let (Some(ends_at), Some(latest)) = (ends_at, sync.latest(mono)) {
+        match ends_at {
+            Some(ends_at) if latest < ends_at => open.ends_at = ends_at,
             _ => return Some(Why::GrantEnded),
         }
     }

@@ -15,7 +15,7 @@ use grantmesh_shared::wire::sync::{
 use grantmesh_shared::wire::table::ItemError;
 
 use crate::clock::{Mono, ServerClock};
-use crate::fence::{Fence, MAX_TABLE_BYTES, sealed, unsealed};
+use crate::fence::{Fence, MAX_TABLE_BYTES, all_unsealed};
 use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 use apply::{Contents, Pages, Retired};
@@ -40,6 +40,9 @@ const HURRY: Span = Span::from_millis(500);
 
 /// Heartbeats are never closer than this, whatever the bounds say.
 const MIN_HEARTBEAT_MILLIS: u64 = 100;
+
+/// So often a page that does not come is asked for again before the snapshot is begun anew.
+const PAGE_ASKED_AGAIN: u32 = 4;
 
 /// Back-off after failed polls, from and to.
 const BACK_OFF_MILLIS: (u64, u64) = (1_000, 30_000);
@@ -238,22 +241,28 @@ impl Sync {
         if self.position.is_some() || kept.len() > MAX_TABLE_BYTES {
             return false;
         }
-        let answer = unsealed(kept, &self.keys).and_then(|body| serde_json::from_slice::<SyncAnswer>(body).ok());
-        let Some(answer) = answer.filter(|answer| answer.v == PROTOCOL_VERSION) else {
-            return false;
-        };
-        let Change::Snapshot { index: 0, last: true, puts } = answer.change else {
-            return false;
-        };
-        let mut pages = Pages::new(answer.position, answer.table_hash, Mono::default());
-        let whole = pages.add(0, answer.position, answer.table_hash, &puts).and_then(|()| pages.check());
         // One that is behind what is known is as good as any: the first answer brings what is missing.
-        if whole.is_ok() {
-            self.contents = pages.into_contents();
-            self.position = Some(answer.position);
-            return true;
+        let Some(pages) = self.kept_pages(kept) else { return false };
+        self.position = Some(pages.position());
+        self.contents = pages.into_contents();
+        true
+    }
+
+    /// The pages of a kept table, if they are all of one.
+    fn kept_pages(&self, kept: &[u8]) -> Option<Pages> {
+        let mut pages: Option<Pages> = None;
+        let mut is_whole = false;
+        for body in all_unsealed(kept, &self.keys)? {
+            let answer: SyncAnswer = serde_json::from_slice(body).ok()?;
+            let Change::Snapshot { index, last, puts } = answer.change else { return None };
+            if answer.v != PROTOCOL_VERSION || is_whole {
+                return None;
+            }
+            let begin = || Pages::new(answer.position, answer.table_hash, Mono::default());
+            pages.get_or_insert_with(begin).add(index, answer.position, answer.table_hash, &puts).ok()?;
+            is_whole = last;
         }
-        false
+        pages.filter(|pages| is_whole && pages.check().is_ok())
     }
 
     /// Who asks.
@@ -499,13 +508,17 @@ impl Sync {
             self.next_heartbeat = self.next_heartbeat.min(retry);
             return;
         }
-        // A snapshot whose pages cannot be had is begun again. An answer that cannot be applied is not asked for again;
-        // one that was not meant for this question, or is older than what is known, says nothing against the table.
-        self.give_up_pages();
+        // An answer that cannot be applied is not asked for again; one that was not meant for this question, or is older than
+        // what is known, says nothing against the table. A page that did not come is asked for again, some times; otherwise a
+        // snapshot is begun anew.
         let says_nothing = match error {
             SyncError::Answer(error) => !matches!(error, AnswerError::Malformed(_)),
             other => matches!(other, SyncError::Rollback(_)),
         };
+        let is_missing = matches!(error, SyncError::Answer(AnswerError::Unreachable));
+        if !is_missing || self.pages.as_mut().is_none_or(|pages| pages.miss() > PAGE_ASKED_AGAIN) {
+            self.give_up_pages();
+        }
         if !says_nothing {
             self.wants_snapshot = true;
         }
@@ -560,13 +573,13 @@ impl Sync {
                     return Err(SyncError::Unexpected);
                 }
                 pages.add(index, answer.position, answer.table_hash, &puts)?;
+                pages.keep(signature, body);
                 let as_of = pages.begun();
                 if last {
                     pages.check()?;
+                    self.to_keep = pages.take_signed();
                     let new = self.pages.take().map(Pages::into_contents).unwrap_or_default();
                     self.retired.take(std::mem::replace(&mut self.contents, new));
-                    let kept = (index == 0).then(|| sealed(signature, body));
-                    self.to_keep = kept.filter(|kept| kept.len() <= MAX_TABLE_BYTES);
                     (Progress::Snapshot, as_of)
                 } else {
                     (Progress::Page, as_of)

@@ -2,7 +2,7 @@
 //! and only then touches the table. Pages of a snapshot build a table apart, which takes the other's place all at once.
 //! No step is long, whatever the table's size: pages are small, and a table that has had its day is freed in parts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use grantmesh_shared::engine::Table;
 use grantmesh_shared::wire::TableHash;
@@ -11,6 +11,7 @@ use grantmesh_shared::wire::table::{EngineItem, Item, ItemKey, hash_of_grant};
 
 use super::SyncError;
 use crate::clock::Mono;
+use crate::fence::{MAX_TABLE_BYTES, add_sealed};
 
 /// The most items of a table.
 const MAX_ITEMS: usize = 2_000_000;
@@ -69,11 +70,11 @@ impl Contents {
     /// Applies a step, all of it or nothing.
     pub(super) fn apply(&mut self, puts: &[Item], removes: &[String], expected: TableHash) -> Result<(), SyncError> {
         let mut hash = self.hash;
-        let mut changed: HashMap<&str, ()> = HashMap::new();
+        let mut changed: HashSet<&str> = HashSet::new();
         let mut parsed = Vec::with_capacity(puts.len());
         for item in puts {
             let new = item.hash();
-            if changed.insert(&item.key, ()).is_some() {
+            if !changed.insert(&item.key) {
                 return Err(SyncError::Twice(item.key.clone()));
             }
             parsed.push((item, item.parse()?, new));
@@ -81,12 +82,12 @@ impl Contents {
         }
         let mut gone = Vec::with_capacity(removes.len());
         for key in removes {
-            if changed.insert(key, ()).is_some() {
+            if !changed.insert(key) {
                 return Err(SyncError::Twice(key.clone()));
             }
             gone.push((key, ItemKey::parse(key)?));
         }
-        for key in changed.into_keys() {
+        for key in changed {
             if let Some(old) = self.hash_of(key)? {
                 hash = hash.minus(old);
             }
@@ -119,11 +120,16 @@ pub(super) struct Pages {
     next: u32,
     bytes: usize,
     contents: Contents,
+    /// How often in a row the next one was asked for and did not come.
+    missed: u32,
+    /// All of them as they were signed, while they are few.
+    signed: Option<Vec<u8>>,
 }
 
 impl Pages {
     pub(super) fn new(position: Position, expected: TableHash, begun: Mono) -> Self {
-        Self { position, expected, begun, next: 0, bytes: 0, contents: Contents::default() }
+        let (contents, signed) = (Contents::default(), Some(Vec::new()));
+        Self { position, expected, begun, next: 0, bytes: 0, contents, missed: 0, signed }
     }
 
     pub(super) const fn position(&self) -> Position {
@@ -150,6 +156,7 @@ impl Pages {
             return Err(SyncError::Unexpected);
         }
         self.next = self.next.saturating_add(1);
+        self.missed = 0;
         for item in puts {
             self.bytes = self.bytes.saturating_add(item.key.len()).saturating_add(item.body.get().len());
             if self.bytes > MAX_SNAPSHOT_BYTES || self.contents.len() >= MAX_ITEMS {
@@ -163,6 +170,25 @@ impl Pages {
             self.contents.hash = self.contents.hash.plus(hash);
         }
         Ok(())
+    }
+
+    /// Notes that the next page was asked for and did not come. Tells how often in a row.
+    pub(super) const fn miss(&mut self) -> u32 {
+        self.missed = self.missed.saturating_add(1);
+        self.missed
+    }
+
+    /// Keeps the page that was added last as it was signed, for other VMs.
+    pub(super) fn keep(&mut self, signature: &[u8], body: &[u8]) {
+        if let Some(signed) = &mut self.signed {
+            add_sealed(signed, signature, body);
+        }
+        self.signed = self.signed.take().filter(|signed| signed.len() <= MAX_TABLE_BYTES);
+    }
+
+    /// All pages as they were signed; nothing if they are too many to be kept.
+    pub(super) const fn take_signed(&mut self) -> Option<Vec<u8>> {
+        self.signed.take()
     }
 
     /// Whether what the pages have brought is what it must be.

@@ -106,22 +106,27 @@ fn a_large_snapshot_is_taken_in_parts_beside_the_table_that_decides_and_the_old_
     let before = (filter.sync.position(), filter.sync.item_count());
     load(&mut filter, &server, 10, 20);
     assert_eq!((filter.sync.position(), filter.sync.item_count()), before, "the old table decides");
-    // The rest is never heard of: what came is forgotten, in parts, and everything is asked for anew.
-    let _asked = filter.poll(100);
-    filter.sync.failed(Topic::Sync, at(101), &mut filter.random);
-    assert_eq!((filter.sync.position(), filter.sync.item_count()), before);
+    // The next page never comes: it is asked for some times, then what came is forgotten, in parts, and everything is asked
+    // for anew.
+    for asked in 0..=u64::from(PAGE_ASKED_AGAIN) {
+        let question = filter.poll(100 + asked * 40_000);
+        let question: Value = serde_json::from_slice(&question.body).unwrap();
+        assert_eq!(question["page"]["index"], json!(20));
+        filter.sync.failed(Topic::Sync, at(101 + asked * 40_000), &mut filter.random);
+        assert_eq!((filter.sync.position(), filter.sync.item_count()), before);
+    }
     let mut parts = 0;
     while !filter.sync.retired.is_empty() {
-        filter.due(102);
+        filter.due(160_102);
         parts += 1;
     }
     assert!((1..100).contains(&parts), "{parts}");
-    load(&mut filter, &server, 40_000, 100);
+    load(&mut filter, &server, 400_000, 100);
     assert_eq!((filter.sync.item_count(), filter.sync.contents.hash()), (3_001, hash_of(server.items.values())));
-    assert_eq!(filter.fresh(40_100), [true; 3]);
+    assert_eq!(filter.fresh(400_100), [true; 3]);
 
     // A step on it: one grant more, one again with another end, one less.
-    let poll = filter.poll(40_100);
+    let poll = filter.poll(400_100);
     let longer: Value = serde_json::from_str(&grant(7).body.get().replace("3600007", "9999999")).unwrap();
     let again = Item { body: serde_json::value::to_raw_value(&longer).unwrap(), ..grant(7) };
     for item in [grant(5_000), again.clone()] {
@@ -131,8 +136,93 @@ fn a_large_snapshot_is_taken_in_parts_beside_the_table_that_decides_and_the_old_
     server.items.remove(&gone);
     server.revision += 1;
     let step = Change::Delta { puts: vec![grant(5_000), again], removes: vec![gone] };
-    assert_eq!(tell_as_it_is(&mut filter, &server, &poll, step, 40_101), Ok(Progress::Delta));
-    assert_eq!((filter.sync.item_count(), filter.fresh(40_110)), (3_001, [true; 3]));
+    assert_eq!(tell_as_it_is(&mut filter, &server, &poll, step, 400_101), Ok(Progress::Delta));
+    assert_eq!((filter.sync.item_count(), filter.fresh(400_110)), (3_001, [true; 3]));
+}
+
+#[test]
+fn a_page_that_comes_at_last_goes_on_where_the_others_ended_and_a_refusal_begins_anew() {
+    let mut server = Server::new();
+    server.put(2);
+    server.put(3);
+    let (mut filter, items) = begun(&server, 1_000);
+    for asked in 1..=u64::from(PAGE_ASKED_AGAIN) {
+        filter.poll(asked * 40_000);
+        filter.sync.failed(Topic::Sync, at(asked * 40_000 + 1), &mut filter.random);
+    }
+    let question = filter.poll(400_000);
+    assert_eq!(tell_page(&mut filter, &server, &question, &items, 1, 400_001), Ok(Progress::Page));
+    // Counted anew with every page that comes.
+    filter.poll(400_001);
+    filter.sync.failed(Topic::Sync, at(400_002), &mut filter.random);
+    let question = filter.poll(440_002);
+    assert_eq!(tell_page(&mut filter, &server, &question, &items, 2, 440_003), Ok(Progress::Snapshot));
+    assert_eq!(filter.sync.item_count(), 3);
+    assert_eq!(filter.fresh(440_003), [false, false, false], "what it shows is of when the first page was asked for");
+
+    let (mut filter, _) = begun(&server, 1_000);
+    filter.poll(1_001);
+    let refusal = br#"{"status":404}"#;
+    let refused = filter.tell_raw(Topic::Sync, b"404", Some(&server.sign(refusal)), refusal, 1_002);
+    assert!(matches!(refused, Err(SyncError::Answer(AnswerError::Refused { .. }))));
+    assert!(filter.sync.pages.is_none());
+}
+
+#[test]
+fn a_kept_table_has_all_its_pages_or_is_none() {
+    let mut server = Server::new();
+    server.put(2);
+    server.put(3);
+    let (mut veteran, items) = begun(&server, 1_000);
+    assert_eq!(veteran.sync.take_table_to_keep(), None, "it is not whole");
+    for index in [1, 2] {
+        let question = veteran.poll(1_000);
+        tell_page(&mut veteran, &server, &question, &items, index, 1_000).unwrap();
+    }
+    let kept = veteran.sync.take_table_to_keep().unwrap();
+    let mut young = Filter::new(&server);
+    assert!(young.sync.begin_with(&kept));
+    assert_eq!((young.sync.item_count(), young.sync.contents.hash()), (3, hash_of(&items)));
+    assert_eq!((young.sync.position(), young.fresh(0)), (veteran.sync.position(), [false; 3]));
+
+    // Where each page begins.
+    let mut ends = vec![0];
+    while let Some((length, _)) = kept[*ends.last().unwrap()..].split_first_chunk::<4>() {
+        ends.push(ends.last().unwrap() + 4 + usize::try_from(u32::from_le_bytes(*length)).unwrap());
+    }
+    let [first, second, third] = [0, 1, 2].map(|page| &kept[ends[page]..ends[page + 1]]);
+    let (mut cut, mut forged) = (kept.clone(), kept.clone());
+    cut.pop();
+    *forged.last_mut().unwrap() = b' ';
+    for bad in [
+        [first, second].concat(),
+        [first, third].concat(),
+        [second, third].concat(),
+        [first, second, third, third].concat(),
+        [second, first, third].concat(),
+        cut,
+        forged,
+        vec![255; 4],
+        vec![0; 4],
+    ] {
+        let mut young = Filter::new(&server);
+        assert!(!young.sync.begin_with(&bad) && young.sync.table().is_none());
+    }
+
+    // One that is too large to be kept is none, and nothing of it stays.
+    let mut large = Server::new();
+    for number in 0..4_000 {
+        let item = grant(number);
+        large.items.insert(item.key.clone(), item);
+    }
+    let items: Vec<Item> = large.items.values().cloned().collect();
+    let mut filter = Filter::new(&large);
+    for (index, puts) in items.chunks(1_000).enumerate() {
+        let question = filter.poll(1_000);
+        let change = Change::Snapshot { index: u32::try_from(index).unwrap(), last: index == 4, puts: puts.to_vec() };
+        tell_as_it_is(&mut filter, &large, &question, change, 1_000).unwrap();
+    }
+    assert_eq!((filter.sync.item_count(), filter.sync.take_table_to_keep()), (4_001, None));
 }
 
 /// A filter with the first of three pages of what the server has.
