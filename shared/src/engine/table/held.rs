@@ -21,6 +21,7 @@ pub struct HeldGrant<'t> {
 
 impl<'t> HeldGrant<'t> {
     /// Of a record of the store. One whose terms are not there has ended before it began, as has one that is not there.
+    #[inline(never)]
     pub(super) fn of(store: &'t Store, record: Option<Record<'t>>) -> Self {
         let record = record.unwrap_or(Record::NONE);
         let terms = record.terms.and_then(|at| store.terms(at));

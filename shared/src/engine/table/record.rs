@@ -127,21 +127,14 @@ impl<'r> Reader<'r> {
         Some(*first)
     }
 
-    /// Most numbers are small.
-    #[inline]
-    fn number(&mut self) -> Option<u64> {
-        match self.0.split_first()? {
-            (byte, rest) if *byte < 0x80 => {
-                self.0 = rest;
-                Some(u64::from(*byte))
-            }
-            _ => self.large_number(),
-        }
-    }
-
     #[inline(never)]
-    fn large_number(&mut self) -> Option<u64> {
-        let (mut number, mut shift) = (0_u64, 0_u32);
+    fn number(&mut self) -> Option<u64> {
+        // Most numbers are small.
+        let first = self.byte()?;
+        if first < 0x80 {
+            return Some(u64::from(first));
+        }
+        let (mut number, mut shift) = (u64::from(first & 0x7f), 7_u32);
         loop {
             let byte = self.byte()?;
             number |= u64::from(byte & 0x7f).checked_shl(shift)?;
