@@ -76,6 +76,6 @@ pub use signal::{
     About, AsSeen, MOST_SAID, Signal, SignalDeclaration, SignalEnd, SignalRefused, signal_key, signal_of_key,
 };
 pub use stream::{Intake, MOST_DECISIONS, RecordsRefused, Stream};
-pub use text::{MAX_TEXT_CHARS, Text, TextError};
+pub use text::{MAX_TEXT_CHARS, Text, TextError, shortened};
 pub use usage::{Claim, Use, UseCount, UseOutcomeTold};
 pub use wording::{MAX_TICKET_CHARS, WordsRefused};

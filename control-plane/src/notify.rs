@@ -21,7 +21,7 @@ pub use guard::{Guard, Refused};
 pub use sign::{Secret, SecretError};
 
 use crate::app::{App, AppError, Attempt, Delivery};
-use crate::domain::EventKind;
+use crate::domain::{EventKind, shortened};
 
 /// How long an endpoint may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -136,7 +136,7 @@ fn why(error: reqwest::Error) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string().chars().filter(|letter| !letter.is_control()).take(200).collect()
+    shortened(&cause.to_string(), 200)
 }
 
 /// Why nothing can be sent to an endpoint.

@@ -16,5 +16,6 @@ pub mod engine;
 pub mod id;
 #[cfg(feature = "policy")]
 mod schema;
+pub mod text;
 pub mod time;
 pub mod wire;

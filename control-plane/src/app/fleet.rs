@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::{App, AppError, FilterIdentity, Invalid, records};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::domain::shortened;
 use crate::store::{OpenWait, StoredVm, VmReached, VmSeen, WaitToTell, WriteTx};
 
 /// The most services and the longest names that a VM may state: an audit entry holds them all.
@@ -26,7 +27,7 @@ impl FilterIdentity {
             return refuse(format!("it enforces {} services (1 to {MOST_SERVICES} are possible)", vm.services.len()));
         }
         match vm.services.iter().find(|service| !self.services.contains(service)) {
-            Some(service) => refuse(format!("it enforces the service `{}`", shortened(service))),
+            Some(service) => refuse(format!("it enforces the service `{}`", shortened(service, LONGEST_NAME))),
             None => Ok(()),
         }
     }
@@ -40,12 +41,8 @@ impl FilterIdentity {
         if vm.node.is_empty() || vm.node == self.node {
             return self.node.clone();
         }
-        format!("{}/{}", self.node, shortened(&vm.node))
+        format!("{}/{}", self.node, shortened(&vm.node, LONGEST_NAME))
     }
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(LONGEST_NAME).collect()
 }
 
 #[derive(Serialize)]
@@ -56,8 +53,10 @@ struct VmData {
 
 fn vm_entry(kind: EntryKind, vm: &StoredVm) -> Entry<VmData> {
     let ids = EntryIds { vm: Some(vm.vm.clone()), ..EntryIds::default() };
-    let data =
-        VmData { node: shortened(&vm.node), services: vm.services.iter().map(|service| shortened(service)).collect() };
+    let data = VmData {
+        node: shortened(&vm.node, LONGEST_NAME),
+        services: vm.services.iter().map(|service| shortened(service, LONGEST_NAME)).collect(),
+    };
     let actor = if kind == EntryKind::FilterJoined { ActorField::Filter } else { ActorField::System };
     Entry { kind, actor, ids, data }
 }

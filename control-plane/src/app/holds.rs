@@ -2,6 +2,7 @@
 //! the calls are over.
 
 use grantmesh_shared::id::RequestId;
+use grantmesh_shared::text::misleads;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::holds::{
     EndedHold, HoldEnd, HoldItem, HoldResult, HoldState, HoldsRequest, MAX_ASKED, MAX_FILED,
@@ -35,6 +36,8 @@ enum NotHeld {
     NotTheFilters,
     #[error("the call is no user's, or not all groups of its user are known")]
     NoUser,
+    #[error("the name of its user, or of a group of theirs, has characters that do not show as what they are")]
+    Misleading,
     #[error("no rule of the policy in force lets you wait for this; ask for it with a request")]
     NoRule,
     #[error("too many calls wait in this proxy")]
@@ -166,6 +169,11 @@ impl App {
         let (Some(issuer), Some(subject), Some(groups)) = (&event.issuer, &event.subject, &event.groups) else {
             return Err(refused(NotHeld::NoUser));
         };
+        // Whoever decides reads them.
+        let mut names = groups.iter().chain([subject]);
+        if names.any(|name| name.chars().any(misleads)) {
+            return Err(refused(NotHeld::Misleading));
+        }
         let actor = Actor::new(issuer, subject, groups.iter().map(ToString::to_string).collect());
         let no_rule = || refused(NotHeld::NoRule);
         let (action, resource) = event.action.as_deref().zip(event.resource.as_deref()).ok_or_else(no_rule)?;

@@ -1,6 +1,6 @@
 //! Tokens for times without a control plane: signing them, and what filters tell of their use.
 
-use grantmesh_shared::engine::{BreakGlass, Service};
+use grantmesh_shared::engine::BreakGlass;
 use grantmesh_shared::id::GrantId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::offline::MAX_TOKEN;
@@ -96,8 +96,7 @@ impl App {
         let what = (decision.action.as_deref().unwrap_or_default(), decision.resource.as_deref().unwrap_or_default());
         // The stricter of then and now: who has lost the right meanwhile has used it, and has nothing more.
         let book = self.rulebook(tx).await?;
-        let rights = book.service(&token.service).map(Service::break_glass).unwrap_or_default();
-        let right = rights.iter().find(|right| *right.name == *token.right);
+        let right = book.service(&token.service).and_then(|service| service.right(&token.right));
         let is_still_theirs = right.is_some_and(|right| {
             right.actions.iter().any(|action| **action == *what.0)
                 && token.holder.as_principal(|principal| right.is_for(principal))

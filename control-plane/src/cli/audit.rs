@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grantmesh_shared::text::visible;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -105,12 +106,12 @@ fn tell(entry: &EntryView, as_json: bool, out: &mut Output) {
     // A call that was let through and reset while it ran.
     let reason = told.get("ended").and_then(|_| told.pointer("/reasons/0")?.as_str());
     let reset = reason.map(|reason| format!(" reset: {reason}")).unwrap_or_default();
-    let (at, actor) = (at.unwrap_or_default(), actor.unwrap_or_default());
+    let (at, actor) = (at.unwrap_or_default(), visible(&actor.unwrap_or_default()));
     out.line(format_args!(
         "{:>6}  {at}  {:<18} {actor:<10} {}{count}{reset}  {}",
         entry.seq,
         line.kind,
-        words.join(" "),
+        visible(&words.join(" ")),
         ids.join(" ")
     ));
 }

@@ -3,14 +3,14 @@
 
 mod lent;
 
-use grantmesh_shared::engine::{BreakGlass, Service, SubjectError, User};
+use grantmesh_shared::engine::{SubjectError, User};
 use grantmesh_shared::id::DelegationId;
 use grantmesh_shared::time::{Span, Timestamp};
 
 use super::actor::Actor;
 use super::rulebook::Rulebook;
 use super::schedule::MOST_AHEAD;
-use super::text::{Text, TextError};
+use super::text::{Text, TextError, shortened};
 
 pub(super) use lent::{Lent, NotLent};
 
@@ -333,7 +333,7 @@ impl Delegation {
     #[must_use]
     pub fn rights<'b>(&self, book: &'b Rulebook) -> Vec<(&'b str, &'b str)> {
         let is_right =
-            |service: &str, right: &str| book.service(service).is_some_and(|found| right_of(found, right).is_some());
+            |service: &str, right: &str| book.service(service).is_some_and(|found| found.right(right).is_some());
         let mut rights = book.reviewed_by(&self.delegator());
         rights.retain(|(service, right)| self.covers(service, right) && is_right(service, right));
         rights
@@ -381,21 +381,16 @@ fn period(new: &NewDelegation, now: Timestamp) -> Result<(Timestamp, Timestamp),
     Ok((starts_at, ends_at))
 }
 
-/// The break-glass right of a name.
-fn right_of<'s>(service: &'s Service, name: &str) -> Option<&'s BreakGlass> {
-    service.break_glass().iter().find(|right| *right.name == *name)
-}
-
 /// A delegation for what is not there would look like one that works.
 fn known(book: &Rulebook, service: Option<&str>, rule: Option<&str>) -> Result<(), DelegationUnfit> {
-    let shown = |name: &str| name.chars().filter(|letter| !letter.is_control()).take(128).collect::<String>();
+    let shown = |name: &str| shortened(name, 128);
     let Some(name) = service else {
         return rule.map_or(Ok(()), |rule| Err(DelegationUnfit::RuleAlone(shown(rule))));
     };
     let service = book.service(name).ok_or_else(|| DelegationUnfit::Service(shown(name)))?;
     match rule {
         // A break-glass right has no name that a rule of its service has.
-        Some(rule) if service.rule(rule).is_none() && right_of(service, rule).is_none() => {
+        Some(rule) if service.rule(rule).is_none() && service.right(rule).is_none() => {
             Err(DelegationUnfit::Rule { service: shown(name), rule: shown(rule) })
         }
         _ => Ok(()),

@@ -9,7 +9,7 @@ use grantmesh_shared::wire::table::{Body, LockItem, SubjectItem};
 
 use super::actor::Actor;
 use super::rulebook::Rulebook;
-use super::text::{Text, TextError};
+use super::text::{Text, TextError, shortened};
 
 /// The shortest lock.
 const SHORTEST: Span = Span::from_secs(1);
@@ -264,7 +264,7 @@ impl Lock {
 
 /// A lock on what is not there would look like one that works.
 fn known(book: &Rulebook, service: Option<&str>, action: Option<&str>) -> Result<(), LockRefused> {
-    let shown = |name: &str| name.chars().filter(|letter| !letter.is_control()).take(128).collect::<String>();
+    let shown = |name: &str| shortened(name, 128);
     let Some(name) = service else {
         return action.map_or(Ok(()), |action| Err(LockRefused::ActionAlone(shown(action))));
     };

@@ -14,7 +14,7 @@ use super::grant::{Grant, Terms};
 use super::person::PeopleAtReview;
 use super::quorum::{self, Electorate, Quorum, Standing};
 use super::request::{AlreadyDecided, Request, RequestState, Shown};
-use super::text::{Text, TextError};
+use super::text::{Text, TextError, shortened};
 use super::usage::UseCount;
 use super::wording::fit;
 
@@ -396,7 +396,7 @@ impl Request {
             [rules.then, rules.now].into_iter().flatten().all(|rule| rule.reveals.iter().any(|name| **name == **field))
         };
         if let Some(field) = new.reveals.iter().flatten().find(|field| !revealed(field)) {
-            let field = field.chars().filter(|letter| !letter.is_control()).take(64).collect();
+            let field = shortened(field, 64);
             return Err(ReviewRefused::RevealsWidened { field, rule: self.ask.rule.clone() });
         }
         let reason = match new.verdict {

@@ -14,6 +14,7 @@ use super::person::People;
 use super::quorum::reviews;
 use super::request::AskTarget;
 use super::signal::Signal;
+use super::text::shortened;
 
 /// What the policy says, as the workflow needs it.
 #[derive(Debug, Clone, Default)]
@@ -82,13 +83,12 @@ impl NoBreakGlass {
     /// Nor one by which tokens are signed for a service.
     #[must_use]
     pub fn offline(service: &str) -> Self {
-        Self { what: format!("{} while the control plane cannot be reached", shortened(service)) }
+        Self { what: format!("{} while the control plane cannot be reached", shortened(service, MOST_REPEATED)) }
     }
 }
 
-fn shortened(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(128).collect()
-}
+/// So many letters of what was asked for are repeated.
+const MOST_REPEATED: usize = 128;
 
 impl Rulebook {
     /// The service of that name.
@@ -115,7 +115,7 @@ impl Rulebook {
         rule: Option<&str>,
         now: Timestamp,
     ) -> Result<Asked<'b>, NotEligible> {
-        let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string()) };
+        let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string(), MOST_REPEATED) };
         let (service, action, resource) = self.resolve(target)?;
         let named = service.rules().iter().filter_map(|rule| rule.condition.needs()).flat_map(|needs| &needs.claims);
         let claims: Vec<Box<str>> = named.cloned().collect();
@@ -139,7 +139,7 @@ impl Rulebook {
         target: &AskTarget,
         right: Option<&str>,
     ) -> Result<Broken<'b>, NoBreakGlass> {
-        let none = || NoBreakGlass { what: shortened(&target.to_string()) };
+        let none = || NoBreakGlass { what: shortened(&target.to_string(), MOST_REPEATED) };
         let (service, action, resource) = self.resolve(target).map_err(|_| none())?;
         let fits = |known: &&BreakGlass| {
             known.actions.contains(&action.name)
@@ -152,21 +152,22 @@ impl Rulebook {
 
     /// The service, action and resource that are meant.
     fn resolve(&self, target: &AskTarget) -> Result<(&Service, &Action, String), NotEligible> {
-        let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string()) };
+        let no_rule = || NotEligible::NoRule { what: shortened(&target.to_string(), MOST_REPEATED) };
         let service = self.service(target.service()).ok_or_else(no_rule)?;
         let (action, resource) = match target {
             AskTarget::Action { action, resource, .. } => {
                 (service.action(action).ok_or_else(no_rule)?, resource.clone())
             }
             AskTarget::Call { method, path, .. } => {
-                let ambiguous = |source| NotEligible::Ambiguous { what: shortened(&target.to_string()), source };
+                let ambiguous =
+                    |source| NotEligible::Ambiguous { what: shortened(&target.to_string(), MOST_REPEATED), source };
                 let method = canonical_method(method.as_bytes()).map_err(ambiguous)?;
                 let path = canonical_path(path.as_bytes()).map_err(ambiguous)?;
                 let Routed::Action(actions) = service.route(method, &path) else {
                     return Err(no_rule());
                 };
                 let [action] = actions.as_slice() else {
-                    return Err(NotEligible::Several { what: shortened(&target.to_string()) });
+                    return Err(NotEligible::Several { what: shortened(&target.to_string(), MOST_REPEATED) });
                 };
                 (*action, action.templates.resource_of(path.as_str()).ok_or_else(no_rule)?)
             }
@@ -209,10 +210,9 @@ impl Rulebook {
     #[must_use]
     pub fn is_reviewer(&self, actor: &Actor, service: &str, rule: &str) -> bool {
         let Some(service) = self.service(service) else { return false };
-        let by_right = || service.break_glass().iter().find(|right| *right.name == *rule).map(|right| &right.reviewers);
         match service.rule(rule) {
             Some(rule) => reviews(&rule.workflow.deciding, actor),
-            None => by_right().is_some_and(|reviewers| actor.is_among(reviewers)),
+            None => service.right(rule).is_some_and(|right| actor.is_among(&right.reviewers)),
         }
     }
 }

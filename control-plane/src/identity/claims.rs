@@ -1,6 +1,7 @@
 //! From the text of a token to checked claims: form, algorithm, signature, then every claim by its type.
 //! Used for users' tokens and filters' credentials alike.
 
+use grantmesh_shared::text::misleads;
 use grantmesh_shared::time::{Span, Timestamp};
 use jsonwebtoken::{Algorithm, Header, Validation};
 use serde::Deserialize;
@@ -180,8 +181,8 @@ pub(super) fn common(
         return Err(TokenError::Audience(audience.to_owned()));
     }
     let subject = text("sub", raw.sub.as_ref())?;
-    if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
-        return Err(TokenError::ClaimForm("sub", "1 to 256 bytes without control characters"));
+    if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(misleads) {
+        return Err(TokenError::ClaimForm("sub", "1 to 256 bytes of characters that all show as what they are"));
     }
     let expires_at = date("exp", raw.exp.as_ref())?;
     if expires_at.plus(LEEWAY) <= now {
@@ -205,6 +206,10 @@ pub(super) fn user(raw: RawClaims, issuer: &str, audience: &str, now: Timestamp)
             strings(&groups, MAX_GROUPS).ok_or(TokenError::ClaimForm("groups", "a list of at most 256 strings"))?
         }
     };
+    // They are shown to those who decide.
+    if groups.iter().any(|group| group.chars().any(misleads)) {
+        return Err(TokenError::ClaimForm("groups", "names of characters that all show as what they are"));
+    }
     Ok(UserClaims { issuer: issuer.to_owned(), subject, groups, expires_at, others: raw.others })
 }
 

@@ -87,6 +87,8 @@ async fn claims_are_required_and_checked_by_type() {
         ("sub", json!("")),
         ("sub", json!("a".repeat(257))),
         ("sub", json!("ann\n")),
+        ("sub", json!("ann\u{202e}")),
+        ("sub", json!("ann\u{200d}")),
         ("iss", json!([DEV_ISSUER])),
         ("aud", json!({ "grantmesh": true })),
         ("aud", json!(["grantmesh", 7])),
@@ -96,6 +98,9 @@ async fn claims_are_required_and_checked_by_type() {
         ("nbf", json!("now")),
         ("groups", json!("leads")),
         ("groups", json!(["leads", 7])),
+        ("groups", json!(["leads", "a\nb"])),
+        ("groups", json!(["leads", "a\u{2067}b"])),
+        ("groups", json!(["leads", "a\u{e0041}b"])),
         ("groups", json!(vec!["g"; 257])),
     ];
     for (name, value) in strange {

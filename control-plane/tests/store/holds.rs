@@ -160,6 +160,8 @@ pub(crate) async fn a_filter_files_only_what_the_policy_lets_its_callers_wait_fo
         ("word", with(DecisionEvent { decision: DecisionWord::Allow, ..good() })),
         ("service", with(DecisionEvent { service: "vault".into(), ..good() })),
         ("no user", with(DecisionEvent { subject: None, ..good() })),
+        ("a name unseen", with(DecisionEvent { subject: Some("ann\u{200d}".into()), ..good() })),
+        ("a group turned", with(DecisionEvent { groups: Some(vec!["support".into(), "a\u{202e}b".into()]), ..good() })),
         ("unknown groups", with(DecisionEvent { groups: None, ..good() })),
         ("not eligible", with(DecisionEvent { groups: Some(vec!["guests".into()]), ..good() })),
         ("another issuer", with(DecisionEvent { issuer: Some("https://evil.example".into()), ..good() })),

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::text::{misleads, shortened};
+
 /// A person or agent as an OpenID provider names them: issuer and subject together, never one alone.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct User {
@@ -34,7 +36,7 @@ impl FromStr for Workload {
             && !domain.is_empty()
             && !path.is_empty()
             && rest.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'%'));
-        if fine { Ok(Self(text.into())) } else { Err(SubjectError::Workload(shortened(text))) }
+        if fine { Ok(Self(text.into())) } else { Err(SubjectError::Workload(shortened(text, MOST_REPEATED))) }
     }
 }
 
@@ -129,9 +131,9 @@ pub enum SubjectError {
         "`{0}` does not say what kind of principal it is\nwrite `user:NAME`, `group:NAME` or `workload:spiffe://DOMAIN/PATH`, or a user or group `+` a workload for both at once"
     )]
     Form(String),
-    /// The name after `user:` or `group:` is empty, too long or has control characters.
+    /// The name after `user:` or `group:` is empty, too long or has characters that mislead.
     #[error(
-        "`{0}` has an empty name, one over 256 bytes, or one with control characters\nuse the token's `sub` or group name as it stands"
+        "`{0}` has an empty name, one over 256 bytes, or one with characters that do not show as what they are\nuse the token's `sub` or group name as it stands"
     )]
     Name(String),
     /// Not a SPIFFE id.
@@ -139,9 +141,8 @@ pub enum SubjectError {
     Workload(String),
 }
 
-fn shortened(text: &str) -> String {
-    text.chars().filter(|letter| !letter.is_control()).take(64).collect()
-}
+/// So many letters of what names nobody are repeated.
+const MOST_REPEATED: usize = 64;
 
 impl Subject {
     /// Reads the policy form `user:NAME`, `group:NAME` or `workload:spiffe://…`, or one of the first two and the third
@@ -152,22 +153,22 @@ impl Subject {
     pub fn parse(text: &str, issuer: &str) -> Result<Self, SubjectError> {
         if let Some((user, workload)) = text.split_once(" + workload:") {
             let through = Through::new(Self::parse_one(user, issuer)?, workload.parse()?);
-            return through.map(Self::Through).ok_or_else(|| SubjectError::Form(shortened(text)));
+            return through.map(Self::Through).ok_or_else(|| SubjectError::Form(shortened(text, MOST_REPEATED)));
         }
         Self::parse_one(text, issuer)
     }
 
     fn parse_one(text: &str, issuer: &str) -> Result<Self, SubjectError> {
-        let (kind, name) = text.split_once(':').ok_or_else(|| SubjectError::Form(shortened(text)))?;
+        let (kind, name) = text.split_once(':').ok_or_else(|| SubjectError::Form(shortened(text, MOST_REPEATED)))?;
         if kind == "workload" {
             return name.parse().map(Self::Workload);
         }
         if !matches!(kind, "user" | "group") {
-            return Err(SubjectError::Form(shortened(text)));
+            return Err(SubjectError::Form(shortened(text, MOST_REPEATED)));
         }
-        let bad = name.is_empty() || name.len() > 256 || name.trim() != name || name.chars().any(char::is_control);
+        let bad = name.is_empty() || name.len() > 256 || name.trim() != name || name.chars().any(misleads);
         if bad {
-            return Err(SubjectError::Name(shortened(text)));
+            return Err(SubjectError::Name(shortened(text, MOST_REPEATED)));
         }
         let (issuer, name) = (issuer.into(), name.into());
         Ok(if kind == "user" { Self::User(User { issuer, subject: name }) } else { Self::Group { issuer, name } })

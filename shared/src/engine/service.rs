@@ -226,6 +226,13 @@ impl Service {
         self.parts.rules.iter().find(|rule| *rule.name == *name)
     }
 
+    /// The break-glass right of that name.
+    #[cfg(feature = "policy")]
+    #[must_use]
+    pub fn right(&self, name: &str) -> Option<&BreakGlass> {
+        self.parts.break_glass.iter().find(|right| *right.name == *name)
+    }
+
     /// The actions that a method and path lead to: several only where the body tells which.
     #[must_use]
     pub fn route(&self, method: &str, path: &CanonicalPath<'_>) -> Routed<Vec<&Action>> {

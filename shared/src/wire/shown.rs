@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::engine::{
     Ambiguity, Bind, BodyFacts, BoundCall, Call, Context, Decimal, Digest, FactValue, Field, Principal, Unbound,
 };
+use crate::text::visible;
 
 /// The most bytes of one part that is shown.
 pub const MAX_PART_BYTES: usize = 1_024;
@@ -207,7 +208,7 @@ impl ShownCall {
         Self::of(bind, BoundCall { call: &call, context: &context, action, fields: declared, resource })
     }
 
-    /// Each part with its name, as people read it: control characters are escaped, once, and texts of fields are quoted, so that
+    /// Each part with its name, as people read it: characters that mislead are escaped, once, and texts of fields are quoted, so that
     /// they do not read like numbers.
     #[must_use]
     pub fn parts(&self) -> Vec<(String, String)> {
@@ -228,7 +229,8 @@ impl ShownCall {
             (format!("field {name}"), text)
         }));
         parts.iter_mut().for_each(|(name, _)| *name = name.escape_debug().to_string());
-        parts
+        // The escapes above are for programs: they leave some that are shown as nothing.
+        parts.into_iter().map(|(name, value)| (visible(&name), visible(&value))).collect()
     }
 
     fn is_short(&self) -> Result<(), ShownError> {
@@ -309,6 +311,13 @@ mod tests {
         odd.headers = Named(vec![("x-ticket".to_owned(), "c\"d\t".to_owned())]);
         let parts: Vec<String> = odd.parts().into_iter().map(|(_, value)| value).skip(2).collect();
         assert_eq!(parts, [r#"c\"d\t"#, "b c", r#""a\"b\n\u{1b}""#], "each is escaped once");
+        odd.fields = Named(vec![("note\u{3164}".to_owned(), ShownValue::Text("a\u{2060}b\u{fe01}".to_owned()))]);
+        odd.headers = Named(vec![("x-ticket".to_owned(), "c\u{e0041}\u{34f}".to_owned())]);
+        let parts: Vec<String> =
+            odd.parts().into_iter().skip(2).map(|(name, value)| format!("{name} {value}")).collect();
+        let seen =
+            [r"header x-ticket c\u{e0041}\u{34f}", "parameter to b c", r#"field note\u{3164} "a\u{2060}b\u{fe01}""#];
+        assert_eq!(parts, seen, "and nothing is unseen");
         assert_ne!(call.bound(&bind(), ("https://id.example", "bob"), WHAT, &declared()).unwrap().1, digest);
         assert_ne!(call.bound(&bind(), USER, ("payments", "pay", "account/b"), &declared()).unwrap().1, digest);
     }

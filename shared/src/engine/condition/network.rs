@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use crate::text::shortened;
+
 /// A network in CIDR form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -61,7 +63,7 @@ impl FromStr for Network {
     type Err = NetworkError;
 
     fn from_str(text: &str) -> Result<Self, NetworkError> {
-        let short = || text.chars().filter(|letter| !letter.is_control()).take(64).collect::<String>();
+        let short = || shortened(text, 64);
         let read = || {
             let (address, prefix) = text.split_once('/')?;
             let plain_digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
