@@ -52,6 +52,7 @@ pub use crate::store::{
 };
 pub use audit::{AuditEntry, AuditPage, LogReport, verify_database};
 pub use break_glass::{Broke, PostReviewFilter};
+pub use epoch::EpochBegun;
 pub use error::{AppError, Conflict, Forbidden, Invalid, PolicyChanged};
 pub use explain::{Explained, StatedCall};
 pub use extension::Extended;

@@ -6,7 +6,7 @@ mod entry;
 mod tree;
 
 pub use checkpoint::{Checkpoint, LogKey, LogVerifier};
-pub use entry::{ActorField, Entry, EntryIds, EntryKind, GroupsField, MAX_ENTRY_BYTES};
+pub use entry::{ActorField, Entry, EntryIds, EntryKind, GroupsField, MAX_ENTRY_BYTES, terms_hash};
 pub use tree::{Frontier, LogHash, leaf_index};
 
 /// Why the log refuses something.

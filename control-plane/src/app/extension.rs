@@ -6,10 +6,9 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
 use serde::Serialize;
 
-use super::reviews::terms_hash;
 use super::schedule::request_of;
 use super::{App, AppError, Conflict, Forbidden, Invalid, requests};
-use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind, terms_hash};
 use crate::domain::{
     Actor, AlreadyEnded, Ask, AskTarget, ExtendRefused, ExtensionCap, Grant, Request, Review, Rulebook, TextError,
     WordsRefused,
@@ -143,7 +142,7 @@ fn extended_entry(
         Some((request, review)) => (request.id.clone(), Some(review.id.clone()), review.reviewer.clone()),
     };
     let ids = EntryIds { request: Some(request), review, grant: Some(grant.id.clone()), ..EntryIds::default() };
-    let terms = terms_hash(grant)?;
+    let terms = terms_hash(&grant.terms)?;
     let data = ExtendedData { before, expires_at: grant.expires_at, terms, revision: grant.revision };
     Ok(Entry { kind: EntryKind::GrantExtended, actor: ActorField::User(actor), ids, data })
 }

@@ -222,11 +222,11 @@ impl App {
         actor: &Actor,
         ask: &Ask,
     ) -> Result<Option<Request>, AppError> {
+        let Some(before) = tx.denied_by_itself(ask, ask.created_at.minus(SAID_AGAIN)).await? else { return Ok(None) };
         let said = tx.signals_of_keys(&book.said_of(ask)).await?;
         let Some(no) = book.automatic(ask, (actor, &said), ask.created_at).filter(Automatic::denies) else {
             return Ok(None);
         };
-        let Some(before) = tx.denied_by_itself(ask, ask.created_at.minus(SAID_AGAIN)).await? else { return Ok(None) };
         Ok(tx.request(&before).await?.filter(|request| request.automatic.as_ref() == Some(&no)))
     }
 }

@@ -12,10 +12,10 @@ use serde::Serialize;
 use super::requests::time_out_instead;
 use super::routing::route;
 use super::{App, AppError};
-use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind, GroupsField};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind, GroupsField, terms_hash};
 use crate::domain::{
     Actor, Ask, Grant, GrantState, NewReview, Outcome, People, PeopleAtReview, Request, RequestState, Review, Rulebook,
-    RulesAtReview, Terms, Text, Verdict,
+    RulesAtReview, Text, Verdict,
 };
 use crate::store::Tx;
 
@@ -175,15 +175,6 @@ pub(super) struct IssuedData<'a> {
     revision: u64,
 }
 
-/// What a grant holds beyond action and resource, by its hash: conditions may be long, and bound parts of a call secret.
-pub(super) fn terms_hash(grant: &Grant) -> Result<Option<Sha256Hash>, AuditError> {
-    if grant.terms == Terms::default() {
-        return Ok(None);
-    }
-    let json = serde_json::to_vec(&grant.terms).map_err(AuditError::Json)?;
-    Ok(Some(Sha256Hash::of(&json)))
-}
-
 /// The entry of a grant that was made, by whose review or, without one, by its rule alone.
 pub(super) fn issued_entry<'a>(
     request: &Request,
@@ -206,7 +197,7 @@ pub(super) fn issued_entry<'a>(
         starts_at: grant.starts_at,
         expires_at: grant.expires_at,
         uses: grant.uses.map(|uses| uses.allowed),
-        terms: terms_hash(grant)?,
+        terms: terms_hash(&grant.terms)?,
         revision: grant.revision,
     };
     let kind = match grant.state {

@@ -5,9 +5,8 @@ use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
-use super::reviews::terms_hash;
 use super::{App, AppError, Conflict, grants};
-use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind, terms_hash};
 use crate::domain::{Automatic, Grant, GrantState, Request, Rulebook};
 use crate::store::{StoreError, Tx, WriteTx};
 
@@ -101,7 +100,7 @@ fn started_entry(grant: &Grant) -> Result<Entry<StartedData>, AuditError> {
         starts_at: grant.starts_at,
         expires_at: grant.expires_at,
         uses: grant.uses.map(|uses| uses.allowed),
-        terms: terms_hash(grant)?,
+        terms: terms_hash(&grant.terms)?,
         revision: grant.revision,
     };
     Ok(Entry { kind: EntryKind::GrantStarted, actor: ActorField::System, ids, data })

@@ -39,13 +39,6 @@ pub struct WhichSignal<'w> {
     pub seen: AsSeen,
 }
 
-/// However it stands.
-impl<'w> From<(&'w str, Option<&'w str>)> for WhichSignal<'w> {
-    fn from((name, of): (&'w str, Option<&'w str>)) -> Self {
-        Self { name, of, seen: AsSeen::Whatever }
-    }
-}
-
 /// A signal that was set or cleared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignalChanged {
@@ -70,11 +63,10 @@ impl App {
     pub async fn set_signal(
         &self,
         actor: &Actor,
-        which: impl Into<WhichSignal<'_>>,
+        WhichSignal { name, of, seen }: WhichSignal<'_>,
         reason: &str,
         duration: Span,
     ) -> Result<SignalChanged, AppError> {
-        let WhichSignal { name, of, seen } = which.into();
         let mut tx = self.write().await?;
         let (declaration, policy) = self.settable(&mut tx, actor, name).await?;
         let about = declaration.about(actor, of).map_err(Invalid::Signal)?;
@@ -98,10 +90,9 @@ impl App {
     pub async fn clear_signal(
         &self,
         actor: &Actor,
-        which: impl Into<WhichSignal<'_>>,
+        WhichSignal { name, of, seen }: WhichSignal<'_>,
         reason: Option<&str>,
     ) -> Result<SignalChanged, AppError> {
-        let WhichSignal { name, of, seen } = which.into();
         let reason = Text::optional(reason, "reason").map_err(Invalid::Text)?;
         let mut tx = self.write().await?;
         let (declaration, _) = self.settable(&mut tx, actor, name).await?;

@@ -9,6 +9,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::{Serialize, Serializer};
 
 use super::AuditError;
+use crate::domain::Terms;
 
 /// The longest entry, in bytes.
 pub const MAX_ENTRY_BYTES: usize = 16 * 1024;
@@ -219,6 +220,18 @@ impl<'a> From<&'a [String]> for GroupsField<'a> {
         let json = serde_json::json!(groups).to_string();
         if json.len() > MAX_GROUPS_BYTES { Self::Hashed(Sha256Hash::of(json.as_bytes())) } else { Self::All(groups) }
     }
+}
+
+/// What a grant holds beyond action and resource, by its hash: conditions may be long, and bound parts of a call secret.
+///
+/// # Errors
+/// If it has no JSON form.
+pub fn terms_hash(terms: &Terms) -> Result<Option<Sha256Hash>, AuditError> {
+    if *terms == Terms::default() {
+        return Ok(None);
+    }
+    let json = serde_json::to_vec(terms).map_err(AuditError::Json)?;
+    Ok(Some(Sha256Hash::of(&json)))
 }
 
 /// What it concerns: the ids that link entries to each other.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::time::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::output::Output;
@@ -36,21 +36,24 @@ pub(super) async fn new_epoch(args: &NewEpochArgs, out: &mut Output) -> Result<(
     let clock = Arc::new(SystemClock);
     let settings = Settings { clock, ..Settings::new(database, LogKey::from_seed(keys.log.seed())?) };
     let app = App::open(settings).await?;
-    let before = app.head().await?;
-    let head = app.begin_epoch(&Text::new(&args.reason, "reason")?, mark.epoch()?).await?;
+    let begun = app.begin_epoch(&Text::new(&args.reason, "reason")?, mark.epoch()?).await?;
     app.close().await;
-    mark.reach(&head)?;
-    let (position, back) = (head.position, before.told_at.since(head.told_at));
+    mark.reach(&begun.head)?;
+    let (position, before, back) = (begun.head.position, begun.before.position, begun.time_goes_back());
     if args.json {
-        let back = (back > Span::default()).then(|| back.to_string());
-        out.json(&json!({ "epoch": position.epoch, "revision": position.revision, "time_goes_back": back }))?;
-        return Ok(());
+        out.json(&json!({
+            "epoch": position.epoch,
+            "revision": position.revision,
+            "before": { "epoch": before.epoch, "revision": before.revision },
+            "time_goes_back": back.map(|back| back.to_string()),
+        }))?;
+    } else {
+        out.line(format_args!(
+            "epoch {} begins at revision {}, after revision {} of epoch {}: filters take everything anew",
+            position.epoch, position.revision, before.revision, before.epoch
+        ));
     }
-    out.line(format_args!(
-        "epoch {} begins at revision {}: filters take everything anew",
-        position.epoch, position.revision
-    ));
-    if back > Span::default() {
+    if let Some(back) = back {
         out.remark(format_args!(
             "time goes back by {back}, to this machine's clock, which must be right: what had ended since counts again"
         ));

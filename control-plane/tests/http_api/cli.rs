@@ -277,6 +277,16 @@ async fn the_folder_alone_is_enough_for_keys_and_credentials() {
         .await
         .fine();
     assert!(checked.contains("listen: 127.0.0.1:7"), "{checked}");
+    // A new epoch is told alike to people and programs, with what it comes after.
+    let new_epoch = ["new-epoch", "--data-dir", path, "--reason", "restored"];
+    let told = grantmesh(&new_epoch, &[]).await;
+    assert!(told.out.contains("begins at revision") && told.err.contains("uses that were taken"), "{told:?}");
+    let again = grantmesh(&[&new_epoch[..], &["--json"]].concat(), &[]).await;
+    assert_eq!(again.err, told.err);
+    let again: serde_json::Value = serde_json::from_str(&again.fine()).unwrap();
+    let before = again["before"].clone();
+    assert!(told.out.starts_with(&format!("epoch {} begins at revision {}", before["epoch"], before["revision"])));
+    assert!(again["epoch"].as_u64() > before["epoch"].as_u64() && again["time_goes_back"].is_null(), "{again}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

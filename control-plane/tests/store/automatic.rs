@@ -6,7 +6,7 @@ use grantmesh_shared::wire::holds::HoldState;
 
 use crate::db::Db;
 use crate::holds::{call, filed};
-use crate::world::{ISSUER, POLICY, World, ann, approval, bob, code, lee, mia, olga, refund, someone, span};
+use crate::world::{ISSUER, POLICY, World, ann, approval, bob, code, lee, mia, olga, refund, signal, someone, span};
 
 const DEFAULTS: &str = r#"spec:
   issuer: "https://id.example"
@@ -59,7 +59,7 @@ async fn world(db: Db, automatic: &str, more: &str) -> World {
 
 impl World {
     async fn signal(&self, who: &Actor, name: &str, duration: &str) {
-        self.app.set_signal(who, (name, None), "so", span(duration)).await.unwrap();
+        self.app.set_signal(who, signal(name, None), "so", span(duration)).await.unwrap();
     }
 
     async fn filed(&self, who: &Actor) -> Request {
@@ -162,7 +162,7 @@ pub(crate) async fn what_is_not_known_never_approves(db: Db) {
         assert_eq!(world.filed_is(&ann()).await, by_ann, "set by {setter}");
         assert_eq!(world.filed_is(&bob()).await, by_bob, "set by {setter}");
     }
-    world.app.clear_signal(&sam(), ("incident", None), None).await.unwrap();
+    world.app.clear_signal(&sam(), signal("incident", None), None).await.unwrap();
     assert_eq!(world.filed_is(&ann()).await, PENDING);
     // Nor does what the requester has set keep off what would be held against them without it.
     for (then, without) in [("deny", DENIED), ("require, approvals: 2", PENDING), ("escalate", PENDING)] {
@@ -176,7 +176,7 @@ pub(crate) async fn what_is_not_known_never_approves(db: Db) {
             assert_eq!(world.filed_is(&claims(3)).await, state, "{then}, set by {setter}");
         }
     }
-    world.app.clear_signal(&sam(), ("incident", None), None).await.unwrap();
+    world.app.clear_signal(&sam(), signal("incident", None), None).await.unwrap();
 
     // A denial that cannot be judged leaves it to people.
     let unclear = format!("{INCIDENT}, {{ name: risky, then: deny, when: 'principal.claims.risk > 5' }}");
@@ -198,7 +198,7 @@ pub(crate) async fn a_denial_wins_and_cools_down(db: Db) {
     assert_eq!(world.story_of(denied.id.as_str()).await, ["request.filed", "request.automatic"]);
     assert_eq!(code(world.app.file_request(&ann(), refund("acc-1"), None).await), "cooling_down");
     assert_eq!(code(world.review(&lee(), &denied.id, approval()).await), "already_decided");
-    world.app.clear_signal(&sam(), ("freeze", None), None).await.unwrap();
+    world.app.clear_signal(&sam(), signal("freeze", None), None).await.unwrap();
     world.advance("10m");
     assert_eq!(world.app.file_request(&ann(), refund("acc-1"), None).await.unwrap().request.state.word(), APPROVED);
 }
@@ -229,7 +229,7 @@ pub(crate) async fn more_is_required_and_others_are_asked(db: Db) {
     assert_eq!(world.review(&max(), &escalated.id, approval()).await.unwrap().request.state.word(), APPROVED);
     world.advance("4h");
     assert_eq!(world.app.escalate_requests().await.unwrap(), 0);
-    world.app.clear_signal(&sam(), ("incident", None), None).await.unwrap();
+    world.app.clear_signal(&sam(), signal("incident", None), None).await.unwrap();
     assert_eq!(world.filed_is(&calm).await, APPROVED);
 }
 
@@ -323,18 +323,18 @@ pub(crate) async fn what_is_said_of_one_is_not_said_of_others(db: Db) {
     let app = &world.app;
     let hour = span("1h");
     for (name, of) in [("on.call", None), ("incident", Some("ann"))] {
-        assert_eq!(code(app.set_signal(&sam(), (name, of), "so", hour).await), "said_of_what");
-        assert_eq!(code(app.clear_signal(&sam(), (name, of), None).await), "said_of_what");
+        assert_eq!(code(app.set_signal(&sam(), signal(name, of), "so", hour).await), "said_of_what");
+        assert_eq!(code(app.clear_signal(&sam(), signal(name, of), None).await), "said_of_what");
     }
     for (of, refused) in [(" ", "said_of_what"), (&"x".repeat(257), "bad_text")] {
-        assert_eq!(code(app.set_signal(&sam(), ("on.call", Some(of)), "so", hour).await), refused);
+        assert_eq!(code(app.set_signal(&sam(), signal("on.call", Some(of)), "so", hour).await), refused);
     }
-    assert_eq!(code(app.set_signal(&ann(), ("on.call", Some("ann")), "so", hour).await), "not_found");
-    app.set_signal(&sam(), ("on.call", Some("ann")), "so", hour).await.unwrap();
+    assert_eq!(code(app.set_signal(&ann(), signal("on.call", Some("ann")), "so", hour).await), "not_found");
+    app.set_signal(&sam(), signal("on.call", Some("ann")), "so", hour).await.unwrap();
     assert_eq!((world.filed_is(&ann()).await, world.filed_is(&bob()).await), (APPROVED, PENDING));
     assert_eq!(world.filed_is(&someone("ann-admin", &["support"])).await, PENDING, "it is said of an account");
     // Who says it of themselves says nothing.
-    app.set_signal(&someone("bob", &["sre"]), ("on.call", Some("bob")), "so", hour).await.unwrap();
+    app.set_signal(&someone("bob", &["sre"]), signal("on.call", Some("bob")), "so", hour).await.unwrap();
     assert_eq!(world.filed_is(&bob()).await, PENDING);
     // What is said against somebody holds for all of their accounts.
     let deny = "{ name: away, then: deny, when: 'signals[\"on.call\"]' }";
@@ -358,20 +358,20 @@ pub(crate) async fn what_is_said_of_one_is_not_said_of_others(db: Db) {
         let new = NewRequest { ticket: ticket.map(str::to_owned), ..world.refund() };
         app.file_request(&bob(), new, None).await.unwrap().request.state.word()
     };
-    app.set_signal(&sam(), ("ticket.done", Some("INC-1")), "so", hour).await.unwrap();
+    app.set_signal(&sam(), signal("ticket.done", Some("INC-1")), "so", hour).await.unwrap();
     assert_eq!(ticket(Some("INC-1")).await, APPROVED);
     assert_eq!(
         (ticket(Some("INC-2")).await, ticket(Some("inc-1")).await, ticket(None).await),
         (PENDING, PENDING, PENDING)
     );
-    app.clear_signal(&sam(), ("ticket.done", Some("INC-1")), None).await.unwrap();
+    app.clear_signal(&sam(), signal("ticket.done", Some("INC-1")), None).await.unwrap();
     assert_eq!(ticket(Some("INC-1")).await, PENDING);
-    assert_eq!(code(app.clear_signal(&sam(), ("ticket.done", Some("INC-1")), None).await), "signal_not_set");
+    assert_eq!(code(app.clear_signal(&sam(), signal("ticket.done", Some("INC-1")), None).await), "signal_not_set");
 
     // It ends by its time, and with what declares it.
     world.advance("1h");
     assert_eq!((world.filed_is(&ann()).await, app.expire_signals().await.unwrap()), (PENDING, 2));
-    app.set_signal(&sam(), ("on.call", Some("ann")), "so", span("8h")).await.unwrap();
+    app.set_signal(&sam(), signal("on.call", Some("ann")), "so", span("8h")).await.unwrap();
     let other = policy(list, "").replace("of: user", "of: ticket");
     world.apply(&[&other], None).await.unwrap();
     world.apply(&[&policy(list, "")], None).await.unwrap();
@@ -393,10 +393,21 @@ pub(crate) async fn a_call_that_is_sent_again_is_told_no_again(db: Db) {
         assert_eq!(sent().await, (first.clone(), HoldState::Denied));
     }
     let first = first.unwrap();
+    // Of anything else it is not said by that request: not of another resource, nor of another person.
+    for (at, key) in [("account/acc-43", "ann"), ("account/acc-42", "bob")].into_iter().enumerate() {
+        let mut other = call(100 + at as u64, world.now().plus(span("30s")));
+        (other.event.resource, other.event.subject) = (Some(key.0.into()), Some(key.1.into()));
+        let (request, state) = filed(&world, 1, other).await;
+        assert!(request.as_ref() != Some(&first) && state == HoldState::Denied, "{key:?}");
+        assert_eq!(
+            world.story_of(request.unwrap().as_str()).await,
+            ["request.filed", "request.automatic", "hold.began"]
+        );
+    }
     let story = ["request.filed", "request.automatic", "hold.began", "hold.began", "hold.began", "hold.began"];
     assert_eq!(world.story_of(first.as_str()).await, story, "each call is on record, and one request");
     // It is judged anew each time: what no longer holds denies nothing, and another policy says it for itself.
-    world.app.clear_signal(&sam(), ("freeze", None), None).await.unwrap();
+    world.app.clear_signal(&sam(), signal("freeze", None), None).await.unwrap();
     let (second, state) = sent().await;
     assert!(second.as_ref() != Some(&first) && state == HoldState::Pending);
     world.app.withdraw(&ann(), &second.unwrap()).await.unwrap();

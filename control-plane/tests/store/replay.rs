@@ -19,7 +19,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use crate::db::Db;
 use crate::records::{Stream, deny, identity, vm};
-use crate::world::{ISSUER, POLICY, World, ann, approval, bob, denial, lee, mia, olga, refund, someone};
+use crate::world::{ISSUER, POLICY, World, ann, approval, bob, denial, lee, mia, olga, refund, signal, someone};
 use fold::Fold;
 
 const RIGHT: &str = r#"
@@ -237,9 +237,9 @@ impl<'w> History<'w> {
                 app.expire_locks().await.unwrap();
             }
             Op::Signal { name, of, secs: Some(secs) } => {
-                drop(app.set_signal(&lee(), (name, of), "so", Span::from_secs(secs)).await.unwrap());
+                drop(app.set_signal(&lee(), signal(name, of), "so", Span::from_secs(secs)).await.unwrap());
             }
-            Op::Signal { name, of, secs: None } => drop(app.clear_signal(&lee(), (name, of), None).await),
+            Op::Signal { name, of, secs: None } => drop(app.clear_signal(&lee(), signal(name, of), None).await),
             Op::Eligible(yes) => {
                 let text = policy();
                 let text =

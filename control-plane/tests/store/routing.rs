@@ -5,7 +5,7 @@ use grantmesh_control_plane::domain::{Actor, Lasting, NewDelegation, Request};
 use serde_json::Value;
 
 use crate::db::Db;
-use crate::world::{POLICY, World, ann, approval, bob, code, denial, eve, lee, mia, olga, someone, span};
+use crate::world::{POLICY, World, ann, approval, bob, code, denial, eve, lee, mia, olga, signal, someone, span};
 
 fn policy() -> String {
     let signals = "signals: [{ name: on.call, of: user, setters: [\"group:sre\"] }] }";
@@ -72,11 +72,11 @@ pub(crate) async fn who_is_on_call_comes_first_then_who_has_least(db: Db) {
     assert_eq!(told(&world, "request.filed").await, [name]);
 
     // On call, Mia comes first, however many wait for her; unless it is whoever asks who says so.
-    app.set_signal(&someone("ann", &["sre"]), ("on.call", Some("mia")), "so", span("1h")).await.unwrap();
+    app.set_signal(&someone("ann", &["sre"]), signal("on.call", Some("mia")), "so", span("1h")).await.unwrap();
     let three = world.asked().await;
     assert!(!routed(&world, &three).await.concat().contains("on call"));
     app.withdraw(&ann(), &three.id).await.unwrap();
-    app.set_signal(&someone("sam", &["sre"]), ("on.call", Some("mia")), "so", span("1h")).await.unwrap();
+    app.set_signal(&someone("sam", &["sre"]), signal("on.call", Some("mia")), "so", span("1h")).await.unwrap();
     let four = world.asked().await;
     assert_eq!(routed(&world, &four).await, ["*mia 2 on call", "lee 1"]);
     assert_eq!(told(&world, "request.filed").await, ["mia"]);
@@ -167,9 +167,9 @@ pub(crate) async fn everybody_who_is_on_call_and_known_is_listed(db: Db) {
         app.file_request(&someone(&name, &["support"]), world.refund(), None).await.unwrap();
         world.advance("1s");
         app.file_request(&someone(&name, &["support", "leads"]), world.refund(), None).await.unwrap();
-        app.set_signal(&sam, ("on.call", Some(&*name)), "so", span("1h")).await.unwrap();
+        app.set_signal(&sam, signal("on.call", Some(&*name)), "so", span("1h")).await.unwrap();
     }
-    app.set_signal(&sam, ("on.call", Some("nobody-knows")), "so", span("1h")).await.unwrap();
+    app.set_signal(&sam, signal("on.call", Some("nobody-knows")), "so", span("1h")).await.unwrap();
     let request = world.asked().await;
     let known = app.reviewers_of(&olga(), &request.id).await.unwrap().known;
     assert_eq!((known.len(), known.iter().all(|one| one.on_call)), (60, true), "{known:?}");

@@ -39,7 +39,10 @@ pub(crate) async fn no_replica_tells_an_earlier_time_than_another(db: Db) {
 
     // Somebody says that it was wrong.
     let right = with(&world, SystemClock).await;
-    right.begin_epoch(&Text::new("the clock was ahead", "reason").unwrap(), None).await.unwrap();
+    let before = right.head().await.unwrap();
+    let told = right.begin_epoch(&Text::new("the clock was ahead", "reason").unwrap(), None).await.unwrap();
+    assert_eq!((told.before, told.head), (before, right.head().await.unwrap()));
+    assert_eq!(told.time_goes_back(), Some(before.told_at.since(told.head.told_at)), "{told:?}");
     let after = with(&world, SteadyClock::default()).await;
     assert!(after.settings().clock.now() < ahead);
     assert_eq!(after.settings().clock.behind(), Span::default());

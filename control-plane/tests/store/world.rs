@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use grantmesh_control_plane::app::{App, AppError, Applied, Limits, NewPolicy, Page, Reviewed, Settings};
+use grantmesh_control_plane::app::{App, AppError, Applied, Limits, NewPolicy, Page, Reviewed, Settings, WhichSignal};
 use grantmesh_control_plane::audit::LogKey;
 use grantmesh_control_plane::clock::{Clock, ManualClock};
 use grantmesh_control_plane::domain::{
-    Actor, AskTarget, Grant, NewRequest, NewReview, Over, PolicyVersion, Request, Verdict,
+    Actor, AsSeen, AskTarget, Grant, NewRequest, NewReview, Over, PolicyVersion, Request, Verdict,
 };
 use grantmesh_shared::engine::Subject;
 use grantmesh_shared::id::{PolicyId, RequestId};
@@ -261,6 +261,11 @@ pub(crate) fn denial() -> NewReview {
         digest: None,
         on_behalf_of: None,
     }
+}
+
+/// A signal, however it stands.
+pub(crate) const fn signal<'w>(name: &'w str, of: Option<&'w str>) -> WhichSignal<'w> {
+    WhichSignal { name, of, seen: AsSeen::Whatever }
 }
 
 pub(crate) fn span(text: &str) -> Span {
