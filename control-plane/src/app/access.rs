@@ -9,7 +9,7 @@ use grantmesh_shared::wire::table::{EngineItem, Item, PeopleItem};
 use serde_json::value::RawValue;
 
 use super::{App, AppError, Forbidden};
-use crate::domain::{Actor, Grant, People, Request, Rulebook, Signal};
+use crate::domain::{Actor, People, Request, Rulebook, Signal, shortened};
 use crate::store::{StoreError, Tx, Visible};
 
 /// How many compiled parts of a kind are remembered.
@@ -117,7 +117,7 @@ impl App {
         if self.sees_everything(actor) { Ok(()) } else { Err(Forbidden::NotAuditor { what }) }
     }
 
-    /// What the actor sees in lists; the same as [`App::sees_request`] and [`App::sees_grant`] one by one.
+    /// What the actor sees in lists; the same as [`App::sees_request`] and [`App::sees`] one by one.
     pub(super) fn visible(&self, actor: &Actor, book: &Rulebook) -> Visible {
         if self.sees_everything(actor) {
             return Visible::All;
@@ -133,10 +133,6 @@ impl App {
         self.sees(actor, book, &ask.requester, &ask.service, &ask.rule) || waited.escalated_at.is_some() && is_backup()
     }
 
-    pub(super) fn sees_grant(&self, actor: &Actor, book: &Rulebook, grant: &Grant) -> bool {
-        self.sees(actor, book, &grant.holder, &grant.service, &grant.rule)
-    }
-
     pub(super) fn sees(&self, actor: &Actor, book: &Rulebook, owner: &User, service: &str, rule: &str) -> bool {
         *owner == actor.user || book.is_reviewer(actor, service, rule) || self.sees_everything(actor)
     }
@@ -145,6 +141,6 @@ impl App {
 impl AppError {
     /// There is no such thing, or not for this actor.
     pub(super) fn not_found(what: &'static str, id: &str) -> Self {
-        Self::NotFound { what, id: id.chars().filter(|letter| !letter.is_control()).take(128).collect() }
+        Self::NotFound { what, id: shortened(id, 128) }
     }
 }

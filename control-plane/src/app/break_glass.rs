@@ -1,6 +1,5 @@
 //! Breaking the glass, and the reviews of what was done by it.
 
-use grantmesh_shared::engine::{BreakGlass, Service};
 use grantmesh_shared::id::PostReviewId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::signature::Sha256Hash;
@@ -8,14 +7,14 @@ use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
-use super::delegations::Delegated;
+use super::delegations::{LentTo, Reviewable};
 use super::{App, AppError, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{
     Actor, GlassBroken, Grant, NewBreakGlass, PeopleAtReview, PostReview, PostReviewState, PostReviewWord, PostVerdict,
-    Request, RightAtReview, Text,
+    Request, RightAtReview, Rulebook, Text,
 };
-use crate::store::{PostReviewSums, StoreError};
+use crate::store::{PostReviewSums, StoreError, Tx};
 
 /// What breaking the glass led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,10 +74,25 @@ impl App {
     pub async fn post_review(&self, actor: &Actor, id: &PostReviewId) -> Result<PostReview, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
+        self.visible_post_review(&mut tx, (actor, &book), id, self.inner.settings.clock.now()).await
+    }
+
+    /// A post-review that the actor may see.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none or it is not visible.
+    async fn visible_post_review(
+        &self,
+        tx: &mut Tx,
+        (actor, book): (&Actor, &Rulebook),
+        id: &PostReviewId,
+        now: Timestamp,
+    ) -> Result<PostReview, AppError> {
         let unknown = || AppError::not_found("post-review", id.as_str());
         let review = tx.post_review(id).await?.ok_or_else(unknown)?;
-        let sees = self.sees(actor, &book, &review.holder, &review.service, &review.rule)
-            || self.is_lent_right(&mut tx, (actor, &book), (&review.service, &review.rule)).await?;
+        let deed = Reviewable::Deed { service: &review.service, right: &review.rule, policy: &review.policy };
+        let sees = self.sees(actor, book, &review.holder, &review.service, &review.rule)
+            || self.may_review(tx, (actor, book), deed, now).await?;
         sees.then_some(review).ok_or_else(unknown)
     }
 
@@ -99,8 +113,9 @@ impl App {
         let mut select = self.select(actor, &book, state, &filter.only, page, id);
         select.overdue = filter.overdue.then(|| self.inner.settings.clock.now());
         if !filter.only.mine {
-            let rules = self.delegated(&mut tx, &actor.user, &book).await?.rights;
-            select.visible = Delegated { rules, ..Delegated::default() }.added_to(select.visible);
+            let now = self.inner.settings.clock.now();
+            let rules = self.lent_to(&mut tx, (&actor.user, &book), now).await?.rights;
+            select.visible = LentTo { rules, ..LentTo::default() }.added_to(select.visible);
         }
         let found = tx.post_reviews(&select).await?;
         Ok(Listed::of(found, &select, |review| review.id.to_string()))
@@ -119,8 +134,8 @@ impl App {
     ) -> Result<PostReview, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.post_review(id).await?;
-        let review = found.ok_or_else(|| AppError::not_found("post-review", id.as_str()))?;
+        let now = tx.now();
+        let review = self.visible_post_review(&mut tx, (actor, &book), id, now).await?;
         let service = self.service_at(&mut tx, &review.policy, &review.service).await?;
         let people = self.people(&mut tx, &review.policy).await?;
         // With the groups that it was done with: without them more people could be made reviewers of it.
@@ -132,22 +147,19 @@ impl App {
         })?;
         let holder = request.ask.actor();
         let who = PeopleAtReview { then: &people, now: &book.people };
-        let delegations = tx.delegations_since(&who.accounts_of(&actor.user), review.opened_at).await?;
+        // Whoever has a token signed may arrange who is to review its use until that is told.
+        let token = tx.offline_token(&review.grant).await?;
+        let since = token.map_or(review.opened_at, |token| token.issued_at);
+        let delegations = tx.delegations_since(&who.accounts_of(&actor.user), since).await?;
         let right = RightAtReview {
             holder: &holder,
-            then: service.as_deref().and_then(|service| right_of(service, &review.rule)),
-            now: book.service(&review.service).and_then(|service| right_of(service, &review.rule)),
+            then: service.as_deref().and_then(|service| service.right(&review.rule)),
+            now: book.service(&review.service).and_then(|service| service.right(&review.rule)),
             people: who,
+            since,
             delegations: &delegations,
         };
-        // Who reviewed then does so even where the right is gone, and then nobody sees it by the policy in force.
-        let sees = self.sees(actor, &book, &review.holder, &review.service, &review.rule)
-            || right.then.is_some_and(|right| actor.is_among(&right.reviewers))
-            || self.is_lent_right(&mut tx, (actor, &book), (&review.service, &review.rule)).await?;
-        if !sees {
-            return Err(AppError::not_found("post-review", id.as_str()));
-        }
-        let review = review.decide((actor, on_behalf_of), verdict, right, tx.now())?;
+        let review = review.decide((actor, on_behalf_of), verdict, right, now)?;
         tx.decide_post_review(&review).await?;
         tx.log(&decided_entry(&review, actor))?;
         tx.commit().await?;
@@ -182,10 +194,6 @@ impl App {
     pub async fn post_review_sums(&self) -> Result<PostReviewSums, AppError> {
         Ok(self.read().await?.post_review_sums(self.inner.settings.clock.now()).await?)
     }
-}
-
-fn right_of<'s>(service: &'s Service, name: &str) -> Option<&'s BreakGlass> {
-    service.break_glass().iter().find(|right| *right.name == *name)
 }
 
 #[derive(Serialize)]

@@ -1,7 +1,7 @@
 //! Giving, reading and ending delegations, and what they let people see.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::DelegationId;
+use grantmesh_shared::id::{DelegationId, PolicyId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::requests::NoData;
 use super::{App, AppError, Conflict, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
-use crate::domain::{Actor, Delegation, Grant, NewDelegation, Request, Rulebook, Text};
+use crate::domain::{Actor, Delegation, NewDelegation, Request, Rulebook, Text};
 use crate::store::{Tx, Visible};
 
 impl App {
@@ -71,63 +71,66 @@ impl App {
         Ok(Listed::up_to(found, rows.saturating_sub(1), |delegation| delegation.id.to_string()))
     }
 
-    /// Whether the actor may see a request, by what they are or by what was delegated to them.
-    pub(super) async fn may_see_request(
+    /// Whether the actor sees something because they review it by more than their own right under the policy in force: in
+    /// the place of somebody else, or, of what was done by breaking the glass, by the right as it was then, their own or one
+    /// that is lent to them. Whoever reviewed then does so even where the right is gone.
+    pub(super) async fn may_review(
         &self,
         tx: &mut Tx,
         (actor, book): (&Actor, &Rulebook),
-        request: &Request,
+        what: Reviewable<'_>,
         now: Timestamp,
     ) -> Result<bool, AppError> {
-        if self.sees_request(actor, book, request) {
+        if self.lent_to(tx, (&actor.user, book), now).await?.is_of(what) {
             return Ok(true);
         }
-        let this = (request.ask.service.as_str(), request.ask.rule.as_str());
-        let is_escalated = request.waited.escalated_at.is_some();
-        let given = tx.delegations_to(&actor.user, now).await?;
-        Ok(given.iter().any(|one| one.rules(book).contains(&this) || is_escalated && one.backups(book).contains(&this)))
-    }
-
-    /// Whether the actor may see a grant by what they are, or, if it was given by breaking the glass, because they may review
-    /// that in the place of somebody else. Lists of grants have only the former.
-    pub(super) async fn may_see_grant(
-        &self,
-        tx: &mut Tx,
-        (actor, book): (&Actor, &Rulebook),
-        grant: &Grant,
-    ) -> Result<bool, AppError> {
-        let right = (grant.service.as_str(), grant.rule.as_str());
-        Ok(self.sees_grant(actor, book, grant)
-            || grant.break_glass && self.is_lent_right(tx, (actor, book), right).await?)
-    }
-
-    /// Whether the actor may review what is done by a break-glass right in the place of somebody else.
-    pub(super) async fn is_lent_right(
-        &self,
-        tx: &mut Tx,
-        (actor, book): (&Actor, &Rulebook),
-        right: (&str, &str),
-    ) -> Result<bool, AppError> {
-        let given = tx.delegations_to(&actor.user, self.inner.settings.clock.now()).await?;
-        Ok(given.iter().any(|one| one.rights(book).contains(&right)))
-    }
-
-    /// The rules whose requests somebody may review in the place of others now; the same as [`App::may_see_request`] one by
-    /// one.
-    pub(super) async fn delegated(&self, tx: &mut Tx, user: &User, book: &Rulebook) -> Result<Delegated, AppError> {
-        let mut delegated = Delegated::default();
-        for one in tx.delegations_to(user, self.inner.settings.clock.now()).await? {
-            add(&mut delegated.rules, one.rules(book));
-            add(&mut delegated.backups, one.backups(book));
-            add(&mut delegated.rights, one.rights(book));
+        let Reviewable::Deed { service, right, policy } = what else { return Ok(false) };
+        let then = self.service_at(tx, policy, service).await?;
+        let Some(then) = then.as_deref().and_then(|service| service.right(right)) else { return Ok(false) };
+        if actor.is_among(&then.reviewers) {
+            return Ok(true);
         }
-        Ok(delegated)
+        let given = tx.delegations_to(&actor.user, now).await?;
+        let reviewed = |one: &Delegation| one.covers(service, right) && one.delegator().is_among(&then.reviewers);
+        Ok(given.iter().any(reviewed))
+    }
+
+    /// What somebody may review in the place of others.
+    pub(super) async fn lent_to(
+        &self,
+        tx: &mut Tx,
+        (user, book): (&User, &Rulebook),
+        now: Timestamp,
+    ) -> Result<LentTo, AppError> {
+        let mut lent = LentTo::default();
+        for one in tx.delegations_to(user, now).await? {
+            add(&mut lent.rules, one.rules(book));
+            add(&mut lent.backups, one.backups(book));
+            add(&mut lent.rights, one.rights(book));
+        }
+        Ok(lent)
     }
 }
 
-/// Services and names of rules and rights that were delegated to somebody.
+/// What is reviewed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reviewable<'r> {
+    /// A request.
+    Request(&'r Request),
+    /// What was done by a break-glass right of a service, under the policy that gave it.
+    Deed {
+        /// The service.
+        service: &'r str,
+        /// The right's name.
+        right: &'r str,
+        /// The policy version.
+        policy: &'r PolicyId,
+    },
+}
+
+/// Services and names of rules and rights that were lent to somebody.
 #[derive(Debug, Default)]
-pub(super) struct Delegated {
+pub(super) struct LentTo {
     /// Whose requests they may review.
     pub(super) rules: Vec<(String, String)>,
     /// Whose requests they may review once these are escalated.
@@ -136,7 +139,20 @@ pub(super) struct Delegated {
     pub(super) rights: Vec<(String, String)>,
 }
 
-impl Delegated {
+impl LentTo {
+    fn is_of(&self, what: Reviewable<'_>) -> bool {
+        let among = |those: &[(String, String)], (service, name): (&str, &str)| {
+            those.iter().any(|(of, known)| of == service && known == name)
+        };
+        match what {
+            Reviewable::Request(Request { ask, waited, .. }) => {
+                let rule = (ask.service.as_str(), ask.rule.as_str());
+                among(&self.rules, rule) || waited.escalated_at.is_some() && among(&self.backups, rule)
+            }
+            Reviewable::Deed { service, right, .. } => among(&self.rights, (service, right)),
+        }
+    }
+
     /// What somebody sees of requests besides what they see anyway.
     pub(super) fn added_to(self, visible: Visible) -> Visible {
         let Visible::Of { user, mut rules, mut backups } = visible else { return visible };

@@ -2,7 +2,7 @@
 
 use grantmesh_shared::id::EventId;
 
-use super::delegations::Delegated;
+use super::delegations::LentTo;
 use super::{App, AppError};
 use crate::domain::{Actor, KeptEvent};
 
@@ -32,9 +32,9 @@ impl App {
         }
         let book = self.rulebook(&mut tx).await?;
         let visible = self.visible(actor, &book);
-        let delegated = self.delegated(&mut tx, &actor.user, &book).await?;
-        let Delegated { rules, backups, rights } = delegated;
-        let visible = Delegated { backups, ..Delegated::default() }.added_to(visible);
+        let now = self.inner.settings.clock.now();
+        let LentTo { rules, backups, rights } = self.lent_to(&mut tx, (&actor.user, &book), now).await?;
+        let visible = LentTo { backups, ..LentTo::default() }.added_to(visible);
         let (events, looked) = tx.events_after(place, &visible, (&rules, &rights), LOOK_AT).await?;
         Ok(Events { events, place: looked, more: looked.saturating_sub(place) >= u64::from(LOOK_AT) })
     }

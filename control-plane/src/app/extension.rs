@@ -38,8 +38,8 @@ impl App {
     ) -> Result<Extended, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
-        let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        let now = tx.now();
+        let grant = self.visible_grant(&mut tx, (actor, &book), id, now).await?;
         if grant.holder != actor.user {
             return Err(Forbidden::NotTheHolder.into());
         }

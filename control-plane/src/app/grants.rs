@@ -6,10 +6,12 @@ use grantmesh_shared::wire::sync::Position;
 
 use serde::Serialize;
 
+use super::delegations::Reviewable;
+use super::schedule::request_of;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page, extension};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{Actor, AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Rulebook, Text};
-use crate::store::WriteTx;
+use crate::store::{Tx, WriteTx};
 
 /// Which grants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,10 +40,33 @@ impl App {
     pub async fn grant(&self, actor: &Actor, id: &GrantId) -> Result<Grant, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        match tx.grant(id).await? {
-            Some(grant) if self.may_see_grant(&mut tx, (actor, &book), &grant).await? => Ok(grant),
-            _ => Err(AppError::not_found("grant", id.as_str())),
+        self.visible_grant(&mut tx, (actor, &book), id, self.inner.settings.clock.now()).await
+    }
+
+    /// A grant that the actor may see: by what they are, or, if it was given by breaking the glass, because they may review
+    /// that. Lists of grants have only the former.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none or it is not visible.
+    pub(super) async fn visible_grant(
+        &self,
+        tx: &mut Tx,
+        (actor, book): (&Actor, &Rulebook),
+        id: &GrantId,
+        now: Timestamp,
+    ) -> Result<Grant, AppError> {
+        let unknown = || AppError::not_found("grant", id.as_str());
+        let grant = tx.grant(id).await?.ok_or_else(unknown)?;
+        if self.sees(actor, book, &grant.holder, &grant.service, &grant.rule) {
+            return Ok(grant);
         }
+        if !grant.break_glass {
+            return Err(unknown());
+        }
+        let policy = request_of(tx, &grant).await?.ask.policy;
+        let deed = Reviewable::Deed { service: &grant.service, right: &grant.rule, policy: &policy };
+        let sees = self.may_review(tx, (actor, book), deed, now).await?;
+        sees.then_some(grant).ok_or_else(unknown)
     }
 
     /// The grants that the actor may see, newest first.
@@ -65,8 +90,8 @@ impl App {
         let reason = Text::new(reason, "reason").map_err(Invalid::Text)?;
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
-        let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        let now = tx.now();
+        let grant = self.visible_grant(&mut tx, (actor, &book), id, now).await?;
         if !self.may_revoke(actor, &book, &grant) {
             return Err(Forbidden::NotAReviewer { rule: grant.rule }.into());
         }
@@ -80,8 +105,8 @@ impl App {
     pub async fn release(&self, actor: &Actor, id: &GrantId) -> Result<Ended, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let found = tx.grant(id).await?.filter(|grant| self.sees_grant(actor, &book, grant));
-        let grant = found.ok_or_else(|| AppError::not_found("grant", id.as_str()))?;
+        let now = tx.now();
+        let grant = self.visible_grant(&mut tx, (actor, &book), id, now).await?;
         if grant.holder != actor.user {
             return Err(Forbidden::NotTheHolder.into());
         }
@@ -138,6 +163,9 @@ pub(super) async fn expire(tx: &mut WriteTx, grant: Grant) -> Result<Grant, AppE
 pub(super) struct EndedData<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a Text>,
+    /// Whether it was given at once, without an approval: that is marked wherever such a grant is named.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    break_glass: bool,
     revision: u64,
 }
 
@@ -154,17 +182,20 @@ pub(super) fn ended_entry(grant: &Grant) -> Entry<EndedData<'_>> {
         }
     };
     let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
-    Entry { kind, actor, ids, data: EndedData { reason, revision: grant.revision } }
+    let data = EndedData { reason, break_glass: grant.break_glass, revision: grant.revision };
+    Entry { kind, actor, ids, data }
 }
 
 #[derive(Serialize)]
 pub(super) struct ExpiringData {
     expires_at: Timestamp,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    break_glass: bool,
 }
 
 /// That a grant is about to end.
 pub(super) fn expiring_entry(grant: &Grant) -> Entry<ExpiringData> {
     let ids = EntryIds { request: Some(grant.request.clone()), grant: Some(grant.id.clone()), ..EntryIds::default() };
-    let data = ExpiringData { expires_at: grant.expires_at };
+    let data = ExpiringData { expires_at: grant.expires_at, break_glass: grant.break_glass };
     Entry { kind: EntryKind::GrantExpiring, actor: ActorField::System, ids, data }
 }

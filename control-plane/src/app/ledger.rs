@@ -58,10 +58,7 @@ impl App {
     pub async fn ledger(&self, actor: &Actor, id: &GrantId, before: Option<u64>) -> Result<Ledger, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        let grant = match tx.grant(id).await? {
-            Some(grant) if self.may_see_grant(&mut tx, (actor, &book), &grant).await? => grant,
-            _ => return Err(AppError::not_found("grant", id.as_str())),
-        };
+        let grant = self.visible_grant(&mut tx, (actor, &book), id, self.inner.settings.clock.now()).await?;
         let entries = tx.grant_calls(id, u64::MAX, EXAMINED.saturating_add(1)).await?;
         let is_complete = u32::try_from(entries.len()).is_ok_and(|count| count <= EXAMINED);
         let all = calls(&grant, &entries)?;

@@ -7,6 +7,7 @@ use grantmesh_shared::wire::policy::reviewers;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
+use super::delegations::Reviewable;
 use super::reviews::issued_entry;
 use super::routing::route;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
@@ -200,7 +201,8 @@ impl App {
     ) -> Result<Request, AppError> {
         let unknown = || AppError::not_found("request", id.as_str());
         let request = tx.request(id).await?.ok_or_else(unknown)?;
-        let sees = self.may_see_request(tx, (actor, book), &request, now).await?;
+        let sees = self.sees_request(actor, book, &request)
+            || self.may_review(tx, (actor, book), Reviewable::Request(&request), now).await?;
         sees.then_some(request).ok_or_else(unknown)
     }
 
@@ -230,7 +232,8 @@ impl App {
         let id = |millis| RequestId::new(millis, [0; 10]).to_string();
         let mut select = self.select(actor, &book, filter.state.map(RequestStateWord::as_str), &filter.only, page, id);
         if !filter.only.mine {
-            select.visible = self.delegated(&mut tx, &actor.user, &book).await?.added_to(select.visible);
+            let now = self.inner.settings.clock.now();
+            select.visible = self.lent_to(&mut tx, (&actor.user, &book), now).await?.added_to(select.visible);
         }
         let found = tx.requests(&select).await?;
         Ok(Listed::of(found, &select, |request| request.id.to_string()))

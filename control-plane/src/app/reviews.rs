@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grantmesh_shared::engine::Service;
+use grantmesh_shared::engine::{Service, User};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::signature::Sha256Hash;
@@ -40,7 +40,7 @@ impl App {
         let book = self.rulebook(&mut tx).await?;
         let now = tx.now();
         let request = self.visible_request(&mut tx, (actor, &book), id, now).await?;
-        if request.is_overdue(tx.now()) {
+        if request.is_overdue(now) {
             return Err(time_out_instead(tx, request).await);
         }
         let then = self.then(&mut tx, &request.ask).await?;
@@ -55,12 +55,15 @@ impl App {
         };
         let ids = (self.new_id(&tx)?, grant);
         let place = request.reviews.len();
-        let Outcome { request, review, grant } = request.review(actor, new, rules, ids, tx.now(), tx.revision())?;
+        let (awaited, suggested) = (request.standing(rules).awaited, tx.suggested(&request.id).await?);
+        let Outcome { request, review, grant } = request.review(actor, new, rules, ids, now, tx.revision())?;
         tx.insert_review(&request.id, place, &review).await?;
         tx.update_request(&request).await?;
-        if request.state == RequestState::Pending {
-            // Another stage may be open now, which others are needed for.
-            let now = tx.now();
+        // Another stage may be open now, which others are needed for, or one who was asked has said their word.
+        let has_voted = |user: &User| review.voters().any(|voter| rules.people.same(voter, user));
+        if request.state == RequestState::Pending
+            && (suggested.iter().any(has_voted) || request.standing(rules).awaited != awaited)
+        {
             let (_, suggested) = route(&mut tx, &book, (&request, now), rules).await?;
             tx.suggest(&request.id, &suggested).await?;
         }

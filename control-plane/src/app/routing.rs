@@ -36,14 +36,12 @@ impl App {
         let then = self.then(&mut tx, &request.ask).await?;
         let rules = then.rules_at_review(&request, &book);
         let (known, _) = route(&mut tx, &book, (&request, now), rules).await?;
-        let away: Vec<User> = known.iter().map(|reviewer| reviewer.user.clone()).collect();
-        let mut lent = tx.delegations_by(&away, now).await?;
-        // Whoever asks stands in for nobody.
-        lent.retain(|one| {
-            one.covers(&request.ask.service, &request.ask.rule)
-                && !rules.people.same(&one.delegate, &request.ask.requester)
-        });
-        let delegates = lent.into_iter().map(|one| (one.delegator, one.delegate)).collect();
+        let able: Vec<User> = known.iter().map(|reviewer| reviewer.user.clone()).collect();
+        let mut lent = tx.delegations_by(&able, now).await?;
+        // Whom these tie to the requester may not use what was lent to them.
+        let accounts = rules.people.accounts_of(&request.ask.requester);
+        lent.extend(tx.delegations_since(&accounts, request.ask.created_at).await?);
+        let delegates = request.delegates(RulesAtReview { delegations: &lent, ..rules }, &known, now);
         let suggested = tx.suggested(&request.id).await?;
         Ok(Reviewers { known, delegates, suggested, awaited: request.standing(rules).awaited })
     }

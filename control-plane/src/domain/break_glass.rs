@@ -12,7 +12,7 @@ use grantmesh_shared::id::{GrantId, PolicyId, PostReviewId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 
 use super::actor::Actor;
-use super::delegation::{Delegation, Lent, NotLent, OnBehalfOf};
+use super::delegation::{Delegation, Lent, NoRight, OnBehalfOf};
 use super::grant::{Grant, GrantState, Terms};
 use super::kind::{AskKind, Timers, Waited};
 use super::person::PeopleAtReview;
@@ -280,7 +280,10 @@ pub struct RightAtReview<'r> {
     pub now: Option<&'r BreakGlass>,
     /// Who is who.
     pub people: PeopleAtReview<'r>,
-    /// Delegations to and from whoever reviews that were in force at some time since it was used.
+    /// Since when nobody who reviews it may have stood in for whoever did it, nor the other way round: since the glass was
+    /// broken, or, by a token, since that was signed.
+    pub since: Timestamp,
+    /// Delegations to and from whoever reviews that were in force at some time since then.
     pub delegations: &'r [Delegation],
 }
 
@@ -306,33 +309,25 @@ impl<'r> RightAtReview<'r> {
         (actor, named): (&Actor, Option<&str>),
         now: Timestamp,
     ) -> Result<Option<&'r Delegation>, PostReviewRefused> {
-        let own = self.admits(review, actor);
-        match own {
-            Err(refused @ (PostReviewRefused::Own | PostReviewRefused::Machine)) => return Err(refused),
-            Ok(()) if named.is_none() => return Ok(None),
-            _ => {}
-        }
         let lent = Lent {
             delegations: self.delegations,
             people: self.people,
             of: (&review.service, &review.rule),
             whose: &review.holder,
-            since: review.opened_at,
+            since: self.since,
         };
-        let by = lent.stand_in(actor, named, now, |delegator| self.admits(review, delegator));
-        let by = by.map_err(|why| match why {
-            NotLent::Nothing(name) => PostReviewRefused::NoDelegation(name),
-            NotLent::NotTheirs(_, refused @ PostReviewRefused::Own) => refused,
-            NotLent::NotTheirs(delegator, _) => {
+        let never =
+            |refused: &PostReviewRefused| matches!(refused, PostReviewRefused::Own | PostReviewRefused::Machine);
+        let by = lent.right_of((actor, named), now, |of| self.admits(review, of), never);
+        by.map_err(|why| match why {
+            NoRight::Refused(refused) | NoRight::NotTheirs(_, refused @ PostReviewRefused::Own) => refused,
+            NoRight::Nothing(name) => PostReviewRefused::NoDelegation(name),
+            NoRight::NotTheirs(delegator, _) => {
                 PostReviewRefused::DelegatorNoReviewer { delegator, right: review.rule.clone() }
             }
-            NotLent::Several(names) => PostReviewRefused::SeveralDelegations(names),
-            NotLent::Tied => PostReviewRefused::Tied,
-        })?;
-        match by {
-            Some(by) => Ok(Some(by)),
-            None => own.map(|()| None),
-        }
+            NoRight::Several(names) => PostReviewRefused::SeveralDelegations(names),
+            NoRight::Tied => PostReviewRefused::Tied,
+        })
     }
 
     /// Whether someone reviews what is done by it: then and, as long as the right is there, now. A group that the holder can

@@ -12,7 +12,7 @@ use super::rulebook::Rulebook;
 use super::schedule::MOST_AHEAD;
 use super::text::{Text, TextError, shortened};
 
-pub(super) use lent::{Lent, NotLent};
+pub(super) use lent::{Lent, NoRight};
 
 /// The longest delegation.
 pub const LONGEST_DELEGATION: Span = Span::from_secs(30 * 24 * 3_600);
@@ -43,9 +43,9 @@ pub enum Lasting {
 pub struct NewDelegation {
     /// Who is to, as `user:NAME` or the subject alone.
     pub to: String,
-    /// Only requests of this service.
+    /// Only requests of this service, and what was done by its break-glass rights.
     pub service: Option<String>,
-    /// Only requests under this rule of the service.
+    /// Only requests under this rule of the service, or what was done by this break-glass right of it.
     pub rule: Option<String>,
     /// Why.
     pub reason: String,
@@ -181,7 +181,7 @@ pub struct Delegation {
     pub delegate: User,
     /// Only for this service.
     pub service: Option<String>,
-    /// Only for this rule of it.
+    /// Only for this rule or break-glass right of it.
     pub rule: Option<String>,
     /// Why.
     pub reason: Text,
@@ -307,7 +307,7 @@ impl Delegation {
         self.starts_at <= now && self.starts_at < end && end > then
     }
 
-    /// Whether it is for requests under this rule.
+    /// Whether it is for requests under this rule, or for what was done by this right.
     #[must_use]
     pub fn covers(&self, service: &str, rule: &str) -> bool {
         self.service.as_deref().is_none_or(|only| only == service)

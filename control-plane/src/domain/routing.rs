@@ -4,9 +4,11 @@
 //! Groups have no list of members here: who is in one is known of those who have reviewed or asked.
 
 use grantmesh_shared::engine::{Routing, User};
+use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::signature::Sha256Hash;
 
 use super::actor::Actor;
+use super::delegation::Delegation;
 use super::quorum::{Electorate, Quorum};
 use super::request::{Request, RequestState};
 use super::review::{Review, RulesAtReview};
@@ -46,11 +48,11 @@ impl Request {
         }
         let electorate = Electorate::of(rules, &self.ask);
         let quorum = Quorum::of(&electorate, &self.reviews);
-        let voted =
-            |user: &User| self.reviews.iter().flat_map(Review::voters).any(|other| rules.people.same(other, user));
         let may = |one: &Candidate| {
             let actor = &one.actor;
-            !voted(&actor.user) && electorate.admits(actor).is_ok() && quorum.needs(&electorate, actor)
+            !self.has_vote_of(rules, &actor.user)
+                && electorate.admits(actor).is_ok()
+                && quorum.needs(&electorate, actor)
         };
         let mut able: Vec<Candidate> = candidates.into_iter().take(MOST_CANDIDATES).filter(may).collect();
         // Who is asked first of those alike is another one for each request.
@@ -63,6 +65,32 @@ impl Request {
             }
         }
         reviewers
+    }
+
+    /// Who may review a pending request in the place of which of its reviewers, by delegations: those by the reviewers, and
+    /// those to and from its requester that were in force at some time since it was filed. One person is there once for each
+    /// reviewer, however many delegations and accounts they have.
+    #[must_use]
+    pub fn delegates(&self, rules: RulesAtReview<'_>, reviewers: &[Reviewer], now: Timestamp) -> Vec<(User, User)> {
+        let electorate = Electorate::of(rules, &self.ask);
+        let quorum = Quorum::of(&electorate, &self.reviews);
+        let mut delegates: Vec<(User, User)> = Vec::new();
+        for one in rules.delegations.iter().filter(|one| reviewers.iter().any(|known| known.user == one.delegator)) {
+            let Delegation { delegator, delegate, .. } = one;
+            let may = !self.has_vote_of(rules, delegate)
+                && electorate.lends(one, now)
+                && quorum.needs(&electorate, &one.delegator());
+            let is_there = |(of, by): &(User, User)| of == delegator && rules.people.same(by, delegate);
+            if may && !delegates.iter().any(is_there) {
+                delegates.push((delegator.clone(), delegate.clone()));
+            }
+        }
+        delegates
+    }
+
+    /// Whether somebody has voted, by whatever account, or somebody else in their place.
+    fn has_vote_of(&self, rules: RulesAtReview<'_>, user: &User) -> bool {
+        self.reviews.iter().flat_map(Review::voters).any(|other| rules.people.same(other, user))
     }
 }
 

@@ -23,26 +23,18 @@ impl TryFrom<Row> for Delegation {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let part =
-            |column| row.opt_text(column)?.ok_or_else(|| row.bad(column, "a delegation that was ended needs it"));
-        let ended = match row.opt_time("ended_at")? {
-            Some(at) => {
-                let by = User { issuer: part("ended_by_issuer")?.into(), subject: part("ended_by_subject")?.into() };
-                Some((at, by))
-            }
-            None => None,
+        let user = |issuer, subject| {
+            let part = |column| row.opt_text(column)?.ok_or_else(|| row.bad(column, "it names nobody"));
+            Ok::<_, StoreError>(User { issuer: part(issuer)?.into(), subject: part(subject)?.into() })
         };
+        let ended = row.opt_time("ended_at")?;
+        let ended =
+            ended.map(|at| Ok::<_, StoreError>((at, user("ended_by_issuer", "ended_by_subject")?))).transpose()?;
         Ok(Self {
             id: row.parsed("id")?,
-            delegator: User {
-                issuer: row.text("delegator_issuer")?.into(),
-                subject: row.text("delegator_subject")?.into(),
-            },
+            delegator: user("delegator_issuer", "delegator_subject")?,
             delegator_groups: row.json("delegator_groups")?,
-            delegate: User {
-                issuer: row.text("delegate_issuer")?.into(),
-                subject: row.text("delegate_subject")?.into(),
-            },
+            delegate: user("delegate_issuer", "delegate_subject")?,
             service: row.opt_text("service")?,
             rule: row.opt_text("rule")?,
             reason: Text::kept(&row.text("reason")?, "reason").map_err(|error| row.bad("reason", error))?,
@@ -78,9 +70,8 @@ impl Tx {
         }
         conditions.extend(cursor.map(|cursor| format!("id < {}", bound.place(cursor))));
         let limit = bound.place(limit);
-        let sql = format!("{} WHERE {} ORDER BY id DESC LIMIT {limit}", select!(), conditions.join(" AND "));
-        let rows = self.rows(TABLE, AssertSqlSafe(sql), bound.into_values()).await?;
-        rows.into_iter().map(Delegation::try_from).collect()
+        let which = format!("{} ORDER BY id DESC LIMIT {limit}", conditions.join(" AND "));
+        self.delegations_where(&which, bound).await
     }
 
     /// The delegations to or from a person's accounts that were not over by a time, though they may be now.
@@ -92,23 +83,16 @@ impl Tx {
         let mut bound = Bound::default();
         let concerning = concerning(accounts, &mut bound);
         let since = bound.place(since);
-        let sql = format!(
-            "{} WHERE {concerning} AND ends_at > {since} AND (ended_at IS NULL OR ended_at > {since}) ORDER BY id",
-            select!()
-        );
-        let rows = self.rows(TABLE, AssertSqlSafe(sql), bound.into_values()).await?;
-        rows.into_iter().map(Delegation::try_from).collect()
+        let lasted = format!("ends_at > {since} AND (ended_at IS NULL OR ended_at > {since})");
+        self.delegations_where(&format!("{concerning} AND {lasted} ORDER BY id"), bound).await
     }
 
     /// The delegations to an account that count now.
     pub(crate) async fn delegations_to(&mut self, user: &User, now: Timestamp) -> Result<Vec<Delegation>, StoreError> {
-        let sql = concat!(
-            select!(),
-            " WHERE delegate_issuer = $1 AND delegate_subject = $2 AND ends_at > $3 AND starts_at <= $3 AND ended_at IS NULL \
-             ORDER BY id"
-        );
-        let rows = self.rows(TABLE, sql, args![&*user.issuer, &*user.subject, now]).await?;
-        rows.into_iter().map(Delegation::try_from).collect()
+        let mut bound = Bound::default();
+        let to = bound.both(("delegate_issuer", &user.issuer), ("delegate_subject", &user.subject));
+        let counts = counts(now, &mut bound);
+        self.delegations_where(&format!("{to} AND {counts} ORDER BY id"), bound).await
     }
 
     /// The delegations by any of these that count now.
@@ -124,11 +108,12 @@ impl Tx {
         let by =
             |User { issuer, subject }: &User| bound.both(("delegator_issuer", issuer), ("delegator_subject", subject));
         let any = delegators.iter().map(by).collect::<Vec<_>>().join(" OR ");
-        let now = bound.place(now);
-        let sql = format!(
-            "{} WHERE ({any}) AND ends_at > {now} AND starts_at <= {now} AND ended_at IS NULL ORDER BY id",
-            select!()
-        );
+        let counts = counts(now, &mut bound);
+        self.delegations_where(&format!("({any}) AND {counts} ORDER BY id"), bound).await
+    }
+
+    async fn delegations_where(&mut self, which: &str, bound: Bound) -> Result<Vec<Delegation>, StoreError> {
+        let sql = format!("{} WHERE {which}", select!());
         let rows = self.rows(TABLE, AssertSqlSafe(sql), bound.into_values()).await?;
         rows.into_iter().map(Delegation::try_from).collect()
     }
@@ -140,25 +125,27 @@ impl Tx {
         delegate: &User,
         now: Timestamp,
     ) -> Result<Delegations, StoreError> {
-        let given = "SELECT 'given' AS id, COUNT(*) AS number FROM delegations WHERE delegator_issuer = $1 \
-                     AND delegator_subject = $2 AND ends_at > $3 AND ended_at IS NULL";
-        let taken = "SELECT 'taken' AS id, COUNT(*) AS number FROM delegations WHERE delegate_issuer = $1 \
-                     AND delegate_subject = $2 AND ends_at > $3 AND ended_at IS NULL";
-        let lately = "SELECT 'lately' AS id, COUNT(*) AS number FROM delegations WHERE delegator_issuer = $1 \
-                      AND delegator_subject = $2 AND created_at > $3";
-        let mut so_far = Delegations::default();
-        let since = now.minus(LONGEST_DELEGATION);
-        if let Some(row) = self.row(TABLE, lately, args![&*delegator.issuer, &*delegator.subject, since]).await? {
-            so_far.given_lately = row.unsigned("number")?;
-        }
-        if let Some(row) = self.row(TABLE, given, args![&*delegator.issuer, &*delegator.subject, now]).await? {
-            so_far.given = row.unsigned("number")?;
-        }
-        if let Some(row) = self.row(TABLE, taken, args![&*delegate.issuer, &*delegate.subject, now]).await? {
-            so_far.taken = row.unsigned("number")?;
-        }
-        Ok(so_far)
+        const GIVEN: &str = "delegator_issuer = $1 AND delegator_subject = $2 AND ends_at > $3 AND ended_at IS NULL";
+        const TAKEN: &str = "delegate_issuer = $1 AND delegate_subject = $2 AND ends_at > $3 AND ended_at IS NULL";
+        const LATELY: &str = "delegator_issuer = $1 AND delegator_subject = $2 AND created_at > $3";
+        Ok(Delegations {
+            given: self.count_delegations(GIVEN, delegator, now).await?,
+            taken: self.count_delegations(TAKEN, delegate, now).await?,
+            given_lately: self.count_delegations(LATELY, delegator, now.minus(LONGEST_DELEGATION)).await?,
+        })
     }
+
+    async fn count_delegations(&mut self, which: &str, user: &User, at: Timestamp) -> Result<u64, StoreError> {
+        let sql = format!("SELECT 'all' AS id, COUNT(*) AS number FROM delegations WHERE {which}");
+        let row = self.row(TABLE, AssertSqlSafe(sql), args![&*user.issuer, &*user.subject, at]).await?;
+        row.map_or(Ok(0), |row| row.unsigned("number"))
+    }
+}
+
+/// What is true of delegations that count now.
+fn counts(now: Timestamp, bound: &mut Bound) -> String {
+    let now = bound.place(now);
+    format!("ends_at > {now} AND starts_at <= {now} AND ended_at IS NULL")
 }
 
 /// What is true of delegations to or from one of these accounts.

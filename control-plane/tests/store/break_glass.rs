@@ -108,6 +108,32 @@ pub(crate) async fn whoever_has_the_right_has_a_grant_at_once(db: Db) {
     assert_eq!(app.expire_grants().await.unwrap(), 1);
 }
 
+pub(crate) async fn it_is_marked_until_it_has_ended(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let grants = [broken(&world).await.grant, broken(&world).await.grant, broken(&world).await.grant];
+    app.revoke(&zoe(), &grants[0].id, "enough").await.unwrap();
+    app.release(&sam(), &grants[1].id).await.unwrap();
+    world.advance("15m");
+    let other = world.granted().await;
+    world.advance("14m");
+    app.warn_holders().await.unwrap();
+    world.advance("1m");
+    app.expire_grants().await.unwrap();
+    let entries = world.entries().await;
+    let marked = |id: &str| -> Vec<(String, bool)> {
+        let its = entries.iter().filter(|entry| entry["ids"]["grant"] == id);
+        let ends = its.filter(|entry| entry["kind"].as_str().unwrap().starts_with("grant."));
+        ends.map(|entry| (entry["kind"].as_str().unwrap().to_owned(), entry["data"]["break_glass"] == true)).collect()
+    };
+    let told = |those: &[(&str, bool)]| those.iter().map(|(kind, is)| ((*kind).to_owned(), *is)).collect::<Vec<_>>();
+    assert_eq!(marked(grants[0].id.as_str()), told(&[("grant.revoked", true)]));
+    assert_eq!(marked(grants[1].id.as_str()), told(&[("grant.released", true)]));
+    assert_eq!(marked(grants[2].id.as_str()), told(&[("grant.expiring", true), ("grant.expired", true)]));
+    let plain = told(&[("grant.issued", false), ("grant.expiring", false), ("grant.expired", false)]);
+    assert_eq!(marked(other.id.as_str()), plain);
+}
+
 pub(crate) async fn somebody_else_says_whether_it_was_right(db: Db) {
     let world = world(db).await;
     let app = &world.app;
@@ -352,7 +378,10 @@ pub(crate) async fn a_post_review_is_given_in_anothers_place(db: Db) {
     );
     assert_eq!(app.grant(&dan, &one.grant).await.unwrap().id, one.grant);
     assert_eq!(code(app.grant(&kim, &one.grant).await), "not_found");
-    assert_eq!(code(app.revoke(&dan, &one.grant, "over").await), "not_found", "to see is not to end");
+    assert_eq!(code(app.revoke(&dan, &one.grant, "over").await), "not_a_reviewer", "to see is not to end");
+    assert_eq!(code(app.release(&dan, &one.grant).await), "not_the_holder");
+    assert_eq!(code(app.extend(&dan, &one.grant, span("1m"), None).await), "not_the_holder");
+    assert_eq!(code(app.revoke(&kim, &one.grant, "over").await), "not_found");
     let events = app.events_after(&dan, 0).await.unwrap().events;
     let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
     assert_eq!(kinds, ["post_review.opened", "delegation.given"]);
@@ -388,4 +417,55 @@ pub(crate) async fn a_post_review_is_given_in_anothers_place(db: Db) {
     let disputed = app.decide_post_review(&kim, &three.id, (&dispute("no need"), None)).await.unwrap();
     assert_eq!(disputed.state.on_behalf_of().map(|of| &of.user), Some(&tom.user));
     assert_eq!(code(decide(&dan, &three, Some("zoe")).await), "already_decided");
+}
+
+pub(crate) async fn what_was_lent_is_reviewed_where_the_right_is_gone(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let (dan, kim) = (someone("dan", &["guests"]), someone("kim", &["guests"]));
+    let lend = async |from: &Actor, to: &str, rule: Option<&str>| {
+        let new = NewDelegation {
+            to: to.to_owned(),
+            service: Some("payments".to_owned()),
+            rule: rule.map(str::to_owned),
+            reason: "on leave".to_owned(),
+            starts_at: None,
+            lasting: Lasting::For(span("48h")),
+        };
+        app.delegate(from, &new).await.unwrap()
+    };
+    let lent = lend(&zoe(), "dan", Some("emergency")).await;
+    // Of another rule, and by one who does not review what is done by the right.
+    lend(&lee(), "kim", None).await;
+    let (one, two) = (broken(&world).await, broken(&world).await);
+    world.apply(&[POLICY], None).await.unwrap();
+    // The delegate sees what the delegator sees, and decides as they would.
+    for who in [zoe(), dan.clone()] {
+        assert_eq!(app.post_review(&who, &one.post_review.id).await.unwrap(), one.post_review, "{who:?}");
+        assert_eq!(app.grant(&who, &one.grant.id).await.unwrap().id, one.grant.id, "{who:?}");
+        assert_eq!(app.ledger(&who, &one.grant.id, None).await.unwrap().grant.id, one.grant.id, "{who:?}");
+    }
+    for other in [kim, lee(), ann()] {
+        assert_eq!(code(app.post_review(&other, &one.post_review.id).await), "not_found", "{other:?}");
+        assert_eq!(code(app.grant(&other, &one.grant.id).await), "not_found", "{other:?}");
+        assert_eq!(
+            code(app.decide_post_review(&other, &one.post_review.id, (&accept(), None)).await),
+            "not_found",
+            "{other:?}"
+        );
+    }
+    let accepted = app.decide_post_review(&dan, &one.post_review.id, (&accept(), None)).await.unwrap();
+    assert_eq!(accepted.state.on_behalf_of().map(|of| &of.user), Some(&zoe().user));
+    app.end_delegation(&zoe(), &lent.id).await.unwrap();
+    assert_eq!(code(app.post_review(&dan, &two.post_review.id).await), "not_found", "it is lent no longer");
+    app.decide_post_review(&zoe(), &two.post_review.id, (&accept(), None)).await.unwrap();
+    // Where it names others by now, whoever reviewed then is told so.
+    world.apply(&[POLICY, RIGHT], None).await.unwrap();
+    let three = broken(&world).await.post_review;
+    lend(&zoe(), "dan", Some("emergency")).await;
+    let others = RIGHT.replace("\"group:security\", \"group:sre\"", "\"group:leads\"");
+    world.apply(&[POLICY, &others], None).await.unwrap();
+    for who in [zoe(), dan] {
+        assert_eq!(code(app.decide_post_review(&who, &three.id, (&accept(), None)).await), "not_a_reviewer", "{who:?}");
+    }
 }

@@ -1,14 +1,14 @@
 //! Tokens for times without a control plane: who has one signed, and what filters tell of them afterwards.
 
 use grantmesh_control_plane::app::{GrantFilter, Limits, Page, PostReviewFilter};
-use grantmesh_control_plane::domain::{GrantState, NewOffline, Offline};
+use grantmesh_control_plane::domain::{Actor, GrantState, Lasting, NewDelegation, NewOffline, Offline, PostVerdict};
 use grantmesh_shared::id::{DecisionId, GrantId};
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event};
 
 use crate::break_glass::{sam, zoe};
 use crate::db::Db;
 use crate::records::{Stream, deny, identity};
-use crate::world::{ISSUER, POLICY, World, ann, aud, code, eve, lee, olga, span};
+use crate::world::{ISSUER, POLICY, World, ann, aud, code, eve, lee, olga, someone, span};
 
 const RIGHTS: &str = r#"
 apiVersion: grantmesh.dev/v1
@@ -207,4 +207,44 @@ pub(crate) async fn tokens_are_listed_in_pages(db: Db) {
         }
         assert_eq!((pages, &seen), (3, &made));
     }
+}
+
+pub(crate) async fn who_stood_in_for_the_holder_since_a_token_was_signed_says_nothing_of_its_use(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let lend = async |from: &Actor, to: &str| {
+        let new = NewDelegation {
+            to: to.to_owned(),
+            service: None,
+            rule: None,
+            reason: "on leave".to_owned(),
+            starts_at: None,
+            lasting: Lasting::For(span("48h")),
+        };
+        app.delegate(from, &new).await.unwrap()
+    };
+    // Sam reviews what others do, and lends that for a while; Zoe lends hers to the same two.
+    let (both, dan, kim) = (someone("sam", &["sre", "security"]), someone("dan", &["x"]), someone("kim", &["x"]));
+    let before = lend(&both, "kim").await;
+    world.advance("1m");
+    app.end_delegation(&both, &before.id).await.unwrap();
+    world.advance("1m");
+    let token = app.issue_offline(&sam(), &wanted()).await.unwrap();
+    world.advance("1h");
+    let between = lend(&both, "dan").await;
+    world.advance("1h");
+    app.end_delegation(&both, &between.id).await.unwrap();
+    world.advance("1h");
+    lend(&zoe(), "dan").await;
+    lend(&zoe(), "kim").await;
+    told(&world, &mut Stream::new(1), vec![call(&token, 1)]).await;
+    let review =
+        app.post_reviews(&olga(), &PostReviewFilter::default(), &Page::default()).await.unwrap().items.remove(0);
+    assert_eq!(review.opened_at, world.now());
+    let accept = PostVerdict::Accept(None);
+    // What was arranged since the token was signed counts, though it was over when its use was told.
+    assert_eq!(code(app.decide_post_review(&dan, &review.id, (&accept, None)).await), "self_review");
+    assert_eq!(code(app.decide_post_review(&dan, &review.id, (&accept, Some("zoe"))).await), "self_review");
+    let accepted = app.decide_post_review(&kim, &review.id, (&accept, None)).await.unwrap();
+    assert_eq!(accepted.state.on_behalf_of().map(|of| &of.user), Some(&zoe().user), "what was over by then does not");
 }

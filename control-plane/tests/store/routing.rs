@@ -197,3 +197,84 @@ pub(crate) async fn who_stands_in_for_a_reviewer_is_listed_with_them(db: Db) {
     app.end_delegation(&lee(), &dan.id).await.unwrap();
     assert!(app.reviewers_of(&ann(), &request.id).await.unwrap().delegates.is_empty());
 }
+
+pub(crate) async fn only_who_may_decide_by_it_is_listed_as_standing_in_and_once(db: Db) {
+    let world = world(db).await;
+    let app = &world.app;
+    let two = policy().replacen("reviewers: [\"group:leads\"]", "reviewers: [\"group:leads\"]\n  approvals: 2", 1);
+    let closers = two.replace(
+        "actions: [account.close]\n  eligible: [\"group:support\"]\n  reviewers: [\"group:leads\"]",
+        "actions: [account.close]\n  eligible: [\"group:support\"]\n  reviewers: [\"group:closers\"]",
+    );
+    assert!(closers != two && two != policy());
+    let machine = "---\napiVersion: grantmesh.dev/v1\nkind: Person\nmetadata: { name: bot }\nspec: { accounts: [{ subject: bot }], machine: true }\n\
+                   ---\napiVersion: grantmesh.dev/v1\nkind: Person\nmetadata: { name: dan }\nspec: { accounts: [{ subject: dan }, { subject: dan-admin }] }\n";
+    world.apply(&[&policy()], None).await.unwrap();
+    reviewed(&world, &lee()).await;
+    reviewed(&world, &mia()).await;
+    world.apply(&[&closers], None).await.unwrap();
+    let lend = async |from: &Actor, to: &str, rule: Option<&str>| {
+        let (service, rule) = (rule.map(|_| "payments".to_owned()), rule.map(str::to_owned));
+        let lasting = Lasting::For(span("2h"));
+        let new = NewDelegation { to: to.to_owned(), service, rule, reason: "x".to_owned(), starts_at: None, lasting };
+        world.advance("1s");
+        app.delegate(from, &new).await.unwrap()
+    };
+    // By two delegations, and by two accounts.
+    lend(&lee(), "dan", None).await;
+    lend(&lee(), "dan", Some("refunds")).await;
+    lend(&lee(), "dan-admin", None).await;
+    // A machine by now; the one who asks lets them review; what was given reviews something else only; who has voted.
+    lend(&lee(), "bot", None).await;
+    lend(&lee(), "kim", None).await;
+    lend(&someone("lee", &["closers"]), "zed", None).await;
+    lend(&lee(), "mia", None).await;
+    world.apply(&[&(closers.clone() + machine)], None).await.unwrap();
+    let his = app.file_request(&bob(), world.refund(), None).await.unwrap().request;
+    let lent = lend(&bob(), "kim", None).await;
+    let listed = async || -> Vec<(String, String)> {
+        let seen = app.reviewers_of(&olga(), &his.id).await.unwrap().delegates;
+        seen.iter().map(|(of, by)| (of.subject.to_string(), by.subject.to_string())).collect()
+    };
+    let pairs = |those: &[(&str, &str)]| those.iter().map(|(of, by)| ((*of).into(), (*by).into())).collect::<Vec<_>>();
+    assert_eq!(listed().await, pairs(&[("lee", "dan"), ("lee", "mia")]));
+    // It is the same that a review by each is told.
+    for (who, told) in [("kim", "self_approval"), ("zed", "not_found"), ("bot", "machine")] {
+        assert_eq!(code(world.review(&someone(who, &[]), &his.id, approval()).await), told, "{who}");
+    }
+    world.advance("1m");
+    app.end_delegation(&bob(), &lent.id).await.unwrap();
+    assert_eq!(listed().await, pairs(&[("lee", "dan"), ("lee", "mia")]), "since it was filed");
+    world.review(&mia(), &his.id, approval()).await.unwrap();
+    assert_eq!(listed().await, pairs(&[("lee", "dan")]));
+    world.review(&someone("dan", &[]), &his.id, approval()).await.unwrap();
+    assert!(listed().await.is_empty(), "it is decided");
+}
+
+pub(crate) async fn others_are_asked_only_if_others_are_needed(db: Db) {
+    let world = world(db).await;
+    let (app, sam) = (&world.app, someone("sam", &["sre"]));
+    for who in [lee(), mia(), bob()] {
+        reviewed(&world, &who).await;
+    }
+    let two = policy().replacen("reviewers: [\"group:leads\"]", "reviewers: [\"group:leads\"]\n  approvals: 2", 1);
+    world.apply(&[&two], None).await.unwrap();
+    let suggested = async |request: &Request| -> Vec<String> {
+        let those = app.reviewers_of(&olga(), &request.id).await.unwrap().suggested;
+        those.iter().map(|user| user.subject.to_string()).collect()
+    };
+    let on_call = async |name: &str| {
+        app.set_signal(&sam, signal("on.call", Some(name)), "so", span("1h")).await.unwrap();
+    };
+    on_call("mia").await;
+    let (one, other) = (world.asked().await, world.asked().await);
+    assert_eq!((suggested(&one).await, suggested(&other).await), (vec!["mia".to_owned()], vec!["mia".to_owned()]));
+    app.clear_signal(&sam, signal("on.call", Some("mia")), None).await.unwrap();
+    on_call("bob").await;
+    // Another one's approval changes nothing about who is to look at it: Mia has been told, and is needed as before.
+    world.review(&lee(), &one.id, approval()).await.unwrap();
+    assert_eq!(suggested(&one).await, ["mia"]);
+    // Hers does: she has said her word.
+    world.review(&mia(), &other.id, approval()).await.unwrap();
+    assert_eq!(suggested(&other).await, ["bob"]);
+}

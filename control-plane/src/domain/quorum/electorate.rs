@@ -4,7 +4,7 @@ use grantmesh_shared::engine::{Deciding, Rule, Subject, User};
 use grantmesh_shared::time::Timestamp;
 
 use crate::domain::actor::Actor;
-use crate::domain::delegation::{Delegation, Lent, NotLent};
+use crate::domain::delegation::{Delegation, Lent, NoRight};
 use crate::domain::request::Ask;
 use crate::domain::review::{Review, ReviewRefused, RulesAtReview};
 
@@ -38,41 +38,44 @@ impl<'r> Electorate<'r> {
         named: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<&'r Delegation>, ReviewRefused> {
-        let own = self.admits(actor);
-        let lent = Lent {
+        let never = |refused: &ReviewRefused| matches!(refused, ReviewRefused::SelfApproval | ReviewRefused::Machine);
+        let by = self.lent().right_of((actor, named), now, |of| self.admits(of), never);
+        by.map_err(|why| match why {
+            NoRight::Refused(refused) | NoRight::NotTheirs(_, refused @ ReviewRefused::SelfApproval) => refused,
+            NoRight::Nothing(name) => ReviewRefused::NoDelegation(name),
+            NoRight::NotTheirs(delegator, _) => {
+                ReviewRefused::DelegatorNoReviewer { delegator, rule: self.rule.clone() }
+            }
+            NoRight::Several(names) => ReviewRefused::SeveralDelegations(names),
+            NoRight::Tied => ReviewRefused::TiedToRequester,
+        })
+    }
+
+    fn lent(&self) -> Lent<'_, 'r> {
+        Lent {
             delegations: self.rules.delegations,
             people: self.rules.people,
             of: (&self.service, &self.rule),
             whose: &self.requester,
             since: self.filed_at,
-        };
-        if let Err(refused @ (ReviewRefused::SelfApproval | ReviewRefused::Machine)) = own {
-            return Err(refused);
         }
-        if own.is_ok() && named.is_none() {
-            return Ok(None);
-        }
-        let by = lent.stand_in(actor, named, now, |delegator| self.admits(delegator)).map_err(|why| match why {
-            NotLent::Nothing(name) => ReviewRefused::NoDelegation(name),
-            NotLent::NotTheirs(_, refused @ ReviewRefused::SelfApproval) => refused,
-            NotLent::NotTheirs(delegator, _) => {
-                ReviewRefused::DelegatorNoReviewer { delegator, rule: self.rule.clone() }
-            }
-            NotLent::Several(names) => ReviewRefused::SeveralDelegations(names),
-            NotLent::Tied => ReviewRefused::TiedToRequester,
-        })?;
-        match by {
-            Some(by) => Ok(Some(by)),
-            None => own.map(|()| None),
-        }
+    }
+
+    /// Whether whoever was given a delegation may review the request by it.
+    pub(in crate::domain) fn lends(&self, one: &'r Delegation, now: Timestamp) -> bool {
+        self.may_stand_in(&one.delegate) && self.lent().lends(one, now, |of| self.admits(of))
     }
 
     /// Whether a review that was given counts: by whose right it was, and by whoever used it.
     pub(super) fn counts(&self, review: &Review) -> bool {
-        let Self { rules, requester, .. } = self;
-        let stood_in = review.on_behalf_of.is_none()
-            || !(rules.people.same(&review.reviewer, requester) || rules.people.is_machine(&review.reviewer));
+        let stood_in = review.on_behalf_of.is_none() || self.may_stand_in(&review.reviewer);
         stood_in && self.admits(&review.voice()).is_ok()
+    }
+
+    /// Whether somebody may use another one's right for the request: neither the requester nor a machine.
+    fn may_stand_in(&self, user: &User) -> bool {
+        let Self { rules, requester, .. } = self;
+        !(rules.people.same(user, requester) || rules.people.is_machine(user))
     }
 
     /// Whether somebody may review the request, in whatever stage.
