@@ -332,6 +332,9 @@ fn something_of_everything() -> Vec<Op> {
         Op::Claim { which: 0 },
         Op::Break { who: 1 },
         Op::Post { who: 2, which: 0, yes: false },
+        Op::Lend { from: 3, to: 5, secs: 4_000 },
+        Op::Break { who: 1 },
+        Op::Post { who: 5, which: 1, yes: true },
         Op::Issue { who: 0, secs: 4_000 },
         Op::UseOffline { which: 0 },
         Op::Lock { who: Some(0), secs: Some(4_000) },
@@ -369,6 +372,9 @@ pub(crate) async fn the_log_tells_the_whole_story(db: Db) {
             ["requests", "grants", "uses", "post_reviews", "locks", "signals", "delegations", "tokens", "policy"]
         {
             assert!(told.0.has(noun), "no history had any of the {noun}");
+        }
+        for noun in ["requests", "post_reviews"] {
+            assert!(told.0.has_in_anothers_place(noun), "no history had {noun} that somebody decided for another");
         }
         state.replace(Some(told));
         if let Err(error) = TestRunner::new(config).run(&ops(), run) {

@@ -62,6 +62,28 @@ pub(super) async fn read(world: &World) -> State {
     ])
 }
 
+/// What filters have of grants, locks and signals, by its key.
+pub(super) async fn loaded(world: &World) -> BTreeMap<String, Vec<Value>> {
+    let items = world.app.items_since(0).await.unwrap().items.into_iter();
+    let bodies = items.filter_map(|item| Some((item.key, serde_json::from_str::<Value>(&item.body?).unwrap())));
+    let told = |(key, body): (String, Value)| {
+        let parts = match key.split_once('/')?.0 {
+            "grant" => of_grant(&body["grant"], body["grant"]["uses"]["exhausted"] == true),
+            noun @ ("lock" | "signal") => vec![body[noun]["expires_at"].clone()],
+            _ => return None,
+        };
+        Some((key, parts))
+    };
+    bodies.filter_map(told).collect()
+}
+
+/// What filters and the log both have of a grant.
+pub(super) fn of_grant(grant: &Value, is_exhausted: bool) -> Vec<Value> {
+    let parts = ["request", "service", "action", "resource", "rule", "starts_at", "expires_at"];
+    let words = [grant["break_glass"] == true, is_exhausted].map(Value::Bool);
+    parts.iter().map(|part| grant[part].clone()).chain(words).collect()
+}
+
 fn user(user: &User) -> Value {
     json!({ "issuer": &*user.issuer, "subject": &*user.subject })
 }
