@@ -24,10 +24,10 @@ pub(super) struct DelegateArgs {
     /// Until when, as a time or as a length of time from now
     #[arg(long, value_name = "TIME", value_parser = requests::start)]
     until: Option<Timestamp>,
-    /// Only requests of this service
+    /// Only requests of this service, and what was done by its break-glass rights
     #[arg(long)]
     service: Option<String>,
-    /// Only requests under this rule of the service
+    /// Only requests under this rule of the service, or what was done by this break-glass right of it
     #[arg(long, requires = "service")]
     rule: Option<String>,
     /// Why

@@ -24,10 +24,10 @@ use crate::domain::{Delegation, Lasting, NewDelegation};
 pub(crate) struct DelegationBody {
     /// Who is to review, by the subject of their tokens.
     pub(crate) to: String,
-    /// Only requests of this service; of all if it is left out.
+    /// Only requests of this service, and what was done by its break-glass rights; of all if it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<String>,
-    /// Only requests under this rule of the service.
+    /// Only requests under this rule of the service, or what was done by this break-glass right of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rule: Option<String>,
     /// Why.
@@ -55,10 +55,10 @@ pub(crate) struct DelegationView {
     pub(crate) delegator: UserView,
     /// Who may.
     pub(crate) delegate: UserView,
-    /// Only requests of this service.
+    /// Only requests of this service, and what was done by its break-glass rights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<String>,
-    /// Only requests under this rule of it.
+    /// Only requests under this rule of it, or what was done by this break-glass right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rule: Option<String>,
     /// Why.
