@@ -7,7 +7,7 @@ use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
-use super::delegations::{LentTo, Reviewable};
+use super::delegations::{Deed, LentTo, Reviewable};
 use super::{App, AppError, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{
@@ -74,26 +74,23 @@ impl App {
     pub async fn post_review(&self, actor: &Actor, id: &PostReviewId) -> Result<PostReview, AppError> {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
-        self.visible_post_review(&mut tx, (actor, &book), id, self.inner.settings.clock.now()).await
+        let unknown = || AppError::not_found("post-review", id.as_str());
+        let review = tx.post_review(id).await?.ok_or_else(unknown)?;
+        let now = self.inner.settings.clock.now();
+        let sees = self.sees_post_review(&mut tx, (actor, &book), &review, now).await?;
+        sees.then_some(review).ok_or_else(unknown)
     }
 
-    /// A post-review that the actor may see.
-    ///
-    /// # Errors
-    /// `NotFound` if there is none or it is not visible.
-    async fn visible_post_review(
+    async fn sees_post_review(
         &self,
         tx: &mut Tx,
         (actor, book): (&Actor, &Rulebook),
-        id: &PostReviewId,
+        review: &PostReview,
         now: Timestamp,
-    ) -> Result<PostReview, AppError> {
-        let unknown = || AppError::not_found("post-review", id.as_str());
-        let review = tx.post_review(id).await?.ok_or_else(unknown)?;
-        let deed = Reviewable::Deed { service: &review.service, right: &review.rule, policy: &review.policy };
-        let sees = self.sees(actor, book, &review.holder, &review.service, &review.rule)
-            || self.may_review(tx, (actor, book), deed, now).await?;
-        sees.then_some(review).ok_or_else(unknown)
+    ) -> Result<bool, AppError> {
+        let deed = Reviewable::Deed(Deed::from(review));
+        Ok(self.sees(actor, book, &review.holder, &review.service, &review.rule)
+            || self.may_review(tx, (actor, book), deed, now).await?)
     }
 
     /// The post-reviews that the actor may see, newest first.
@@ -135,7 +132,14 @@ impl App {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
         let now = tx.now();
-        let review = self.visible_post_review(&mut tx, (actor, &book), id, now).await?;
+        let unknown = || AppError::not_found("post-review", id.as_str());
+        let review = tx.post_review(id).await?.ok_or_else(unknown)?;
+        // Whoever reviewed then is told if they do no more.
+        if !self.sees_post_review(&mut tx, (actor, &book), &review, now).await?
+            && !self.reviewed_then(&mut tx, actor, Deed::from(&review), now).await?
+        {
+            return Err(unknown());
+        }
         let service = self.service_at(&mut tx, &review.policy, &review.service).await?;
         let people = self.people(&mut tx, &review.policy).await?;
         // With the groups that it was done with: without them more people could be made reviewers of it.

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::requests::NoData;
 use super::{App, AppError, Conflict, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
-use crate::domain::{Actor, Delegation, NewDelegation, Request, Rulebook, Text};
+use crate::domain::{Actor, Delegation, NewDelegation, PostReview, Request, Rulebook, Text};
 use crate::store::{Tx, Visible};
 
 impl App {
@@ -71,9 +71,8 @@ impl App {
         Ok(Listed::up_to(found, rows.saturating_sub(1), |delegation| delegation.id.to_string()))
     }
 
-    /// Whether the actor sees something because they review it by more than their own right under the policy in force: in
-    /// the place of somebody else, or, of what was done by breaking the glass, by the right as it was then, their own or one
-    /// that is lent to them. Whoever reviewed then does so even where the right is gone.
+    /// Whether the actor reviews something by more than their own right under the policy in force: in the place of somebody
+    /// else, or, of what was done by a break-glass right that is gone, as it was then.
     pub(super) async fn may_review(
         &self,
         tx: &mut Tx,
@@ -84,15 +83,25 @@ impl App {
         if self.lent_to(tx, (&actor.user, book), now).await?.is_of(what) {
             return Ok(true);
         }
-        let Reviewable::Deed { service, right, policy } = what else { return Ok(false) };
+        let Reviewable::Deed(deed) = what else { return Ok(false) };
+        let is_gone = book.service(deed.service).and_then(|service| service.right(deed.right)).is_none();
+        Ok(is_gone && self.reviewed_then(tx, actor, deed, now).await?)
+    }
+
+    /// Whether the actor was a reviewer of what was done by breaking the glass as the right was then, or stands in for one who
+    /// was.
+    pub(super) async fn reviewed_then(
+        &self,
+        tx: &mut Tx,
+        actor: &Actor,
+        Deed { service, right, policy }: Deed<'_>,
+        now: Timestamp,
+    ) -> Result<bool, AppError> {
         let then = self.service_at(tx, policy, service).await?;
         let Some(then) = then.as_deref().and_then(|service| service.right(right)) else { return Ok(false) };
-        if actor.is_among(&then.reviewers) {
-            return Ok(true);
-        }
         let given = tx.delegations_to(&actor.user, now).await?;
-        let reviewed = |one: &Delegation| one.covers(service, right) && one.delegator().is_among(&then.reviewers);
-        Ok(given.iter().any(reviewed))
+        let is_lent = |one: &Delegation| one.covers(service, right) && one.delegator().is_among(&then.reviewers);
+        Ok(actor.is_among(&then.reviewers) || given.iter().any(is_lent))
     }
 
     /// What somebody may review in the place of others.
@@ -117,15 +126,25 @@ impl App {
 pub(super) enum Reviewable<'r> {
     /// A request.
     Request(&'r Request),
-    /// What was done by a break-glass right of a service, under the policy that gave it.
-    Deed {
-        /// The service.
-        service: &'r str,
-        /// The right's name.
-        right: &'r str,
-        /// The policy version.
-        policy: &'r PolicyId,
-    },
+    /// What was done by breaking the glass.
+    Deed(Deed<'r>),
+}
+
+/// What was done by a break-glass right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deed<'r> {
+    /// The service.
+    pub(super) service: &'r str,
+    /// The right's name.
+    pub(super) right: &'r str,
+    /// The policy version that gave it.
+    pub(super) policy: &'r PolicyId,
+}
+
+impl<'r> From<&'r PostReview> for Deed<'r> {
+    fn from(review: &'r PostReview) -> Self {
+        Self { service: &review.service, right: &review.rule, policy: &review.policy }
+    }
 }
 
 /// Services and names of rules and rights that were lent to somebody.
@@ -149,7 +168,7 @@ impl LentTo {
                 let rule = (ask.service.as_str(), ask.rule.as_str());
                 among(&self.rules, rule) || waited.escalated_at.is_some() && among(&self.backups, rule)
             }
-            Reviewable::Deed { service, right, .. } => among(&self.rights, (service, right)),
+            Reviewable::Deed(Deed { service, right, .. }) => among(&self.rights, (service, right)),
         }
     }
 

@@ -6,7 +6,7 @@ use grantmesh_shared::wire::sync::Position;
 
 use serde::Serialize;
 
-use super::delegations::Reviewable;
+use super::delegations::{Deed, Reviewable};
 use super::schedule::request_of;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page, extension};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
@@ -64,8 +64,8 @@ impl App {
             return Err(unknown());
         }
         let policy = request_of(tx, &grant).await?.ask.policy;
-        let deed = Reviewable::Deed { service: &grant.service, right: &grant.rule, policy: &policy };
-        let sees = self.may_review(tx, (actor, book), deed, now).await?;
+        let deed = Deed { service: &grant.service, right: &grant.rule, policy: &policy };
+        let sees = self.may_review(tx, (actor, book), Reviewable::Deed(deed), now).await?;
         sees.then_some(grant).ok_or_else(unknown)
     }
 

@@ -466,6 +466,8 @@ pub(crate) async fn what_was_lent_is_reviewed_where_the_right_is_gone(db: Db) {
     let others = RIGHT.replace("\"group:security\", \"group:sre\"", "\"group:leads\"");
     world.apply(&[POLICY, &others], None).await.unwrap();
     for who in [zoe(), dan] {
+        assert_eq!(code(app.post_review(&who, &three.id).await), "not_found", "{who:?}");
+        assert_eq!(code(app.grant(&who, &three.grant).await), "not_found", "{who:?}");
         assert_eq!(code(app.decide_post_review(&who, &three.id, (&accept(), None)).await), "not_a_reviewer", "{who:?}");
     }
 }
