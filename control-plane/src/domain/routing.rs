@@ -48,11 +48,9 @@ impl Request {
         }
         let electorate = Electorate::of(rules, &self.ask);
         let quorum = Quorum::of(&electorate, &self.reviews);
-        let may = |one: &Candidate| {
-            let actor = &one.actor;
-            !self.has_vote_of(rules, &actor.user)
-                && electorate.admits(actor).is_ok()
-                && quorum.needs(&electorate, actor)
+        let may = |Candidate { actor, .. }: &Candidate| {
+            let is_able = electorate.admits(actor).is_ok() && quorum.needs(&electorate, actor);
+            is_able && !self.has_vote_of(rules, &actor.user)
         };
         let mut able: Vec<Candidate> = candidates.into_iter().take(MOST_CANDIDATES).filter(may).collect();
         // Who is asked first of those alike is another one for each request.
