@@ -414,6 +414,9 @@ pub(crate) async fn a_post_review_is_given_in_anothers_place(db: Db) {
     lend(&tom, "dan", None).await;
     assert_eq!(code(decide(&dan, &three, None).await), "several_delegations");
     lend(&tom, "kim", None).await;
+    // Who reviews other things lends no right to this.
+    lend(&lee(), "kim", None).await;
+    assert_eq!(code(decide(&kim, &three, Some("lee")).await), "not_a_reviewer");
     let disputed = app.decide_post_review(&kim, &three.id, (&dispute("no need"), None)).await.unwrap();
     assert_eq!(disputed.state.on_behalf_of().map(|of| &of.user), Some(&tom.user));
     assert_eq!(code(decide(&dan, &three, Some("zoe")).await), "already_decided");
