@@ -1,11 +1,13 @@
-//! The one redactor before every sink: log lines, notifications, problem documents, what the command line tells of a
-//! failure. It takes out what is known to be a secret, and what is written as only secrets are.
+//! The one redactor before every sink: log lines, notifications, problem documents, what filters say of calls before it
+//! is an entry of the audit log, what the command line tells of a failure. It takes out what is known to be a secret, and
+//! what is written as only secrets are. What people write for others is refused for the same reasons, and so never kept.
 
 use std::borrow::Cow;
 use std::io;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 use regex::{Captures, Regex, RegexSet};
+use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// What stands in place of a secret.
@@ -36,7 +38,7 @@ const TOLD: [&str; 3] = [
     r#"(?i)(?P<before>\b(?:password|passwd|secret|(?:access_|id_|refresh_)?token|api_?key)=)[^\s&"',;]{4,}"#,
 ];
 
-static CERTAINLY: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(CERTAIN).ok());
+static ANY: LazyLock<Option<RegexSet>> = LazyLock::new(|| RegexSet::new(CERTAIN.iter().chain(&TOLD)).ok());
 static EACH: LazyLock<Vec<Regex>> =
     LazyLock::new(|| CERTAIN.iter().chain(&TOLD).filter_map(|pattern| Regex::new(pattern).ok()).collect());
 static KNOWN: RwLock<Vec<String>> = RwLock::new(Vec::new());
@@ -49,9 +51,12 @@ pub fn keep_secret(secret: &str) {
     }
 }
 
-/// A text without secrets.
+/// A text without secrets: the text itself if there is none in it.
 #[must_use]
 pub fn redacted(text: &str) -> Cow<'_, str> {
+    if !has_secret(text) {
+        return Cow::Borrowed(text);
+    }
     let mut text = Cow::Borrowed(text);
     for secret in KNOWN.read().unwrap_or_else(PoisonError::into_inner).iter() {
         if text.contains(secret.as_str()) {
@@ -70,10 +75,27 @@ pub fn redacted(text: &str) -> Cow<'_, str> {
     text
 }
 
-/// Whether a text has what only a secret looks like, so that it is better not taken at all.
+/// Whether a text has something that the redactor would take out, so that it is better not taken at all.
 #[must_use]
 pub fn has_secret(text: &str) -> bool {
-    CERTAINLY.as_ref().is_some_and(|patterns| patterns.is_match(text))
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    // Without the set, were there none, each would be looked for.
+    ANY.as_ref().is_none_or(|patterns| patterns.is_match(text)) || known.iter().any(|secret| text.contains(secret))
+}
+
+/// Takes secrets out of every text of some JSON, which stays what it is otherwise. Tells whether there was one.
+pub fn redact_json(value: &mut Value) -> bool {
+    match value {
+        Value::String(text) => {
+            let Cow::Owned(clean) = redacted(text) else { return false };
+            *text = clean;
+            true
+        }
+        // Each of them, whatever is found in the first.
+        Value::Array(items) => items.iter_mut().fold(false, |found, item| redact_json(item) | found),
+        Value::Object(fields) => fields.values_mut().fold(false, |found, item| redact_json(item) | found),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// Writes log lines without secrets. The log hands over whole lines.
@@ -132,7 +154,19 @@ mod tests {
             assert_eq!(redacted(plain), plain);
             assert!(!has_secret(plain), "{plain}");
         }
-        assert!(has_secret(&format!("please, with {JWT}")));
+        for secret in [&format!("please, with {JWT}"), "the password=hunter2 works", "ftp://bob:hunter2@host"] {
+            assert!(has_secret(secret), "{secret}");
+        }
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let begun = "-----BEGIN PRIVATE KEY-----\nMHcCAQ";
+        let mut value = serde_json::json!({ "path": format!("/a/{JWT}"), "list": [begun, 1, null], "plain": true });
+        assert!(redact_json(&mut value));
+        let clean = serde_json::json!({ "path": "/a/[redacted]", "list": [GONE, 1, null], "plain": true });
+        assert_eq!(value, clean);
+        assert!(!redact_json(&mut value), "there is nothing more to take out");
     }
 
     #[test]

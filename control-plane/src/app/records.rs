@@ -1,15 +1,20 @@
 //! Taking decision records of filters into the audit log, and telling what went with a filter that is gone.
 
+use std::borrow::Cow;
+
 use grantmesh_shared::id::VmId;
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::records::{Event, Record, RecordsRequest};
+use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
 use serde::Serialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{App, AppError, RecordsRefused, uses};
-use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
+use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind};
 use crate::domain::Stream;
+use crate::redact::{has_secret, redact_json};
 use crate::store::{StreamSums, WriteTx};
 
 /// A filter as its verified credential names it.
@@ -69,7 +74,7 @@ impl App {
                 self.reconcile_offline(&mut tx, &batch.filter, grant, decision).await?;
                 calls.push((grant.clone(), tx.next_seq()));
             }
-            tx.log(&record_entry(&batch.filter, record, raw))?;
+            tx.log(&record_entry(&batch.filter, record, raw)?)?;
         }
         tx.insert_grant_calls(calls).await?;
         if stream.next_seq > from {
@@ -153,11 +158,30 @@ fn skipped_entry(filter: &VmIdentity, from_seq: u64, to_seq: u64) -> Entry<Skipp
 #[derive(Serialize)]
 struct RecordData<'a> {
     node: &'a str,
-    /// In exactly the bytes that the filter hashed.
-    record: &'a RawValue,
+    /// In exactly the bytes that the filter hashed, unless there was a secret in them.
+    record: Cow<'a, RawValue>,
+    /// The hash of those bytes, where a secret was taken out of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redacted: Option<Sha256Hash>,
 }
 
-fn record_entry<'a>(filter: &'a VmIdentity, record: &Record, raw: &'a RawValue) -> Entry<RecordData<'a>> {
+/// A record as the log keeps it. Paths and resources are a caller's to choose, so that there may be a secret in one.
+fn kept<'a>(node: &'a str, raw: &'a RawValue) -> Result<RecordData<'a>, AuditError> {
+    if !has_secret(raw.get()) {
+        return Ok(RecordData { node, record: Cow::Borrowed(raw), redacted: None });
+    }
+    let mut record: Value = serde_json::from_str(raw.get()).map_err(AuditError::Json)?;
+    let found = redact_json(&mut record);
+    let clean = serde_json::value::to_raw_value(&record).map_err(AuditError::Json)?;
+    let hash = found.then(|| Sha256Hash::of(raw.get().as_bytes()));
+    Ok(RecordData { node, record: Cow::Owned(clean), redacted: hash })
+}
+
+fn record_entry<'a>(
+    filter: &'a VmIdentity,
+    record: &Record,
+    raw: &'a RawValue,
+) -> Result<Entry<RecordData<'a>>, AuditError> {
     let mut ids = EntryIds { vm: Some(filter.vm.clone()), ..EntryIds::default() };
     let kind = match &record.event {
         Event::Decision(decision) => {
@@ -173,7 +197,7 @@ fn record_entry<'a>(filter: &'a VmIdentity, record: &Record, raw: &'a RawValue) 
         }
         Event::Gap { .. } => EntryKind::DecisionsDropped,
     };
-    Entry { kind, actor: ActorField::Filter, ids, data: RecordData { node: &filter.node, record: raw } }
+    Ok(Entry { kind, actor: ActorField::Filter, ids, data: kept(&filter.node, raw)? })
 }
 
 /// What a stream's decisions add up to after the entry: received, dropped and lost together are those made.

@@ -144,6 +144,30 @@ pub(crate) async fn a_stream_has_no_holes_and_no_forks(db: Db) {
     assert_eq!(app.head().await.unwrap().position, head.position, "records are no change that filters follow");
 }
 
+pub(crate) async fn a_secret_in_a_path_is_in_no_entry_and_the_stream_goes_on(db: Db) {
+    let world = World::new(db).await;
+    let secret = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl";
+    let mut stream = Stream::new(1);
+    let paths = ["/plain".to_owned(), format!("/v1/{secret}"), format!("/v1/x;password={secret}"), "/last".to_owned()];
+    for (number, path) in paths.iter().enumerate() {
+        let id = DecisionId::new(number as u64, [9; 10]);
+        let event = DecisionEvent { path: path.clone().into(), ..deny(id) };
+        stream.push(Event::Decision(Box::new(event)));
+    }
+    let hashes: Vec<Sha256Hash> = stream.records.iter().map(|record| Sha256Hash::of(record.get().as_bytes())).collect();
+    for number in 0..paths.len() {
+        world.app.append_records(&identity(), &stream.batch(number..=number)).await.unwrap();
+    }
+    let entries = world.entries().await;
+    let kept: Vec<_> = entries.iter().filter(|entry| entry["kind"] == "decision").map(|entry| &entry["data"]).collect();
+    let paths: Vec<_> = kept.iter().map(|data| data["record"]["event"]["path"].as_str().unwrap()).collect();
+    assert_eq!(paths, ["/plain", "/v1/[redacted]", "/v1/x;password=[redacted]", "/last"]);
+    // What a filter hashed can still be told from what is kept: the next record names it.
+    let told: Vec<Option<String>> = kept.iter().map(|data| data["redacted"].as_str().map(str::to_owned)).collect();
+    assert_eq!(told, [None, Some(hashes[1].to_string()), Some(hashes[2].to_string()), None]);
+    assert_eq!(kept[2]["record"]["prev"], hashes[1].to_string());
+}
+
 pub(crate) async fn a_stream_belongs_to_its_node(db: Db) {
     let world = World::new(db).await;
     let mut stream = Stream::new(1);
