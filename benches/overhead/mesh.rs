@@ -199,7 +199,7 @@ async fn fill(control_plane: &ControlPlane, count: usize) -> Result<()> {
         let ask = json!({ "service": "payments", "action": "refund.create", "resource": account, "justification": "bench", "duration": "1h" });
         let request = requester.post("/v1/requests", &ask).await?.expect(201)?;
         let reviews = format!("/v1/requests/{}/reviews", text(&request, "/id")?);
-        reviewer.post(&reviews, &json!({ "verdict": "approve", "reason": "bench" })).await?.expect(201)?;
+        reviewer.review(&reviews, &json!({ "verdict": "approve", "reason": "bench" })).await?.expect(201)?;
     }
     Ok(())
 }

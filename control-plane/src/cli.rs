@@ -28,6 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use grantmesh_shared::time::{Span, Timestamp};
+use grantmesh_shared::wire::signature::Sha256Hash;
 
 use crate::config::ServeArgs;
 use output::Output;
@@ -336,6 +337,10 @@ struct RequestsArgs {
 struct ApproveArgs {
     /// The request
     request: String,
+    /// The digest of the request that you were shown, as a notification or `grantmesh requests ID` has it; without, the
+    /// request is fetched and what is decided is what it then is
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<Sha256Hash>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -362,6 +367,9 @@ struct ApproveArgs {
 struct DenyArgs {
     /// The request
     request: String,
+    /// As for `approve`
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<Sha256Hash>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     reason: String,

@@ -40,7 +40,7 @@ async fn decided_once(mesh: &mut Mesh) -> Result<()> {
     assert!(own.err.contains("self_approval") || own.err.contains("own request"), "{own:?}");
     let review = json!({ "verdict": "approve", "reason": "me too" });
     let reviews = format!("/v1/requests/{id}/reviews");
-    assert_eq!(grantmesh.api(&ALICE).await?.post(&reviews, &review).await?.problem(403)?, "self_approval");
+    assert_eq!(grantmesh.api(&ALICE).await?.review(&reviews, &review).await?.problem(403)?, "self_approval");
 
     // A stranger does not even learn that it exists: the answer is that for an id that nobody has.
     let nobodys = "/v1/requests/req_00000000000000000000000000";
@@ -50,7 +50,7 @@ async fn decided_once(mesh: &mut Mesh) -> Result<()> {
         let unknown = api.get(nobodys).await?;
         assert_eq!(forbidden.problem(404)?, unknown.problem(404)?);
         assert_eq!(forbidden.text().replace(id, ""), unknown.text().replace("req_00000000000000000000000000", ""));
-        api.post(&reviews, &review).await?.problem(404)?;
+        api.review(&reviews, &review).await?.problem(404)?;
         assert_eq!(api.get("/v1/requests").await?.expect(200)?["items"], json!([]));
     }
 
@@ -62,7 +62,7 @@ async fn decided_once(mesh: &mut Mesh) -> Result<()> {
     assert_eq!(text(&decided, "/reviews/0/reviewer/subject")?, "lea");
     assert!(text(&decided, "/grant")?.starts_with("grant_"));
 
-    assert_eq!(grantmesh.api(&LEA).await?.post(&reviews, &review).await?.problem(409)?, "already_decided");
+    assert_eq!(grantmesh.api(&LEA).await?.review(&reviews, &review).await?.problem(409)?, "already_decided");
     let again = grantmesh.cli(&LEA, &["deny", id, "--reason", "changed my mind"]).await?;
     assert_eq!(again.code, 1, "{again:?}");
     Ok(())
@@ -81,7 +81,7 @@ fn a_request_may_be_denied_or_withdrawn_and_is_never_reopened() {
             let api = grantmesh.api(&LEA).await?;
             let reviews = format!("/v1/requests/{id}/reviews");
             assert_eq!(
-                api.post(&reviews, &json!({ "verdict": "approve", "reason": "late" })).await?.problem(409)?,
+                api.review(&reviews, &json!({ "verdict": "approve", "reason": "late" })).await?.problem(409)?,
                 "already_decided"
             );
             assert_eq!(api.get(&format!("/v1/requests/{id}")).await?.expect(200)?["state"], state);

@@ -199,7 +199,7 @@ async fn grant(mesh: &Mesh, account: &str, duration: &str) -> Result<Value> {
     let request = person(&ALICE).await?.post("/v1/requests", &ask).await?.expect(201)?;
     let review = json!({ "verdict": "approve", "reason": "seen the ticket" });
     let path = format!("/v1/requests/{}/reviews", text(&request, "/id")?);
-    Ok(member(&person(&LEA).await?.post(&path, &review).await?.expect(201)?, "/grant")?.clone())
+    Ok(member(&person(&LEA).await?.review(&path, &review).await?.expect(201)?, "/grant")?.clone())
 }
 
 async fn token(mesh: &Mesh, person: &grantmesh_tests::Person) -> Result<String> {

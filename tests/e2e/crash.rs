@@ -90,7 +90,7 @@ async fn write_until_it_breaks(alice: Api, lea: Api, writer: u64, acknowledged: 
             continue;
         }
         let review = json!({ "verdict": "approve", "reason": "seen the ticket" });
-        let Ok(reply) = lea.post(&format!("{path}/reviews"), &review).await else { break };
+        let Ok(reply) = lea.review(&format!("{path}/reviews"), &review).await else { break };
         let decided = reply.expect(201)?;
         keep(path, "approved");
         let grant = format!("/v1/grants/{}", text(&decided, "/grant/id")?);

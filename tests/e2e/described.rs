@@ -53,7 +53,7 @@ async fn populated(control_plane: &ControlPlane) -> Result<String> {
         "justification": "charged twice" });
     let granted = alice.post("/v1/requests", &ask).await?.expect(201)?;
     let granted = format!("/v1/requests/{}/reviews", text(&granted, "/id")?);
-    let reviewed = lea.post(&granted, &json!({ "verdict": "approve" })).await?.expect(201)?;
+    let reviewed = lea.review(&granted, &json!({ "verdict": "approve" })).await?.expect(201)?;
     let pending = sam.post("/v1/requests", &ask).await?.expect(201)?;
     let lock = json!({ "subject": "user:mallory", "reason": "drill" });
     let lock = sam.post("/v1/locks", &lock).await?.expect(201)?;

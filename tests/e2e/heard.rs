@@ -33,7 +33,7 @@ fn a_call_right_after_its_approval_is_not_refused() {
 
             let reviews = format!("/v1/requests/{}/reviews", text(&request, "/id")?);
             let approval = json!({ "verdict": "approve", "reason": "seen the ticket" });
-            let approved = mesh.control_plane.api(&LEA).await?.post(&reviews, &approval).await?;
+            let approved = mesh.control_plane.api(&LEA).await?.review(&reviews, &approval).await?;
             let token = approved.headers.get(TOKEN).context("no token")?.to_str()?.to_owned();
             assert_eq!(text(&approved.expect(201)?, "/grant/revision")?, token);
             // At once, from both workers, and each knows by now or waits.

@@ -145,7 +145,21 @@ fn a_planted_secret_reaches_no_sink() -> Result<()> {
             let refused = alice.post("/v1/requests", &ask(&format!("because of {secret}"))).await?;
             ensure!(refused.problem(422)? == "secret_in_text", "{}", refused.text());
             answers.push(refused.text());
+            let mut elsewhere = ask("charged twice");
+            elsewhere["ticket"] = json!(format!("PAY-1 {secret}"));
+            answers.push(alice.post("/v1/requests", &elsewhere).await?.text());
+            answers.push(alice.post("/v1/requests", &ask_for(secret, "charged twice")).await?.text());
+            let lock = json!({ "subject": "user:mallory", "reason": format!("has {secret}") });
+            ensure!(lea.post("/v1/locks", &lock).await?.status >= 400, "a lock was made for a secret");
+            let policy = json!({ "files": [], "message": format!("with {secret}") });
+            answers.push(olaf.post("/v1/policy", &policy).await?.text());
+            let delegation = json!({ "to": "leo", "for": "1h", "reason": format!("with {secret}") });
+            answers.push(lea.post("/v1/delegations", &delegation).await?.text());
         }
+        // As people write it who mean well.
+        let told = alice.post("/v1/requests", &ask("the login is password=hunter2-and-more")).await?;
+        ensure!(told.problem(422)? == "secret_in_text", "{}", told.text());
+        answers.push(told.text());
         // Written where nobody should: as a value of a parameter, a path, a header, a body that is none.
         answers.push(alice.get(&format!("/v1/requests?state={token}")).await?.text());
         answers.push(alice.get(&format!("/v1/requests/{credential}")).await?.text());
@@ -154,9 +168,9 @@ fn a_planted_secret_reaches_no_sink() -> Result<()> {
         answers.push(alice.post("/v1/requests", &json!({ token.clone(): credential })).await?.text());
         let filed = alice.post("/v1/requests", &ask("charged twice")).await?.expect(201)?;
         let reviews = format!("/v1/requests/{}/reviews", text(&filed, "/id")?);
-        let leaked = lea.post(&reviews, &json!({ "verdict": "deny", "reason": format!("Bearer {token}") })).await?;
+        let leaked = lea.review(&reviews, &json!({ "verdict": "deny", "reason": format!("Bearer {token}") })).await?;
         answers.push(leaked.text());
-        lea.post(&reviews, &json!({ "verdict": "deny", "reason": "not this one" })).await?.expect(201)?;
+        lea.review(&reviews, &json!({ "verdict": "deny", "reason": "not this one" })).await?.expect(201)?;
         until(
             "the denial was told",
             PATIENCE,
@@ -164,14 +178,28 @@ fn a_planted_secret_reaches_no_sink() -> Result<()> {
         )
         .await?;
         let audit = olaf.get("/v1/audit/entries").await?.text();
+        let mut lists = String::new();
+        for list in ["requests", "grants", "locks", "signals", "delegations", "notifications", "policy", "post-reviews"]
+        {
+            lists.push_str(&olaf.get(&format!("/v1/{list}")).await?.text());
+            lists.push_str(&alice.get(&format!("/v1/{list}")).await?.text());
+        }
+        for command in
+            [&["requests"][..], &["grants"], &["notifications", "list"], &["audit", "tail"], &["approve", &token]]
+        {
+            let said = control_plane.cli(&OLAF, command).await?;
+            lists.push_str(&format!("{}{}", said.out, said.err));
+        }
         let told = format!("{:?}", hook.told.lock().unwrap_or_else(PoisonError::into_inner));
         let log = control_plane.log();
         ensure!(log.contains("TRACE") && log.contains("answered"), "the log is not at its finest: {log}");
         // Half of a token is one too: its claims can be read, its signature can be used.
         let claims = token.split('.').nth(1).context("a token has claims")?;
         let signature = token.split('.').nth(2).context("a token is signed")?;
-        for (sink, said) in [("log", &log), ("webhooks", &told), ("audit", &audit), ("problems", &answers.concat())] {
-            for secret in [token.as_str(), claims, signature, &credential, SECRET] {
+        for (sink, said) in
+            [("log", &log), ("webhooks", &told), ("audit", &audit), ("lists", &lists), ("problems", &answers.concat())]
+        {
+            for secret in [token.as_str(), claims, signature, &credential, SECRET, "hunter2-and-more"] {
                 ensure!(!said.contains(secret), "a secret is in {sink}: {secret}");
             }
         }

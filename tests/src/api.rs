@@ -90,6 +90,21 @@ impl Api {
         self.send(Method::GET, path, None).await
     }
 
+    /// Reviews a request as it is shown to the reviewer; the path ends with `/reviews`.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub async fn review(&self, path: &str, review: &Value) -> Result<Reply> {
+        let shown = self.get(path.trim_end_matches("/reviews")).await?;
+        let digest = shown.expect(200).ok().and_then(|shown| shown.get("digest").cloned());
+        let mut review = review.clone();
+        if let Some(fields) = review.as_object_mut() {
+            // What is not shown to somebody has no digest that they could know.
+            fields.insert("digest".to_owned(), digest.unwrap_or_else(|| "0".repeat(64).into()));
+        }
+        self.post(path, &review).await
+    }
+
     /// `POST`.
     ///
     /// # Errors

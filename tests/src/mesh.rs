@@ -302,7 +302,7 @@ impl Mesh {
     pub async fn approve(&self, request: &Value) -> Result<Value> {
         let path = format!("/v1/requests/{}/reviews", text(request, "/id")?);
         let review = json!({ "verdict": "approve", "reason": "seen the ticket" });
-        let reply = self.control_plane.api(&LEA).await?.post(&path, &review).await?.expect(201)?;
+        let reply = self.control_plane.api(&LEA).await?.review(&path, &review).await?.expect(201)?;
         let grant = member(&reply, "/grant")?;
         ensure!(grant["state"] == "active", "the approval made no active grant: {reply}");
         Ok(grant.clone())

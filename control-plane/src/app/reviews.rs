@@ -65,7 +65,7 @@ impl App {
             && (suggested.iter().any(has_voted) || request.standing(rules).awaited != awaited)
         {
             let (_, suggested) = route(&mut tx, &book, (&request, now), rules).await?;
-            tx.suggest(&request.id, &suggested).await?;
+            tx.reviewed(&request, &request.standing(rules), &suggested).await?;
         }
         tx.log(&review_entry(&request, &review, grant.as_ref()))?;
         let grant = match grant {

@@ -16,6 +16,18 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// So many questions in a row may remain without an answer.
 const PATIENCE: u32 = 30;
 
+/// How far a pending request has come.
+fn progress(request: &RequestView) -> String {
+    let reviews = match request.reviews.len() {
+        1 => "1 review".to_owned(),
+        count => format!("{count} reviews"),
+    };
+    let Some(open) = request.stages.iter().find(|stage| stage.state == "open") else { return reviews };
+    let approvals: usize = open.factors.iter().map(|factor| factor.approvals.len()).sum();
+    let needed: u32 = open.factors.iter().map(|factor| factor.needed).sum();
+    format!("{reviews}; {approvals} of {needed} in {}, waits for {}", open.name, request.awaited.join(", "))
+}
+
 /// Waits until a request is decided, or so long; gives the request as it is then, and how a command should end.
 pub(super) async fn wait(
     client: &Client,
@@ -30,12 +42,9 @@ pub(super) async fn wait(
     let decided = async {
         let (mut told, mut unanswered) = (None, 0);
         while latest.state == "pending" {
-            let progress = latest.reviews.len();
-            if told != Some(progress) {
-                out.remark(format_args!(
-                    "{id} is pending, {progress} {}",
-                    if progress == 1 { "review" } else { "reviews" }
-                ));
+            let progress = progress(&latest);
+            if told.as_ref() != Some(&progress) {
+                out.remark(format_args!("{id} is pending, {progress}"));
                 told = Some(progress);
             }
             period.tick().await;

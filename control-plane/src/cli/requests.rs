@@ -2,7 +2,9 @@
 
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::shown::ShownCall;
+use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::REVISION_HEADER;
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::client::{Client, ClientError, shown_url};
@@ -294,35 +296,44 @@ pub(super) async fn pages(
 }
 
 pub(super) async fn approve(args: ApproveArgs, out: &mut Output) -> Result<(), Failure> {
-    let ApproveArgs { request, reason, duration, uses, reveal, reveal_nothing, on_behalf_of, client } = args;
+    let ApproveArgs { request, digest, reason, duration, uses, reveal, reveal_nothing, on_behalf_of, client } = args;
     let reveals = (reveal_nothing || !reveal.is_empty()).then_some(reveal);
     let verdict = "approve".to_owned();
-    let body = ReviewBody { verdict, reason, duration, uses, reveals, digest: None, on_behalf_of };
-    review(&request, body, &client, out).await
+    let review = |digest| ReviewBody { verdict, reason, duration, uses, reveals, digest, on_behalf_of };
+    decide(&request, digest, review, &client, out).await
 }
 
 pub(super) async fn deny(args: DenyArgs, out: &mut Output) -> Result<(), Failure> {
-    let DenyArgs { request, reason, on_behalf_of, client } = args;
-    review(
-        &request,
-        ReviewBody {
-            verdict: "deny".to_owned(),
-            reason: Some(reason),
-            duration: None,
-            uses: None,
-            reveals: None,
-            digest: None,
-            on_behalf_of,
-        },
-        &client,
-        out,
-    )
-    .await
+    let DenyArgs { request, digest, reason, on_behalf_of, client } = args;
+    let (verdict, reason) = ("deny".to_owned(), Some(reason));
+    let review =
+        |digest| ReviewBody { verdict, reason, duration: None, uses: None, reveals: None, digest, on_behalf_of };
+    decide(&request, digest, review, &client, out).await
 }
 
-async fn review(request: &str, body: ReviewBody, args: &super::ClientArgs, out: &mut Output) -> Result<(), Failure> {
+/// What of a request a review says.
+#[derive(Deserialize)]
+struct Shown {
+    digest: Sha256Hash,
+}
+
+/// Reviews a request as it was shown: before, by its digest, or now.
+async fn decide(
+    request: &str,
+    digest: Option<Sha256Hash>,
+    review: impl FnOnce(Sha256Hash) -> ReviewBody,
+    args: &super::ClientArgs,
+    out: &mut Output,
+) -> Result<(), Failure> {
     let client = Client::new(args)?;
-    let answer = client.post(&path(request, "/reviews"), &body).await?;
+    let digest = match digest {
+        Some(digest) => digest,
+        None => {
+            let Shown { digest } = client.read(&client.get(&path(request, ""), &[]).await?)?;
+            digest
+        }
+    };
+    let answer = client.post(&path(request, "/reviews"), &review(digest)).await?;
     if args.json {
         return Ok(out.json(&answer)?);
     }

@@ -119,7 +119,19 @@ fn line(kind: &str, event: &Value) -> String {
     let text = |name: &str| about.and_then(|about| about.get(name)).and_then(Value::as_str).unwrap_or_default();
     let person = |name: &str| about.and_then(|about| about.get(name)?.get("subject")?.as_str());
     let who = person("requester").or_else(|| person("holder")).unwrap_or_default();
-    format!("{at}  {kind:<20} {}  {who}: {} on {} of {}", text("id"), text("action"), text("resource"), text("service"))
+    let progress = progress(&event["data"]);
+    let (id, action, resource, service) = (text("id"), text("action"), text("resource"), text("service"));
+    format!("{at}  {kind:<20} {id}  {who}: {action} on {resource} of {service}{progress}")
+}
+
+/// How far a request has come, if the event says so.
+fn progress(data: &Value) -> String {
+    let open = data["stages"].as_array().and_then(|stages| stages.iter().find(|stage| stage["state"] == "open"));
+    let Some(open) = open else { return String::new() };
+    let awaited = data["awaited"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let awaited = awaited.collect::<Vec<_>>().join(", ");
+    let name = open["name"].as_str().unwrap_or_default();
+    format!("; {} of {} in {name}, waits for {awaited}", open["approvals"], open["needed"])
 }
 
 /// The first whole message of what has come, and how many bytes it has.

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::{
     Automatic, Delegation, GlassBroken, Grant, GrantState, PostReview, PostReviewState, Request, RequestState, Review,
+    StageStanding, Standing,
 };
-use crate::redact::redacted;
+use crate::redact::redact_json;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -20,6 +21,8 @@ pub enum EventKind {
     RequestReminded,
     /// Others review a request, too, because nobody has decided it.
     RequestEscalated,
+    /// Somebody has reviewed a request, which waits for others now.
+    RequestReviewed,
     /// A request was approved.
     RequestApproved,
     /// A request was denied.
@@ -58,10 +61,11 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::RequestFiled,
         Self::RequestReminded,
         Self::RequestEscalated,
+        Self::RequestReviewed,
         Self::RequestApproved,
         Self::RequestDenied,
         Self::RequestWithdrawn,
@@ -88,6 +92,7 @@ impl EventKind {
             Self::RequestFiled => "request.filed",
             Self::RequestReminded => "request.reminded",
             Self::RequestEscalated => "request.escalated",
+            Self::RequestReviewed => "request.reviewed",
             Self::RequestApproved => "request.approved",
             Self::RequestDenied => "request.denied",
             Self::RequestWithdrawn => "request.withdrawn",
@@ -186,6 +191,21 @@ impl Event {
         self
     }
 
+    /// The same, with how far the request has come: stage by stage how many approvals it has and needs, and whose would
+    /// bring it on.
+    #[must_use]
+    pub fn at(mut self, standing: &Standing) -> Self {
+        let Standing { stages, at_request, denials_needed: _, awaited } = standing;
+        if let Some(data) = self.data.as_object_mut() {
+            data.insert("stages".to_owned(), stages.iter().map(told_stage).collect());
+            if !at_request.is_empty() {
+                data.insert("stages_at_request".to_owned(), at_request.iter().map(told_stage).collect());
+            }
+            data.insert("awaited".to_owned(), awaited.iter().map(ToString::to_string).collect());
+        }
+        self
+    }
+
     /// Of a grant, as it is after what happened.
     #[must_use]
     pub fn of_grant(kind: EventKind, grant: &Grant) -> Self {
@@ -242,9 +262,16 @@ impl Event {
     /// What is told, from now on always in these bytes. Secrets that somebody wrote into a text are not.
     #[must_use]
     pub fn body(&self, at: Timestamp) -> String {
-        let whole = json!({ "type": self.kind.as_str(), "timestamp": at.to_string(), "data": self.data });
-        redacted(&whole.to_string()).into_owned()
+        let mut whole = json!({ "type": self.kind.as_str(), "timestamp": at.to_string(), "data": self.data });
+        redact_json(&mut whole);
+        whole.to_string()
     }
+}
+
+fn told_stage(stage: &StageStanding) -> Value {
+    let approvals = stage.factors.iter().map(|factor| factor.approvals.len()).fold(0, usize::saturating_add);
+    let needed = stage.factors.iter().map(|factor| factor.needed).fold(0, u32::saturating_add);
+    json!({ "name": stage.name, "state": stage.word.as_str(), "approvals": approvals, "needed": needed })
 }
 
 fn told_review(review: &Review) -> Value {

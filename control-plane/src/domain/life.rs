@@ -343,7 +343,7 @@ impl Real {
                     duration: None,
                     uses: None,
                     reveals: None,
-                    digest: None,
+                    digest: self.request.ask.digest(),
                     on_behalf_of: None,
                 };
                 let ids = (ReviewId::new(revision, [0; 10]), GrantId::new(0, [0; 10]));

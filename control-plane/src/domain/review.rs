@@ -63,8 +63,8 @@ pub struct NewReview {
     pub uses: Option<u32>,
     /// Fewer revealed fields than the rule reveals; all of them if nothing is said.
     pub reveals: Option<Vec<String>>,
-    /// The digest of the request that the reviewer saw; checked if it is stated.
-    pub digest: Option<Sha256Hash>,
+    /// The digest of the request that the reviewer saw.
+    pub digest: Sha256Hash,
     /// In whose place, by the subject of their tokens. Whoever names nobody uses their own right, or the only one that they
     /// have by a delegation.
     pub on_behalf_of: Option<String>,
@@ -378,8 +378,8 @@ impl Request {
             return Err(ReviewRefused::DelegatorVoted(delegator.subject.to_string()));
         }
         let is = self.ask.digest();
-        if let Some(stated) = new.digest.filter(|stated| *stated != is) {
-            return Err(ReviewRefused::DigestDiffers { is, stated });
+        if new.digest != is {
+            return Err(ReviewRefused::DigestDiffers { is, stated: new.digest });
         }
         let asked = self.ask.duration;
         if let Some(stated) = new.duration.filter(|stated| *stated > asked || *stated < Span::from_secs(1)) {

@@ -40,10 +40,10 @@ pub(crate) struct ReviewBody {
     /// Fewer revealed fields than the rule reveals; all of them if it is left out, none if it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) reveals: Option<Vec<String>>,
-    /// The digest of the request as it was shown; refused if it is another by now.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Digest>)]
-    pub(crate) digest: Option<Sha256Hash>,
+    /// The digest of the request as it was shown to the reviewer: nobody decides what they have not seen. Refused if it is
+    /// another request's.
+    #[schema(value_type = Digest)]
+    pub(crate) digest: Sha256Hash,
     /// In whose place, by the subject of their tokens: of somebody who has delegated their reviews to you. Needed where you
     /// could review by your own right, too, or in the place of more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,9 @@ use sqlx::AssertSqlSafe;
 use super::select::Select;
 use super::tx::{Row, Tx, args};
 use super::{StoreError, WriteTx};
-use crate::domain::{Ask, AskKind, Event, EventKind, Request, RequestState, RequestStateWord, Text, Timers, Waited};
+use crate::domain::{
+    Ask, AskKind, Event, EventKind, Request, RequestState, RequestStateWord, Standing, Text, Timers, Waited,
+};
 
 const TABLE: (&str, &str) = ("requests", "id");
 
@@ -258,6 +260,17 @@ impl WriteTx {
         self.execute_one("requests", id, sql, args![now, id]).await?;
         self.suggest(&request.id, suggested).await?;
         self.tell(&Event::of_request(EventKind::RequestEscalated, request).to(suggested)).await
+    }
+
+    /// Keeps whom a request that was reviewed waits for now, and tells them.
+    pub(crate) async fn reviewed(
+        &mut self,
+        request: &Request,
+        standing: &Standing,
+        suggested: &[User],
+    ) -> Result<(), StoreError> {
+        self.suggest(&request.id, suggested).await?;
+        self.tell(&Event::of_request(EventKind::RequestReviewed, request).at(standing).to(suggested)).await
     }
 
     /// Keeps what became of a pending request, and tells of its end.

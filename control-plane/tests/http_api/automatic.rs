@@ -129,7 +129,7 @@ async fn who_reviews_is_listed_and_suggested() {
     let none = server.get(ALICE, &format!("{}/reviewers", path(&first))).await.expect(200);
     assert_eq!(none, json!({ "reviewers": [], "awaited": ["group:payments-leads"] }));
     server.get(MALLORY, &format!("{}/reviewers", path(&first))).await.problem(404, "not_found");
-    server.post(LEA, &format!("{}/reviews", path(&first)), &json!({ "verdict": "approve" })).await.expect(201);
+    server.review(LEA, &format!("{}/reviews", path(&first)), &json!({ "verdict": "approve" })).await.expect(201);
     let second = server.post(ALICE, "/v1/requests", &ask("acc-5")).await.expect(201);
     let known = server.get(ALICE, &format!("{}/reviewers", path(&second))).await.expect(200);
     let lea = &known["reviewers"][0];

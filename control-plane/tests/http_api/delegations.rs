@@ -38,8 +38,8 @@ async fn reviews_are_delegated_and_both_names_are_told() {
     assert_eq!(listed["items"][0]["id"], json!(request));
     let path = format!("/v1/requests/{request}/reviews");
     let of = |name: &str| json!({ "verdict": "approve", "on_behalf_of": name });
-    server.post(MALLORY, &path, &of("leo")).await.problem(403, "no_delegation");
-    let reviewed = server.post(MALLORY, &path, &of("lea")).await.expect(201);
+    server.review(MALLORY, &path, &of("leo")).await.problem(403, "no_delegation");
+    let reviewed = server.review(MALLORY, &path, &of("lea")).await.expect(201);
     let review = &reviewed["request"]["reviews"][0];
     assert_eq!(
         (&review["reviewer"]["subject"], &review["on_behalf_of"]["subject"]),

@@ -82,7 +82,7 @@ async fn a_stream_tells_what_concerns_its_reader_and_goes_on_where_it_ended() {
     let event: Value = serde_json::from_str(&filed.data).unwrap();
     assert_eq!((&event["type"], &event["data"]["request"]["id"]), (&json!("request.filed"), &json!(id)));
     drop(lea);
-    server.post(LEA, &format!("/v1/requests/{id}/reviews"), &json!({ "verdict": "approve" })).await.expect(201);
+    server.review(LEA, &format!("/v1/requests/{id}/reviews"), &json!({ "verdict": "approve" })).await.expect(201);
 
     // What happened in between is told; then the stream goes on.
     let mut lea = Stream::of(&server, address, LEA, filed.id.as_deref()).await;

@@ -22,7 +22,7 @@ async fn a_grant_is_asked_for_ahead() {
     let request = server.post(ALICE, "/v1/requests", &ask).await.expect(201);
     assert_eq!((&request["starts_at"], &request["kind"]), (&json!("2027-01-16T08:00:00Z"), &json!("grant")));
     let path = format!("/v1/requests/{}/reviews", request["id"].as_str().unwrap());
-    let grant = server.post(LEA, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone();
+    let grant = server.review(LEA, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone();
     assert_eq!((&grant["state"], &grant["starts_at"]), (&json!("scheduled"), &json!("2027-01-16T08:00:00Z")));
     assert_eq!(server.get(ALICE, "/v1/grants?state=scheduled").await.expect(200)["items"], json!([grant]));
     let path = format!("/v1/grants/{}/extend", grant["id"].as_str().unwrap());
@@ -40,7 +40,7 @@ async fn more_time_is_had_at_once_or_asked_for() {
     ask["duration"] = json!("15m");
     let request = server.post(ALICE, "/v1/requests", &ask).await.expect(201);
     let path = format!("/v1/requests/{}/reviews", request["id"].as_str().unwrap());
-    let grant = server.post(LEA, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone();
+    let grant = server.review(LEA, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone();
     let path = format!("/v1/grants/{}/extend", grant["id"].as_str().unwrap());
     server.post(LEA, &path, &json!({ "duration": "5m" })).await.problem(403, "not_the_holder");
     server
@@ -56,7 +56,7 @@ async fn more_time_is_had_at_once_or_asked_for() {
     let twice = server.post(ALICE, &path, &body).await.problem(409, "already_asked");
     assert!(twice["detail"].as_str().unwrap().contains(asked["id"].as_str().unwrap()), "{twice}");
     let path = format!("/v1/requests/{}/reviews", asked["id"].as_str().unwrap());
-    let longer = server.post(LEO, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone();
+    let longer = server.review(LEO, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone();
     assert_eq!((&longer["id"], &longer["expires_at"]), (&grant["id"], &json!("2027-01-15T08:30:00Z")));
 }
 
@@ -161,7 +161,7 @@ async fn limits_are_told_with_what_to_do() {
     server.post(ALICE, "/v1/requests", &ask("acc-2")).await.expect(201);
     server.post(ALICE, "/v1/requests", &ask("acc-3")).await.problem(429, "too_many_pending");
     let path = format!("/v1/requests/{}/reviews", first["id"].as_str().unwrap());
-    server.post(LEA, &path, &json!({ "verdict": "deny", "reason": "no" })).await.expect(201);
+    server.review(LEA, &path, &json!({ "verdict": "deny", "reason": "no" })).await.expect(201);
     let cool = server.post(ALICE, "/v1/requests", &ask("acc-1")).await.problem(429, "cooling_down");
     assert!(cool["detail"].as_str().unwrap().contains("ask again at 2027-01-15T08:10:00Z"), "{cool}");
 }

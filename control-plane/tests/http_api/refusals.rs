@@ -100,6 +100,7 @@ async fn unknown_and_forbidden_ids_read_alike() {
             let path = format!("/v1/requests/{id}{rest}");
             let reply = match rest {
                 "" => server.get(MALLORY, &path).await,
+                "/reviews" => server.review(MALLORY, &path, &json!({ "verdict": "approve" })).await,
                 _ => server.post(MALLORY, &path, &json!({ "verdict": "approve" })).await,
             };
             reply.problem(404, "not_found").to_string().replace(id, "ID")
@@ -129,15 +130,20 @@ async fn rules_hold() {
 
     let id = server.request().await;
     let (reviews, approve) = (format!("/v1/requests/{id}/reviews"), json!({ "verdict": "approve" }));
-    server.post(ALICE, &reviews, &approve).await.problem(403, "self_approval");
-    server.post(OLAF, &reviews, &approve).await.problem(403, "not_a_reviewer");
-    server.post(LEA, &reviews, &json!({ "verdict": "perhaps" })).await.problem(400, "bad_value");
+    server.review(ALICE, &reviews, &approve).await.problem(403, "self_approval");
+    // Nobody decides what they have not seen.
+    let unseen = server.post(LEA, &reviews, &approve).await.problem(400, "bad_value");
+    assert!(unseen["detail"].as_str().unwrap().contains("missing field `digest`"), "{unseen}");
+    let other = json!({ "verdict": "approve", "digest": "0".repeat(64) });
+    server.post(LEA, &reviews, &other).await.problem(409, "digest_differs");
+    server.review(OLAF, &reviews, &approve).await.problem(403, "not_a_reviewer");
+    server.review(LEA, &reviews, &json!({ "verdict": "perhaps" })).await.problem(400, "bad_value");
     server
-        .post(LEA, &reviews, &json!({ "verdict": "approve", "duration": "2h" }))
+        .review(LEA, &reviews, &json!({ "verdict": "approve", "duration": "2h" }))
         .await
         .problem(422, "duration_over_maximum");
-    let grant = server.post(LEA, &reviews, &approve).await.expect(201)["grant"]["id"].as_str().unwrap().to_owned();
-    server.post(LEO, &reviews, &approve).await.problem(409, "already_decided");
+    let grant = server.review(LEA, &reviews, &approve).await.expect(201)["grant"]["id"].as_str().unwrap().to_owned();
+    server.review(LEO, &reviews, &approve).await.problem(409, "already_decided");
     server.post(ALICE, &format!("/v1/requests/{id}/withdraw"), &json!({})).await.problem(409, "already_decided");
 
     let (revoke, reason) = (format!("/v1/grants/{grant}/revoke"), json!({ "reason": "enough" }));

@@ -212,6 +212,17 @@ impl Server {
         self.raw("POST", path, &self.token(person), body.to_string()).await
     }
 
+    /// Reviews a request as it is shown to the reviewer; the path ends with `/reviews`.
+    pub(crate) async fn review(&self, person: Person, path: &str, review: &Value) -> Reply {
+        let shown = self.get(person, path.trim_end_matches("/reviews")).await;
+        let mut review = review.clone();
+        review["digest"] = match shown.status {
+            200 => shown.json()["digest"].clone(),
+            _ => json!("0".repeat(64)),
+        };
+        self.post(person, path, &review).await
+    }
+
     pub(crate) fn ask() -> Value {
         json!({ "service": "payments", "action": "refund.create", "resource": ACCOUNT, "justification": "charged twice" })
     }
@@ -227,7 +238,7 @@ impl Server {
     /// Alice's grant, active.
     pub(crate) async fn grant(&self) -> Value {
         let path = format!("/v1/requests/{}/reviews", self.request().await);
-        self.post(LEA, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone()
+        self.review(LEA, &path, &json!({ "verdict": "approve" })).await.expect(201)["grant"].clone()
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::db::Db;
 use crate::world::{
-    LEDGER, POLICY, World, ann, approval, ask, aud, bob, code, denial, eve, lee, mia, olga, someone, span,
+    LEDGER, POLICY, World, ann, approval, ask, aud, bob, code, denial, eve, lee, mia, olga, review, someone, span,
 };
 
 /// Reviews nothing.
@@ -265,7 +265,7 @@ pub(crate) async fn one_of_delegator_and_delegate_votes(db: Db) {
         let request = world.app.file_request(&ann(), ask("account.close", "acc-42"), None).await.unwrap().request;
         let votes = [lee(), dan(), eve()].map(|who| {
             let (app, id) = (world.app.clone(), request.id.clone());
-            tokio::spawn(async move { app.review(&who, &id, &approval()).await.is_ok() })
+            tokio::spawn(async move { review(&app, &who, &id, approval()).await.is_ok() })
         });
         let mut taken = 0;
         for vote in votes {

@@ -6,7 +6,7 @@ use grantmesh_control_plane::domain::{Grant, GrantState, GrantStateWord, NewRevi
 use grantmesh_shared::time::{Span, Timestamp};
 
 use crate::db::Db;
-use crate::world::{POLICY, World, ann, approval, bob, code, denial, lee, mia, olga, span};
+use crate::world::{POLICY, World, ann, approval, bob, code, denial, lee, mia, olga, review, span};
 
 /// The policy, with refunds that last an hour in all, half of it without a review.
 fn policy() -> String {
@@ -166,8 +166,8 @@ pub(crate) async fn one_of_extension_and_end_wins(db: Db) {
             tokio::spawn(async move {
                 match at % 4 {
                     0 => app.revoke(&olga(), &id, "now").await.is_ok().then_some("revoked"),
-                    1 => app.review(&lee(), &request, &approval()).await.is_ok().then_some("extended"),
-                    2 => app.review(&mia(), &request, &approval()).await.is_ok().then_some("extended"),
+                    1 => review(&app, &lee(), &request, approval()).await.is_ok().then_some("extended"),
+                    2 => review(&app, &mia(), &request, approval()).await.is_ok().then_some("extended"),
                     _ => (app.expire_grants().await.unwrap() > 0).then_some("expired"),
                 }
             })

@@ -242,7 +242,7 @@ impl Real<'_> {
                     return "none";
                 };
                 let review = if matches!(op, Op::Approve { .. }) { approval() } else { denial() };
-                let reviewed = app.review(&people[who], id, &review).await;
+                let reviewed = crate::world::review(app, &people[who], id, review).await;
                 if let Ok(reviewed) = &reviewed {
                     self.grants[which] = reviewed.grant.as_ref().map(|grant| grant.id.clone());
                 }

@@ -8,7 +8,7 @@ use grantmesh_control_plane::app::{AppError, GrantFilter, Page};
 use grantmesh_control_plane::domain::RequestStateWord;
 
 use crate::db::Db;
-use crate::world::{World, ann, approval, lee, mia, refund, someone};
+use crate::world::{World, ann, approval, lee, mia, refund, review, someone};
 
 /// Runs everything on its own task and gives the results.
 pub(crate) async fn all_at_once<T: Send + 'static>(
@@ -27,7 +27,7 @@ pub(crate) async fn fifty_approvals_make_one_grant(db: Db) {
     let request = world.asked().await;
     let approve = |number| {
         let (app, id) = (world.app.clone(), request.id.clone());
-        async move { app.review(&someone(&format!("lead-{number}"), &["leads"]), &id, &approval()).await }
+        async move { review(&app, &someone(&format!("lead-{number}"), &["leads"]), &id, approval()).await }
     };
     let results = all_at_once((0..50).map(approve)).await;
     assert_eq!(codes(&results), ["already_decided"; 49]);
@@ -42,7 +42,7 @@ pub(crate) async fn one_of_approve_and_withdraw_wins(db: Db) {
         let request = world.asked().await;
         let (one, two) = (world.app.clone(), world.app.clone());
         let (id, same) = (request.id.clone(), request.id.clone());
-        let approved = tokio::spawn(async move { one.review(&lee(), &id, &approval()).await });
+        let approved = tokio::spawn(async move { review(&one, &lee(), &id, approval()).await });
         let withdrawn = tokio::spawn(async move { two.withdraw(&ann(), &same).await });
         let (approved, withdrawn) = (approved.await.unwrap(), withdrawn.await.unwrap());
         assert_ne!(approved.is_ok(), withdrawn.is_ok());
@@ -60,7 +60,7 @@ pub(crate) async fn one_of_approve_and_time_out_wins(db: Db) {
         world.advance("7h59m59s");
         let (one, two, clock) = (world.app.clone(), world.app.clone(), Arc::clone(&world.clock));
         let id = request.id.clone();
-        let approved = tokio::spawn(async move { one.review(&lee(), &id, &approval()).await });
+        let approved = tokio::spawn(async move { review(&one, &lee(), &id, approval()).await });
         let timed_out = tokio::spawn(async move {
             clock.advance("1s".parse().unwrap());
             two.time_out_requests().await.unwrap()

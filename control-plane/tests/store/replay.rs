@@ -172,7 +172,7 @@ impl<'w> History<'w> {
                 let review = if yes { approval() } else { denial() };
                 let fewer = NewReview { duration: Some(Span::from_secs(120)), ..review.clone() };
                 let review = if which % 2 == 0 { review } else { fewer };
-                if let Ok(reviewed) = app.review(&self.people[who], id, &review).await {
+                if let Ok(reviewed) = crate::world::review(app, &self.people[who], id, review.clone()).await {
                     self.grants.extend(reviewed.grant.map(|grant| (grant.id, grant.holder)));
                 }
             }

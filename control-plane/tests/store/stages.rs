@@ -4,7 +4,7 @@ use grantmesh_control_plane::domain::{Actor, RequestStateWord, StageWord, Standi
 
 use crate::db::Db;
 use crate::races::{all_at_once, codes};
-use crate::world::{POLICY, World, ann, approval, code, denial, lee, mia, olga, refund, someone};
+use crate::world::{POLICY, World, ann, approval, code, denial, lee, mia, olga, refund, review, someone};
 
 /// The refunds of the scenarios, decided by a lead and then by two of security and one of finance.
 fn staged() -> String {
@@ -88,6 +88,37 @@ pub(crate) async fn stages_are_passed_in_order(db: Db) {
     assert!(service.is_some_and(|body| body.contains("refunds") && !body.contains("security")), "{service:?}");
 }
 
+pub(crate) async fn each_review_tells_how_far_the_request_has_come(db: Db) {
+    let world = World::bare(db, grantmesh_control_plane::app::Limits::default()).await;
+    world.apply(&[&staged()], None).await.unwrap();
+    let begun = world.app.last_event().await.unwrap().0;
+    let told = async |who: Actor| -> Vec<serde_json::Value> {
+        let events = world.app.events_after(&who, begun).await.unwrap().events;
+        events.iter().map(|event| serde_json::from_str(&event.body).unwrap()).collect()
+    };
+    let request = world.asked().await;
+    world.review(&lee(), &request.id, approval()).await.unwrap();
+    let sam_says_no = world.review(&sam(), &request.id, denial()).await.unwrap();
+    assert_eq!(sam_says_no.request.state.word(), RequestStateWord::Pending);
+    for who in [ann(), sam(), lee()] {
+        let told = told(who).await;
+        let kinds: Vec<&str> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["request.filed", "request.reviewed", "request.reviewed"]);
+        // The next stage is open, and whoever passes it is told so.
+        let data = &told[1]["data"];
+        let stage = |name: &str, state: &str, approvals: u32, needed: u32| serde_json::json!({ "name": name, "state": state, "approvals": approvals, "needed": needed });
+        assert_eq!(data["stages"], serde_json::json!([stage("team", "passed", 1, 1), stage("release", "open", 0, 3)]));
+        assert_eq!(data["awaited"], serde_json::json!(["group:security", "group:finance"]));
+        assert_eq!(data["request"]["reviews"][0]["reviewer"]["subject"], "lee");
+        assert!(data["notify"].is_array(), "{data}");
+        assert_eq!(told[2]["data"]["request"]["reviews"][1]["verdict"], "deny");
+    }
+    // The review that decides is told as the decision, and as nothing else.
+    world.review(&someone("sid", &["security"]), &request.id, denial()).await.unwrap();
+    let last = told(ann()).await.pop().unwrap();
+    assert_eq!((last["type"].as_str(), told(ann()).await.len()), (Some("request.denied"), 4));
+}
+
 pub(crate) async fn fifty_approvals_pass_two_stages_once(db: Db) {
     let world = World::bare(db, grantmesh_control_plane::app::Limits::default()).await;
     world.apply(&[&staged()], None).await.unwrap();
@@ -97,7 +128,7 @@ pub(crate) async fn fifty_approvals_pass_two_stages_once(db: Db) {
         let approve = |who: usize| {
             let (app, id) = (world.app.clone(), request.id.clone());
             let actor = someone(&format!("r{number}-{who}"), groups[who % groups.len()]);
-            async move { app.review(&actor, &id, &approval()).await }
+            async move { review(&app, &actor, &id, approval()).await }
         };
         all_at_once((0..50).map(approve)).await
     };

@@ -13,6 +13,7 @@ use grantmesh_shared::engine::Subject;
 use grantmesh_shared::id::{PolicyId, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::PolicyFile;
+use grantmesh_shared::wire::signature::Sha256Hash;
 
 use crate::db::Db;
 
@@ -174,7 +175,7 @@ impl World {
     }
 
     pub(crate) async fn review(&self, actor: &Actor, id: &RequestId, review: NewReview) -> Result<Reviewed, AppError> {
-        self.app.review(actor, id, &review).await
+        self::review(&self.app, actor, id, review).await
     }
 
     /// The log's entries from the first, read as JSON, after the whole log was found right.
@@ -239,6 +240,14 @@ pub(crate) fn refund(account: &str) -> NewRequest {
     ask("refund.create", account)
 }
 
+/// Reviews a request as it is shown to the reviewer.
+pub(crate) async fn review(app: &App, actor: &Actor, id: &RequestId, new: NewReview) -> Result<Reviewed, AppError> {
+    let shown = app.request(actor, id).await;
+    let digest = shown.map_or(new.digest, |shown| shown.ask.digest());
+    app.review(actor, id, &NewReview { digest, ..new }).await
+}
+
+/// [`review`] says of what.
 pub(crate) fn approval() -> NewReview {
     NewReview {
         verdict: Verdict::Approve,
@@ -246,11 +255,12 @@ pub(crate) fn approval() -> NewReview {
         duration: None,
         uses: None,
         reveals: None,
-        digest: None,
+        digest: Sha256Hash([0; 32]),
         on_behalf_of: None,
     }
 }
 
+/// [`review`] says of what.
 pub(crate) fn denial() -> NewReview {
     NewReview {
         verdict: Verdict::Deny,
@@ -258,7 +268,7 @@ pub(crate) fn denial() -> NewReview {
         duration: None,
         uses: None,
         reveals: None,
-        digest: None,
+        digest: Sha256Hash([0; 32]),
         on_behalf_of: None,
     }
 }

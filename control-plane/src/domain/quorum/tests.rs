@@ -64,8 +64,15 @@ fn given(
     rules: RulesAtReview<'_>,
 ) -> (Request, Option<ReviewRefused>) {
     let reason = (verdict == Verdict::Deny).then(|| "no".to_owned());
-    let new =
-        NewReview { verdict, reason, duration: None, uses: None, reveals: None, digest: None, on_behalf_of: None };
+    let new = NewReview {
+        verdict,
+        reason,
+        duration: None,
+        uses: None,
+        reveals: None,
+        digest: request.ask.digest(),
+        on_behalf_of: None,
+    };
     let ids = (ReviewId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
     match request.clone().review(actor, &new, rules, ids, Timestamp::from_millis(1), 1) {
         Ok(outcome) => {
@@ -322,7 +329,15 @@ fn stood_in(
 ) -> Result<Request, ReviewRefused> {
     let on_behalf_of = named.map(|actor| actor.user.subject.to_string());
     let (verdict, reason) = (Verdict::Approve, None);
-    let new = NewReview { verdict, reason, duration: None, uses: None, reveals: None, digest: None, on_behalf_of };
+    let new = NewReview {
+        verdict,
+        reason,
+        duration: None,
+        uses: None,
+        reveals: None,
+        digest: request.ask.digest(),
+        on_behalf_of,
+    };
     let ids = (ReviewId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
     request.clone().review(who, &new, rules, ids, Timestamp::from_millis(50), 1).map(|outcome| outcome.request)
 }

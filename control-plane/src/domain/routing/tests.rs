@@ -39,7 +39,7 @@ proptest! {
         let people_at = PeopleAtReview { then: &nobody, now: &nobody };
         let rules = RulesAtReview { then: Some(&rule), now: Some(&rule), people: people_at, escalated: false, delegations: &[] };
         let mut request = request(rules);
-        let review = NewReview { verdict: Verdict::Approve, reason: None, duration: None, uses: None, reveals: None, digest: None, on_behalf_of: None };
+        let review = NewReview { verdict: Verdict::Approve, reason: None, duration: None, uses: None, reveals: None, digest: request.ask.digest(), on_behalf_of: None };
         let ids = (ReviewId::new(0, [0; 10]), GrantId::new(0, [0; 10]));
         let by = person(reviewer, true);
         request = request.review(&by, &review, rules, ids, Timestamp::default(), 1).unwrap().request;
