@@ -59,13 +59,16 @@ impl App {
         let Outcome { request, review, grant } = request.review(actor, new, rules, ids, now, tx.revision())?;
         tx.insert_review(&request.id, place, &review).await?;
         tx.update_request(&request).await?;
-        // Another stage may be open now, which others are needed for, or one who was asked has said their word.
-        let has_voted = |user: &User| review.voters().any(|voter| rules.people.same(voter, user));
-        if request.state == RequestState::Pending
-            && (suggested.iter().any(has_voted) || request.standing(rules).awaited != awaited)
-        {
-            let (_, suggested) = route(&mut tx, &book, (&request, now), rules).await?;
-            tx.reviewed(&request, &request.standing(rules), &suggested).await?;
+        if request.state == RequestState::Pending {
+            // Another stage may be open now, which others are needed for, or one who was asked has said their word.
+            let standing = request.standing(rules);
+            let has_voted = |user: &User| review.voters().any(|voter| rules.people.same(voter, user));
+            let suggested = if suggested.iter().any(has_voted) || standing.awaited != awaited {
+                route(&mut tx, &book, (&request, now), rules).await?.1
+            } else {
+                suggested
+            };
+            tx.reviewed(&request, &standing, &suggested).await?;
         }
         tx.log(&review_entry(&request, &review, grant.as_ref()))?;
         let grant = match grant {
