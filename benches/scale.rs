@@ -108,6 +108,7 @@ fn table(scale: usize) -> Table {
         rules: (0..100 * scale).map(rule).collect(),
         denials: (0..10 * scale).map(denial).collect(),
         break_glass: Vec::new(),
+        owners: Vec::new(),
     };
     let mut table = Table::default();
     table.put_service(Service::new(parts).expect("a service"));

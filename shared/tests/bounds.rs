@@ -253,6 +253,7 @@ fn service(bindings: usize, denials: usize, condition: &Condition, last: &Condit
         rules: Vec::new(),
         denials: (0..denials).map(denial).collect(),
         break_glass: Vec::new(),
+        owners: Vec::new(),
     };
     let mut table = Table::default();
     table.put_service(Service::new(parts).unwrap());

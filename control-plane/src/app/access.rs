@@ -122,7 +122,7 @@ impl App {
         if self.sees_everything(actor) {
             return Visible::All;
         }
-        let rules = book.reviewed_by(actor).into_iter().map(|(service, rule)| (service.to_owned(), rule.to_owned()));
+        let rules = book.seen_by(actor).into_iter().map(|(service, rule)| (service.to_owned(), rule.to_owned()));
         let backups = book.backed_up_by(actor).into_iter().map(|(service, rule)| (service.to_owned(), rule.to_owned()));
         Visible::Of { user: actor.user.clone(), rules: rules.collect(), backups: backups.collect() }
     }
@@ -134,7 +134,10 @@ impl App {
     }
 
     pub(super) fn sees(&self, actor: &Actor, book: &Rulebook, owner: &User, service: &str, rule: &str) -> bool {
-        *owner == actor.user || book.is_reviewer(actor, service, rule) || self.sees_everything(actor)
+        *owner == actor.user
+            || book.is_reviewer(actor, service, rule)
+            || book.owns(actor, service)
+            || self.sees_everything(actor)
     }
 }
 

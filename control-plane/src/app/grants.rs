@@ -82,7 +82,7 @@ impl App {
         Ok(Listed::of(found, &select, |grant| grant.id.to_string()))
     }
 
-    /// Ends a grant before its time. For reviewers of its rule and operators.
+    /// Ends a grant before its time. For reviewers of its rule, owners of its service and operators.
     ///
     /// # Errors
     /// If the actor may not, the grant ended already, or the reason is none.
@@ -125,7 +125,9 @@ impl App {
     }
 
     pub(super) fn may_revoke(&self, actor: &Actor, book: &Rulebook, grant: &Grant) -> bool {
-        self.is_operator(actor) || book.is_reviewer(actor, &grant.service, &grant.rule)
+        self.is_operator(actor)
+            || book.is_reviewer(actor, &grant.service, &grant.rule)
+            || book.owns(actor, &grant.service)
     }
 }
 

@@ -4,8 +4,8 @@ use grantmesh_shared::engine::User;
 use grantmesh_shared::wire::sync::Position;
 
 use super::{App, AppError, Invalid, grants};
-use crate::domain::{Actor, EndedBy, Grant, Text};
-use crate::store::LiveGrants;
+use crate::domain::{Actor, EndedBy, Grant, Rulebook, Text};
+use crate::store::{LiveGrants, Tx};
 
 /// Which grants to end: those that fit every part that is stated.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,14 +53,14 @@ impl App {
         if dry {
             let mut tx = self.read().await?;
             let book = self.rulebook(&mut tx).await?;
-            let mut found = bounded(tx.live_grants(&which).await?, most)?;
+            let mut found = live(&mut tx, &book, which, most).await?;
             let now = self.inner.settings.clock.now();
             found.retain(|grant| self.may_revoke(actor, &book, grant) && !grant.is_over(now));
             return Ok(RevokedMany { grants: found, position: None });
         }
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let mut found = bounded(tx.live_grants(&which).await?, most)?;
+        let mut found = live(&mut tx, &book, which, most).await?;
         found.retain(|grant| self.may_revoke(actor, &book, grant));
         let (mut ended, mut changed) = (Vec::new(), false);
         for grant in found {
@@ -79,8 +79,19 @@ impl App {
     }
 }
 
-/// All that fit, before it is asked which of them the actor may end: what lies beyond the bound was not looked at.
-fn bounded(found: Vec<Grant>, most: u32) -> Result<Vec<Grant>, AppError> {
+/// All that fit, before it is asked which of them the actor may end: what lies beyond the bound was not looked at. Of
+/// somebody who has several accounts, those of all of them.
+async fn live(tx: &mut Tx, book: &Rulebook, which: LiveGrants, most: u32) -> Result<Vec<Grant>, AppError> {
+    let mut found = Vec::new();
+    match &which.holder {
+        None => found = tx.live_grants(&which).await?,
+        Some(holder) => {
+            for account in book.people.accounts_of(holder) {
+                let which = LiveGrants { holder: Some(account.clone()), ..which.clone() };
+                found.extend(tx.live_grants(&which).await?);
+            }
+        }
+    }
     match u32::try_from(found.len()) {
         Ok(count) if count <= most => Ok(found),
         _ => Err(Invalid::TooManyToRevoke(most).into()),

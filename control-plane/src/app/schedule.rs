@@ -56,6 +56,10 @@ impl App {
         let then = self.then(tx, &request.ask).await?;
         let rules = then.rules(&request.ask, book);
         let now = tx.now();
+        // Who has left a group since, as far as they have asked for something without it, starts nothing by it.
+        let holder = [request.ask.requester.clone()];
+        let latest = tx.groups_of(&holder).await?.remove(&request.ask.requester);
+        let request = request.in_groups_still(latest.as_deref().unwrap_or_default());
         let mut today = None;
         if request.automatic.as_ref().is_some_and(Automatic::approves) {
             let said = tx.signals_of_keys(&book.said_of(&request.ask)).await?;

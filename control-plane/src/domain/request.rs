@@ -524,6 +524,13 @@ pub struct Request {
 }
 
 impl Request {
+    /// The same, by somebody who is in no other groups than these any more.
+    #[must_use]
+    pub fn in_groups_still(mut self, groups: &[String]) -> Self {
+        self.ask.requester_groups.retain(|group| groups.contains(group));
+        self
+    }
+
     /// Whether it is pending past its time: it can then only time out.
     #[must_use]
     pub fn is_overdue(&self, now: Timestamp) -> bool {

@@ -206,6 +206,25 @@ impl Rulebook {
         rules
     }
 
+    /// Service and name of every rule, and every break-glass right, whose requests and grants the actor sees: as a reviewer,
+    /// or as an owner of the service.
+    #[must_use]
+    pub fn seen_by(&self, actor: &Actor) -> Vec<(&str, &str)> {
+        let mut rules = self.reviewed_by(actor);
+        for service in self.services.iter().filter(|service| actor.is_among(service.owners())) {
+            rules.retain(|(reviewed, _)| *reviewed != service.name());
+            rules.extend(service.rules().iter().map(|rule| (service.name(), &*rule.name)));
+            rules.extend(service.break_glass().iter().map(|right| (service.name(), &*right.name)));
+        }
+        rules
+    }
+
+    /// Whether the actor is among the owners of the service.
+    #[must_use]
+    pub fn owns(&self, actor: &Actor, service: &str) -> bool {
+        self.service(service).is_some_and(|service| actor.is_among(service.owners()))
+    }
+
     /// Whether the actor is among the reviewers of the rule or break-glass right.
     #[must_use]
     pub fn is_reviewer(&self, actor: &Actor, service: &str, rule: &str) -> bool {

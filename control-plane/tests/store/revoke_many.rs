@@ -1,10 +1,10 @@
 //! Ending many grants at once.
 
-use grantmesh_control_plane::app::{Limits, RevokeFilter};
+use grantmesh_control_plane::app::{GrantFilter, Limits, Page, RequestFilter, RevokeFilter};
 use grantmesh_control_plane::domain::{Actor, Grant, GrantStateWord, NewRequest};
 
 use crate::db::Db;
-use crate::world::{POLICY, World, ann, approval, ask, bob, code, eve, lee, mia, olga, refund, span};
+use crate::world::{POLICY, World, ann, approval, ask, bob, code, eve, lee, mia, olga, refund, someone, span};
 
 async fn granted(world: &World, who: &Actor, account: &str) -> Grant {
     let request = world.app.file_request(who, refund(account), None).await.unwrap().request;
@@ -52,6 +52,50 @@ pub(crate) async fn all_of_a_principal_end_in_one_step(db: Db) {
     assert_eq!((again.grants.len(), again.position), (0, None));
     world.advance("1d");
     assert_eq!(app.start_grants().await.unwrap(), 0);
+}
+
+pub(crate) async fn all_accounts_of_one_person_end_together(db: Db) {
+    let world = World::bare(db, Limits::default()).await;
+    let person = "---\napiVersion: grantmesh.dev/v1\nkind: Person\nmetadata: { name: ann }\nspec: { accounts: [{ subject: ann }, { subject: ann2 }] }\n";
+    world.apply(&[&format!("{POLICY}{person}")], None).await.unwrap();
+    granted(&world, &ann(), "acc-1").await;
+    granted(&world, &someone("ann2", &["support"]), "acc-2").await;
+    granted(&world, &bob(), "acc-3").await;
+    for name in ["ann", "ann2"] {
+        let dry = world.app.revoke_many(&olga(), &of(name), "left the company", true).await.unwrap();
+        assert_eq!(dry.grants.len(), 2, "{name}");
+    }
+    world.app.revoke_many(&olga(), &of("ann2"), "left the company", false).await.unwrap();
+    assert_eq!(live(&world).await, 1);
+}
+
+pub(crate) async fn owners_of_a_service_see_and_end_what_they_do_not_review(db: Db) {
+    let world = World::bare(db, Limits::default()).await;
+    let owned = POLICY.replacen("spec:\n  actions:", "spec:\n  owners: [\"group:payments\"]\n  actions:", 1);
+    assert_ne!(owned, POLICY);
+    world.apply(&[&owned], None).await.unwrap();
+    let (app, pia) = (&world.app, someone("pia", &["payments"]));
+    let begun = app.last_event().await.unwrap().0;
+    let (one, other) = (granted(&world, &ann(), "acc-1").await, granted(&world, &bob(), "acc-2").await);
+    let request = world.app.file_request(&ann(), refund("acc-3"), None).await.unwrap().request;
+    // They see all of it, in lists, one by one and as it happens.
+    let page = Page::default();
+    assert_eq!(app.grants(&pia, &GrantFilter::default(), &page).await.unwrap().items.len(), 2);
+    assert_eq!(app.requests(&pia, &RequestFilter::default(), &page).await.unwrap().items.len(), 3);
+    assert_eq!(app.request(&pia, &request.id).await.unwrap(), request);
+    assert_eq!(app.events_after(&pia, begun).await.unwrap().events.len(), 7);
+    // And decide none of it.
+    assert_eq!(code(world.review(&pia, &request.id, approval()).await), "not_a_reviewer");
+    let ended = app.revoke(&pia, &one.id, "not in this service").await.unwrap().grant;
+    assert_eq!(ended.state.word(), GrantStateWord::Revoked);
+    let all = RevokeFilter { service: Some("payments".to_owned()), ..RevokeFilter::default() };
+    let many = app.revoke_many(&pia, &all, "closing", false).await.unwrap();
+    assert_eq!(many.grants.iter().map(|grant| &grant.id).collect::<Vec<_>>(), [&other.id]);
+    // Filters hear nothing of owners, and nobody owns what the policy does not say.
+    let items = app.all_items().await.unwrap().items;
+    assert!(items.iter().all(|item| item.body.as_deref().is_none_or(|body| !body.contains("owners"))));
+    world.apply(&[POLICY], None).await.unwrap();
+    assert_eq!(code(app.grant(&pia, &one.id).await), "not_found");
 }
 
 pub(crate) async fn more_than_one_transaction_ends_are_not_ended_at_all(db: Db) {

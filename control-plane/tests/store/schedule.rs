@@ -1,11 +1,12 @@
 //! Grants that start later than they were approved.
 
 use futures_util::future::join_all;
+use grantmesh_control_plane::app::Limits;
 use grantmesh_control_plane::domain::{Grant, GrantState, GrantStateWord, NewRequest};
 use serde_json::Value;
 
 use crate::db::Db;
-use crate::world::{POLICY, World, ann, approval, bob, code, lee, olga, refund, span};
+use crate::world::{POLICY, World, ann, approval, ask, bob, code, lee, olga, refund, someone, span};
 
 /// A grant of Ann's that starts in two hours, for 15 minutes.
 async fn scheduled(world: &World, account: &str) -> Grant {
@@ -125,6 +126,34 @@ pub(crate) async fn who_lost_the_right_never_starts(db: Db) {
     assert_eq!(app.start_grants().await.unwrap(), 1);
     assert_eq!(again(&world, &missed).await.state, GrantState::Expired { at: world.now() });
     assert_eq!(item(&world, &missed).await, None);
+}
+
+pub(crate) async fn who_has_left_the_group_meanwhile_starts_nothing(db: Db) {
+    let world = World::bare(db, Limits::default()).await;
+    let support = "[account.close]\n  eligible: [\"group:support\"";
+    let policy = POLICY.replace(support, &format!("{support}, \"group:closers\""));
+    assert_ne!(policy, POLICY);
+    world.apply(&[&policy], None).await.unwrap();
+    let app = &world.app;
+    let (left, stayed) = (scheduled(&world, "acc-1").await, scheduled(&world, "acc-2").await);
+    // Ann comes by with another group besides: what she has asked for as one of support stays hers.
+    let more = someone("ann", &["support", "interns"]);
+    app.file_request(&more, refund("acc-3"), None).await.unwrap();
+    world.advance("2h");
+    assert_eq!(again(&world, &stayed).await.state.word(), GrantStateWord::Scheduled);
+    assert!(app.release(&ann(), &stayed.id).await.unwrap().grant.starts_at == world.now(), "it had started");
+    let later = scheduled(&world, "acc-4").await;
+    // And then as one who is in support no more. Another rule lets her ask.
+    let gone = someone("ann", &["closers"]);
+    app.file_request(&gone, ask("account.close", "acc-9"), None).await.unwrap();
+    assert_eq!(app.start_grants().await.unwrap(), 1);
+    world.advance("2h");
+    assert_eq!(app.start_grants().await.unwrap(), 1);
+    for grant in [&left, &later] {
+        let ended = again(&world, grant).await;
+        assert!(matches!(&ended.state, GrantState::Revoked { by: None, .. }), "{:?}", ended.state);
+        assert_eq!(item(&world, grant).await, None);
+    }
 }
 
 pub(crate) async fn what_starts_has_the_stricter_terms_of_then(db: Db) {

@@ -45,6 +45,9 @@ pub struct ServiceParts {
     /// Who may act now and answer later. Decisions know nothing of it, and filters are built without it.
     #[cfg(feature = "policy")]
     pub break_glass: Vec<BreakGlass>,
+    /// Who owns it: they see its requests and grants, and revoke these.
+    #[cfg(feature = "policy")]
+    pub owners: Vec<Subject>,
 }
 
 /// Why parts do not make a service.
@@ -218,6 +221,13 @@ impl Service {
     #[must_use]
     pub fn break_glass(&self) -> &[BreakGlass] {
         &self.parts.break_glass
+    }
+
+    /// Who owns it.
+    #[cfg(feature = "policy")]
+    #[must_use]
+    pub fn owners(&self) -> &[Subject] {
+        &self.parts.owners
     }
 
     /// The rule of that name.

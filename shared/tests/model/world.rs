@@ -430,6 +430,7 @@ impl World {
             rules: self.rules.iter().map(Asking::rule).collect(),
             denials: self.denials.iter().map(Denied::rule).collect(),
             break_glass: Vec::new(),
+            owners: Vec::new(),
         }
     }
 

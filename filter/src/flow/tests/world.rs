@@ -115,6 +115,7 @@ fn tools() -> Body {
         bindings: Vec::new(),
         rules: Vec::new(),
         break_glass: Vec::new(),
+        owners: Vec::new(),
         denials: Vec::new(),
     })
 }
@@ -185,6 +186,7 @@ fn service(name: &str, host: &str) -> Body {
         ],
         rules: rules(),
         break_glass: Vec::new(),
+        owners: Vec::new(),
         denials: vec![DenyItem {
             name: "no-contractors".to_owned(),
             actions: ActionsItem::All,

@@ -406,6 +406,7 @@ impl<'d> Compiler<'d> {
             let specs = self.at_most(*file, place, "actions", &document.spec.actions, MAX_ACTIONS);
             let (actions, facts) = self.actions(*file, specs);
             self.declared.insert(name, Declared::new(headers, facts));
+            self.plain(*file, &document.spec.owners, "owns a service");
             let item = ServiceItem {
                 name: name.to_owned(),
                 hosts: document.spec.hosts.iter().map(|host| host.value.clone()).collect(),
@@ -416,6 +417,7 @@ impl<'d> Compiler<'d> {
                 rules: Vec::new(),
                 denials: Vec::new(),
                 break_glass: Vec::new(),
+                owners: self.subjects(*file, &document.spec.owners),
             };
             self.services.insert(name, item);
         }

@@ -38,6 +38,10 @@ pub struct ServiceItem {
     #[cfg(feature = "policy")]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub break_glass: Vec<BreakGlassItem>,
+    /// Who owns it. Filters get none of it, and are built without it.
+    #[cfg(feature = "policy")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owners: Vec<SubjectItem>,
 }
 
 /// `deny` or `allow`.
@@ -307,6 +311,8 @@ impl TryFrom<ServiceItem> for ServiceParts {
             denials: each(denials)?,
             #[cfg(feature = "policy")]
             break_glass: each(item.break_glass)?,
+            #[cfg(feature = "policy")]
+            owners: each(item.owners)?,
         })
     }
 }

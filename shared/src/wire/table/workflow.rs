@@ -56,7 +56,8 @@ impl ServiceItem {
     #[must_use]
     pub fn for_filters(&self) -> Self {
         let plain = |rule: &RuleItem| RuleItem { workflow: None, ..rule.clone() };
-        Self { rules: self.rules.iter().map(plain).collect(), break_glass: Vec::new(), ..self.clone() }
+        let rules = self.rules.iter().map(plain).collect();
+        Self { rules, break_glass: Vec::new(), owners: Vec::new(), ..self.clone() }
     }
 }
 

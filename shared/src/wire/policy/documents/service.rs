@@ -33,6 +33,11 @@ pub struct ServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<schema::Percent>")]
     pub percent: Option<Spanned<u8>>,
+    /// Who owns it, as `user:NAME` or `group:NAME`: they see what is asked and granted for it, whoever reviews it, and may
+    /// revoke its grants.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<schema::Person>")]
+    pub owners: Vec<Spanned<String>>,
     /// Its actions.
     #[schemars(length(max = MAX_ACTIONS))]
     pub actions: Vec<ActionSpec>,
@@ -49,6 +54,7 @@ impl ServiceSpec {
             headers: Vec::new(),
             mode: None,
             percent: None,
+            owners: Vec::new(),
             actions,
         }
     }
