@@ -19,6 +19,7 @@ mod holds;
 mod ledger;
 mod locks;
 mod offline;
+mod once;
 mod outbox;
 mod policy;
 mod push;
@@ -59,11 +60,12 @@ pub use extension::Extended;
 pub use grants::{Ended, GrantFilter};
 pub use ledger::Ledger;
 pub use locks::LockChanged;
+pub use once::IdempotencyKey;
 pub use outbox::Attempt;
 pub use policy::{Applied, CheckedPolicy, NewPolicy, compile_policy, examine_documents, examine_policy};
 pub use push::Items;
 pub use records::{Appended, FilterIdentity};
-pub use requests::{Filed, IdempotencyKey, Prefill, RequestFilter};
+pub use requests::{Filed, Prefill, RequestFilter};
 pub use reviews::Reviewed;
 pub use revoke_many::{RevokeFilter, RevokedMany};
 pub use routing::Reviewers;
@@ -75,6 +77,8 @@ pub use simulate::{Changed, MOST_SIMULATED, NotJudged, Reviewing, Simulation};
 #[derive(Debug, Clone)]
 pub struct App {
     inner: Arc<Inner>,
+    /// What is called by these is one send, known again by its key.
+    once: Option<Arc<once::Once>>,
 }
 
 #[derive(Debug)]
@@ -150,7 +154,7 @@ impl App {
         let store = Store::open(&settings.database, settings.limits.tombstone_revisions, &*settings.clock).await?;
         let checks = Arc::new(Semaphore::new(settings.limits.checks));
         let (services, people) = (access::Cache::default(), access::Cache::default());
-        Ok(Self { inner: Arc::new(Inner { store, settings, services, people, checks }) })
+        Ok(Self { inner: Arc::new(Inner { store, settings, services, people, checks }), once: None })
     }
 
     /// What the use cases were opened with.

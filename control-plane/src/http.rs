@@ -18,6 +18,7 @@ mod locks;
 mod metrics;
 mod notifications;
 mod offline;
+mod once;
 mod ops;
 mod policy;
 mod precondition;

@@ -8,6 +8,7 @@ use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
 use super::delegations::{Deed, LentTo, Reviewable};
+use super::once::still_there;
 use super::{App, AppError, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{
@@ -47,6 +48,9 @@ impl App {
     /// If the actor has no such right, there is no reason, or it is for too long.
     pub async fn break_glass(&self, actor: &Actor, new: &NewBreakGlass) -> Result<Broke, AppError> {
         let mut tx = self.write().await?;
+        if let Some(id) = self.repeated(&mut tx, &actor.user).await? {
+            return self.broken_before(&mut tx, &id).await;
+        }
         let book = self.rulebook(&mut tx).await?;
         let broken = book.break_glass(actor, &new.target, new.right.as_deref()).map_err(Forbidden::NoBreakGlass)?;
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
@@ -57,6 +61,7 @@ impl App {
         let GlassBroken { request, grant, post_review } = made;
         tx.log(&broken_entry(&request, &grant))?;
         tx.log(&opened_entry(&post_review))?;
+        self.keep_key(&mut tx, &actor.user, post_review.id.as_str()).await?;
         let position = tx.commit().await?.position;
         tracing::warn!(
             grant = grant.id.as_str(),
@@ -64,6 +69,15 @@ impl App {
             action = grant.action,
             "the glass was broken: a grant was given without an approval"
         );
+        Ok(Broke { request, grant, post_review, position })
+    }
+
+    /// What is there by now of glass that was broken.
+    async fn broken_before(&self, tx: &mut Tx, id: &PostReviewId) -> Result<Broke, AppError> {
+        let post_review = still_there(tx.post_review(id).await?, id.as_str())?;
+        let request = still_there(tx.request(&post_review.request).await?, id.as_str())?;
+        let grant = still_there(tx.grant(&post_review.grant).await?, id.as_str())?;
+        let position = self.position_of(&grant);
         Ok(Broke { request, grant, post_review, position })
     }
 

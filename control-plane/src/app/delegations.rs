@@ -6,6 +6,7 @@ use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
+use super::once::still_there;
 use super::requests::NoData;
 use super::{App, AppError, Conflict, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
@@ -19,6 +20,9 @@ impl App {
     /// If one of both may not, there is nothing to give, or what is stated breaks a rule.
     pub async fn delegate(&self, actor: &Actor, new: &NewDelegation) -> Result<Delegation, AppError> {
         let mut tx = self.write().await?;
+        if let Some(id) = self.repeated::<DelegationId>(&mut tx, &actor.user).await? {
+            return still_there(tx.delegation(&id).await?, id.as_str());
+        }
         let book = self.rulebook(&mut tx).await?;
         let delegate = Delegation::delegate(actor, &new.to)?;
         let now = tx.now();
@@ -26,6 +30,7 @@ impl App {
         let delegation = Delegation::new(actor, new, &book, self.new_id(&tx)?, so_far, now)?;
         tx.insert_delegation(&delegation).await?;
         tx.log(&given_entry(&delegation))?;
+        self.keep_key(&mut tx, &actor.user, delegation.id.as_str()).await?;
         tx.commit().await?;
         Ok(delegation)
     }

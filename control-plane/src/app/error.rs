@@ -207,7 +207,7 @@ pub enum Conflict {
         request: RequestId,
     },
     /// The idempotency key was used for something else.
-    #[error("the idempotency key `{key}` was used for another request\nuse a new key for a new request")]
+    #[error("the idempotency key `{key}` was used for something else\nuse a new key for what is new")]
     IdempotencyKeyReused {
         /// The key.
         key: String,

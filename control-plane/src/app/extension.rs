@@ -1,11 +1,14 @@
 //! More time for a grant: at once where its rule lets its holder have it, else by a request that is reviewed like the first.
 
-use grantmesh_shared::id::GrantId;
+use std::str::FromStr;
+
+use grantmesh_shared::id::{GrantId, IdError, RequestId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
 use serde::Serialize;
 
+use super::once::still_there;
 use super::schedule::request_of;
 use super::{App, AppError, Conflict, Forbidden, Invalid, requests};
 use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind, terms_hash};
@@ -13,7 +16,7 @@ use crate::domain::{
     Actor, AlreadyEnded, Ask, AskTarget, ExtendRefused, ExtensionCap, Grant, Request, Review, Rulebook, TextError,
     WordsRefused,
 };
-use crate::store::WriteTx;
+use crate::store::{Tx, WriteTx};
 
 /// What came of asking for more time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,20 @@ pub enum Extended {
     Now(Box<Grant>, Position),
     /// It is for reviewers to decide.
     Asked(Box<Request>),
+}
+
+/// What asking for more time has changed or made, by its id.
+enum Made {
+    Grant(GrantId),
+    Request(RequestId),
+}
+
+impl FromStr for Made {
+    type Err = IdError;
+
+    fn from_str(id: &str) -> Result<Self, IdError> {
+        id.parse().map(Self::Grant).or_else(|_| id.parse().map(Self::Request))
+    }
 }
 
 impl App {
@@ -37,6 +54,9 @@ impl App {
         justification: Option<&str>,
     ) -> Result<Extended, AppError> {
         let mut tx = self.write().await?;
+        if let Some(made) = self.repeated(&mut tx, &actor.user).await? {
+            return self.extended_before(&mut tx, made).await;
+        }
         let book = self.rulebook(&mut tx).await?;
         let now = tx.now();
         let grant = self.visible_grant(&mut tx, (actor, &book), id, now).await?;
@@ -74,6 +94,7 @@ impl App {
             let grant = grant.extend(by, rules, tx.now(), tx.revision())?;
             tx.extend_grant(&grant, before).await?;
             tx.log(&extended_entry(&grant, before, None)?)?;
+            self.keep_key(&mut tx, &actor.user, grant.id.as_str()).await?;
             let position = tx.commit().await?.position;
             return Ok(Extended::Now(Box::new(grant), position));
         }
@@ -85,8 +106,21 @@ impl App {
         let ask =
             Ask::extension(actor, asked, (&grant, &first.ask), (by, why), policy, tx.now()).map_err(Invalid::Ask)?;
         let request = self.file(&mut tx, &book, actor, ask).await?;
+        self.keep_key(&mut tx, &actor.user, request.id.as_str()).await?;
         tx.commit().await?;
         Ok(Extended::Asked(Box::new(request)))
+    }
+
+    /// What is there by now of more time that was asked for.
+    async fn extended_before(&self, tx: &mut Tx, made: Made) -> Result<Extended, AppError> {
+        Ok(match made {
+            Made::Grant(id) => {
+                let grant = still_there(tx.grant(&id).await?, id.as_str())?;
+                let position = self.position_of(&grant);
+                Extended::Now(Box::new(grant), position)
+            }
+            Made::Request(id) => Extended::Asked(Box::new(still_there(tx.request(&id).await?, id.as_str())?)),
+        })
     }
 
     /// Gives a grant the time that was approved, within the transaction of the deciding approval.

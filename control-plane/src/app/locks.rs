@@ -6,6 +6,7 @@ use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::SubjectItem;
 use serde::Serialize;
 
+use super::once::still_there;
 use super::{App, AppError, Conflict, Invalid, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind};
 use crate::domain::{Actor, Lock, LockEnded, LockState, LockStateWord, NewLock, Text};
@@ -28,11 +29,17 @@ impl App {
     pub async fn create_lock(&self, actor: &Actor, new: &NewLock) -> Result<LockChanged, AppError> {
         self.must_operate(actor, "lock")?;
         let mut tx = self.write().await?;
+        if let Some(id) = self.repeated::<LockId>(&mut tx, &actor.user).await? {
+            let lock = still_there(tx.lock(&id).await?, id.as_str())?;
+            let position = self.position_at(lock.revision);
+            return Ok(LockChanged { lock, position });
+        }
         let book = self.rulebook(&mut tx).await?;
         let id = self.new_id(&tx)?;
         let lock = Lock::new(actor, new, &book, id, tx.now(), tx.revision()).map_err(Invalid::Lock)?;
         tx.insert_lock(&lock).await?;
         tx.log(&created_entry(&lock))?;
+        self.keep_key(&mut tx, &actor.user, lock.id.as_str()).await?;
         let position = tx.commit().await?.position;
         Ok(LockChanged { lock, position })
     }

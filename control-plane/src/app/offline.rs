@@ -10,6 +10,7 @@ use grantmesh_shared::wire::table::UserItem;
 use serde::Serialize;
 
 use super::break_glass::{broken_entry, opened_entry};
+use super::once::still_there;
 use super::{App, AppError, Forbidden, Invalid, Listed, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
 use crate::domain::{Actor, GlassBroken, NewOffline, NoBreakGlass, Offline, OfflineRefused};
@@ -29,14 +30,19 @@ impl App {
     pub async fn issue_offline(&self, actor: &Actor, new: &NewOffline) -> Result<Offline, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let fits = |right: &&BreakGlass| {
-            new.right.as_deref().is_none_or(|named| *right.name == *named)
-                && right.offline.is_some()
-                && actor.as_principal(|principal| right.is_for(principal))
+        let is_theirs = |right: &&BreakGlass| {
+            right.offline.is_some() && actor.as_principal(|principal| right.is_for(principal))
         };
         let none = || Forbidden::NoBreakGlass(NoBreakGlass::offline(&new.service));
         let service = book.service(&new.service).ok_or_else(none)?;
-        let right = service.break_glass().iter().find(fits).ok_or_else(none)?;
+        if let Some(grant) = self.repeated::<GrantId>(&mut tx, &actor.user).await? {
+            let token = still_there(tx.offline_token(&grant).await?, grant.as_str())?;
+            // Whoever calls signs it now, again: not for one whose right it is no longer.
+            service.right(&token.right).filter(is_theirs).ok_or_else(none)?;
+            return Ok(token);
+        }
+        let fits = |right: &&BreakGlass| new.right.as_deref().is_none_or(|named| *right.name == *named);
+        let right = service.break_glass().iter().filter(fits).find(is_theirs).ok_or_else(none)?;
         let max = right.offline.ok_or_else(none)?;
         let now = tx.now();
         let good = tx.offline_tokens(Some(&actor.user), now, (None, MOST)).await?.len();
@@ -54,6 +60,7 @@ impl App {
         }
         tx.insert_offline_token(&made).await?;
         tx.log(&issued_entry(&made))?;
+        self.keep_key(&mut tx, &actor.user, made.grant.as_str()).await?;
         tx.commit().await?;
         Ok(made)
     }

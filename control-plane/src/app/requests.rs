@@ -1,6 +1,6 @@
 //! Filing, reading and withdrawing requests.
 
-use grantmesh_shared::engine::{TicketRule, User, WordsRule};
+use grantmesh_shared::engine::{TicketRule, WordsRule};
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::policy::reviewers;
@@ -8,6 +8,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
 use super::delegations::Reviewable;
+use super::once::still_there;
 use super::reviews::issued_entry;
 use super::routing::route;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
@@ -16,18 +17,14 @@ use crate::domain::{
     Actor, AlreadyDecided, Ask, AskHistory, AskTarget, Automatic, NewRequest, PeopleAtReview, Request,
     RequestStateWord, Rulebook, RulesAtReview, Standing, Text,
 };
-use crate::store::{StoredKey, Tx, WriteTx};
-
-/// A client's word for "this very request", so that a repeated send files it once. Kept for a day.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IdempotencyKey(Box<str>);
+use crate::store::{Tx, WriteTx};
 
 /// What filing led to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filed {
     /// The request.
     pub request: Request,
-    /// Whether it was there already by its idempotency key.
+    /// Whether it was there already, by the key of the send.
     pub repeated: bool,
 }
 
@@ -65,31 +62,15 @@ pub struct RequestFilter {
     pub only: Only,
 }
 
-impl IdempotencyKey {
-    /// Checks a key.
-    ///
-    /// # Errors
-    /// If it is empty, longer than 128 bytes or not visible ASCII.
-    pub fn new(key: &str) -> Result<Self, AppError> {
-        let fine = (1..=128).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
-        if fine { Ok(Self(key.into())) } else { Err(Invalid::IdempotencyKey.into()) }
-    }
-}
-
 impl App {
-    /// Files a request. With a key that was used before for the same ask, gives the request that is there.
+    /// Files a request.
     ///
     /// # Errors
-    /// If no rule lets the actor ask, the ask breaks its rule, or the key was used for something else.
-    pub async fn file_request(
-        &self,
-        actor: &Actor,
-        new: NewRequest,
-        key: Option<IdempotencyKey>,
-    ) -> Result<Filed, AppError> {
+    /// If no rule lets the actor ask, or the ask breaks its rule.
+    pub async fn file_request(&self, actor: &Actor, new: NewRequest) -> Result<Filed, AppError> {
         let mut tx = self.write().await?;
-        let sent = sent(&new);
-        if let Some(request) = used(&mut tx, &actor.user, key.as_ref(), &sent).await? {
+        if let Some(id) = self.repeated::<RequestId>(&mut tx, &actor.user).await? {
+            let request = still_there(tx.request(&id).await?, id.as_str())?;
             return Ok(Filed { request, repeated: true });
         }
         let book = self.rulebook(&mut tx).await?;
@@ -97,10 +78,7 @@ impl App {
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
         let ask = Ask::new(actor, asked, &new, policy, tx.now()).map_err(Invalid::Ask)?;
         let request = self.file(&mut tx, &book, actor, ask).await?;
-        if let Some(IdempotencyKey(key)) = &key {
-            let stored = StoredKey { sent, request: request.id.clone() };
-            tx.insert_idempotency_key(&actor.user, key, &stored).await?;
-        }
+        self.keep_key(&mut tx, &actor.user, request.id.as_str()).await?;
         tx.commit().await?;
         Ok(Filed { request, repeated: false })
     }
@@ -260,42 +238,6 @@ impl App {
         tx.commit().await?;
         Ok(request)
     }
-}
-
-/// A hash of all that a client sent, to tell a repeated send from another request under the same key.
-fn sent(new: &NewRequest) -> String {
-    let (kind, one, two) = match &new.target {
-        AskTarget::Action { action, resource, .. } => ("action", action, resource),
-        AskTarget::Call { method, path, .. } => ("call", method, path),
-    };
-    let duration = new.duration.map(Span::millis);
-    let mut all = serde_json::json!([kind, new.target.service(), one, two, new.justification, duration, new.rule]);
-    if let Some(all) = all.as_array_mut() {
-        all.extend(new.call.as_ref().map(|call| serde_json::json!(call)));
-        all.extend(new.uses.map(|uses| serde_json::json!({ "uses": uses })));
-        all.extend(new.starts_at.map(|at| serde_json::json!({ "starts_at": at })));
-        all.extend(new.ticket.as_ref().map(|ticket| serde_json::json!({ "ticket": ticket })));
-    }
-    Sha256Hash::of(all.to_string().as_bytes()).to_string()
-}
-
-/// The request that the key stands for, if it was used.
-async fn used(
-    tx: &mut WriteTx,
-    user: &User,
-    key: Option<&IdempotencyKey>,
-    sent: &str,
-) -> Result<Option<Request>, AppError> {
-    let Some(IdempotencyKey(key)) = key else {
-        return Ok(None);
-    };
-    let Some(stored) = tx.idempotency_key(user, key).await? else {
-        return Ok(None);
-    };
-    if stored.sent != sent {
-        return Err(Conflict::IdempotencyKeyReused { key: key.to_string() }.into());
-    }
-    Ok(tx.request(&stored.request).await?)
 }
 
 #[derive(Serialize)]

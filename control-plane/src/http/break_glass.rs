@@ -13,6 +13,7 @@ use super::Api;
 use super::description::{Length, one_of};
 use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::lists::Stated;
+use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::{target, unknown_state};
@@ -186,15 +187,16 @@ fn states() -> utoipa::openapi::Schema {
 
 /// Breaks the glass: gives you a short grant at once, if the policy gives you that right, and opens the review of what you do.
 #[utoipa::path(post, path = "/v1/break-glass", tag = "break-glass", security(("token" = [])), request_body = BreakGlassBody,
-    responses((status = 201, body = BrokeView), Caller, BadBody, Forbidden, NotFound, Unfit))]
+    params(OnceHeader),
+    responses((status = 201, body = BrokeView), Caller, BadBody, Forbidden, NotFound, Conflict, Unfit))]
 pub(super) async fn break_glass(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Json(body): Json<BreakGlassBody>,
+    Once { app, body }: Once<BreakGlassBody>,
 ) -> Result<(StatusCode, Json<BrokeView>), ApiError> {
     let BreakGlassBody { service, action, resource, method, path, right, reason, duration } = body;
     let target = target(service, action, resource, method, path)?;
-    let broke = api.app.break_glass(&actor, &NewBreakGlass { target, reason, duration, right }).await?;
+    let broke = app.break_glass(&actor, &NewBreakGlass { target, reason, duration, right }).await?;
     let grant = GrantView::of(&api.app, &broke.grant);
     let post_review = PostReviewView::of(&broke.post_review, api.now());
     Ok((StatusCode::CREATED, Json(BrokeView { grant, post_review })))

@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::description::Length;
 use super::extract::{Asked, CurrentUser, Id, Json, Limit, time};
+use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::view::{ListView, UserView};
@@ -130,11 +131,12 @@ pub(super) async fn list(
 
 /// Lets somebody else review in one's place, for a time. Both names are kept with every review that is given so.
 #[utoipa::path(post, path = "/v1/delegations", tag = "delegations", security(("token" = [])), request_body = DelegationBody,
+    params(OnceHeader),
     responses((status = 201, body = DelegationView), Caller, BadBody, Forbidden, Conflict, Unfit))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Json(body): Json<DelegationBody>,
+    Once { app, body }: Once<DelegationBody>,
 ) -> Result<(StatusCode, Json<DelegationView>), ApiError> {
     let DelegationBody { to, service, rule, reason, starts_at, ends_at, duration } = body;
     let starts_at = time("starts_at", starts_at.as_deref())?;
@@ -147,7 +149,7 @@ pub(super) async fn create(
         }
     };
     let new = NewDelegation { to, service, rule, reason, starts_at, lasting };
-    let delegation = api.app.delegate(&actor, &new).await?;
+    let delegation = app.delegate(&actor, &new).await?;
     Ok((StatusCode::CREATED, Json(DelegationView::of(&delegation, api.now()))))
 }
 

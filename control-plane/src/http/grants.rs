@@ -14,6 +14,7 @@ use super::Api;
 use super::description::{Length, one_of};
 use super::extract::{Asked, CurrentUser, Id, Json, Limit};
 use super::lists::Stated;
+use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
 use super::requests::unknown_state;
@@ -211,15 +212,15 @@ pub(crate) struct ExtendedView {
 
 /// Asks for more time for your own grant: at once where its rule lets it (200), else by a request (202).
 #[utoipa::path(post, path = "/v1/grants/{id}/extend", tag = "grants", security(("token" = [])), request_body = ExtendBody,
-    params(("id" = String, Path)), responses((status = 200, body = ExtendedView), (status = 202, body = ExtendedView),
-    Caller, BadBody, Forbidden, NotFound, Conflict, Unfit, Limited))]
+    params(("id" = String, Path), OnceHeader), responses((status = 200, body = ExtendedView),
+    (status = 202, body = ExtendedView), Caller, BadBody, Forbidden, NotFound, Conflict, Unfit, Limited))]
 pub(super) async fn extend(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
     Id(id): Id<GrantId>,
-    Json(ExtendBody { duration, justification }): Json<ExtendBody>,
+    Once { app, body: ExtendBody { duration, justification } }: Once<ExtendBody>,
 ) -> Result<(StatusCode, Json<ExtendedView>), ApiError> {
-    Ok(match api.app.extend(&actor, &id, duration, justification.as_deref()).await? {
+    Ok(match app.extend(&actor, &id, duration, justification.as_deref()).await? {
         Extended::Now(grant, _) => {
             let grant = Some(GrantView::of(&api.app, &grant));
             (StatusCode::OK, Json(ExtendedView { grant, request: None }))

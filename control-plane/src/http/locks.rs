@@ -12,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::description::{Length, one_of};
 use super::extract::{Asked, CurrentUser, Id, Json, Limit};
+use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::unknown_state;
@@ -157,15 +158,17 @@ pub(super) async fn list(
 
 /// Makes a lock. For operators.
 #[utoipa::path(post, path = "/v1/locks", tag = "locks", security(("token" = [])), request_body = LockBody,
-    responses((status = 201, body = LockChangedView), Caller, BadBody, Forbidden, Unfit))]
+    params(OnceHeader),
+    responses((status = 201, body = LockChangedView), Caller, BadBody, Forbidden, Conflict, Unfit))]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Json(LockBody { subject, service, action, everything, reason, duration, wait }): Json<LockBody>,
+    Once { app, body }: Once<LockBody>,
 ) -> Result<(StatusCode, Json<LockChangedView>), ApiError> {
+    let LockBody { subject, service, action, everything, reason, duration, wait } = body;
     let wait = Wait::of(wait)?;
     let new = NewLock { subject, service, action, everything, reason, duration };
-    let made = api.app.create_lock(&actor, &new).await?;
+    let made = app.create_lock(&actor, &new).await?;
     let arrival = wait.arrival(&api, made.lock.service.as_deref(), made.position).await;
     Ok((StatusCode::CREATED, Json(LockChangedView { lock: LockView::of(&api.app, &made.lock), arrival })))
 }

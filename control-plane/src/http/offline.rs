@@ -11,8 +11,9 @@ use utoipa::{IntoParams, ToSchema};
 use super::Api;
 use super::description::Length;
 use super::extract::{Asked, CurrentUser, Json, Limit};
+use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
-use super::refusals::{BadBody, BadRequest, Caller, Forbidden, Unfit};
+use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Unfit};
 use super::view::{ListView, UserView};
 use crate::app::Page;
 use crate::domain::{NewOffline, Offline};
@@ -58,7 +59,7 @@ pub(crate) struct OfflineView {
     pub(crate) used_at: Option<String>,
 }
 
-/// A token, this once.
+/// A token: only as the answer to whoever asked for it.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct OfflineIssuedView {
     /// What it says.
@@ -87,14 +88,15 @@ impl From<&Offline> for OfflineView {
 
 /// Signs a token that lets you break the glass while the control plane cannot be reached, if the policy gives you that right.
 #[utoipa::path(post, path = "/v1/offline-tokens", tag = "break-glass", security(("token" = [])), request_body = OfflineBody,
-    responses((status = 201, body = OfflineIssuedView), Caller, BadBody, Forbidden, Unfit))]
+    params(OnceHeader),
+    responses((status = 201, body = OfflineIssuedView), Caller, BadBody, Forbidden, Conflict, Unfit))]
 pub(super) async fn issue(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    Json(body): Json<OfflineBody>,
+    Once { app, body }: Once<OfflineBody>,
 ) -> Result<(StatusCode, Json<OfflineIssuedView>), ApiError> {
     let OfflineBody { service, right, reason, duration } = body;
-    let made = api.app.issue_offline(&actor, &NewOffline { service, right, reason, duration }).await?;
+    let made = app.issue_offline(&actor, &NewOffline { service, right, reason, duration }).await?;
     let token = api.push.sign_offline(&made.token())?;
     Ok((StatusCode::CREATED, Json(OfflineIssuedView { about: (&made).into(), token })))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use grantmesh_shared::engine::Pattern;
 use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Span;
@@ -15,14 +15,12 @@ use super::Api;
 use super::description::{Length, Shown, one_of};
 use super::extract::{Asked, CurrentUser, Id, Json, Limit, time};
 use super::lists::Stated;
+use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
 use super::view::{ListView, RequestView};
-use crate::app::{IdempotencyKey, Page, RequestFilter};
+use crate::app::{Page, RequestFilter};
 use crate::domain::{AskTarget, NewRequest, Request, RequestStateWord};
-
-/// Names a request so that a repeated send files it once.
-const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// A request to file: an action on a resource, or the call that it is for.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -163,30 +161,21 @@ pub(super) fn target(
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, ApiError> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    // A header that is no text is as little a key as one with other signs in it.
-    Ok(Some(IdempotencyKey::new(value.to_str().unwrap_or_default())?))
-}
-
 /// Files a request.
 #[utoipa::path(post, path = "/v1/requests", tag = "requests", security(("token" = [])), request_body = FileBody,
-    params(("Idempotency-Key" = Option<String>, Header, description = "a repeated send with the same key files it once")),
+    params(OnceHeader),
     responses((status = 201, body = RequestView), Caller, BadBody, NotFound, Conflict, Unfit, Limited))]
 pub(super) async fn file(
     State(api): State<Arc<Api>>,
     CurrentUser(actor): CurrentUser,
-    headers: HeaderMap,
-    Json(body): Json<FileBody>,
+    Once { app, body }: Once<FileBody>,
 ) -> Result<(StatusCode, Json<RequestView>), ApiError> {
     let FileBody { service, action, resource, method, path, rule, justification, ticket, duration, uses, call, .. } =
         body;
     let target = target(service, action, resource, method, path)?;
     let starts_at = time("starts_at", body.starts_at.as_deref())?;
     let new = NewRequest { target, justification, ticket, duration, uses, rule, call, starts_at };
-    let filed = api.app.file_request(&actor, new, idempotency_key(&headers)?).await?;
+    let filed = app.file_request(&actor, new).await?;
     Ok((StatusCode::CREATED, Json(shown(&api, &filed.request).await?)))
 }
 

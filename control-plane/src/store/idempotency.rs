@@ -1,7 +1,6 @@
-//! Idempotency keys: which request a client's key stands for.
+//! Idempotency keys: what a client's key stands for.
 
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::RequestId;
 use grantmesh_shared::time::Timestamp;
 
 use super::tx::{Tx, args};
@@ -12,16 +11,18 @@ use super::{StoreError, WriteTx};
 pub(crate) struct StoredKey {
     /// The hash of what was sent with it.
     pub(crate) sent: String,
-    /// What came of it.
-    pub(crate) request: RequestId,
+    /// The id of what came of it.
+    pub(crate) made: String,
 }
 
 impl Tx {
     /// What a user's key stands for.
     pub(crate) async fn idempotency_key(&mut self, user: &User, key: &str) -> Result<Option<StoredKey>, StoreError> {
-        let sql = "SELECT client_key, sent, request FROM idempotency_keys WHERE issuer = $1 AND subject = $2 AND client_key = $3";
+        // Replicas of the release before fill `request`.
+        let sql = "SELECT client_key, sent, COALESCE(made, request) AS made FROM idempotency_keys \
+                   WHERE issuer = $1 AND subject = $2 AND client_key = $3";
         let row = self.row(("idempotency_keys", "client_key"), sql, args![&*user.issuer, &*user.subject, key]).await?;
-        row.map(|row| Ok(StoredKey { sent: row.text("sent")?, request: row.parsed("request")? })).transpose()
+        row.map(|row| Ok(StoredKey { sent: row.text("sent")?, made: row.text("made")? })).transpose()
     }
 }
 
@@ -33,10 +34,9 @@ impl WriteTx {
         key: &str,
         stored: &StoredKey,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO idempotency_keys (issuer, subject, client_key, sent, request, created_at) \
+        let sql = "INSERT INTO idempotency_keys (issuer, subject, client_key, sent, made, created_at) \
                    VALUES ($1, $2, $3, $4, $5, $6)";
-        let values =
-            args![&*user.issuer, &*user.subject, key, stored.sent.as_str(), stored.request.as_str(), self.now()];
+        let values = args![&*user.issuer, &*user.subject, key, stored.sent.as_str(), stored.made.as_str(), self.now()];
         self.execute(sql, values).await.map(drop)
     }
 

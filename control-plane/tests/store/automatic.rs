@@ -63,7 +63,7 @@ impl World {
     }
 
     async fn filed(&self, who: &Actor) -> Request {
-        self.app.file_request(who, self.refund(), None).await.unwrap().request
+        self.app.file_request(who, self.refund()).await.unwrap().request
     }
 
     async fn filed_is(&self, who: &Actor) -> RequestStateWord {
@@ -193,14 +193,14 @@ pub(crate) async fn a_denial_wins_and_cools_down(db: Db) {
     world.signal(&sam(), "incident", "8h").await;
     // Nobody is heard against themselves less than for themselves.
     world.signal(&someone("ann", &["sre"]), "freeze", "1h").await;
-    let denied = world.app.file_request(&ann(), refund("acc-1"), None).await.unwrap().request;
+    let denied = world.app.file_request(&ann(), refund("acc-1")).await.unwrap().request;
     assert_eq!((denied.state.word(), denied.automatic.as_ref().unwrap().word()), (DENIED, "deny"));
     assert_eq!(world.story_of(denied.id.as_str()).await, ["request.filed", "request.automatic"]);
-    assert_eq!(code(world.app.file_request(&ann(), refund("acc-1"), None).await), "cooling_down");
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-1")).await), "cooling_down");
     assert_eq!(code(world.review(&lee(), &denied.id, approval()).await), "already_decided");
     world.app.clear_signal(&sam(), signal("freeze", None), None).await.unwrap();
     world.advance("10m");
-    assert_eq!(world.app.file_request(&ann(), refund("acc-1"), None).await.unwrap().request.state.word(), APPROVED);
+    assert_eq!(world.app.file_request(&ann(), refund("acc-1")).await.unwrap().request.state.word(), APPROVED);
 }
 
 pub(crate) async fn more_is_required_and_others_are_asked(db: Db) {
@@ -239,7 +239,7 @@ pub(crate) async fn what_starts_later_is_asked_again_when_it_does(db: Db) {
     let later = |world: &World| NewRequest { starts_at: Some(world.now().plus(span("1h"))), ..world.refund() };
     world.signal(&sam(), "incident", "90m").await;
     let scheduled = async |world: &World| {
-        let request = app.file_request(&ann(), later(world), None).await.unwrap().request;
+        let request = app.file_request(&ann(), later(world)).await.unwrap().request;
         app.grant(&ann(), request.state.grant().unwrap()).await.unwrap()
     };
     let first = scheduled(&world).await;
@@ -255,7 +255,7 @@ pub(crate) async fn what_starts_later_is_asked_again_when_it_does(db: Db) {
     assert_eq!(ended.state.word(), GrantStateWord::Revoked);
     assert!(format!("{:?}", ended.state).contains("no longer approves this by itself"), "{ended:?}");
     // What people approved starts.
-    let request = app.file_request(&ann(), later(&world), None).await.unwrap().request;
+    let request = app.file_request(&ann(), later(&world)).await.unwrap().request;
     let third = world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap();
     world.advance("1h");
     app.start_grants().await.unwrap();
@@ -291,7 +291,7 @@ pub(crate) async fn limits_hold_for_what_is_approved_at_once(db: Db) {
     let world = std::sync::Arc::new(world);
     let ask = |_| {
         let world = std::sync::Arc::clone(&world);
-        tokio::spawn(async move { world.app.file_request(&ann(), world.refund(), None).await })
+        tokio::spawn(async move { world.app.file_request(&ann(), world.refund()).await })
     };
     let mut filed = 0;
     for asked in (0..20).map(ask).collect::<Vec<_>>() {
@@ -356,7 +356,7 @@ pub(crate) async fn what_is_said_of_one_is_not_said_of_others(db: Db) {
 
     let ticket = async |ticket: Option<&str>| {
         let new = NewRequest { ticket: ticket.map(str::to_owned), ..world.refund() };
-        app.file_request(&bob(), new, None).await.unwrap().request.state.word()
+        app.file_request(&bob(), new).await.unwrap().request.state.word()
     };
     app.set_signal(&sam(), signal("ticket.done", Some("INC-1")), "so", hour).await.unwrap();
     assert_eq!(ticket(Some("INC-1")).await, APPROVED);

@@ -27,15 +27,15 @@ pub(crate) async fn a_bound_request_is_kept_as_it_was_shown(db: Db) {
     let world = World::bare(db, grantmesh_control_plane::app::Limits::default()).await;
     world.apply(&[&policy()], None).await.unwrap();
     let app = &world.app;
-    assert_eq!(code(app.file_request(&ann(), refund("acc-42"), None).await), "call_not_shown");
+    assert_eq!(code(app.file_request(&ann(), refund("acc-42")).await), "call_not_shown");
     let elsewhere = NewRequest { call: shown("5").call, ..refund("acc-43") };
-    assert_eq!(code(app.file_request(&ann(), elsewhere, None).await), "call_not_bound");
+    assert_eq!(code(app.file_request(&ann(), elsewhere).await), "call_not_bound");
 
-    let request = app.file_request(&ann(), shown("50.10"), None).await.unwrap().request;
+    let request = app.file_request(&ann(), shown("50.10")).await.unwrap().request;
     assert_eq!(app.request(&lee(), &request.id).await.unwrap(), request, "it reads back as it was filed");
     let kept = request.ask.shown.clone().unwrap();
     assert_eq!(kept.call.parts().last().unwrap(), &("field amount".to_owned(), "50.1".to_owned()));
-    let other = app.file_request(&ann(), shown("50.11"), None).await.unwrap().request;
+    let other = app.file_request(&ann(), shown("50.11")).await.unwrap().request;
     assert_ne!(other.ask.shown.as_ref().unwrap().bound.digest, kept.bound.digest);
     assert_ne!(other.ask.digest(), request.ask.digest(), "a review is of what was shown");
 
@@ -48,6 +48,6 @@ pub(crate) async fn a_bound_request_is_kept_as_it_was_shown(db: Db) {
 
     // The field comes to mean another place of the body: what was approved is another call now.
     world.apply(&[&policy().replace("type: number", "type: number, pointer: /fee")], None).await.unwrap();
-    let moved = app.file_request(&ann(), shown("50.10"), None).await.unwrap().request;
+    let moved = app.file_request(&ann(), shown("50.10")).await.unwrap().request;
     assert_ne!(moved.ask.shown.unwrap().bound.digest, kept.bound.digest);
 }

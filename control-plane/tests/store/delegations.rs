@@ -51,7 +51,7 @@ pub(crate) async fn somebody_reviews_in_anothers_place_and_both_names_are_kept(d
     // What they may review they see: the request, in lists, and as it happens; nothing else of it.
     let listed = world.app.requests(&dan(), &RequestFilter::default(), &Page::default()).await.unwrap().items;
     assert_eq!(listed, std::slice::from_ref(&request));
-    let other = world.app.file_request(&ann(), ask("account.close", "acc-1"), None).await.unwrap().request;
+    let other = world.app.file_request(&ann(), ask("account.close", "acc-1")).await.unwrap().request;
     assert_eq!(code(world.review(&dan(), &other.id, approval()).await), "not_found");
     let mine =
         RequestFilter { only: Only { mine: true, owner: Some("ann".to_owned()), ..Only::default() }, state: None };
@@ -117,7 +117,7 @@ pub(crate) async fn one_person_has_one_vote_over_delegations(db: Db) {
     for (from, name) in [(lee(), "dan"), (lee2.clone(), "eve"), (mia(), "dan"), (mia(), "lee")] {
         world.lent(&from, &to(name)).await;
     }
-    let request = world.app.file_request(&ann(), ask("account.close", "acc-42"), None).await.unwrap().request;
+    let request = world.app.file_request(&ann(), ask("account.close", "acc-42")).await.unwrap().request;
     let review = async |who: &Actor, review| world.review(who, &request.id, review).await;
     assert_eq!(code(review(&dan(), approval()).await), "several_delegations");
     review(&dan(), on_behalf_of("lee", approval())).await.unwrap();
@@ -139,7 +139,7 @@ pub(crate) async fn one_person_has_one_vote_over_delegations(db: Db) {
 pub(crate) async fn nobody_approves_their_own_request_by_a_delegation(db: Db) {
     let world = World::new(db).await;
     // Bob asks and reviews: whom he lets review does not review what he asks for, nor does he in another's place.
-    let request = async || world.app.file_request(&bob(), world.refund(), None).await.unwrap().request;
+    let request = async || world.app.file_request(&bob(), world.refund()).await.unwrap().request;
     let first = request().await;
     world.lent(&bob(), &to("dan")).await;
     assert_eq!(code(world.review(&dan(), &first.id, approval()).await), "not_a_reviewer");
@@ -262,7 +262,7 @@ pub(crate) async fn one_of_delegator_and_delegate_votes(db: Db) {
     world.lent(&lee(), &to("dan")).await;
     world.lent(&lee(), &to("eve")).await;
     for _ in 0..5 {
-        let request = world.app.file_request(&ann(), ask("account.close", "acc-42"), None).await.unwrap().request;
+        let request = world.app.file_request(&ann(), ask("account.close", "acc-42")).await.unwrap().request;
         let votes = [lee(), dan(), eve()].map(|who| {
             let (app, id) = (world.app.clone(), request.id.clone());
             tokio::spawn(async move { review(&app, &who, &id, approval()).await.is_ok() })

@@ -141,7 +141,7 @@ pub(crate) async fn the_same_call_waits_for_the_request_that_is_there(db: Db) {
     );
 
     // What was asked for in another way is not taken back, nor what only was not decided in time.
-    let asked = world.app.file_request(&ann(), refund("acc-42"), None).await.unwrap().request;
+    let asked = world.app.file_request(&ann(), refund("acc-42")).await.unwrap().request;
     assert_eq!(file(&world, 1, 5).await.0, Some(asked.id.clone()));
     end(&world, 1, 5, HoldEnd::Gone).await;
     assert_eq!(state(&world, &asked.id).await, RequestStateWord::Pending);
@@ -231,25 +231,25 @@ pub(crate) async fn a_call_that_waits_obeys_the_limits_of_its_rule(db: Db) {
         other => panic!("{other:?}"),
     };
     // What was asked for in either way counts for both.
-    let one = world.app.file_request(&ann(), refund("acc-1"), None).await.unwrap().request;
+    let one = world.app.file_request(&ann(), refund("acc-1")).await.unwrap().request;
     let two = filed(&world, 1, on(1, "acc-2")).await.0.unwrap();
     assert!(refused(2, "acc-3").await.contains("2 pending requests under the rule `refunds`"));
-    assert_eq!(code(world.app.file_request(&ann(), refund("acc-3"), None).await), "too_many_pending");
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-3")).await), "too_many_pending");
     // To wait for what is there already is no further ask.
     assert_eq!(filed(&world, 1, on(3, "acc-1")).await.0, Some(one.id.clone()));
-    assert_eq!(code(world.app.file_request(&ann(), refund("acc-2"), None).await), "already_asked");
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-2")).await), "already_asked");
     world.review(&lee(), &two, denial()).await.unwrap();
     assert!(refused(4, "acc-2").await.contains("this was denied to you"));
-    assert_eq!(code(world.app.file_request(&ann(), refund("acc-2"), None).await), "cooling_down");
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-2")).await), "cooling_down");
     // One that begins later is not what a call waits for.
     world.app.withdraw(&ann(), &one.id).await.unwrap();
     let later = NewRequest { starts_at: Some(world.now().plus(Span::from_secs(7_200))), ..refund("acc-1") };
-    let later = world.app.file_request(&ann(), later, None).await.unwrap().request;
+    let later = world.app.file_request(&ann(), later).await.unwrap().request;
     let (now, state) = filed(&world, 1, on(5, "acc-1")).await;
     assert!(state == HoldState::Pending && now.as_ref() != Some(&later.id), "{now:?}");
     world.app.withdraw(&ann(), &now.unwrap()).await.unwrap();
     assert!(refused(6, "acc-4").await.contains("lets one person ask 4 times an hour"));
-    assert_eq!(code(world.app.file_request(&ann(), refund("acc-4"), None).await), "asked_too_often");
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-4")).await), "asked_too_often");
     // One that is refused takes no other one with it.
     let bobs = on(7, "acc-4");
     let bobs = HoldItem { event: DecisionEvent { subject: Some("bob".into()), ..bobs.event.clone() }, ..bobs };

@@ -111,7 +111,7 @@ pub(crate) async fn what_would_have_been_enough_is_proposed(db: Db) {
 
     // Of one for a number of calls, the uses that were taken count, once each.
     let new = NewRequest { uses: Some(40), ..refund("acc-42") };
-    let request = world.app.file_request(&ann(), new, None).await.unwrap().request;
+    let request = world.app.file_request(&ann(), new).await.unwrap().request;
     let counted = world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap();
     let claims = vec![call(&counted.id, 3, PATH), call(&counted.id, 4, PATH)];
     let asked = ClaimsRequest { v: PROTOCOL_VERSION, filter: vm(1), nonce: "0".repeat(32), claims };

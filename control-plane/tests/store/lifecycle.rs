@@ -166,7 +166,7 @@ pub(crate) async fn lists_show_what_the_reader_may_see(db: Db) {
     let mut filed = Vec::new();
     for account in 0..7 {
         let who = if account % 2 == 0 { ann() } else { bob() };
-        filed.push(app.file_request(&who, refund(&account.to_string()), None).await.unwrap().request.id);
+        filed.push(app.file_request(&who, refund(&account.to_string())).await.unwrap().request.id);
         world.advance("1s");
     }
     filed.reverse();

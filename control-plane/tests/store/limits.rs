@@ -16,7 +16,7 @@ async fn world(db: Db, limits: &str) -> World {
 }
 
 async fn file(world: &World, who: &Actor, account: &str) -> Result<Filed, AppError> {
-    world.app.file_request(who, refund(account), None).await
+    world.app.file_request(who, refund(account)).await
 }
 
 /// The same ask as the URL of a challenge brings it: by the call.
@@ -42,10 +42,10 @@ pub(crate) async fn so_many_of_one_person_are_pending(db: Db) {
     let first = file(&world, &ann(), "acc-1").await.unwrap().request;
     file(&world, &ann(), "acc-2").await.unwrap();
     assert_eq!(code(file(&world, &ann(), "acc-3").await), "too_many_pending");
-    assert_eq!(code(world.app.file_request(&ann(), by_call("acc-3"), None).await), "too_many_pending");
+    assert_eq!(code(world.app.file_request(&ann(), by_call("acc-3")).await), "too_many_pending");
     // It is for each person and each rule.
     file(&world, &bob(), "acc-3").await.unwrap();
-    world.app.file_request(&ann(), ask("account.close", "acc-3"), None).await.unwrap();
+    world.app.file_request(&ann(), ask("account.close", "acc-3")).await.unwrap();
     world.review(&lee(), &first.id, approval()).await.unwrap();
     file(&world, &ann(), "acc-3").await.unwrap();
     // What timed out is not pending, whether or not somebody has noticed yet.
@@ -61,7 +61,7 @@ pub(crate) async fn so_many_are_filed_within_an_hour(db: Db) {
         world.advance("10m");
     }
     assert_eq!(code(file(&world, &ann(), "acc-3").await), "asked_too_often");
-    assert_eq!(code(world.app.file_request(&ann(), by_call("acc-3"), None).await), "asked_too_often");
+    assert_eq!(code(world.app.file_request(&ann(), by_call("acc-3")).await), "asked_too_often");
     file(&world, &bob(), "acc-3").await.unwrap();
     world.advance("39m59s");
     let Err(AppError::Limit(refused)) = file(&world, &ann(), "acc-3").await else { panic!("too soon") };
@@ -75,7 +75,7 @@ pub(crate) async fn a_denial_cools_down(db: Db) {
     let request = file(&world, &ann(), "acc-1").await.unwrap().request;
     world.review(&lee(), &request.id, denial()).await.unwrap();
     assert_eq!(code(file(&world, &ann(), "acc-1").await), "cooling_down");
-    assert_eq!(code(world.app.file_request(&ann(), by_call("acc-1"), None).await), "cooling_down");
+    assert_eq!(code(world.app.file_request(&ann(), by_call("acc-1")).await), "cooling_down");
     // Only for the same, and only for whom it was denied to.
     file(&world, &ann(), "acc-2").await.unwrap();
     file(&world, &bob(), "acc-1").await.unwrap();
@@ -90,16 +90,16 @@ pub(crate) async fn the_same_is_asked_once(db: Db) {
     let key = |text: &str| Some(IdempotencyKey::new(text).unwrap());
     let first = world.app.file_request(&ann(), refund("acc-1"), key("k")).await.unwrap().request;
     assert_eq!(pending(file(&world, &ann(), "acc-1").await), first.id);
-    assert_eq!(pending(world.app.file_request(&ann(), by_call("acc-1"), None).await), first.id);
+    assert_eq!(pending(world.app.file_request(&ann(), by_call("acc-1")).await), first.id);
     let longer = NewRequest { duration: Some(span("1h")), justification: "again".to_owned(), ..refund("acc-1") };
-    assert_eq!(pending(world.app.file_request(&ann(), longer, None).await), first.id);
+    assert_eq!(pending(world.app.file_request(&ann(), longer).await), first.id);
     // A repeated send is no second ask.
     assert!(world.app.file_request(&ann(), refund("acc-1"), key("k")).await.unwrap().repeated);
     // Another person, another resource, another start is another ask.
     file(&world, &bob(), "acc-1").await.unwrap();
     file(&world, &ann(), "acc-2").await.unwrap();
     let later = NewRequest { starts_at: Some(world.now().plus(span("1d"))), ..refund("acc-1") };
-    world.app.file_request(&ann(), later, None).await.unwrap();
+    world.app.file_request(&ann(), later).await.unwrap();
     world.review(&lee(), &first.id, denial()).await.unwrap();
     assert_ne!(file(&world, &ann(), "acc-1").await.unwrap().request.id, first.id);
 }
@@ -110,7 +110,7 @@ pub(crate) async fn limits_hold_whoever_asks_at_once(db: Db) {
     let asks = (0..16_usize).map(|at| {
         let app = replicas[at % 2].clone();
         let new = if at % 3 == 0 { by_call(&format!("acc-{}", at / 2)) } else { refund(&format!("acc-{}", at / 2)) };
-        tokio::spawn(async move { app.file_request(&ann(), new, None).await.is_ok() })
+        tokio::spawn(async move { app.file_request(&ann(), new).await.is_ok() })
     });
     let filed = join_all(asks).await.into_iter().filter(|filed| *filed.as_ref().unwrap()).count();
     assert_eq!(filed, 3);

@@ -18,7 +18,7 @@ async fn some_of_each(world: &World) -> Vec<Request> {
         for (number, person) in people.iter().chain([&ann(), &bob()]).enumerate() {
             let action = if (round + number) % 3 == 0 { "account.close" } else { "refund.create" };
             let new = ask(action, &format!("{round}-{number}"));
-            let request = world.app.file_request(person, new, None).await.unwrap().request;
+            let request = world.app.file_request(person, new).await.unwrap().request;
             match (round + number) % 4 {
                 0 => drop(world.review(&lee(), &request.id, denial()).await.unwrap()),
                 1 => drop(world.app.withdraw(person, &request.id).await.unwrap()),

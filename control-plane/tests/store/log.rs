@@ -92,7 +92,7 @@ pub(crate) async fn a_changed_row_is_found_and_named(db: Db) {
     // Nothing is signed over a root that the stored tree does not give, and nothing is appended to it either.
     db.tamper(&format!("UPDATE head SET log_root = {zeros}")).await;
     assert_eq!(code(world.app.checkpoint(&aud()).await), "internal");
-    assert_eq!(code(world.app.file_request(&ann(), crate::world::refund("acc-1"), None).await), "internal");
+    assert_eq!(code(world.app.file_request(&ann(), crate::world::refund("acc-1")).await), "internal");
 }
 
 /// What puts the node hash, or the root of the head row, back as it is now.

@@ -230,7 +230,7 @@ impl Real<'_> {
                 // Each is for another account, since the same is asked once.
                 let account = format!("acc-{}", ACCOUNTS.fetch_add(1, Ordering::Relaxed));
                 let new = NewRequest { duration: Some(Span::from_secs(secs)), ..ask("account.close", &account) };
-                let filed = app.file_request(&people[who], new, None).await;
+                let filed = app.file_request(&people[who], new).await;
                 if let Ok(filed) = &filed {
                     self.requests.push(filed.request.id.clone());
                     self.grants.push(None);

@@ -40,7 +40,7 @@ pub(crate) async fn nobody_approves_their_own_request_under_any_account(db: Db) 
     let both = |name: &str| someone(name, &["support", "leads"]);
     // Whichever account asks, none of the person's decides, nor does the owner of a machine.
     for asker in ["lee", "lee-admin", "svc-nightly"] {
-        let request = world.app.file_request(&both(asker), world.refund(), None).await.unwrap().request;
+        let request = world.app.file_request(&both(asker), world.refund()).await.unwrap().request;
         for reviewer in ["lee", "lee-admin"] {
             for review in [approval(), denial()] {
                 assert_eq!(code(world.review(&both(reviewer), &request.id, review).await), "self_approval");
@@ -49,7 +49,7 @@ pub(crate) async fn nobody_approves_their_own_request_under_any_account(db: Db) 
         assert!(world.review(&mia(), &request.id, approval()).await.unwrap().grant.is_some());
     }
     // Machines may ask, never decide, whatever groups they have and whoever asks.
-    let request = world.app.file_request(&both("svc-deploy"), world.refund(), None).await.unwrap().request;
+    let request = world.app.file_request(&both("svc-deploy"), world.refund()).await.unwrap().request;
     assert_eq!(code(world.review(&both("svc-deploy"), &request.id, approval()).await), "self_approval");
     for machine in ["svc-nightly", "svc-deploy"] {
         let request = world.asked().await;
@@ -58,18 +58,18 @@ pub(crate) async fn nobody_approves_their_own_request_under_any_account(db: Db) 
         }
     }
     // What an account is said to be counts for what was asked before, and no longer being said so does not help.
-    let request = world.app.file_request(&both("kim"), world.refund(), None).await.unwrap().request;
+    let request = world.app.file_request(&both("kim"), world.refund()).await.unwrap().request;
     let alias = "---\napiVersion: grantmesh.dev/v1\nkind: Person\nmetadata: { name: kim }\nspec: { accounts: [{ subject: kim }, { subject: kim2 }] }\n";
     world.apply(&[&with(alias)], None).await.unwrap();
     assert_eq!(code(world.review(&both("kim2"), &request.id, approval()).await), "self_approval");
-    let request = world.app.file_request(&both("kim"), world.refund(), None).await.unwrap().request;
+    let request = world.app.file_request(&both("kim"), world.refund()).await.unwrap().request;
     world.apply(&[POLICY], None).await.unwrap();
     assert_eq!(code(world.review(&both("kim2"), &request.id, approval()).await), "self_approval");
 }
 
 pub(crate) async fn one_person_has_one_vote_over_all_accounts(db: Db) {
     let world = world(db, "").await;
-    let closing = async || world.app.file_request(&ann(), ask("account.close", "acc-42"), None).await.unwrap().request;
+    let closing = async || world.app.file_request(&ann(), ask("account.close", "acc-42")).await.unwrap().request;
     let admin = someone("lee-admin", &["leads"]);
     let request = closing().await;
     world.review(&lee(), &request.id, approval()).await.unwrap();
@@ -96,7 +96,7 @@ pub(crate) async fn a_group_that_the_requester_can_edit_names_nobody(db: Db) {
         )
     };
     let ask =
-        async |world: &World, actor: &Actor| world.app.file_request(actor, world.refund(), None).await.unwrap().request;
+        async |world: &World, actor: &Actor| world.app.file_request(actor, world.refund()).await.unwrap().request;
     // Ann edits the group of the leads herself; Bob by a group that edits another one that does.
     let groups = [
         group("leads", "\"user:ann\", \"group:managers\""),
@@ -140,7 +140,7 @@ pub(crate) async fn words_are_what_the_rule_wants(db: Db) {
         let mut new = world.refund();
         new.justification = justification.to_owned();
         new.ticket = ticket.map(str::to_owned);
-        world.app.file_request(&ann(), new, None).await
+        world.app.file_request(&ann(), new).await
     };
     let why = "a refund for a double booking";
     for (justification, ticket, expected) in [

@@ -24,7 +24,7 @@ pub(crate) async fn faults_are_all_told(db: Db) {
     let checked = world.app.check_policy(files(&[POLICY])).await.unwrap();
     assert!(checked.policy.is_ok() && checked.warnings.is_empty());
     // Without a policy nobody may ask for anything.
-    assert_eq!(code(world.app.file_request(&ann(), refund("acc-42"), None).await), "not_eligible");
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-42")).await), "not_eligible");
 }
 
 pub(crate) async fn only_what_changed_is_pushed(db: Db) {

@@ -105,7 +105,7 @@ pub(crate) async fn two_processes_share_one_history(db: Db) {
     heard.borrow_and_update();
     let file = |number: u32| {
         let app = if number.is_multiple_of(2) { world.app.clone() } else { other.clone() };
-        async move { app.file_request(&ann(), refund(&number.to_string()), None).await.unwrap().request.id }
+        async move { app.file_request(&ann(), refund(&number.to_string())).await.unwrap().request.id }
     };
     let filed = all_at_once((0..20).map(file)).await;
     let entries = world.entries().await;

@@ -162,7 +162,7 @@ impl<'w> History<'w> {
             Op::File { who, account, later, uses } => {
                 let starts_at = later.map(|secs| world.now().plus(Span::from_secs(secs)));
                 let new = NewRequest { starts_at, uses, ..refund(&format!("acc-{account}")) };
-                let Ok(filed) = app.file_request(&self.people[who], new, None).await else { return };
+                let Ok(filed) = app.file_request(&self.people[who], new).await else { return };
                 let holder = self.people[who].user.clone();
                 self.grants.extend(filed.request.state.grant().map(|grant| (grant.clone(), holder)));
                 self.requests.push(filed.request.id);

@@ -7,7 +7,7 @@ use crate::db::Db;
 use crate::world::{POLICY, World, ann, approval, ask, bob, code, eve, lee, mia, olga, refund, someone, span};
 
 async fn granted(world: &World, who: &Actor, account: &str) -> Grant {
-    let request = world.app.file_request(who, refund(account), None).await.unwrap().request;
+    let request = world.app.file_request(who, refund(account)).await.unwrap().request;
     world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap()
 }
 
@@ -25,7 +25,7 @@ pub(crate) async fn all_of_a_principal_end_in_one_step(db: Db) {
     let mut anns = vec![granted(&world, &ann(), "acc-1").await, granted(&world, &ann(), "acc-2").await];
     let bobs = granted(&world, &bob(), "acc-1").await;
     let later = NewRequest { starts_at: Some(world.now().plus(span("1d"))), ..refund("acc-3") };
-    let request = app.file_request(&ann(), later, None).await.unwrap().request;
+    let request = app.file_request(&ann(), later).await.unwrap().request;
     anns.push(world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap());
     let (before, told) = (app.head().await.unwrap(), app.last_event().await.unwrap().0);
     // Looked at first: nothing changes.
@@ -120,7 +120,7 @@ pub(crate) async fn what_is_to_end_is_named_and_is_the_revokers(db: Db) {
     let world = World::new(db).await;
     let app = &world.app;
     let refunds = [granted(&world, &ann(), "acc-1").await, granted(&world, &bob(), "acc-1").await];
-    let closing = app.file_request(&ann(), ask("account.close", "acc-1"), None).await.unwrap().request;
+    let closing = app.file_request(&ann(), ask("account.close", "acc-1")).await.unwrap().request;
     world.review(&lee(), &closing.id, approval()).await.unwrap();
     world.review(&mia(), &closing.id, approval()).await.unwrap();
     assert_eq!(code(app.revoke_many(&olga(), &RevokeFilter::default(), "why", false).await), "nothing_named");

@@ -104,7 +104,7 @@ pub(crate) async fn nobody_is_asked_about_what_they_may_not_review(db: Db) {
         reviewed(&world, &who).await;
     }
     // Bob reviews, but not what he asks for himself.
-    let his = app.file_request(&bob(), world.refund(), None).await.unwrap().request;
+    let his = app.file_request(&bob(), world.refund()).await.unwrap().request;
     let names = async |request: &Request| {
         let reviewers = app.reviewers_of(&olga(), &request.id).await.unwrap().known;
         let mut names: Vec<String> = reviewers.iter().map(|one| one.user.subject.to_string()).collect();
@@ -164,9 +164,9 @@ pub(crate) async fn everybody_who_is_on_call_and_known_is_listed(db: Db) {
     // They have asked for something themselves, by which their groups are known, those of the latest time.
     for number in 0..60 {
         let name = format!("oncall-{number:02}");
-        app.file_request(&someone(&name, &["support"]), world.refund(), None).await.unwrap();
+        app.file_request(&someone(&name, &["support"]), world.refund()).await.unwrap();
         world.advance("1s");
-        app.file_request(&someone(&name, &["support", "leads"]), world.refund(), None).await.unwrap();
+        app.file_request(&someone(&name, &["support", "leads"]), world.refund()).await.unwrap();
         app.set_signal(&sam, signal("on.call", Some(&*name)), "so", span("1h")).await.unwrap();
     }
     app.set_signal(&sam, signal("on.call", Some("nobody-knows")), "so", span("1h")).await.unwrap();
@@ -230,7 +230,7 @@ pub(crate) async fn only_who_may_decide_by_it_is_listed_as_standing_in_and_once(
     lend(&someone("lee", &["closers"]), "zed", None).await;
     lend(&lee(), "mia", None).await;
     world.apply(&[&(closers.clone() + machine)], None).await.unwrap();
-    let his = app.file_request(&bob(), world.refund(), None).await.unwrap().request;
+    let his = app.file_request(&bob(), world.refund()).await.unwrap().request;
     let lent = lend(&bob(), "kim", None).await;
     let listed = async || -> Vec<(String, String)> {
         let seen = app.reviewers_of(&olga(), &his.id).await.unwrap().delegates;

@@ -14,10 +14,10 @@ pub(crate) async fn asks_that_break_the_rule_are_refused(db: Db) {
     let file = async |change: fn(&mut grantmesh_control_plane::domain::NewRequest)| {
         let mut new = refund("acc-42");
         change(&mut new);
-        code(app.file_request(&ann(), new, None).await)
+        code(app.file_request(&ann(), new).await)
     };
-    assert_eq!(code(app.file_request(&eve(), refund("acc-42"), None).await), "not_eligible");
-    assert_eq!(code(app.file_request(&ann(), ask("nothing", "acc-42"), None).await), "not_eligible");
+    assert_eq!(code(app.file_request(&eve(), refund("acc-42")).await), "not_eligible");
+    assert_eq!(code(app.file_request(&ann(), ask("nothing", "acc-42")).await), "not_eligible");
     assert_eq!(file(|new| new.rule = Some("closing".to_owned())).await, "not_eligible");
     assert_eq!(file(|new| new.duration = Some(span("1h1s"))).await, "duration_over_maximum");
     assert_eq!(file(|new| new.duration = Some(Span::default())).await, "duration_too_short");
@@ -28,9 +28,9 @@ pub(crate) async fn asks_that_break_the_rule_are_refused(db: Db) {
     // The longest that is taken still fits an entry of the log.
     let mut longest = refund(&"\"".repeat(1_990));
     longest.justification = "\u{10ffff}".repeat(2_000);
-    let filed = app.file_request(&ann(), longest, None).await.unwrap().request;
+    let filed = app.file_request(&ann(), longest).await.unwrap().request;
     assert_eq!(app.request(&ann(), &filed.id).await.unwrap(), filed);
-    assert_eq!(code(app.file_request(&ann(), refund(&"é".repeat(1_100)), None).await), "bad_text");
+    assert_eq!(code(app.file_request(&ann(), refund(&"é".repeat(1_100))).await), "bad_text");
 }
 
 pub(crate) async fn reviewers_narrow_and_never_widen(db: Db) {
@@ -49,7 +49,7 @@ pub(crate) async fn reviewers_narrow_and_never_widen(db: Db) {
 
 pub(crate) async fn two_approvals_are_two_people(db: Db) {
     let world = World::new(db).await;
-    let request = world.app.file_request(&ann(), ask("account.close", "acc-42"), None).await.unwrap().request;
+    let request = world.app.file_request(&ann(), ask("account.close", "acc-42")).await.unwrap().request;
     assert_eq!(request.approvals_needed, 2);
     let first = world.review(&lee(), &request.id, approval()).await.unwrap();
     assert_eq!((first.request.state.word(), first.grant), (RequestStateWord::Pending, None));

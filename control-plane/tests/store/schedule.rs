@@ -11,7 +11,7 @@ use crate::world::{POLICY, World, ann, approval, ask, bob, code, lee, olga, refu
 /// A grant of Ann's that starts in two hours, for 15 minutes.
 async fn scheduled(world: &World, account: &str) -> Grant {
     let new = NewRequest { starts_at: Some(world.now().plus(span("2h"))), ..refund(account) };
-    let request = world.app.file_request(&ann(), new, None).await.unwrap().request;
+    let request = world.app.file_request(&ann(), new).await.unwrap().request;
     world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap()
 }
 
@@ -62,7 +62,7 @@ pub(crate) async fn a_scheduled_grant_starts_at_its_time_and_not_before(db: Db) 
     assert_eq!(world.story_of(late.id.as_str()).await, ["review.approved", "grant.scheduled", "grant.started"]);
     // One that is approved after its start begins at once.
     let new = NewRequest { starts_at: Some(world.now().plus(span("1h"))), ..refund("acc-3") };
-    let request = app.file_request(&ann(), new, None).await.unwrap().request;
+    let request = app.file_request(&ann(), new).await.unwrap().request;
     world.advance("2h");
     let grant = world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap();
     assert_eq!((grant.state, grant.starts_at), (GrantState::Active, world.now()));
@@ -72,22 +72,22 @@ pub(crate) async fn a_start_has_bounds(db: Db) {
     let world = World::new(db).await;
     let file = async |after: &str, from: &str| {
         let starts_at = Some(world.now().plus(span(after)));
-        code(world.app.file_request(&ann(), NewRequest { starts_at, ..refund(from) }, None).await)
+        code(world.app.file_request(&ann(), NewRequest { starts_at, ..refund(from) }).await)
     };
     assert_eq!(file("0s", "acc-1").await, "start_out_of_range");
     assert_eq!(file("30d1s", "acc-1").await, "start_out_of_range");
     let fine = NewRequest { starts_at: Some(world.now().plus(span("30d"))), ..refund("acc-1") };
-    assert!(world.app.file_request(&ann(), fine, None).await.is_ok());
+    assert!(world.app.file_request(&ann(), fine).await.is_ok());
     let stricter =
         POLICY.replace("maxDuration: 1h\n  defaultDuration", "maxDuration: 1h\n  startsWithin: 2d\n  defaultDuration");
     world.apply(&[&stricter], None).await.unwrap();
     assert_eq!(file("2d1s", "acc-2").await, "start_out_of_range");
     let fine = NewRequest { starts_at: Some(world.now().plus(span("2d"))), ..refund("acc-2") };
-    let filed = world.app.file_request(&ann(), fine.clone(), None).await.unwrap().request;
+    let filed = world.app.file_request(&ann(), fine.clone()).await.unwrap().request;
     assert_eq!(filed.ask.starts_at, fine.starts_at);
     // What reviewers decide on has the start in it.
     let other = NewRequest { starts_at: None, ..fine };
-    let other = world.app.file_request(&bob(), other, None).await.unwrap().request;
+    let other = world.app.file_request(&bob(), other).await.unwrap().request;
     let mut alike = filed.ask.clone();
     (alike.starts_at, alike.requester) = (None, other.ask.requester.clone());
     assert_ne!(alike.digest(), filed.ask.digest());

@@ -174,7 +174,7 @@ pub(crate) async fn operators_decide_nothing(db: Db) {
     let world = World::bare(db, grantmesh_control_plane::app::Limits::default()).await;
     world.apply(&[&staged()], None).await.unwrap();
     let request = world.asked().await;
-    let theirs = world.app.file_request(&olga(), refund("acc-42"), None).await;
+    let theirs = world.app.file_request(&olga(), refund("acc-42")).await;
     assert_eq!(code(theirs), "not_eligible");
     for review in [approval(), denial()] {
         assert_eq!(code(world.review(&olga(), &request.id, review).await), "not_a_reviewer");
@@ -183,7 +183,7 @@ pub(crate) async fn operators_decide_nothing(db: Db) {
     world.apply(&[&staged().replacen("group:leads", "user:olga", 1)], None).await.unwrap();
     assert_eq!(code(world.review(&olga(), &request.id, approval()).await), "not_a_reviewer");
     world.apply(&[&staged().replace("group:support", "user:olga")], None).await.unwrap();
-    let theirs = world.app.file_request(&olga(), refund("acc-42"), None).await.unwrap().request;
+    let theirs = world.app.file_request(&olga(), refund("acc-42")).await.unwrap().request;
     let named = staged().replace("group:support", "user:olga").replace("group:leads", "user:olga\", \"group:leads");
     world.apply(&[&named], None).await.unwrap();
     assert_eq!(code(world.review(&olga(), &theirs.id, approval()).await), "self_approval");

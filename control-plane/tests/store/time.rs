@@ -29,12 +29,12 @@ pub(crate) async fn no_replica_tells_an_earlier_time_than_another(db: Db) {
     let other = with(&world, SteadyClock::default()).await;
     let clock = &other.settings().clock;
     assert!(clock.now() >= ahead && clock.behind() > Span::default());
-    let filed = other.file_request(&ann(), world.refund(), None).await.unwrap().request;
+    let filed = other.file_request(&ann(), world.refund()).await.unwrap().request;
     assert!(filed.ask.created_at >= ahead, "{filed:?}");
     assert_eq!(other.expire_grants().await.unwrap(), 0, "{grant:?} has ended once");
     // One that was there all the time learns it with its next write.
     assert!(early.settings().clock.now() < ahead);
-    let filed = early.file_request(&ann(), world.refund(), None).await.unwrap().request;
+    let filed = early.file_request(&ann(), world.refund()).await.unwrap().request;
     assert!(filed.ask.created_at >= ahead, "{filed:?}");
 
     // Somebody says that it was wrong.

@@ -81,9 +81,9 @@ pub(crate) async fn reviewers_are_told_and_then_others(db: Db) {
 pub(crate) async fn an_escalated_request_is_decided_by_either(db: Db) {
     let world = world(db).await;
     let app = &world.app;
-    let (one, two) = (world.asked().await, app.file_request(&bob(), refund("acc-7"), None).await.unwrap().request);
+    let (one, two) = (world.asked().await, app.file_request(&bob(), refund("acc-7")).await.unwrap().request);
     world.advance("1h");
-    let fresh = app.file_request(&ann(), refund("acc-8"), None).await.unwrap().request;
+    let fresh = app.file_request(&ann(), refund("acc-8")).await.unwrap().request;
     world.advance("1h");
     assert_eq!(app.escalate_requests().await.unwrap(), 2);
     let seen = app.requests(&max(), &RequestFilter::default(), &Page::default()).await.unwrap().items;
@@ -92,7 +92,7 @@ pub(crate) async fn an_escalated_request_is_decided_by_either(db: Db) {
     assert!(world.review(&max(), &one.id, approval()).await.unwrap().grant.is_some());
     assert!(world.review(&lee(), &two.id, approval()).await.unwrap().grant.is_some());
     // Nobody gets to decide what they may not: the requester, an operator.
-    let own = app.file_request(&someone("max", &["managers", "support"]), refund("acc-9"), None).await.unwrap().request;
+    let own = app.file_request(&someone("max", &["managers", "support"]), refund("acc-9")).await.unwrap().request;
     world.advance("2h");
     app.escalate_requests().await.unwrap();
     assert_eq!(code(world.review(&max(), &own.id, approval()).await), "self_approval");

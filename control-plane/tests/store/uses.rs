@@ -16,7 +16,7 @@ use crate::world::{ISSUER, World, ann, approval, code, eve, lee, olga, refund};
 /// A grant of Ann's for so many refunds on acc-42.
 async fn granted(world: &World, uses: u32) -> Grant {
     let new = NewRequest { uses: Some(uses), ..refund("acc-42") };
-    let request = world.app.file_request(&ann(), new, None).await.unwrap().request;
+    let request = world.app.file_request(&ann(), new).await.unwrap().request;
     world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap()
 }
 
@@ -194,9 +194,9 @@ pub(crate) async fn what_came_of_a_use_is_told_once_by_who_took_it(db: Db) {
 pub(crate) async fn reviewers_narrow_the_number(db: Db) {
     let world = World::new(db).await;
     let new = NewRequest { uses: Some(3), ..refund("acc-42") };
-    let request = world.app.file_request(&ann(), new, None).await.unwrap().request;
+    let request = world.app.file_request(&ann(), new).await.unwrap().request;
     let other = NewRequest { uses: Some(2), ..refund("acc-41") };
-    let other = world.app.file_request(&ann(), other, None).await.unwrap().request;
+    let other = world.app.file_request(&ann(), other).await.unwrap().request;
     let fewer = Ask { uses: Some(2), ..request.ask.clone() };
     assert_ne!(request.ask.digest(), fewer.digest(), "a reviewer sees how many");
     let narrowed = |uses| NewReview { uses: Some(uses), ..approval() };
@@ -208,14 +208,14 @@ pub(crate) async fn reviewers_narrow_the_number(db: Db) {
     assert_eq!(world.app.request(&ann(), &request.id).await.unwrap().reviews[0].uses, Some(1));
     for wrong in [0, 1_001] {
         let new = NewRequest { uses: Some(wrong), ..refund("acc-42") };
-        assert_eq!(code(world.app.file_request(&ann(), new, None).await), "uses_over_maximum");
+        assert_eq!(code(world.app.file_request(&ann(), new).await), "uses_over_maximum");
     }
     // Where the rule counts, one is asked for by default, and no more than it says.
     let counted = crate::world::POLICY.replace("  defaultDuration: 15m\n", "  defaultDuration: 15m\n  maxUses: 2\n");
     world.apply(&[&counted], None).await.unwrap();
     assert_eq!(world.asked().await.ask.uses, Some(1));
     let new = NewRequest { uses: Some(3), ..refund("acc-42") };
-    assert_eq!(code(world.app.file_request(&ann(), new, None).await), "uses_over_maximum");
+    assert_eq!(code(world.app.file_request(&ann(), new).await), "uses_over_maximum");
     // A request from before has the stricter of both.
     let grant = world.review(&lee(), &other.id, approval()).await.unwrap().grant.unwrap();
     assert_eq!(grant.uses.unwrap().allowed, 2);

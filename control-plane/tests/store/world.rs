@@ -165,7 +165,7 @@ impl World {
 
     /// A refund asked for by Ann, pending; the first one is on acc-42.
     pub(crate) async fn asked(&self) -> Request {
-        self.app.file_request(&ann(), self.refund(), None).await.unwrap().request
+        self.app.file_request(&ann(), self.refund()).await.unwrap().request
     }
 
     /// A grant of Ann's, approved by Lee.
