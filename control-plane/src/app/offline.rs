@@ -30,9 +30,8 @@ impl App {
     pub async fn issue_offline(&self, actor: &Actor, new: &NewOffline) -> Result<Offline, AppError> {
         let mut tx = self.write().await?;
         let book = self.rulebook(&mut tx).await?;
-        let is_theirs = |right: &&BreakGlass| {
-            right.offline.is_some() && actor.as_principal(|principal| right.is_for(principal))
-        };
+        let is_theirs =
+            |right: &&BreakGlass| right.offline.is_some() && actor.as_principal(|principal| right.is_for(principal));
         let none = || Forbidden::NoBreakGlass(NoBreakGlass::offline(&new.service));
         let service = book.service(&new.service).ok_or_else(none)?;
         if let Some(grant) = self.repeated::<GrantId>(&mut tx, &actor.user).await? {

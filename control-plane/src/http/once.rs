@@ -8,9 +8,9 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::IntoParams;
+use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
-use utoipa::openapi::Required;
 
 use super::Api;
 use super::extract::Json;

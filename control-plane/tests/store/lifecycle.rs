@@ -6,6 +6,7 @@ use grantmesh_shared::wire::table::{EngineItem, Item};
 use serde_json::value::RawValue;
 
 use crate::db::Db;
+use crate::once::once;
 use crate::world::{World, ann, approval, aud, bob, code, denial, eve, lee, mia, olga, page, refund, span};
 
 pub(crate) async fn a_request_becomes_a_grant_and_ends(db: Db) {
@@ -137,24 +138,24 @@ pub(crate) async fn requests_time_out_and_are_never_approved_late(db: Db) {
 
 pub(crate) async fn an_idempotency_key_files_once(db: Db) {
     let world = World::new(db).await;
-    let key = |text: &str| Some(IdempotencyKey::new(text).unwrap());
-    let file = async |new, key| world.app.file_request(&ann(), new, key).await;
-    let first = file(refund("acc-42"), key("k1")).await.unwrap();
-    let again = file(refund("acc-42"), key("k1")).await.unwrap();
+    let file =
+        async |account: &str, key: &str| once(&world.app, key, account).file_request(&ann(), refund(account)).await;
+    let first = file("acc-42", "k1").await.unwrap();
+    let again = file("acc-42", "k1").await.unwrap();
     assert_eq!((first.repeated, again.repeated, &first.request), (false, true, &again.request));
-    assert_eq!(code(file(refund("acc-43"), key("k1")).await), "idempotency_key_reused");
+    assert_eq!(code(file("acc-43", "k1").await), "idempotency_key_reused");
     // The key is the user's own; without one, what is asked again is pointed to what waits.
-    let bobs = world.app.file_request(&bob(), refund("acc-42"), key("k1")).await.unwrap();
+    let bobs = once(&world.app, "k1", "acc-42").file_request(&bob(), refund("acc-42")).await.unwrap();
     assert_ne!(bobs.request.id, first.request.id);
-    assert_eq!(code(file(refund("acc-42"), None).await), "already_asked");
-    let sends = (0..8).map(|_| file(refund("acc-9"), key("k2")));
+    assert_eq!(code(world.app.file_request(&ann(), refund("acc-42")).await), "already_asked");
+    let sends = (0..8).map(|_| file("acc-9", "k2"));
     let ids: Vec<_> =
         futures_util::future::join_all(sends).await.into_iter().map(|filed| filed.unwrap().request.id).collect();
     assert!(ids.iter().all(|id| *id == ids[0]));
     assert_eq!(world.app.forget_idempotency_keys().await.unwrap(), 0);
     world.advance("1d1s");
     assert_eq!(world.app.forget_idempotency_keys().await.unwrap(), 3);
-    assert!(!file(refund("acc-42"), key("k1")).await.unwrap().repeated);
+    assert!(!file("acc-42", "k1").await.unwrap().repeated);
     for bad in ["", "a b", "é", &"k".repeat(129)] {
         assert_eq!(code(IdempotencyKey::new(bad)), "bad_idempotency_key");
     }

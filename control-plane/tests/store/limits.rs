@@ -1,11 +1,12 @@
 //! How often one person may ask, whichever way the request comes.
 
 use futures_util::future::join_all;
-use grantmesh_control_plane::app::{AppError, Conflict, Filed, IdempotencyKey, Limits};
+use grantmesh_control_plane::app::{AppError, Conflict, Filed, Limits};
 use grantmesh_control_plane::domain::{Actor, AskTarget, NewRequest};
 use grantmesh_shared::id::RequestId;
 
 use crate::db::Db;
+use crate::once::once;
 use crate::world::{POLICY, World, ann, approval, ask, bob, code, denial, lee, refund, someone, span};
 
 async fn world(db: Db, limits: &str) -> World {
@@ -87,14 +88,14 @@ pub(crate) async fn a_denial_cools_down(db: Db) {
 
 pub(crate) async fn the_same_is_asked_once(db: Db) {
     let world = World::new(db).await;
-    let key = |text: &str| Some(IdempotencyKey::new(text).unwrap());
-    let first = world.app.file_request(&ann(), refund("acc-1"), key("k")).await.unwrap().request;
+    let sent = once(&world.app, "k", "acc-1");
+    let first = sent.file_request(&ann(), refund("acc-1")).await.unwrap().request;
     assert_eq!(pending(file(&world, &ann(), "acc-1").await), first.id);
     assert_eq!(pending(world.app.file_request(&ann(), by_call("acc-1")).await), first.id);
     let longer = NewRequest { duration: Some(span("1h")), justification: "again".to_owned(), ..refund("acc-1") };
     assert_eq!(pending(world.app.file_request(&ann(), longer).await), first.id);
     // A repeated send is no second ask.
-    assert!(world.app.file_request(&ann(), refund("acc-1"), key("k")).await.unwrap().repeated);
+    assert!(sent.file_request(&ann(), refund("acc-1")).await.unwrap().repeated);
     // Another person, another resource, another start is another ask.
     file(&world, &bob(), "acc-1").await.unwrap();
     file(&world, &ann(), "acc-2").await.unwrap();

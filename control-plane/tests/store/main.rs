@@ -34,6 +34,8 @@ mod model;
 #[cfg(test)]
 mod offline;
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod outbox;
 #[cfg(test)]
 mod people;
@@ -109,6 +111,13 @@ scenarios! {
     lifecycle::grants_expire_by_the_clock,
     lifecycle::requests_time_out_and_are_never_approved_late,
     lifecycle::an_idempotency_key_files_once,
+    once::a_repeated_send_makes_nothing_new,
+    once::a_key_is_for_one_send_of_one_person,
+    once::many_sends_with_one_key_make_one,
+    once::a_repeat_gives_what_is_there_by_then,
+    once::what_is_refused_keeps_no_key_and_a_key_is_kept_for_a_day,
+    once::a_key_that_cannot_be_kept_leaves_nothing_made,
+    once::keys_of_the_release_before_still_count,
     lifecycle::lists_show_what_the_reader_may_see,
     rules::asks_that_break_the_rule_are_refused,
     rules::reviewers_narrow_and_never_widen,

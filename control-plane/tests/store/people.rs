@@ -95,8 +95,7 @@ pub(crate) async fn a_group_that_the_requester_can_edit_names_nobody(db: Db) {
             "---\napiVersion: grantmesh.dev/v1\nkind: Group\nmetadata: {{ name: {name} }}\nspec: {{ editors: [{editors}] }}\n"
         )
     };
-    let ask =
-        async |world: &World, actor: &Actor| world.app.file_request(actor, world.refund()).await.unwrap().request;
+    let ask = async |world: &World, actor: &Actor| world.app.file_request(actor, world.refund()).await.unwrap().request;
     // Ann edits the group of the leads herself; Bob by a group that edits another one that does.
     let groups = [
         group("leads", "\"user:ann\", \"group:managers\""),
