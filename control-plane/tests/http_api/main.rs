@@ -20,6 +20,8 @@ mod filters;
 #[cfg(test)]
 mod locks;
 #[cfg(test)]
+mod once;
+#[cfg(test)]
 mod over_time;
 #[cfg(test)]
 mod policy;
