@@ -323,7 +323,7 @@ pub enum Invalid {
     #[error("{0}")]
     Call(String),
     /// Not a key that a client may use.
-    #[error("an idempotency key is 1 to 128 visible ASCII characters\nuse a random UUID")]
+    #[error("an idempotency key is 1 to 128 visible ASCII characters, sent once\nuse a random UUID")]
     IdempotencyKey,
     /// What a filter says of itself is not what its credential says.
     #[error(
