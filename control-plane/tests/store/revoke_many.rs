@@ -77,7 +77,7 @@ pub(crate) async fn owners_of_a_service_see_and_end_what_they_do_not_review(db: 
     let (app, pia) = (&world.app, someone("pia", &["payments"]));
     let begun = app.last_event().await.unwrap().0;
     let (one, other) = (granted(&world, &ann(), "acc-1").await, granted(&world, &bob(), "acc-2").await);
-    let request = world.app.file_request(&ann(), refund("acc-3"), None).await.unwrap().request;
+    let request = world.app.file_request(&ann(), refund("acc-3")).await.unwrap().request;
     // They see all of it, in lists, one by one and as it happens.
     let page = Page::default();
     assert_eq!(app.grants(&pia, &GrantFilter::default(), &page).await.unwrap().items.len(), 2);

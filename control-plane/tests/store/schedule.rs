@@ -138,14 +138,14 @@ pub(crate) async fn who_has_left_the_group_meanwhile_starts_nothing(db: Db) {
     let (left, stayed) = (scheduled(&world, "acc-1").await, scheduled(&world, "acc-2").await);
     // Ann comes by with another group besides: what she has asked for as one of support stays hers.
     let more = someone("ann", &["support", "interns"]);
-    app.file_request(&more, refund("acc-3"), None).await.unwrap();
+    app.file_request(&more, refund("acc-3")).await.unwrap();
     world.advance("2h");
     assert_eq!(again(&world, &stayed).await.state.word(), GrantStateWord::Scheduled);
     assert!(app.release(&ann(), &stayed.id).await.unwrap().grant.starts_at == world.now(), "it had started");
     let later = scheduled(&world, "acc-4").await;
     // And then as one who is in support no more. Another rule lets her ask.
     let gone = someone("ann", &["closers"]);
-    app.file_request(&gone, ask("account.close", "acc-9"), None).await.unwrap();
+    app.file_request(&gone, ask("account.close", "acc-9")).await.unwrap();
     assert_eq!(app.start_grants().await.unwrap(), 1);
     world.advance("2h");
     assert_eq!(app.start_grants().await.unwrap(), 1);
