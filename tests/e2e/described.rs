@@ -15,6 +15,15 @@ const SAM: Person = Person { name: "sam", groups: &["platform", "payments-leads"
 
 const POLICY: &str = include_str!("../../shared/policies/payments/policy.yaml");
 
+/// Lets one act and answer later, so that there is something to answer for.
+const GLASS: &str = r#"
+---
+apiVersion: grantmesh.dev/v1
+kind: BreakGlass
+metadata: { name: refunds-on-fire }
+spec: { service: payments, actions: [refund.create], subjects: ["group:platform"], maxDuration: 15m, reviewers: ["user:lea"] }
+"#;
+
 /// What is held. That values which fit are taken, too, cannot be: most of them name things that are not there.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
                       response_schema_conformance,negative_data_rejection,missing_required_header,unsupported_method,\
@@ -32,6 +41,7 @@ fn proof_every_answer_is_one_that_is_described() -> Result<()> {
         let known = populated(&control_plane).await?;
         std::fs::write(folder.path().join("schemathesis.toml"), known)?;
         let (users, filters) = (control_plane.token(&SAM).await?, control_plane.filter_credential("fuzzed").await?);
+        // A stream of events does not end; what may be asked of it is held by the tests of the API.
         let (told, told_to_filters) = tokio::try_join!(
             explored(&control_plane, &folder, &users, "^/(filter/|v1/events)"),
             explored(&control_plane, &folder, &filters, "^/(v1|dev|healthz|readyz|metrics)"),
@@ -46,7 +56,7 @@ fn proof_every_answer_is_one_that_is_described() -> Result<()> {
 /// Gives the server something of each kind; gives the settings that name them.
 async fn populated(control_plane: &ControlPlane) -> Result<String> {
     let sam = control_plane.api(&SAM).await?;
-    let policy = json!({ "files": [{ "name": "policy.yaml", "text": POLICY }] });
+    let policy = json!({ "files": [{ "name": "policy.yaml", "text": format!("{POLICY}{GLASS}") }] });
     sam.carrying("if-none-match", "*")?.post("/v1/policy", &policy).await?.expect(201)?;
     let (alice, lea) = (control_plane.api(&ALICE).await?, control_plane.api(&LEA).await?);
     let ask = json!({ "service": "payments", "action": "refund.create", "resource": "account/acc-42",
@@ -58,10 +68,16 @@ async fn populated(control_plane: &ControlPlane) -> Result<String> {
     let lock = json!({ "subject": "user:mallory", "reason": "drill" });
     let lock = sam.post("/v1/locks", &lock).await?.expect(201)?;
     let version = sam.get("/v1/policy").await?.expect(200)?;
+    let glass = json!({ "service": "payments", "action": "refund.create", "resource": "account/acc-43", "reason": "fire" });
+    let glass = sam.post("/v1/break-glass", &glass).await?.expect(201)?;
+    let delegation = json!({ "to": "alice", "service": "payments", "reason": "away", "duration": "1h" });
+    let delegation = lea.post("/v1/delegations", &delegation).await?.expect(201)?;
     let named = [
         ("requests", text(&pending, "/id")?),
         ("grants", text(&reviewed, "/grant/id")?),
         ("locks", text(&lock, "/lock/id")?),
+        ("post-reviews", text(&glass, "/post_review/id")?),
+        ("delegations", text(&delegation, "/id")?),
         ("policy/versions", text(&version, "/id")?),
     ];
     let operation = |(of, id): (&str, &str)| {
