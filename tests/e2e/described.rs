@@ -68,7 +68,8 @@ async fn populated(control_plane: &ControlPlane) -> Result<String> {
     let lock = json!({ "subject": "user:mallory", "reason": "drill" });
     let lock = sam.post("/v1/locks", &lock).await?.expect(201)?;
     let version = sam.get("/v1/policy").await?.expect(200)?;
-    let glass = json!({ "service": "payments", "action": "refund.create", "resource": "account/acc-43", "reason": "fire" });
+    let glass =
+        json!({ "service": "payments", "action": "refund.create", "resource": "account/acc-43", "reason": "fire" });
     let glass = sam.post("/v1/break-glass", &glass).await?.expect(201)?;
     let delegation = json!({ "to": "alice", "service": "payments", "reason": "away", "duration": "1h" });
     let delegation = lea.post("/v1/delegations", &delegation).await?.expect(201)?;

@@ -91,6 +91,18 @@ pub(crate) async fn owners_of_a_service_see_and_end_what_they_do_not_review(db: 
     let all = RevokeFilter { service: Some("payments".to_owned()), ..RevokeFilter::default() };
     let many = app.revoke_many(&pia, &all, "closing", false).await.unwrap();
     assert_eq!(many.grants.iter().map(|grant| &grant.id).collect::<Vec<_>>(), [&other.id]);
+    // Of another service they are nobody.
+    let of_others = owned.replacen("metadata: { name: payments }", "metadata: { name: payouts }", 1);
+    let of_others = of_others.replace("service: payments", "service: payouts");
+    let (_, others) = of_others.split_once("---").unwrap();
+    let theirs = POLICY.replacen("spec:\n  actions:", "spec:\n  owners: [\"group:others\"]\n  actions:", 1);
+    let both = format!(
+        "{theirs}---{}",
+        others.replace("{ name: refunds }", "{ name: payouts }").replace("{ name: closing }", "{ name: ends }")
+    );
+    world.apply(&[&both], None).await.unwrap();
+    assert_eq!(code(app.grant(&pia, &one.id).await), "not_found");
+    world.apply(&[&owned], None).await.unwrap();
     // Filters hear nothing of owners, and nobody owns what the policy does not say.
     let items = app.all_items().await.unwrap().items;
     assert!(items.iter().all(|item| item.body.as_deref().is_none_or(|body| !body.contains("owners"))));

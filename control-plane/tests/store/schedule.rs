@@ -143,6 +143,7 @@ pub(crate) async fn who_has_left_the_group_meanwhile_starts_nothing(db: Db) {
     assert_eq!(again(&world, &stayed).await.state.word(), GrantStateWord::Scheduled);
     assert!(app.release(&ann(), &stayed.id).await.unwrap().grant.starts_at == world.now(), "it had started");
     let later = scheduled(&world, "acc-4").await;
+    world.advance("1s");
     // And then as one who is in support no more. Another rule lets her ask.
     let gone = someone("ann", &["closers"]);
     app.file_request(&gone, ask("account.close", "acc-9")).await.unwrap();
