@@ -1,6 +1,8 @@
 //! Breaking the glass, and the reviews of what was done by it.
 
-use grantmesh_shared::id::PostReviewId;
+use std::collections::HashMap;
+
+use grantmesh_shared::id::{GrantId, PostReviewId};
 use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
@@ -93,6 +95,17 @@ impl App {
         let now = self.inner.settings.clock.now();
         let sees = self.sees_post_review(&mut tx, (actor, &book), &review, now).await?;
         sees.then_some(review).ok_or_else(unknown)
+    }
+
+    /// The post-reviews of what was done under these grants, for whoever was found to see the grants: they see those, too.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn post_reviews_of(&self, grants: &[&GrantId]) -> Result<HashMap<GrantId, PostReview>, AppError> {
+        if grants.is_empty() {
+            return Ok(HashMap::new());
+        }
+        Ok(self.read().await?.post_reviews_of(grants).await?)
     }
 
     async fn sees_post_review(

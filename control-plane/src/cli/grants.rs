@@ -11,6 +11,7 @@ use crate::http::bodies::{
     ExtendBody, ExtendedView, FleetView, GrantUsesView, LedgerView, RevokeBody, RevokeManyBody, RevokedManyView,
     RevokedView,
 };
+use crate::http::standing::PostReviewMark;
 use crate::http::view::{GrantView, ListView};
 
 pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failure> {
@@ -130,6 +131,7 @@ async fn show(args: &GrantShowArgs, out: &mut Output) -> Result<(), Failure> {
     if grant.break_glass {
         out.line(out.toned(super::output::Tone::Bad, "  given at once, without an approval"));
     }
+    post_review(grant.post_review.as_ref(), out);
     if let Some(uses) = grant.uses {
         out.line(format_args!("  {} of {} calls taken", uses.claimed, uses.allowed));
     }
@@ -149,6 +151,21 @@ async fn show(args: &GrantShowArgs, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  next time this would do: {}", next.command));
     }
     Ok(())
+}
+
+/// How the review of what was done without an approval stands.
+pub(super) fn post_review(review: Option<&PostReviewMark>, out: &mut Output) {
+    let Some(PostReviewMark { id, state, due_at, overdue }) = review else { return };
+    let due = tables::when(due_at);
+    if *overdue {
+        let told = format!("  {id} is {state}, overdue since {due}");
+        out.line(out.toned(super::output::Tone::Bad, &told));
+    } else if state == "open" {
+        out.line(format_args!("  {id} is {state}, due {due}"));
+    } else {
+        let state = out.toned(tables::tone(state), state);
+        out.line(format_args!("  {id} is {state}"));
+    }
 }
 
 fn tell_grant(grant: &GrantView, out: &mut Output) {

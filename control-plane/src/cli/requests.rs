@@ -224,6 +224,7 @@ pub(super) fn tell(request: &RequestView, out: &mut Output) {
     }
     let approvals = request.reviews.iter().filter(|review| review.verdict == "approve").count();
     out.line(format_args!("  approvals: {approvals} of {}, rule {}", request.approvals_needed, request.rule));
+    super::grants::post_review(request.post_review.as_ref(), out);
     standing(request, out);
 }
 

@@ -9,12 +9,22 @@ use super::policy::versions::short;
 use crate::http::bodies::{
     DelegationView, DeliveryView, LockView, OfflineView, PolicyVersionView, PostReviewView, SetView, SignalView,
 };
+use crate::http::standing::PostReviewMark;
 use crate::http::view::{FilterView, GrantView, RequestView, UseView, UserView};
 
 /// A cell with a state's word in its colour.
 fn state(word: &str) -> Cell {
     let tone = tone(word);
     Cell::new(word).fg(tone.colour())
+}
+
+/// A cell with a state's word, marked where the glass was broken, and where nobody has looked at that in time.
+fn broken_or_state(broken: bool, review: Option<&PostReviewMark>, word: &str) -> Cell {
+    if !broken {
+        return state(word);
+    }
+    let overdue = if review.is_some_and(|review| review.overdue) { ", post-review overdue" } else { "" };
+    Cell::new(format!("{word} (break-glass{overdue})")).fg(Tone::Bad.colour())
 }
 
 /// How a state's word is shown.
@@ -65,7 +75,7 @@ pub(super) fn requests(items: &[RequestView]) -> Table {
     for item in items {
         table.add_row([
             Cell::new(&item.id),
-            state(&item.state),
+            broken_or_state(item.kind == "break_glass", item.post_review.as_ref(), &item.state),
             Cell::new(who(&item.requester)),
             Cell::new(&item.service),
             Cell::new(&item.action),
@@ -83,11 +93,7 @@ pub(super) fn grants(items: &[GrantView]) -> Table {
     for item in items {
         table.add_row([
             Cell::new(&item.id),
-            if item.break_glass {
-                Cell::new(format!("{} (break-glass)", item.state)).fg(Tone::Bad.colour())
-            } else {
-                state(&item.state)
-            },
+            broken_or_state(item.break_glass, item.post_review.as_ref(), &item.state),
             Cell::new(who(&item.holder)),
             Cell::new(&item.service),
             Cell::new(&item.action),

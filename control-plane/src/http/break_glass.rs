@@ -17,6 +17,7 @@ use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, NotFound, Unfit};
 use super::requests::{target, unknown_state};
+use super::standing;
 use super::view::{GrantView, ListView, UserView};
 use crate::app::{Page, PostReviewFilter};
 use crate::domain::{NewBreakGlass, PostReview, PostReviewWord, PostVerdict};
@@ -197,7 +198,7 @@ pub(super) async fn break_glass(
     let BreakGlassBody { service, action, resource, method, path, right, reason, duration } = body;
     let target = target(service, action, resource, method, path)?;
     let broke = app.break_glass(&actor, &NewBreakGlass { target, reason, duration, right }).await?;
-    let grant = GrantView::of(&api.app, &broke.grant);
+    let grant = standing::grant(&api, &broke.grant).await?;
     let post_review = PostReviewView::of(&broke.post_review, api.now());
     Ok((StatusCode::CREATED, Json(BrokeView { grant, post_review })))
 }

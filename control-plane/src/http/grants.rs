@@ -18,6 +18,7 @@ use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
 use super::requests::unknown_state;
+use super::standing;
 use super::view::{ArrivalView, GrantView, ListView, RequestView, UseView};
 use super::wait::{Wait, revision};
 use crate::app::{Extended, GrantFilter, Page, RevokeFilter, RevokedMany};
@@ -98,7 +99,7 @@ pub(super) async fn list(
     let stated = Stated { mine, owner, service, action, rule, since, until, order };
     let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, only: stated.try_into()? };
     let listed = api.app.grants(&actor, &filter, &Page { cursor, limit: limit.map(Limit::number) }).await?;
-    Ok(Json(ListView::of(listed, |grant| GrantView::of(&api.app, &grant))))
+    Ok(Json(standing::listed_grants(&api, listed).await?))
 }
 
 /// One grant.
@@ -110,7 +111,7 @@ pub(super) async fn read(
     Id(id): Id<GrantId>,
 ) -> Result<impl IntoResponse, ApiError> {
     let grant = api.app.grant(&actor, &id).await?;
-    Ok((revision(api.app.position_of(&grant)), Json(GrantView::of(&api.app, &grant))))
+    Ok((revision(api.app.position_of(&grant)), Json(standing::grant(&api, &grant).await?)))
 }
 
 /// Ends a grant; with `wait`, answers when every filter that could still hold it has acknowledged or heard nothing for too long.
@@ -125,7 +126,7 @@ pub(super) async fn revoke(
     let wait = Wait::of(wait)?;
     let ended = api.app.revoke(&actor, &id, &reason).await?;
     let arrival = wait.arrival(&api, Some(&ended.grant.service), ended.position).await;
-    Ok(Json(RevokedView { grant: GrantView::of(&api.app, &ended.grant), arrival }))
+    Ok(Json(RevokedView { grant: standing::grant(&api, &ended.grant).await?, arrival }))
 }
 
 /// Which grants to end at once, and why: those that fit every part that is stated.
@@ -183,8 +184,7 @@ pub(super) async fn revoke_many(
         Some(position) => wait.arrival(&api, filter.service.as_deref(), position).await,
         None => None,
     };
-    let grants = grants.iter().map(|grant| GrantView::of(&api.app, grant)).collect();
-    Ok(Json(RevokedManyView { grants, dry_run, arrival }))
+    Ok(Json(RevokedManyView { grants: standing::grants(&api, &grants).await?, dry_run, arrival }))
 }
 
 /// More time for a grant.
@@ -259,5 +259,5 @@ pub(super) async fn release(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<GrantId>,
 ) -> Result<Json<GrantView>, ApiError> {
-    Ok(Json(GrantView::of(&api.app, &api.app.release(&actor, &id).await?.grant)))
+    Ok(Json(standing::grant(&api, &api.app.release(&actor, &id).await?.grant).await?))
 }

@@ -11,6 +11,7 @@ use super::Api;
 use super::extract::{Asked, CurrentUser, Id, Json, Whole};
 use super::problem::ApiError;
 use super::refusals::{BadRequest, Caller, NotFound};
+use super::standing;
 use super::view::GrantView;
 use crate::app::Ledger;
 use crate::domain::{Grant, LedgerCall, LedgerSummary, Narrower, PathUsed};
@@ -160,7 +161,7 @@ pub(super) async fn ledger(
     let LedgerSummary { is_unused, calls: count, between, paths, distinct_paths, narrower } = summary;
     let path = |PathUsed { method, path, calls }: PathUsed| PathView { method, path, calls };
     Ok(Json(LedgerView {
-        grant: GrantView::of(&api.app, &grant),
+        grant: standing::grant(&api, &grant).await?,
         unused: is_unused,
         calls: count,
         complete: is_complete,

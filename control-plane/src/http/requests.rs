@@ -18,9 +18,10 @@ use super::lists::Stated;
 use super::once::{Once, OnceHeader};
 use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
+use super::standing;
 use super::view::{ListView, RequestView};
 use crate::app::{Page, RequestFilter};
-use crate::domain::{AskTarget, NewRequest, Request, RequestStateWord};
+use crate::domain::{AskTarget, NewRequest, RequestStateWord};
 
 /// A request to file: an action on a resource, or the call that it is for.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -176,7 +177,7 @@ pub(super) async fn file(
     let starts_at = time("starts_at", body.starts_at.as_deref())?;
     let new = NewRequest { target, justification, ticket, duration, uses, rule, call, starts_at };
     let filed = app.file_request(&actor, new).await?;
-    Ok((StatusCode::CREATED, Json(shown(&api, &filed.request).await?)))
+    Ok((StatusCode::CREATED, Json(standing::request(&api, &filed.request).await?)))
 }
 
 /// The body that files a request for this target, ready to be completed. The URL of a challenge leads here; what stands
@@ -235,12 +236,7 @@ pub(super) async fn list(
     let stated = Stated { mine, owner, service, action, rule, since, until, order };
     let filter = RequestFilter { state: state.as_deref().map(known).transpose()?, only: stated.try_into()? };
     let listed = api.app.requests(&actor, &filter, &Page { cursor, limit: limit.map(Limit::number) }).await?;
-    Ok(Json(ListView::of(listed, |request| RequestView::from(&request))))
-}
-
-/// One request with how far it has come.
-pub(super) async fn shown(api: &Api, request: &Request) -> Result<RequestView, ApiError> {
-    Ok(RequestView::from(request).with(&api.app.standing(request).await?))
+    Ok(Json(standing::listed_requests(&api, listed).await?))
 }
 
 /// Refuses a word that is no state.
@@ -257,7 +253,7 @@ pub(super) async fn read(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<RequestView>, ApiError> {
-    Ok(Json(shown(&api, &api.app.request(&actor, &id).await?).await?))
+    Ok(Json(standing::request(&api, &api.app.request(&actor, &id).await?).await?))
 }
 
 /// Takes your own request back.
@@ -268,5 +264,5 @@ pub(super) async fn withdraw(
     CurrentUser(actor): CurrentUser,
     Id(id): Id<RequestId>,
 ) -> Result<Json<RequestView>, ApiError> {
-    Ok(Json(shown(&api, &api.app.withdraw(&actor, &id).await?).await?))
+    Ok(Json(standing::request(&api, &api.app.withdraw(&actor, &id).await?).await?))
 }

@@ -16,7 +16,7 @@ use super::description::{Digest, Length};
 use super::extract::{CurrentUser, Id, Json};
 use super::problem::ApiError;
 use super::refusals::{BadBody, Caller, Conflict, Forbidden, NotFound, Unfit};
-use super::requests::shown;
+use super::standing;
 use super::view::{GrantView, RequestView};
 use super::wait;
 use crate::domain::{NewReview, Verdict};
@@ -75,6 +75,6 @@ pub(super) async fn review(
     let reviewed = api.app.review(&actor, &id, &new).await?;
     let grant = reviewed.grant.as_ref().map(|grant| GrantView::of(&api.app, grant));
     let revision = reviewed.grant.as_ref().map(|grant| wait::revision(api.app.position_of(grant)));
-    let request = shown(&api, &reviewed.request).await?;
+    let request = standing::request(&api, &reviewed.request).await?;
     Ok((StatusCode::CREATED, revision, Json(ReviewedView { request, grant })))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::description::Shown;
-use super::standing::{AutomaticView, StageView};
+use super::standing::{AutomaticView, PostReviewMark, StageView};
 use crate::app::{App, Listed};
 use crate::domain::{Grant, GrantState, Request, RequestState, Review, Stream, Use, UseCount};
 use crate::push::{Arrival, FilterArrival, FleetRow};
@@ -196,6 +196,9 @@ pub struct RequestView {
     /// What its rule decided about it by itself when it was filed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub automatic: Option<AutomaticView>,
+    /// Of one that stands for broken glass, how the review of that stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_review: Option<PostReviewMark>,
     /// When it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decided_at: Option<String>,
@@ -244,6 +247,7 @@ impl From<&Request> for RequestView {
             reminded_at: waited.reminded_at.map(|at| at.to_string()),
             escalated_at: waited.escalated_at.map(|at| at.to_string()),
             automatic: automatic.as_ref().map(AutomaticView::from),
+            post_review: None,
             decided_at: state.decided_at().map(|at| at.to_string()),
             grant: state.grant().map(ToString::to_string),
             policy: ask.policy.to_string(),
@@ -283,6 +287,9 @@ pub struct GrantView {
     /// Whether it was given at once, without an approval.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub break_glass: bool,
+    /// How the review of that stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub post_review: Option<PostReviewMark>,
     /// What the context of each call must be, in CEL: all of them must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
@@ -338,6 +345,7 @@ impl GrantView {
             expires_at: expires_at.to_string(),
             uses: uses.map(UsesView::from),
             break_glass: *break_glass,
+            post_review: None,
             conditions: terms.conditions.iter().map(|condition| condition.source.clone()).collect(),
             reveals: terms.reveals.clone(),
             call_digest: terms.bound.as_ref().map(|bound| bound.digest.to_string()),

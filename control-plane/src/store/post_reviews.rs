@@ -1,13 +1,15 @@
 //! Post-reviews as they are kept. A decision is guarded by `state = 'open'`.
 
+use std::collections::HashMap;
+
 use grantmesh_shared::engine::User;
-use grantmesh_shared::id::PostReviewId;
+use grantmesh_shared::id::{GrantId, PostReviewId};
 use grantmesh_shared::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::reviews::on_behalf_of;
 use super::select::Select;
-use super::tx::{Row, Tx, args};
+use super::tx::{Row, Tx, Value, args};
 use super::{StoreError, WriteTx};
 use crate::domain::{Event, EventKind, GlassBroken, PostReview, PostReviewState, PostReviewWord, Text};
 
@@ -94,6 +96,22 @@ impl Tx {
     /// A post-review.
     pub(crate) async fn post_review(&mut self, id: &PostReviewId) -> Result<Option<PostReview>, StoreError> {
         self.row(TABLE, select!(" WHERE id = $1"), args![id.as_str()]).await?.map(PostReview::try_from).transpose()
+    }
+
+    /// The post-reviews of what was done under these grants; each grant has one at most. At most a page of grants, so that
+    /// one statement is enough.
+    pub(crate) async fn post_reviews_of(
+        &mut self,
+        grants: &[&GrantId],
+    ) -> Result<HashMap<GrantId, PostReview>, StoreError> {
+        if grants.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let places: Vec<String> = (1..=grants.len()).map(|place| format!("${place}")).collect();
+        let sql = format!("{} WHERE grant_id IN ({})", select!(""), places.join(", "));
+        let ids: Vec<Value> = grants.iter().map(|id| Value::from(id.as_str())).collect();
+        let rows = self.rows(TABLE, AssertSqlSafe(sql), ids).await?;
+        rows.into_iter().map(PostReview::try_from).map(|found| found.map(|of| (of.grant.clone(), of))).collect()
     }
 
     /// A page of post-reviews.

@@ -131,9 +131,21 @@ async fn the_glass_is_broken_and_somebody_else_looks_at_it() {
     assert_eq!(server.get(LEA, "/v1/post-reviews?state=open").await.expect(200)["items"], json!([review]));
     assert_eq!(server.get(MALLORY, "/v1/post-reviews").await.expect(200)["items"], json!([]));
     server.get(LEA, "/v1/post-reviews?state=lost").await.problem(400, "bad_value");
+    let dry = json!({ "holder": "alice", "reason": "fire", "dry_run": true });
+    let listed = server.get(LEA, "/v1/grants?state=active").await.expect(200)["items"].clone();
+    assert_eq!(server.post(OLAF, "/v1/grants/revoke", &dry).await.expect(200)["grants"], listed);
     server.clock.advance("24h".parse().unwrap());
     let overdue = server.get(LEA, "/v1/post-reviews?overdue=true").await.expect(200)["items"].clone();
     assert_eq!((overdue.as_array().unwrap().len(), &overdue[0]["overdue"]), (1, &json!(true)));
+    // What it belongs to says so, too, wherever it is shown.
+    let mark = json!({ "id": review["id"], "state": "open", "due_at": review["due_at"], "overdue": true });
+    let grant = format!("/v1/grants/{}", broke["grant"]["id"].as_str().unwrap());
+    assert_eq!(broke["grant"]["post_review"]["overdue"], false);
+    assert_eq!(server.get(LEA, &grant).await.expect(200)["post_review"], mark);
+    assert_eq!(server.get(LEA, &format!("{grant}/ledger")).await.expect(200)["grant"]["post_review"], mark);
+    assert_eq!(server.get(LEA, "/v1/grants").await.expect(200)["items"][0]["post_review"], mark);
+    assert_eq!(server.get(ALICE, &request).await.expect(200)["post_review"], mark);
+    assert_eq!(server.get(ALICE, "/v1/requests").await.expect(200)["items"][0]["post_review"], mark);
     let metrics = server.get(LEA, "/metrics").await.text();
     for line in ["grantmesh_break_glass_grants 1", "grantmesh_post_reviews_open 1", "grantmesh_post_reviews_overdue 1"]
     {
@@ -148,6 +160,8 @@ async fn the_glass_is_broken_and_somebody_else_looks_at_it() {
     let decided = server.post(LEA, &decide, &json!({ "verdict": "dispute", "reason": "no fire" })).await.expect(200);
     assert_eq!((&decided["state"], &decided["overdue"]), (&json!("disputed"), &json!(false)));
     server.post(LEO, &decide, &json!({ "verdict": "accept" })).await.problem(409, "already_decided");
+    let after = server.get(LEA, &grant).await.expect(200)["post_review"].clone();
+    assert_eq!((&after["state"], &after["overdue"]), (&json!("disputed"), &json!(false)));
     assert_eq!(server.get(ALICE, &path).await.expect(200), decided);
 }
 
@@ -198,6 +212,18 @@ async fn the_command_line_breaks_reviews_revokes_and_shows() {
     let broke = story.say(ALICE, &format!("break-glass {target} --reason fire")).await.fine();
     assert!(broke.contains("is active until") && broke.contains("somebody else reviews what you do"), "{broke}");
     assert!(story.say(ALICE, "grants").await.fine().contains("active (break-glass)"));
+    let word = |text: &str, begin: &str| {
+        text.split_whitespace().find(|word| word.starts_with(begin)).unwrap().replace('_', "~")
+    };
+    let told = story.say(ALICE, "grants").await.fine();
+    let (grant, listed) = (word(&told, "grant_"), story.say(ALICE, "requests").await.fine());
+    let request = word(&listed, "req_");
+    assert!(story.say(LEA, &format!("grants show {grant}")).await.fine().contains("is open, due "));
+    story.server.clock.advance("24h".parse().unwrap());
+    assert!(story.say(ALICE, "grants").await.fine().contains("(break-glass, post-review overdue)"));
+    assert!(story.say(ALICE, "requests").await.fine().contains("approved (break-glass, post-review overdue)"));
+    assert!(story.say(LEA, &format!("grants show {grant}")).await.fine().contains("is open, overdue since "));
+    assert!(story.say(LEA, &format!("request show {request}")).await.fine().contains("is open, overdue since "));
     let listed = story.say(LEA, "post-review list --state open").await.fine();
     let id = listed.split_whitespace().find(|word| word.starts_with("postreview_")).unwrap().replace('_', "~");
     let shown = story.say(LEA, &format!("post-review show {id}")).await.fine();
@@ -218,6 +244,7 @@ async fn the_command_line_breaks_reviews_revokes_and_shows() {
     let grant = story.server.grant().await["id"].as_str().unwrap().replace('_', "~");
     let shown = story.say(ALICE, &format!("grants show {grant}")).await.fine();
     assert!(shown.contains("never used"), "{shown}");
+    story.say(ALICE, &format!("break-glass {target} --reason again")).await.fine();
     let dry = story.say(OLAF, "revoke --all-of alice --reason left --dry-run").await.fine();
     assert!(dry.contains("2 grants would be revoked"), "{dry}");
     let done = story.say(OLAF, "revoke --all-of alice --rule emergency --reason left").await.fine();
