@@ -58,7 +58,7 @@ pub use error::{AppError, Conflict, Forbidden, Invalid, PolicyChanged};
 pub use explain::{Explained, StatedCall};
 pub use extension::Extended;
 pub use grants::{Ended, GrantFilter};
-pub use ledger::Ledger;
+pub use ledger::{Ledger, Suggestion};
 pub use locks::LockChanged;
 pub use once::IdempotencyKey;
 pub use outbox::Attempt;
@@ -226,6 +226,7 @@ impl App {
             cursor: page.cursor.clone(),
             limit: self.rows(page),
             overdue: None,
+            used: None,
         }
     }
 

@@ -413,6 +413,9 @@ struct GrantsArgs {
     /// Only those you hold
     #[arg(long)]
     mine: bool,
+    /// Only those under which no call was ever let through
+    #[arg(long)]
+    unused: bool,
     /// Only those that this person held, by the subject of their tokens
     #[arg(long, value_name = "NAME")]
     holder: Option<String>,

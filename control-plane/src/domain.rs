@@ -58,7 +58,7 @@ pub use extension::{ExtendRefused, ExtensionCap};
 pub use grant::{AlreadyEnded, EndedBy, Grant, GrantState, GrantStateWord, Terms};
 pub use hold::Hold;
 pub use kind::{AskKind, Timers, Waited};
-pub use ledger::{CallWord, LedgerCall, LedgerSummary, Narrower, PathUsed};
+pub use ledger::{ApprovedPaths, CallWord, LedgerCall, LedgerSummary, Narrower, PathUsed};
 pub use limits::{AskHistory, COUNTED_OVER, LimitRefused};
 pub use lock::{Lock, LockEnded, LockRefused, LockState, LockStateWord, NewLock};
 pub use offline::{NewOffline, Offline, OfflineRefused};

@@ -43,7 +43,7 @@ pub(crate) mod bodies {
         ExtendBody, ExtendedView, GrantUsesView, RevokeBody, RevokeManyBody, RevokedManyView, RevokedView,
     };
     pub(crate) use super::holds::RequestHoldsView;
-    pub(crate) use super::ledger::LedgerView;
+    pub(crate) use super::ledger::{ApprovedPathsView, LedgerView};
     pub(crate) use super::locks::{LockBody, LockChangedView, LockView};
     pub(crate) use super::notifications::DeliveryView;
     pub(crate) use super::offline::{OfflineBody, OfflineIssuedView, OfflineView};
@@ -51,7 +51,7 @@ pub(crate) mod bodies {
         ApplyBody, ExplainBody, ExplainedView, FaultsView, PolicyAppliedView, PolicyFileView, PolicyVersionView,
         PolicyView,
     };
-    pub(crate) use super::requests::{FileBody, PrefillView};
+    pub(crate) use super::requests::{FileBody, PrefillView, SuggestionView};
     pub(crate) use super::reviewers::{ReviewerView, ReviewersView};
     pub(crate) use super::reviews::{ReviewBody, ReviewedView};
     pub(crate) use super::signals::{SetBody, SetView, SignalChangedView, SignalView, SignalsView};

@@ -18,6 +18,8 @@ use crate::store::{Tx, WriteTx};
 pub struct GrantFilter {
     /// Only in this state.
     pub state: Option<GrantStateWord>,
+    /// Only those that were used, or that were not.
+    pub used: Option<bool>,
     /// And what else.
     pub only: Only,
 }
@@ -77,7 +79,8 @@ impl App {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
         let id = |millis| GrantId::new(millis, [0; 10]).to_string();
-        let select = self.select(actor, &book, filter.state.map(GrantStateWord::as_str), &filter.only, page, id);
+        let mut select = self.select(actor, &book, filter.state.map(GrantStateWord::as_str), &filter.only, page, id);
+        select.used = filter.used;
         let found = tx.grants(&select).await?;
         Ok(Listed::of(found, &select, |grant| grant.id.to_string()))
     }

@@ -7,10 +7,11 @@ use grantmesh_shared::time::Timestamp;
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record};
 use serde::Deserialize;
 
+use super::schedule::request_of;
 use super::{App, AppError};
 use crate::audit::AuditError;
-use crate::domain::{Actor, CallWord, Grant, LedgerCall, LedgerSummary};
-use crate::store::StoredEntry;
+use crate::domain::{Actor, ApprovedPaths, Asked, CallWord, Grant, LedgerCall, LedgerSummary, Narrower};
+use crate::store::{StoredEntry, Tx};
 
 /// So many of the newest calls are looked at for the summary.
 const EXAMINED: u32 = 10_000;
@@ -22,6 +23,8 @@ pub struct Ledger {
     pub grant: Grant,
     /// What the calls add up to.
     pub summary: LedgerSummary,
+    /// The paths that it was approved for, by the policy that it was asked for under; nothing if that has no such action.
+    pub approved: Option<ApprovedPaths>,
     /// Whether all calls were looked at, and not only the newest of very many.
     pub is_complete: bool,
     /// The calls, newest first.
@@ -59,10 +62,10 @@ impl App {
         let mut tx = self.read().await?;
         let book = self.rulebook(&mut tx).await?;
         let grant = self.visible_grant(&mut tx, (actor, &book), id, self.inner.settings.clock.now()).await?;
-        let entries = tx.grant_calls(id, u64::MAX, EXAMINED.saturating_add(1)).await?;
-        let is_complete = u32::try_from(entries.len()).is_ok_and(|count| count <= EXAMINED);
-        let all = calls(&grant, &entries)?;
-        let summary = LedgerSummary::of(&grant, &all, is_complete);
+        let Looked { summary, is_complete, calls: all } = look(&mut tx, &grant).await?;
+        let policy = request_of(&mut tx, &grant).await?.ask.policy;
+        let service = self.service_at(&mut tx, &policy, &grant.service).await?;
+        let approved = service.and_then(|service| service.action(&grant.action).map(ApprovedPaths::from));
         let shown = usize::try_from(self.inner.settings.limits.page).unwrap_or(usize::MAX).max(1);
         let page: Vec<LedgerCall> = match before {
             None => all,
@@ -71,8 +74,45 @@ impl App {
         let more = page.len() > shown;
         let calls: Vec<LedgerCall> = page.into_iter().take(shown).collect();
         let next = calls.last().filter(|_| more || !is_complete && calls.len() == shown).map(|call| call.seq);
-        Ok(Ledger { grant, summary, is_complete, calls, next })
+        Ok(Ledger { grant, summary, approved, is_complete, calls, next })
     }
+}
+
+/// What the newest calls under a grant say of it.
+struct Looked {
+    summary: LedgerSummary,
+    is_complete: bool,
+    calls: Vec<LedgerCall>,
+}
+
+async fn look(tx: &mut Tx, grant: &Grant) -> Result<Looked, AppError> {
+    let entries = tx.grant_calls(&grant.id, u64::MAX, EXAMINED.saturating_add(1)).await?;
+    let is_complete = u32::try_from(entries.len()).is_ok_and(|count| count <= EXAMINED);
+    let calls = calls(grant, &entries)?;
+    Ok(Looked { summary: LedgerSummary::of(grant, &calls, is_complete), is_complete, calls })
+}
+
+/// What would have been enough for whoever asks for something the last time that they had it and used it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suggestion {
+    /// The grant that they had.
+    pub grant: GrantId,
+    /// What of it would have been enough.
+    pub narrower: Narrower,
+}
+
+/// What the last grant that the actor had of this, and used, says of the next one; nothing if they have not had one lately,
+/// needed all of it, or would need more than the rule gives now.
+pub(super) async fn suggested(tx: &mut Tx, actor: &Actor, asked: &Asked<'_>) -> Result<Option<Suggestion>, AppError> {
+    let (service, rule) = (asked.service.name(), &asked.rule.name);
+    let Some(last) = tx.last_used_grant(&actor.user, (service, rule, asked.action)).await? else { return Ok(None) };
+    let Some(narrower) = look(tx, &last).await?.summary.narrower else { return Ok(None) };
+    let workflow = &asked.rule.workflow;
+    let narrower = Narrower {
+        duration: narrower.duration.filter(|duration| *duration < workflow.max_duration),
+        uses: narrower.uses.filter(|uses| workflow.max_uses.is_some_and(|most| *uses < most)),
+    };
+    Ok((narrower != Narrower::default()).then_some(Suggestion { grant: last.id, narrower }))
 }
 
 /// The calls that entries tell of. What a filter says of a grant of another service is not believed.

@@ -1,10 +1,11 @@
 //! Taking decision records of filters into the audit log, and telling what went with a filter that is gone.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use grantmesh_shared::id::VmId;
 use grantmesh_shared::time::Timestamp;
-use grantmesh_shared::wire::records::{Event, Record, RecordsRequest};
+use grantmesh_shared::wire::records::{DecisionWord, Event, Record, RecordsRequest};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
 use serde::Serialize;
@@ -63,7 +64,7 @@ impl App {
         if intake.recovered > 0 {
             tx.log(&recovered_entry(vm, &stream, intake.recovered))?;
         }
-        let mut calls = Vec::new();
+        let (mut calls, mut used) = (Vec::new(), BTreeSet::new());
         for (record, raw) in &intake.new {
             if let Event::Use(told) = &record.event {
                 uses::ended(&mut tx, &batch.filter, told).await?;
@@ -73,10 +74,16 @@ impl App {
             {
                 self.reconcile_offline(&mut tx, &batch.filter, grant, decision).await?;
                 calls.push((grant.clone(), tx.next_seq()));
+                if decision.decision == DecisionWord::Allow && decision.ended.is_none() {
+                    used.insert((grant.clone(), decision.service.to_string()));
+                }
             }
             tx.log(&record_entry(&batch.filter, record, raw)?)?;
         }
         tx.insert_grant_calls(calls).await?;
+        for (grant, service) in &used {
+            tx.mark_used(grant, service).await?;
+        }
         if stream.next_seq > from {
             tx.move_stream(vm, from, &stream).await?;
             tx.commit().await?;

@@ -8,6 +8,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use serde::Serialize;
 
 use super::delegations::Reviewable;
+use super::ledger::{Suggestion, suggested};
 use super::once::still_there;
 use super::reviews::issued_entry;
 use super::routing::route;
@@ -51,6 +52,8 @@ pub struct Prefill {
     pub justification: WordsRule,
     /// What the ticket must be.
     pub ticket: TicketRule,
+    /// What would have been enough the last time.
+    pub suggestion: Option<Suggestion>,
 }
 
 /// Which requests.
@@ -138,10 +141,13 @@ impl App {
     /// # Errors
     /// `NotFound` if no rule lets the actor ask.
     pub async fn prefill(&self, actor: &Actor, target: &AskTarget, rule: Option<&str>) -> Result<Prefill, AppError> {
-        let book = self.rulebook(&mut self.read().await?).await?;
+        let mut tx = self.read().await?;
+        let book = self.rulebook(&mut tx).await?;
         let unknown = |_| AppError::not_found("way to ask for", &target.to_string());
         let asked = book.ask(actor, target, rule, self.inner.settings.clock.now()).map_err(unknown)?;
+        let suggestion = suggested(&mut tx, actor, &asked).await?;
         Ok(Prefill {
+            suggestion,
             service: asked.service.name().to_owned(),
             action: asked.action.to_owned(),
             resource: asked.resource,

@@ -8,8 +8,8 @@ use super::{
     UsesArgs, WaitArgs, arrival, segment, tables,
 };
 use crate::http::bodies::{
-    ExtendBody, ExtendedView, FleetView, GrantUsesView, LedgerView, RevokeBody, RevokeManyBody, RevokedManyView,
-    RevokedView,
+    ApprovedPathsView, ExtendBody, ExtendedView, FleetView, GrantUsesView, LedgerView, RevokeBody, RevokeManyBody,
+    RevokedManyView, RevokedView,
 };
 use crate::http::standing::PostReviewMark;
 use crate::http::view::{GrantView, ListView};
@@ -22,6 +22,7 @@ pub(super) async fn list(args: GrantsArgs, out: &mut Output) -> Result<(), Failu
     let mut query = args.only.query();
     query.extend(args.holder.map(|name| ("holder", name)));
     query.extend(args.state.map(|state| ("state", state)));
+    query.extend(args.unused.then(|| ("used", false.to_string())));
     query.push(("mine", args.mine.to_string()));
     let answer = pages(&client, "/v1/grants", &query).await?;
     if args.client.json {
@@ -141,6 +142,7 @@ async fn show(args: &GrantShowArgs, out: &mut Output) -> Result<(), Failure> {
         let more = if ledger.complete { "" } else { " at least" };
         out.line(format_args!("  {} calls{more}, to {} paths:", ledger.calls, ledger.distinct_paths));
     }
+    approved_paths(&ledger, out);
     for path in &ledger.paths {
         out.line(format_args!("    {} x {} {}", path.calls, path.method, path.path));
     }
@@ -151,6 +153,18 @@ async fn show(args: &GrantShowArgs, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("  next time this would do: {}", next.command));
     }
     Ok(())
+}
+
+/// How much of what was approved was used.
+fn approved_paths(ledger: &LedgerView, out: &mut Output) {
+    let Some(ApprovedPathsView { method, path, possible }) = &ledger.approved_paths else { return };
+    let used = ledger.distinct_paths;
+    match possible {
+        Some(possible) if used <= *possible => {
+            out.line(format_args!("    used {used} of {possible} approved paths: {method} {path}"));
+        }
+        _ => out.line(format_args!("    used {used} of any number of approved paths: {method} {path}")),
+    }
 }
 
 /// How the review of what was done without an approval stands.

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::clock::{Clock as _, SystemClock};
 use crate::http::bodies::{
-    FileBody, PrefillView, RequestHoldsView, ReviewBody, ReviewedView, ReviewerView, ReviewersView,
+    FileBody, PrefillView, RequestHoldsView, ReviewBody, ReviewedView, ReviewerView, ReviewersView, SuggestionView,
 };
 use crate::http::standing::{AutomaticView, StageView};
 use crate::http::view::{ListView, RequestView, ReviewView};
@@ -44,7 +44,11 @@ pub(super) async fn file(args: RequestArgs, out: &mut Output) -> Result<(), Fail
     let starts_at = start.map(|at| at.to_string());
     let (client, body) = match from_url {
         Some(url) => {
-            let (client, body) = prefilled(&url, &args, (justification, ticket), rule, (duration, uses)).await?;
+            let (client, body, suggestion) =
+                prefilled(&url, &args, (justification, ticket), rule, (duration, uses)).await?;
+            if let Some(suggestion) = suggestion.filter(|_| duration.is_none() && uses.is_none()) {
+                suggest(&suggestion, out);
+            }
             (client, FileBody { starts_at, ..body })
         }
         None => {
@@ -100,7 +104,7 @@ pub(super) async fn file_from_url(
     words: (String, Option<String>),
     how_much: (Option<Span>, Option<u32>),
 ) -> Result<(Client, Value), ClientError> {
-    let (client, body) = prefilled(url, args, words, None, how_much).await?;
+    let (client, body, _) = prefilled(url, args, words, None, how_much).await?;
     let answer = client.post("/v1/requests", &body).await?;
     Ok((client, answer))
 }
@@ -112,7 +116,7 @@ async fn prefilled(
     (justification, ticket): (String, Option<String>),
     rule: Option<String>,
     (duration, uses): (Option<Span>, Option<u32>),
-) -> Result<(Client, FileBody), ClientError> {
+) -> Result<(Client, FileBody, Option<SuggestionView>), ClientError> {
     let client = Client::of_url(url, args)?;
     let prefill: PrefillView = client.read(&client.get_url(url).await?)?;
     let call = shown_call(url)?;
@@ -120,7 +124,14 @@ async fn prefilled(
     body.rule = rule.or(body.rule);
     body.duration = duration.or(body.duration);
     body.uses = uses.or(body.uses);
-    Ok((client, body))
+    Ok((client, body, prefill.suggestion))
+}
+
+/// Says that less was enough the last time; what is asked for is what was said.
+fn suggest(SuggestionView { grant, duration, uses }: &SuggestionView, out: &mut Output) {
+    let duration = duration.as_ref().map(|duration| format!("--duration {duration}"));
+    let less: Vec<String> = duration.into_iter().chain(uses.map(|uses| format!("--uses {uses}"))).collect();
+    out.remark(format_args!("less was enough the last time ({grant}): {}", less.join(" ")));
 }
 
 /// The call that stands behind the `#` of a challenge's URL, where a rule binds one.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use grantmesh_shared::engine::Action;
 use grantmesh_shared::id::{DecisionId, UseId};
 use grantmesh_shared::time::{Span, Timestamp};
 
@@ -69,7 +70,29 @@ pub struct PathUsed {
     pub calls: u64,
 }
 
-/// What would have been enough. What is left out could not have been less, or it cannot be told.
+/// The paths that a grant was approved for: those of its action that touch its resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovedPaths {
+    /// The action's method.
+    pub method: String,
+    /// The action's path template.
+    pub path: String,
+    /// How many there are; nothing if a parameter of the template is not in the resource, and so may be anything.
+    pub possible: Option<u64>,
+}
+
+impl From<&Action> for ApprovedPaths {
+    fn from(action: &Action) -> Self {
+        Self {
+            method: action.method.to_string(),
+            path: action.templates.path.as_str().to_owned(),
+            possible: action.templates.is_one_path().then_some(1),
+        }
+    }
+}
+
+/// What would have been enough. What is left out could not have been less, or it cannot be told. A grant is for one resource,
+/// than which there is none narrower.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Narrower {
     /// For so long.

@@ -64,6 +64,8 @@ pub(crate) struct ListQuery {
     action: Option<String>,
     /// Only under this rule; needs `service`.
     rule: Option<String>,
+    /// Only those under which a call was let through, or, with `false`, those under which none ever was.
+    used: Option<bool>,
     /// Only from this time on.
     #[param(format = DateTime)]
     since: Option<String>,
@@ -95,9 +97,10 @@ pub(super) async fn list(
     let known = |word: &str| {
         GrantStateWord::parse(word).ok_or_else(|| unknown_state(word, &GrantStateWord::ALL.map(GrantStateWord::as_str)))
     };
-    let ListQuery { state, mine, holder: owner, service, action, rule, since, until, order, cursor, limit } = query;
+    let ListQuery { state, mine, holder: owner, service, action, rule, used, since, until, order, .. } = query;
     let stated = Stated { mine, owner, service, action, rule, since, until, order };
-    let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, only: stated.try_into()? };
+    let filter = GrantFilter { state: state.as_deref().map(known).transpose()?, used, only: stated.try_into()? };
+    let (cursor, limit) = (query.cursor, query.limit);
     let listed = api.app.grants(&actor, &filter, &Page { cursor, limit: limit.map(Limit::number) }).await?;
     Ok(Json(standing::listed_grants(&api, listed).await?))
 }

@@ -14,7 +14,7 @@ use super::refusals::{BadRequest, Caller, NotFound};
 use super::standing;
 use super::view::GrantView;
 use crate::app::Ledger;
-use crate::domain::{Grant, LedgerCall, LedgerSummary, Narrower, PathUsed};
+use crate::domain::{ApprovedPaths, Grant, LedgerCall, LedgerSummary, Narrower, PathUsed};
 
 /// A grant with what it was used for.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -35,6 +35,9 @@ pub(crate) struct LedgerView {
     pub(crate) last_at: Option<String>,
     /// How many different paths were called.
     pub(crate) distinct_paths: u64,
+    /// The paths that it was approved for, by the policy that it was asked for under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) approved_paths: Option<ApprovedPathsView>,
     /// The paths that were called most.
     pub(crate) paths: Vec<PathView>,
     /// What would have been enough; nothing while the grant is in force, and where less cannot be told.
@@ -55,6 +58,18 @@ pub(crate) struct PathView {
     pub(crate) path: String,
     /// How often.
     pub(crate) calls: u64,
+}
+
+/// The paths that a grant was approved for: those of its action that touch its resource.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub(crate) struct ApprovedPathsView {
+    /// The action's method.
+    pub(crate) method: String,
+    /// The action's path template.
+    pub(crate) path: String,
+    /// How many there are; nothing if a parameter of the template may be anything, so that there is no such number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) possible: Option<u64>,
 }
 
 /// What would have been enough.
@@ -156,7 +171,7 @@ pub(super) async fn ledger(
     Id(id): Id<GrantId>,
     Asked(LedgerQuery { before }): Asked<LedgerQuery>,
 ) -> Result<Json<LedgerView>, ApiError> {
-    let Ledger { grant, summary, is_complete, calls, next } =
+    let Ledger { grant, summary, approved, is_complete, calls, next } =
         api.app.ledger(&actor, &id, before.map(Whole::number)).await?;
     let LedgerSummary { is_unused, calls: count, between, paths, distinct_paths, narrower } = summary;
     let path = |PathUsed { method, path, calls }: PathUsed| PathView { method, path, calls };
@@ -168,6 +183,11 @@ pub(super) async fn ledger(
         first_at: between.map(|(first, _)| first.to_string()),
         last_at: between.map(|(_, last)| last.to_string()),
         distinct_paths,
+        approved_paths: approved.map(|ApprovedPaths { method, path, possible }| ApprovedPathsView {
+            method,
+            path,
+            possible,
+        }),
         paths: paths.into_iter().map(path).collect(),
         narrower: narrower.map(|narrower| NarrowerView::of(&grant, &narrower)),
         entries: calls.iter().map(CallView::from).collect(),

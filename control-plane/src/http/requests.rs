@@ -20,8 +20,8 @@ use super::problem::ApiError;
 use super::refusals::{BadBody, BadRequest, Caller, Conflict, Forbidden, Limited, NotFound, Unfit};
 use super::standing;
 use super::view::{ListView, RequestView};
-use crate::app::{Page, RequestFilter};
-use crate::domain::{AskTarget, NewRequest, RequestStateWord};
+use crate::app::{Page, RequestFilter, Suggestion};
+use crate::domain::{AskTarget, Narrower, NewRequest, RequestStateWord};
 
 /// A request to file: an action on a resource, or the call that it is for.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
@@ -91,6 +91,29 @@ pub(crate) struct PrefillView {
     /// What must be found in the ticket, as a regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ticket_pattern: Option<String>,
+    /// What would have been enough the last time that you had this and used it; nothing if you needed all of it. The body is
+    /// without it: whether to ask for less is yours to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) suggestion: Option<SuggestionView>,
+}
+
+/// What would have been enough the last time. A grant is for one resource, than which there is none narrower.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct SuggestionView {
+    /// The grant of that time; `/v1/grants/{id}/ledger` tells what it was used for.
+    pub(crate) grant: String,
+    /// For so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) duration: Option<String>,
+    /// For so many calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) uses: Option<u32>,
+}
+
+impl From<Suggestion> for SuggestionView {
+    fn from(Suggestion { grant, narrower: Narrower { duration, uses } }: Suggestion) -> Self {
+        Self { grant: grant.to_string(), duration: duration.map(|duration| duration.to_string()), uses }
+    }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -217,6 +240,7 @@ pub(super) async fn prefill(
         justification_pattern: source(found.justification.pattern),
         ticket_required: found.ticket.required,
         ticket_pattern: source(found.ticket.pattern),
+        suggestion: found.suggestion.map(SuggestionView::from),
     }))
 }
 

@@ -302,7 +302,7 @@ impl WriteTx {
     /// Keeps a use that was taken, and the grant as it is with it. Filters hear of it only when it was the last.
     pub(crate) async fn claim(&mut self, grant: &Grant, taken: &Use) -> Result<(), StoreError> {
         let exhausted = matches!(grant.state, GrantState::Exhausted { .. });
-        let sql = "UPDATE grants SET claimed = $1, state = $2, ended_at = $3, revision = $4, lingers = $5 \
+        let sql = "UPDATE grants SET claimed = $1, used = 1, state = $2, ended_at = $3, revision = $4, lingers = $5 \
                    WHERE id = $6 AND state = 'active' AND claimed = $7";
         let values = args![
             taken.number,

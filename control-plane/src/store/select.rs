@@ -1,7 +1,8 @@
 //! Lists of requests and grants: filtered, by time, page by page, and only what the reader may see.
 //!
 //! However many rows there are, a page looks at few: what the reader may see is cut into branches, each of which an index
-//! has in the order of the list, and a page takes at most its own length from each. See `0012_lists.sql`.
+//! has in the order of the list, and a page takes at most its own length from each. See `0012_lists.sql` and
+//! `0027_used_grants.sql`.
 
 use std::fmt::Write as _;
 
@@ -9,6 +10,7 @@ use grantmesh_shared::engine::User;
 use grantmesh_shared::time::Timestamp;
 
 use super::tx::Value;
+use crate::domain::GrantStateWord;
 
 /// What a reader may see.
 #[derive(Debug, Clone)]
@@ -39,6 +41,8 @@ pub(crate) struct Select {
     pub(crate) limit: u32,
     /// Of post-reviews, only those that are overdue by then.
     pub(crate) overdue: Option<Timestamp>,
+    /// Of grants, only those that were used, or that were not.
+    pub(crate) used: Option<bool>,
 }
 
 /// So many branches are joined in one step; SQLite takes 500.
@@ -121,8 +125,7 @@ impl<'s> Branch<'s> {
         }
         let by_owner = owner.is_some();
         let by_rule = !by_owner && service.is_some() && rule.is_some();
-        let columns =
-            [("service", service, !by_owner), ("rule", rule, by_rule), ("action", action, !by_owner && !by_rule)];
+        let columns = [("service", service, !by_owner), ("rule", rule, by_rule), ("action", action, !by_owner)];
         for (column, value, indexed) in columns {
             if let Some(value) = value {
                 let value = bound.place(value);
@@ -158,6 +161,7 @@ impl Select {
             cursor,
             limit,
             overdue: None,
+            used: None,
         }
     }
 
@@ -198,7 +202,7 @@ impl Select {
         let order = if self.ascending { "ASC" } else { "DESC" };
         let limit = bound.place(self.limit);
         let mut common: Vec<String> = Vec::new();
-        common.extend(self.state.map(|state| format!("state = {}", bound.place(state))));
+        common.extend(self.used.map(|used| format!("used = {}", bound.place(u32::from(used)))));
         let (later, earlier) = (self.from.as_deref(), self.before.as_deref());
         common.extend(later.map(|from| format!("id >= {}", bound.place(from))));
         common.extend(earlier.map(|before| format!("id < {}", bound.place(before))));
@@ -208,20 +212,25 @@ impl Select {
         }
         let past = if self.ascending { '>' } else { '<' };
         common.extend(self.cursor.as_deref().map(|cursor| format!("id {past} {}", bound.place(cursor))));
-        let part = |bound: &mut Bound, number: usize, branch: Branch<'_>| {
+        // What was used has its indexes by state only: without one, each state is a branch of its own.
+        let states: Vec<Option<String>> = match (self.state, self.used) {
+            (None, None) => vec![None],
+            (None, Some(_)) => GrantStateWord::ALL.map(|state| Some(bound.place(state.as_str()))).into(),
+            (Some(state), _) => vec![Some(bound.place(state))],
+        };
+        let part = |bound: &mut Bound, number: usize, branch: Branch<'_>, state: Option<&str>| {
             let mut conditions = branch.conditions(person, hints, bound);
+            conditions.extend(state.map(|state| format!("state = {state}")));
             conditions.extend(common.iter().cloned());
             let conditions = if conditions.is_empty() { "1 = 1".to_owned() } else { conditions.join(" AND ") };
             format!(
                 "SELECT id FROM (SELECT id FROM {table} WHERE {conditions} ORDER BY id {order} LIMIT {limit}) AS b{number}"
             )
         };
-        let parts: Vec<String> = self
-            .branches(table == "requests")
-            .into_iter()
-            .enumerate()
-            .map(|(number, branch)| part(&mut bound, number, branch))
-            .collect();
+        let branches = self.branches(table == "requests");
+        let each = branches.iter().flat_map(|branch| states.iter().map(|state| (*branch, state.as_deref())));
+        let parts: Vec<String> =
+            each.enumerate().map(|(number, (branch, state))| part(&mut bound, number, branch, state)).collect();
         let mut ids = String::new();
         for (number, joined) in parts.chunks(JOINED).enumerate() {
             let union = if number == 0 { "" } else { " UNION " };

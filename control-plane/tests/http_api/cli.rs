@@ -10,7 +10,7 @@ use super::server::{ALICE, LEA, OLAF, POLICY, Person, Server};
 
 pub(crate) struct Story {
     pub(crate) server: Server,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 #[derive(Debug)]

@@ -1,9 +1,13 @@
 //! Requests and grants over time, as the API and the command line show them.
 
 use grantmesh_control_plane::domain::EventKind;
+use grantmesh_shared::id::DecisionId;
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record};
+use grantmesh_shared::wire::signature::Sha256Hash;
 use serde_json::json;
 
 use super::cli::Story;
+use super::filters::deliver;
 use super::server::{ALICE, LEA, LEO, MALLORY, OLAF, POLICY, Server};
 
 #[tokio::test]
@@ -252,6 +256,47 @@ async fn the_command_line_breaks_reviews_revokes_and_shows() {
     assert!(story.say(OLAF, &format!("revoke {grant} --reason over")).await.fine().contains("is revoked"));
     assert_eq!(story.say(OLAF, "revoke --reason over").await.code, 2);
     assert_eq!(story.say(OLAF, &format!("revoke {grant} --all-of alice --reason over")).await.code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_used_is_told_and_less_is_suggested() {
+    let story = Story::with(Server::start().await).await;
+    let server = &story.server;
+    let granted = server.grant().await;
+    let (id, resource) = (granted["id"].as_str().unwrap(), granted["resource"].as_str().unwrap());
+    let path = format!("/v1/accounts/{}/refunds", resource.trim_start_matches("account/"));
+    let items =
+        async |query: &str| server.get(ALICE, &format!("/v1/grants?{query}")).await.expect(200)["items"].clone();
+    assert_eq!((items("used=false").await, items("used=true").await), (json!([granted]), json!([])));
+    server.get(ALICE, "/v1/grants?used=perhaps").await.problem(400, "bad_value");
+    let grant = id.replace('_', "~");
+    assert!(story.say(ALICE, "grants --unused").await.fine().contains(id));
+    let shown = story.say(ALICE, &format!("grants show {grant}")).await.fine();
+    assert!(shown.contains("used 0 of 1 approved paths: POST /v1/accounts/{account}/refunds"), "{shown}");
+    let url = format!("/v1/requests/new?service=payments&action=refund.create&resource={resource}");
+    assert_eq!(server.get(ALICE, &url).await.expect(200).get("suggestion"), None);
+
+    let call = DecisionEvent {
+        grant: Some(id.parse().unwrap()),
+        ..DecisionEvent::new(DecisionId::new(1, [1; 10]), DecisionWord::Allow, "payments", ("POST", &path))
+    }
+    .into_owned();
+    let event = Event::Decision(Box::new(call));
+    deliver(server, &[Record { seq: 0, prev: Sha256Hash::default(), at: server.now(), event }]).await.expect(200);
+    assert_eq!((items("used=false").await, items("used=true&state=active").await), (json!([]), json!([granted])));
+    assert!(story.say(ALICE, "grants --unused").await.fine().is_empty());
+    let ledger = server.get(ALICE, &format!("/v1/grants/{id}/ledger")).await.expect(200);
+    let approved = json!({ "method": "POST", "path": "/v1/accounts/{account}/refunds", "possible": 1 });
+    assert_eq!((&ledger["approved_paths"], &ledger["distinct_paths"]), (&approved, &json!(1)));
+    let shown = story.say(ALICE, &format!("grants show {grant}")).await.fine();
+    assert!(shown.contains("used 1 of 1 approved paths"), "{shown}");
+    story.say(ALICE, &format!("release {grant}")).await.fine();
+    let suggestion = server.get(ALICE, &url).await.expect(200)["suggestion"].clone();
+    assert_eq!(suggestion, json!({ "grant": id, "duration": "5m" }));
+    let asked = format!("request --from-url http://{}{url} --justification again", story.address);
+    let filed = story.say(ALICE, &asked).await;
+    assert!(filed.code == 0 && filed.err.contains("less was enough the last time"), "{filed:?}");
+    assert!(filed.err.contains("--duration 5m"), "{filed:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What a grant was used for, from the records of filters.
 
-use grantmesh_control_plane::app::{Ledger, Limits};
-use grantmesh_control_plane::domain::{Actor, CallWord, Grant, Narrower, NewRequest};
+use grantmesh_control_plane::app::{GrantFilter, Ledger, Limits, Only, Suggestion};
+use grantmesh_control_plane::domain::{Actor, ApprovedPaths, CallWord, Grant, GrantStateWord, Narrower, NewRequest};
 use grantmesh_shared::id::{DecisionId, GrantId};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::ClaimsRequest;
@@ -9,7 +9,7 @@ use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event};
 
 use crate::db::Db;
 use crate::records::{Stream, deny, identity, vm};
-use crate::world::{ISSUER, POLICY, World, ann, approval, code, eve, lee, refund, span};
+use crate::world::{ISSUER, POLICY, World, ann, approval, ask, bob, code, eve, lee, olga, page, refund, span};
 
 fn call(grant: &GrantId, number: u64, path: &str) -> DecisionEvent<'static> {
     DecisionEvent {
@@ -121,4 +121,135 @@ pub(crate) async fn what_would_have_been_enough_is_proposed(db: Db) {
     let ledger = ledger(&world, &ann(), &counted).await;
     assert_eq!(ledger.summary.calls, 2);
     assert_eq!(ledger.summary.narrower, Some(Narrower { duration: Some(span("5m")), uses: Some(2) }));
+    let narrower = Narrower { duration: Some(span("5m")), uses: None };
+    let suggestion = suggested(&world).await.map(|suggestion| suggestion.narrower);
+    assert_eq!(suggestion, Some(narrower), "a rule that counts no uses is asked for none");
+}
+
+/// What is suggested to Ann for her next refund.
+async fn suggested(world: &World) -> Option<Suggestion> {
+    world.app.prefill(&ann(), &refund("acc-99").target, None).await.unwrap().suggestion
+}
+
+pub(crate) async fn what_was_enough_is_suggested_for_the_next_one(db: Db) {
+    let world = World::new(db).await;
+    let mut stream = Stream::new(1);
+    assert_eq!(suggested(&world).await, None);
+    let first = world.granted().await;
+    world.advance("6m");
+    told(&world, &mut stream, vec![call(&first.id, 1, PATH)]).await;
+    assert_eq!(suggested(&world).await, None, "it is still in force");
+    world.app.release(&ann(), &first.id).await.unwrap();
+    let of_first = Suggestion { grant: first.id, narrower: Narrower { duration: Some(span("10m")), uses: None } };
+    assert_eq!(suggested(&world).await.as_ref(), Some(&of_first));
+    // One that nobody used says nothing, nor does one of another action, or somebody else's.
+    let unused = world.granted().await;
+    world.app.revoke(&lee(), &unused.id, "over").await.unwrap();
+    let other = world.app.file_request(&bob(), world.refund(), None).await.unwrap().request;
+    let other = world.review(&lee(), &other.id, approval()).await.unwrap().grant.unwrap();
+    told(&world, &mut stream, vec![call(&other.id, 2, PATH)]).await;
+    world.app.release(&bob(), &other.id).await.unwrap();
+    assert_eq!(suggested(&world).await, Some(of_first));
+    let closing = world.app.prefill(&ann(), &ask("account.close", "acc-99").target, None).await.unwrap();
+    assert_eq!(closing.suggestion, None);
+    // The last one counts, also if all of it was needed.
+    let last = world.granted().await;
+    world.advance("14m59s");
+    told(&world, &mut stream, vec![call(&last.id, 3, PATH)]).await;
+    world.advance("1s");
+    world.app.expire_grants().await.unwrap();
+    assert_eq!(suggested(&world).await, None);
+}
+
+/// The part of the migration that looks at the calls of before.
+fn backfill(db: &Db) -> String {
+    let text = if db.is_postgres() {
+        include_str!("../../migrations/postgres/0027_used_grants.sql")
+    } else {
+        include_str!("../../migrations/sqlite/0027_used_grants.sql")
+    };
+    let from = text.find("UPDATE grants").unwrap();
+    text[from..].split(';').next().unwrap().to_owned()
+}
+
+pub(crate) async fn what_nobody_used_is_a_list(db: Db) {
+    let world = World::new(db).await;
+    let mut stream = Stream::new(1);
+    let mut grants = Vec::new();
+    for number in 0..6_u32 {
+        let new = NewRequest { uses: (number == 5).then_some(2), ..world.refund() };
+        let request = world.app.file_request(&ann(), new, None).await.unwrap().request;
+        grants.push(world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap());
+        world.advance("1s");
+    }
+    let ended = DecisionEvent {
+        decision: DecisionWord::Deny,
+        ended: Some(DecisionId::new(90, [1; 10])),
+        ..call(&grants[2].id, 4, PATH)
+    };
+    let refused = DecisionEvent { decision: DecisionWord::Deny, ..call(&grants[3].id, 5, PATH) };
+    let elsewhere = DecisionEvent { service: "ledger".into(), ..call(&grants[4].id, 6, PATH) };
+    let events = vec![call(&grants[0].id, 1, PATH), call(&grants[0].id, 2, PATH), ended, refused, elsewhere];
+    told(&world, &mut stream, events).await;
+    let resource = Some(grants[5].resource.clone().into());
+    let claims = vec![DecisionEvent { resource, ..call(&grants[5].id, 7, PATH) }];
+    let asked = ClaimsRequest { v: PROTOCOL_VERSION, filter: vm(1), nonce: "0".repeat(32), claims };
+    world.app.claim(&identity(), &asked).await.unwrap();
+    world.app.revoke(&lee(), &grants[1].id, "over").await.unwrap();
+    lists_say_what_ledgers_say(&world, &grants).await;
+    // So they do of calls that there were before it was kept.
+    world.db.tamper("UPDATE grants SET used = 0").await;
+    assert_eq!(world.db.tamper(&backfill(&world.db)).await, 2);
+    lists_say_what_ledgers_say(&world, &grants).await;
+}
+
+async fn lists_say_what_ledgers_say(world: &World, grants: &[Grant]) {
+    for used in [Some(true), Some(false), None] {
+        for state in [None, Some(GrantStateWord::Active), Some(GrantStateWord::Revoked)] {
+            for oldest_first in [false, true] {
+                let mut expected = Vec::new();
+                for grant in grants {
+                    let Ledger { grant, summary, .. } = ledger(world, &lee(), grant).await;
+                    let fits = used.is_none_or(|used| used != summary.is_unused);
+                    if fits && state.is_none_or(|state| grant.state.word() == state) {
+                        expected.push(grant.id);
+                    }
+                }
+                if !oldest_first {
+                    expected.reverse();
+                }
+                let filter = GrantFilter { state, used, only: Only { oldest_first, ..Only::default() } };
+                for who in [ann(), lee(), olga()] {
+                    let (mut found, mut cursor) = (Vec::new(), None);
+                    loop {
+                        let listed = world.app.grants(&who, &filter, &page(2, cursor)).await.unwrap();
+                        found.extend(listed.items.into_iter().map(|grant| grant.id));
+                        cursor = listed.next;
+                        if cursor.is_none() {
+                            break;
+                        }
+                    }
+                    assert_eq!(found, expected, "{} {filter:?}", who.user.subject);
+                }
+            }
+        }
+    }
+}
+
+/// Of an action whose path has more in it than its resource, any number of paths was approved.
+pub(crate) async fn the_paths_that_were_approved_are_told(db: Db) {
+    let world = World::bare(db, Limits::default()).await;
+    let open = POLICY.replace("/v1/accounts/{account}/refunds\"", "/v1/accounts/{account}/refunds/{refund}\"");
+    for (text, path, possible) in [
+        (POLICY, "/v1/accounts/{account}/refunds", Some(1)),
+        (open.as_str(), "/v1/accounts/{account}/refunds/{refund}", None),
+    ] {
+        world.apply(&[text], None).await.unwrap();
+        let grant = world.granted().await;
+        // What was approved stays that, whatever the policy says since.
+        world.apply(&[&POLICY.replace("refunds\"", "others/{other}\"")], None).await.unwrap();
+        let approved = ledger(&world, &lee(), &grant).await.approved;
+        let expected = ApprovedPaths { method: "POST".to_owned(), path: path.to_owned(), possible };
+        assert_eq!(approved, Some(expected));
+    }
 }

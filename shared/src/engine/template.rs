@@ -365,6 +365,16 @@ impl ActionTemplates {
         Ok(Self { path, resource })
     }
 
+    /// Whether a resource leaves one path only: each of the path's parameters is in it, too.
+    #[must_use]
+    pub fn is_one_path(&self) -> bool {
+        let named = |name: &str| {
+            let is_it = |piece: &Piece| matches!(piece, Piece::Parameter(known) if **known == *name);
+            self.resource.pieces.iter().any(is_it)
+        };
+        self.path.parameters().all(named)
+    }
+
     /// The resource that a path touches; nothing if the path is not this action's.
     #[must_use]
     pub fn resource_of(&self, path: &str) -> Option<String> {
@@ -396,6 +406,21 @@ mod tests {
         for (path, resource, called, expected) in cases {
             let templates = ActionTemplates::parse(path, resource).unwrap();
             assert_eq!(templates.resource_of(called).as_deref(), expected, "{path} {called}");
+        }
+    }
+
+    #[test]
+    fn a_resource_leaves_one_path_if_it_has_all_parameters() {
+        let cases = [
+            ("/v1/accounts/{account}/refunds", Some("account/{account}"), true),
+            ("/v1/accounts/{account}/refunds/{refund}", Some("account/{account}"), false),
+            ("/v1/accounts/{account}/refunds/{refund}", Some("refund/{account}/{refund}"), true),
+            ("/files/{path=**}", None, true),
+            ("/files/{path=**}", Some("files"), false),
+            ("/mcp", Some("mcp"), true),
+        ];
+        for (path, resource, expected) in cases {
+            assert_eq!(ActionTemplates::parse(path, resource).unwrap().is_one_path(), expected, "{path} {resource:?}");
         }
     }
 
