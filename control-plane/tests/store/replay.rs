@@ -13,6 +13,7 @@ use grantmesh_shared::id::{DecisionId, DelegationId, GrantId, LockId, PostReview
 use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::{ClaimOutcome, ClaimsRequest};
+use grantmesh_shared::wire::holds::{EndedHold, HoldEnd, HoldItem, HoldsRequest};
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, UseEvent, UseOutcome};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -37,7 +38,7 @@ spec:
 "#;
 
 fn policy() -> String {
-    let rule = "defaultDuration: 15m\n  extension: { withoutReview: 30m }\n  timeouts: { remindAfter: 1h, escalateAfter: 2h, escalateTo: [\"group:managers\"] }\n  \
+    let rule = "defaultDuration: 15m\n  hold: 30s\n  extension: { withoutReview: 30m }\n  timeouts: { remindAfter: 1h, escalateAfter: 2h, escalateTo: [\"group:managers\"] }\n  \
                 automatic: [{ name: freeze, then: deny, when: 'signals.freeze && resource != \"account/acc-3\"' }, \
                 { name: two, then: require, approvals: 2, when: 'signals.freeze' }, \
                 { name: on-call, then: approve, when: 'signals[\"on.call\"] && resource == \"account/acc-3\"' }, \
@@ -71,6 +72,8 @@ enum Op {
     TakeBack { which: usize },
     Issue { who: usize, secs: u64 },
     UseOffline { which: usize },
+    Hold { who: usize, account: usize },
+    EndHold { which: usize, why: HoldEnd },
 }
 
 fn people() -> [Actor; 6] {
@@ -112,6 +115,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => which().prop_map(|which| Op::TakeBack { which }),
         1 => (0..2_usize, 60..7_200_u64).prop_map(|(who, secs)| Op::Issue { who, secs }),
         1 => which().prop_map(|which| Op::UseOffline { which }),
+        3 => (0..2_usize, 0..4_usize).prop_map(|(who, account)| Op::Hold { who, account }),
+        2 => (which(), prop_oneof![2 => Just(HoldEnd::Gone), 1 => Just(HoldEnd::Over)])
+            .prop_map(|(which, why)| Op::EndHold { which, why }),
     ];
     proptest::collection::vec(op, 1..40)
 }
@@ -126,6 +132,7 @@ struct History<'w> {
     locks: Vec<LockId>,
     lent: Vec<DelegationId>,
     tokens: Vec<(GrantId, User)>,
+    holds: Vec<DecisionId>,
     /// Of all histories: no decision is made twice, and the stream of the filter that tells of them has no holes.
     calls: &'w mut u64,
     told: &'w mut Stream,
@@ -135,8 +142,8 @@ impl<'w> History<'w> {
     fn new(world: &'w World, (calls, told): (&'w mut u64, &'w mut Stream)) -> Self {
         let people = people();
         let (requests, grants, post_reviews) = (Vec::new(), Vec::new(), Vec::new());
-        let (locks, lent, tokens) = (Vec::new(), Vec::new(), Vec::new());
-        Self { world, people, requests, grants, post_reviews, locks, lent, tokens, calls, told }
+        let (locks, lent, tokens, holds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { world, people, requests, grants, post_reviews, locks, lent, tokens, holds, calls, told }
     }
 
     /// A call that a filter lets through under a grant.
@@ -246,6 +253,7 @@ impl<'w> History<'w> {
                     if yes { text } else { text.replace("eligible: [\"group:support\"]", "eligible: [\"group:x\"]") };
                 world.apply(&[&text, RIGHT], None).await.unwrap();
             }
+            Op::Hold { .. } | Op::EndHold { .. } => self.hold(op).await,
             Op::Lock { .. } | Op::Unlock { .. } | Op::Lend { .. } | Op::TakeBack { .. } => self.stand_by(op).await,
             Op::Issue { who, secs } => {
                 let duration = Some(Span::from_secs(secs));
@@ -302,6 +310,47 @@ impl<'w> History<'w> {
         }
     }
 
+    /// Calls that a filter holds, and what it tells of their ends.
+    async fn hold(&mut self, op: Op) {
+        let mut question = HoldsRequest {
+            v: PROTOCOL_VERSION,
+            filter: vm(1),
+            nonce: "0".repeat(32),
+            file: Vec::new(),
+            ask: Vec::new(),
+            end: Vec::new(),
+        };
+        match op {
+            Op::Hold { who, account } => {
+                *self.calls += 1;
+                let Actor { user, groups, claims: _ } = &self.people[who];
+                let event = DecisionEvent {
+                    decision: DecisionWord::Ask,
+                    action: Some("refund.create".into()),
+                    resource: Some(format!("account/acc-{account}").into()),
+                    issuer: Some(ISSUER.into()),
+                    subject: Some(user.subject.to_string().into()),
+                    groups: Some(groups.iter().map(|group| group.clone().into()).collect()),
+                    ..deny(DecisionId::new(*self.calls, [3; 10]))
+                };
+                let until = self.world.now().plus(Span::from_secs(60));
+                let rule = "refunds".to_owned();
+                question.file.push(HoldItem { event, rule, call: None, justification: None, until });
+            }
+            Op::EndHold { which, why } => {
+                let Some(decision) = self.holds.get(which).cloned() else { return };
+                question.end.push(EndedHold { decision, why });
+            }
+            _ => {}
+        }
+        for result in self.world.app.holds(&identity(), &question).await.unwrap() {
+            if let Some(request) = result.request {
+                self.holds.push(result.decision);
+                self.requests.push(request);
+            }
+        }
+    }
+
     /// A use, of every other of which the outcome is told.
     async fn claim(&mut self, which: usize) {
         let Some((id, holder)) = self.grants.get(which).cloned() else { return };
@@ -342,6 +391,14 @@ fn something_of_everything() -> Vec<Op> {
         Op::Signal { name: "incident", of: None, secs: Some(1) },
         Op::File { who: 0, account: 3, later: None, uses: None },
         Op::TakeBack { which: 0 },
+        Op::Signal { name: "incident", of: None, secs: None },
+        Op::Hold { who: 1, account: 2 },
+        Op::Hold { who: 1, account: 2 },
+        Op::EndHold { which: 0, why: HoldEnd::Gone },
+        Op::EndHold { which: 1, why: HoldEnd::Gone },
+        Op::Hold { who: 1, account: 2 },
+        Op::EndHold { which: 2, why: HoldEnd::Over },
+        Op::Hold { who: 1, account: 1 },
     ]
 }
 
@@ -368,9 +425,18 @@ pub(crate) async fn the_log_tells_the_whole_story(db: Db) {
         };
         run(something_of_everything()).unwrap();
         let told = state.take().unwrap();
-        for noun in
-            ["requests", "grants", "uses", "post_reviews", "locks", "signals", "delegations", "tokens", "policy"]
-        {
+        for noun in [
+            "requests",
+            "grants",
+            "uses",
+            "post_reviews",
+            "locks",
+            "signals",
+            "delegations",
+            "tokens",
+            "policy",
+            "holds",
+        ] {
             assert!(told.0.has(noun), "no history had any of the {noun}");
         }
         for noun in ["requests", "post_reviews"] {

@@ -141,6 +141,7 @@ impl Step<'_> {
             ("break_glass", _) => self.glass_broken(),
             ("post_review", step) => self.post_review(step),
             ("use", step) => self.usage(step),
+            ("hold", step) => self.hold(step),
             ("lock", step) => self.lock(step),
             ("signal", step) => self.signal(step),
             ("delegation", step) => self.delegation(step),
@@ -186,6 +187,10 @@ impl Step<'_> {
             "escalated" => self.change("requests", &id, pending, &[("escalated_at", at)]),
             ended => {
                 assert!(["timed_out", "withdrawn"].contains(&ended), "{ended}");
+                if self.entry["actor"] == "filter" {
+                    assert_eq!(ended, "withdrawn");
+                    self.nobody_waits_for(&id);
+                }
                 self.change("requests", &id, pending, &[("state", ended.into()), ("at", at)]);
             }
         }
@@ -369,6 +374,44 @@ impl Step<'_> {
             "outcome": null,
         });
         self.make("uses", id, taken);
+    }
+
+    /// A call that a filter holds, and its end. It waits for a request of its caller's own for just what it is.
+    fn hold(&mut self, step: &str) {
+        let (decision, request, at) = (self.id("decision"), self.id("request"), self.at());
+        let vm: Value = self.id("vm").into();
+        if step == "ended" {
+            let known = self.known("holds", &decision, &[]);
+            assert_eq!((&known["ended"], &known["request"], &known["vm"]), (&Value::Null, &request.into(), &vm));
+            let ended = json!([self.data("why"), at]);
+            return self.change("holds", &decision, &[], &[("ended", ended)]);
+        }
+        assert_eq!(step, "began");
+        let (event, filed) = (self.data("event"), self.data("filed"));
+        let ask = self.known("requests", &request, &[]).clone();
+        for part in ["service", "action", "resource"] {
+            assert_eq!(ask[part], event[part], "{part}");
+        }
+        assert_eq!((&ask["requester"]["subject"], &event["id"]), (&event["subject"], &decision.as_str().into()));
+        let held = self.state.get("holds").into_iter().flat_map(|holds| holds.values());
+        let is_first = held.filter(|one| one["request"] == request.as_str()).count() == 0;
+        // Only the first of a request can be what it was filed for, and that was then.
+        assert!(filed == false || (is_first && ask["created_at"] == at), "{}", self.entry);
+        let began = json!({
+            "request": request, "filed": filed, "vm": vm, "node": self.data("node"), "since": at,
+            "until": self.data("until"), "ended": null,
+        });
+        self.make("holds", decision, began);
+    }
+
+    /// A filter withdraws only what was filed for a call, when no call waits for it any more.
+    fn nobody_waits_for(&self, request: &str) {
+        let now = self.entry["at"].as_i64();
+        let held = || self.state.get("holds").into_iter().flat_map(|holds| holds.values());
+        let of_it = || held().filter(|one| one["request"] == request);
+        let waits = |one: &Value| one["ended"].is_null() && one["until"].as_i64() > now;
+        assert!(of_it().any(|one| one["filed"] == true), "{}", self.entry);
+        assert!(!of_it().any(waits), "{}", self.entry);
     }
 
     fn lock(&mut self, step: &str) {

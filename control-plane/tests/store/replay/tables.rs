@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use grantmesh_control_plane::app::{GrantFilter, Page, PostReviewFilter, RequestFilter};
 use grantmesh_control_plane::domain::{
-    About, Delegation, Grant, GrantState, Lock, LockState, Offline, OnBehalfOf, PolicyVersion, PostReview, Request,
-    RequestState, Review, Signal, Terms, Use,
+    About, Delegation, Grant, GrantState, Hold, Lock, LockState, Offline, OnBehalfOf, PolicyVersion, PostReview,
+    Request, RequestState, Review, Signal, Terms, Use,
 };
 use grantmesh_shared::engine::User;
 use grantmesh_shared::time::Timestamp;
@@ -46,6 +46,11 @@ pub(super) async fn read(world: &World) -> State {
         let taken = app.uses(who, &grant.id).await.unwrap().into_iter();
         uses.extend(taken.map(|taken| (taken.id.to_string(), usage(&taken))));
     }
+    let mut holds = BTreeMap::new();
+    for request in &requests {
+        let held = app.holds_of(who, &request.id).await.unwrap().into_iter();
+        holds.extend(held.map(|one| (one.decision.to_string(), hold(&one))));
+    }
     let signals = app.signals(who).await.unwrap().into_iter();
     let set = signals.flat_map(|signal| signal.set.into_iter().chain(signal.said));
     let in_force = app.policy(who).await.unwrap().unwrap();
@@ -53,6 +58,7 @@ pub(super) async fn read(world: &World) -> State {
         ("requests", requests.iter().map(|one| (one.id.to_string(), request(one))).collect()),
         ("grants", grants.iter().map(|one| (one.id.to_string(), grant(one))).collect()),
         ("uses", uses),
+        ("holds", holds),
         ("post_reviews", reviews.iter().map(|one| (one.id.to_string(), post_review(one))).collect()),
         ("locks", locks.iter().map(|one| (one.id.to_string(), lock(one))).collect()),
         ("delegations", lent.iter().map(|one| (one.id.to_string(), delegation(one))).collect()),
@@ -86,6 +92,19 @@ pub(super) fn of_grant(grant: &Value, is_exhausted: bool) -> Vec<Value> {
 
 fn user(user: &User) -> Value {
     json!({ "issuer": &*user.issuer, "subject": &*user.subject })
+}
+
+fn hold(hold: &Hold) -> Value {
+    let Hold { decision: _, request, filed, vm, node, since, until, ended } = hold;
+    json!({
+        "request": request,
+        "filed": filed,
+        "vm": vm,
+        "node": node,
+        "since": since,
+        "until": until,
+        "ended": ended.map(|(why, at)| json!([why.as_str(), at])),
+    })
 }
 
 fn request(request: &Request) -> Value {
