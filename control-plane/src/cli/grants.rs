@@ -199,11 +199,19 @@ pub(super) async fn release(args: ReleaseArgs, out: &mut Output) -> Result<(), F
 
 pub(super) async fn fleet(args: FleetArgs, out: &mut Output) -> Result<(), Failure> {
     let client = Client::new(&args.client)?;
-    let answer = client.get("/v1/fleet", &[]).await?;
-    if args.client.json {
-        return Ok(out.json(&answer)?);
+    let mut fleet = FleetView { filters: Vec::new(), next_cursor: None };
+    loop {
+        let query: Vec<_> = fleet.next_cursor.take().map(|cursor| ("cursor", cursor)).into_iter().collect();
+        let page: FleetView = client.read(&client.get("/v1/fleet", &query).await?)?;
+        fleet.filters.extend(page.filters);
+        fleet.next_cursor = page.next_cursor;
+        if fleet.next_cursor.is_none() {
+            break;
+        }
     }
-    let fleet: FleetView = client.read(&answer)?;
+    if args.client.json {
+        return Ok(out.json(&serde_json::json!(fleet))?);
+    }
     if fleet.filters.is_empty() {
         out.remark("no filters");
         return Ok(());

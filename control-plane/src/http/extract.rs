@@ -51,7 +51,8 @@ pub(super) struct Limit(u32);
 pub(super) struct Whole(u64);
 
 impl Limit {
-    const MOST: u32 = 1_000;
+    /// More than these are on no page.
+    pub(super) const MOST: u32 = 1_000;
 
     pub(super) const fn number(self) -> u32 {
         self.0

@@ -235,10 +235,12 @@ pub(super) async fn extend(
     })
 }
 
-/// The uses of a grant that is for a number of them.
+/// The uses of a grant that is for a number of them. They have no pages: a grant is for 1,000 calls at most, each use has a
+/// number of its own up to that, and whoever asks or reviews may only have fewer.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct GrantUsesView {
     /// In their order.
+    #[schema(max_items = 1000)]
     pub(crate) uses: Vec<UseView>,
 }
 

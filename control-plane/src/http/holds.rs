@@ -33,10 +33,12 @@ pub(crate) struct HoldView {
     pub(crate) ended_at: Option<String>,
 }
 
-/// The calls of a request that were held.
+/// The calls of a request that were held. They have no pages: only the newest 1,000 are read, which is as many as one proxy
+/// holds at a time; of those before, the log tells.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct RequestHoldsView {
     /// The oldest first, at most 1,000.
+    #[schema(max_items = 1000)]
     pub(crate) holds: Vec<HoldView>,
 }
 

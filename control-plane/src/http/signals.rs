@@ -69,8 +69,9 @@ pub(crate) struct SignalView {
     pub(crate) max_duration: String,
     /// As it is set; nothing if it is not.
     pub(crate) set: Option<SetView>,
-    /// As it is said of users or tickets, by their names; of very many the first.
+    /// As it is said of users or tickets, by their names; of more than 200 the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 200)]
     pub(crate) said: Vec<SetView>,
 }
 
@@ -94,10 +95,11 @@ pub(crate) struct SetView {
     pub(crate) etag: String,
 }
 
-/// The signals.
+/// The signals. They have no pages: they are those that the policy declares, and one that declares more than 256 is refused.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct SignalsView {
     /// By name.
+    #[schema(max_items = 256)]
     pub(crate) signals: Vec<SignalView>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use grantmesh_control_plane::domain::EventKind;
 use grantmesh_control_plane::http::openapi;
+use grantmesh_shared::wire::policy::{MAX_USES, PolicyFile, compile, parse};
 use serde_json::Value;
 
 use super::cli::grantmesh;
@@ -102,6 +103,31 @@ async fn every_reference_in_it_leads_somewhere() {
         let pointer = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(pointer).is_some(), "{reference}");
     }
+}
+
+/// A list without pages says how long it can be, and no longer than what bounds it.
+#[test]
+fn lists_without_pages_are_bounded() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let most = |schema: &str, list: &str| {
+        let schema = &document["components"]["schemas"][schema];
+        assert!(schema["description"].as_str().unwrap().contains("no pages"), "{schema}");
+        schema["properties"][list]["maxItems"].as_u64()
+    };
+    assert_eq!(most("GrantUsesView", "uses"), Some(MAX_USES.into()));
+    assert_eq!(most("RequestHoldsView", "holds"), Some(1_000));
+    let signals = most("SignalsView", "signals").unwrap();
+    let declared = |count: u64| {
+        let names: Vec<String> =
+            (0..count).map(|number| format!("{{ name: s{number}, setters: [\"group:leads\"] }}")).collect();
+        let spec = format!("issuer: https://id.example, signals: [{}]", names.join(", "));
+        let text = format!(
+            "apiVersion: grantmesh.dev/v1\nkind: Defaults\nmetadata: {{ name: defaults }}\nspec: {{ {spec} }}\n"
+        );
+        let documents = parse(&[PolicyFile { name: "policy.yaml".to_owned(), text }]).unwrap();
+        compile(&documents).is_err()
+    };
+    assert_eq!((declared(signals), declared(signals + 1)), (false, true), "whether a policy is refused");
 }
 
 #[test]

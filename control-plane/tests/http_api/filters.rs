@@ -249,6 +249,14 @@ async fn a_revocation_is_proven_by_acknowledgement_or_lease() {
         (&json!("live"), &json!("lease_expired"))
     );
     assert_eq!(fleet["filters"][0]["applied"]["revision"], told.position.revision);
+    // Page by page it is the same.
+    assert_eq!(fleet.get("next_cursor"), None);
+    let first = server.get(OLAF, "/v1/fleet?limit=1").await.expect(200);
+    assert_eq!(first["filters"], json!([fleet["filters"][0]]));
+    assert_eq!(first["next_cursor"], fleet["filters"][0]["vm"]);
+    let next = format!("/v1/fleet?limit=1&cursor={}", first["next_cursor"].as_str().unwrap());
+    assert_eq!(server.get(OLAF, &next).await.expect(200), json!({ "filters": [fleet["filters"][1]] }));
+    server.get(OLAF, "/v1/fleet?limit=0").await.problem(400, "bad_value");
 }
 
 #[tokio::test]
