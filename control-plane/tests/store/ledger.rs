@@ -145,7 +145,7 @@ pub(crate) async fn what_was_enough_is_suggested_for_the_next_one(db: Db) {
     // One that nobody used says nothing, nor does one of another action, or somebody else's.
     let unused = world.granted().await;
     world.app.revoke(&lee(), &unused.id, "over").await.unwrap();
-    let other = world.app.file_request(&bob(), world.refund(), None).await.unwrap().request;
+    let other = world.app.file_request(&bob(), world.refund()).await.unwrap().request;
     let other = world.review(&lee(), &other.id, approval()).await.unwrap().grant.unwrap();
     told(&world, &mut stream, vec![call(&other.id, 2, PATH)]).await;
     world.app.release(&bob(), &other.id).await.unwrap();
@@ -178,7 +178,7 @@ pub(crate) async fn what_nobody_used_is_a_list(db: Db) {
     let mut grants = Vec::new();
     for number in 0..6_u32 {
         let new = NewRequest { uses: (number == 5).then_some(2), ..world.refund() };
-        let request = world.app.file_request(&ann(), new, None).await.unwrap().request;
+        let request = world.app.file_request(&ann(), new).await.unwrap().request;
         grants.push(world.review(&lee(), &request.id, approval()).await.unwrap().grant.unwrap());
         world.advance("1s");
     }
