@@ -2,7 +2,7 @@
 //!
 //! However many rows there are, a page looks at few: what the reader may see is cut into branches, each of which an index
 //! has in the order of the list, and a page takes at most its own length from each. See `0012_lists.sql` and
-//! `0027_used_grants.sql`.
+//! `0028_used_grants.sql`.
 
 use std::fmt::Write as _;
 

@@ -164,9 +164,9 @@ pub(crate) async fn what_was_enough_is_suggested_for_the_next_one(db: Db) {
 /// The part of the migration that looks at the calls of before.
 fn backfill(db: &Db) -> String {
     let text = if db.is_postgres() {
-        include_str!("../../migrations/postgres/0027_used_grants.sql")
+        include_str!("../../migrations/postgres/0028_used_grants.sql")
     } else {
-        include_str!("../../migrations/sqlite/0027_used_grants.sql")
+        include_str!("../../migrations/sqlite/0028_used_grants.sql")
     };
     let from = text.find("UPDATE grants").unwrap();
     text[from..].split(';').next().unwrap().to_owned()
