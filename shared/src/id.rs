@@ -52,24 +52,28 @@ pub struct IdError {
 }
 
 /// Writes 48 bits of Unix milliseconds and 80 random bits as 26 characters.
-/// One id is made for every decision, so digits are taken off the end: a shift by a changing amount of 128 bits is dear.
+/// One id is made for every decision, so digits are taken off the end: shifts of 128 bits are dear.
 fn encode(prefix: &str, millis: u64, random: [u8; 10]) -> Box<str> {
     let random = random.iter().fold(0_u128, |bits, byte| (bits << 8) | u128::from(*byte));
     written(prefix, (u128::from(millis & 0xffff_ffff_ffff) << 80) | random)
 }
 
 #[inline(never)]
-fn written(prefix: &str, mut value: u128) -> Box<str> {
+fn written(prefix: &str, value: u128) -> Box<str> {
     let mut digits = [b'0'; BODY_LEN];
-    for digit in digits.iter_mut().rev() {
-        let [low, ..] = value.to_le_bytes();
-        *digit = ALPHABET.get(usize::from(low & 31)).copied().unwrap_or(b'0');
-        value >>= 5;
+    let mut places = digits.iter_mut().rev();
+    // Twelve digits are a number of 60 bits.
+    for part in [value, value >> 60, value >> 120] {
+        let mut bits = u64::try_from(part & ((1 << 60) - 1)).unwrap_or_default();
+        for place in places.by_ref().take(12) {
+            let [low, ..] = bits.to_le_bytes();
+            *place = ALPHABET.get(usize::from(low & 31)).copied().unwrap_or(b'0');
+            bits >>= 5;
+        }
     }
-    let mut text = String::with_capacity(prefix.len().saturating_add(BODY_LEN));
-    text.push_str(prefix);
-    text.extend(digits.map(char::from));
-    text.into_boxed_str()
+    // Digits are no text before all are there; pushed one by one they would be checked one by one.
+    let text = [prefix.as_bytes(), &digits].concat();
+    String::from_utf8(text).unwrap_or_default().into_boxed_str()
 }
 
 macro_rules! id {
