@@ -190,10 +190,20 @@ pub fn canonical_grpc_path(target: &[u8]) -> Result<(), Ambiguity> {
     if fine { Ok(()) } else { Err(Ambiguity::GrpcPath) }
 }
 
+/// What stands before the first slash, and what stands behind it, if there is one. Byte by byte: segments are too short
+/// for a search that is made for long texts.
+pub(super) fn split_segment(path: &str) -> (&str, Option<&str>) {
+    let slash = path.bytes().position(|byte| byte == b'/');
+    let halves = slash.and_then(|slash| path.split_at_checked(slash));
+    halves.map_or((path, None), |(head, tail)| (head, tail.get(1..)))
+}
+
 fn check_segments(path: &str) -> Result<(), Ambiguity> {
-    let mut segments = path.split('/').skip(1).peekable();
+    let (_, mut rest) = split_segment(path);
     let mut count = 0_usize;
-    while let Some(segment) = segments.next() {
+    while let Some(text) = rest {
+        let (segment, tail) = split_segment(text);
+        rest = tail;
         count = count.saturating_add(1);
         if count > MAX_SEGMENTS {
             return Err(Ambiguity::TooManySegments);
@@ -205,7 +215,7 @@ fn check_segments(path: &str) -> Result<(), Ambiguity> {
         if segment.starts_with("%20") || segment.ends_with("%20") {
             return Err(Ambiguity::Escape(b' '));
         }
-        if segment.is_empty() && segments.peek().is_some() {
+        if segment.is_empty() && rest.is_some() {
             return Err(Ambiguity::EmptySegment);
         }
     }

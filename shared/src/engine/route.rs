@@ -2,7 +2,7 @@
 //! (a literal before a parameter before the rest), the cost follows the path's length and not the number of actions.
 
 use super::Map;
-use super::canonical::CanonicalPath;
+use super::canonical::{CanonicalPath, split_segment};
 use super::template::{PathTemplate, Segment};
 
 /// What a method and path lead to.
@@ -104,11 +104,6 @@ fn replace_empty(slot: &mut Option<usize>, place: usize) -> Option<usize> {
     taken
 }
 
-/// The first segment and what follows its slash.
-fn split(path: &str) -> (&str, Option<&str>) {
-    path.split_once('/').map_or((path, None), |(head, tail)| (head, Some(tail)))
-}
-
 impl Node {
     fn insert(&mut self, segments: &[Segment], place: usize, spelled: impl Fn(&str) -> Box<str>) -> Option<usize> {
         let mut node = self;
@@ -138,7 +133,7 @@ impl Node {
     /// Depth is bounded by the templates', which have at most 64 segments.
     fn find(&self, path: Option<&str>) -> Option<usize> {
         let Some(path) = path else { return self.here };
-        let (head, tail) = split(path);
+        let (head, tail) = split_segment(path);
         self.literals
             .get(head)
             .and_then(|node| node.find(tail))
@@ -152,7 +147,7 @@ impl Node {
         let Some(path) = path else {
             return self.literals.get("").and_then(|node| node.here);
         };
-        let (head, tail) = split(path);
+        let (head, tail) = split_segment(path);
         self.literals.get(head).and_then(|node| node.find_with_slash(tail)).or_else(|| {
             self.parameter.as_ref().filter(|_| !head.is_empty()).and_then(|node| node.find_with_slash(tail))
         })

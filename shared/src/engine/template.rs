@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::canonical::{Ambiguity, MAX_SEGMENTS, canonical_path};
+use super::canonical::{Ambiguity, MAX_SEGMENTS, canonical_path, split_segment};
 
 /// One segment of a path template.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,10 +227,7 @@ impl PathTemplate {
                 captures.values.push((name, rest));
                 return (!rest.is_empty()).then_some(captures);
             }
-            let (head, tail) = match rest.split_once('/') {
-                Some((head, tail)) => (head, Some(tail)),
-                None => (rest, None),
-            };
+            let (head, tail) = split_segment(rest);
             match segment {
                 Segment::Literal(literal) if **literal == *head => {}
                 Segment::Parameter(name) if !head.is_empty() => captures.values.push((name, head)),
