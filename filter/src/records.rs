@@ -7,13 +7,14 @@
 //! the queue is for calls that are let through.
 
 mod folds;
+mod written;
 
 use std::collections::VecDeque;
 
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::records::{
-    DecisionEvent, DecisionWord, Event, MAX_BATCH, MAX_RECORD_BYTES, RECORDS_PATH, RecordsAnswer, StreamState,
+    DecisionEvent, DecisionWord, MAX_BATCH, MAX_RECORD_BYTES, RECORDS_PATH, RecordsAnswer, StreamState,
 };
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::VmIdentity;
@@ -22,6 +23,8 @@ use crate::clock::Mono;
 use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 use folds::Folds;
+use written::MAX_HEAD_BYTES;
+pub use written::{Written, decision};
 
 /// The most records that are kept while the control plane does not take them.
 pub const MAX_KEPT: usize = 10_000;
@@ -40,12 +43,6 @@ const FLUSH_AFTER: Span = Span::from_secs(1);
 
 /// The most bytes of records in one batch.
 const MAX_BATCH_BYTES: usize = 512 * 1024;
-
-/// The most bytes of a record around its event: two numbers of 20 digits, a hash, and the names.
-const MAX_HEAD_BYTES: usize = 160;
-
-/// As long as the JSON of most events.
-const USUAL_EVENT_BYTES: usize = 512;
 
 /// After this long a batch has failed.
 const TIMEOUT: Span = Span::from_secs(5);
@@ -89,8 +86,8 @@ impl RecordsError {
 /// call must not outlive it and a copy of every text would cost more than writing them down.
 #[derive(Debug)]
 enum Waiting {
-    /// When it came, how many decisions it accounts for, and the JSON of its [`Event`].
-    Decision(Mono, u64, Vec<u8>),
+    /// When it came, how many decisions it accounts for, and its event.
+    Decision(Mono, u64, Written),
     Gap(Mono, u64),
 }
 
@@ -101,14 +98,15 @@ impl Waiting {
     }
 }
 
-/// A record in its final bytes.
+/// A record in its final bytes, which stand with those of the others in [`Records::bytes`].
 #[derive(Debug)]
 struct Sealed {
     seq: u64,
     came: Mono,
     /// How many decisions it accounts for.
     decisions: u64,
-    json: Vec<u8>,
+    /// How many bytes it has, with the comma after it.
+    len: usize,
 }
 
 #[derive(Debug)]
@@ -133,6 +131,8 @@ pub enum Pushed {
 pub struct Records {
     waiting: VecDeque<Waiting>,
     sealed: VecDeque<Sealed>,
+    /// The sealed records, a comma after each: one after the other, so that a batch is one copy.
+    bytes: Vec<u8>,
     folds: Folds,
     next_seq: u64,
     prev: Sha256Hash,
@@ -184,11 +184,11 @@ impl Records {
         }
     }
 
-    /// Keeps an event that is written down already ([`json`]): of one decision of this word, or of a use. Without room it is counted
-    /// instead.
-    pub fn push_written(&mut self, word: DecisionWord, json: Vec<u8>, mono: Mono) -> Pushed {
+    /// Keeps an event that is written down already ([`written::decision`]): of one decision of this word, or of a use.
+    /// Without room it is counted instead.
+    pub fn push_written(&mut self, word: DecisionWord, event: Written, mono: Mono) -> Pushed {
         self.made = self.made.saturating_add(1);
-        self.keep(1, most_kept(word), mono, || json)
+        self.keep(1, most_kept(word), mono, || event)
     }
 
     /// Keeps the decision of a call that is let through only once this record is acknowledged ([`Self::is_acknowledged`]),
@@ -198,7 +198,7 @@ impl Records {
         let before = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         let seq = self.next_seq.saturating_add(before);
         self.made = self.made.saturating_add(1);
-        self.wait(event.count, json(event), mono);
+        self.wait(event.count, decision(&event), mono);
         self.urgent = true;
         self.retry = self.retry.map(|retry| retry.min(mono.plus(SOON)));
         seq
@@ -217,24 +217,24 @@ impl Records {
     }
 
     fn keep_event(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> Pushed {
-        self.keep(event.count, most_kept(event.decision), mono, || json(event))
+        self.keep(event.count, most_kept(event.decision), mono, || decision(&event))
     }
 
     /// Keeps an event that accounts for so many decisions, unless so many records wait already.
-    fn keep(&mut self, decisions: u64, most: usize, mono: Mono, json: impl FnOnce() -> Vec<u8>) -> Pushed {
+    fn keep(&mut self, decisions: u64, most: usize, mono: Mono, event: impl FnOnce() -> Written) -> Pushed {
         self.note_gap(mono);
         if self.kept() >= most {
             self.dropped = self.dropped.saturating_add(decisions);
             return Pushed::Dropped;
         }
-        self.wait(decisions, json(), mono);
+        self.wait(decisions, event(), mono);
         Pushed::Kept
     }
 
     /// Texts are cut before they come here, so that a record always fits; if one did not, the stream would say so.
-    fn wait(&mut self, decisions: u64, json: Vec<u8>, mono: Mono) {
-        let fits = !json.is_empty() && json.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
-        let waiting = if fits { Waiting::Decision(mono, decisions, json) } else { Waiting::Gap(mono, decisions) };
+    fn wait(&mut self, decisions: u64, event: Written, mono: Mono) {
+        let fits = !event.is_empty() && event.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
+        let waiting = if fits { Waiting::Decision(mono, decisions, event) } else { Waiting::Gap(mono, decisions) };
         self.waiting.push_back(waiting);
         self.since.get_or_insert(mono);
     }
@@ -287,7 +287,7 @@ impl Records {
             return None;
         }
         let nonce = random.nonce();
-        let body = self.body(filter, &nonce, mono, count, bytes)?;
+        let body = self.body(filter, &nonce, mono, bytes)?;
         self.flight = Some(Flight { nonce, lost: mono.plus(TIMEOUT).plus(LOST_AFTER) });
         Some(Question { topic: Topic::Records, path: RECORDS_PATH, body, timeout: TIMEOUT })
     }
@@ -323,11 +323,14 @@ impl Records {
         if answer.next_seq < first || answer.next_seq > self.next_seq {
             return Err(RecordsError::Seq { wanted: answer.next_seq, first, last: self.next_seq });
         }
-        let before = self.settled;
-        while self.sealed.front().is_some_and(|sealed| sealed.seq < answer.next_seq) {
-            let settled = self.sealed.pop_front().map_or(0, |sealed| sealed.decisions);
-            self.settled = self.settled.saturating_add(settled);
+        let (before, mut bytes) = (self.settled, 0_usize);
+        while let Some(Sealed { decisions, len, .. }) =
+            self.sealed.pop_front_if(|sealed| sealed.seq < answer.next_seq)
+        {
+            self.settled = self.settled.saturating_add(decisions);
+            bytes = bytes.saturating_add(len);
         }
+        self.bytes = self.bytes.split_off(bytes.min(self.bytes.len()));
         Ok(self.settled.saturating_sub(before))
     }
 
@@ -345,14 +348,18 @@ impl Records {
             };
             let came = waiting.came();
             let Some(at) = time(came) else { return };
-            match self.waiting.pop_front() {
-                Some(Waiting::Decision(_, decisions, json)) => self.seal_event(came, at, decisions, &json),
-                Some(Waiting::Gap(_, dropped)) => {
-                    let gap = serde_json::to_vec(&Event::Gap { dropped }).unwrap_or_default();
-                    self.seal_event(came, at, dropped, &gap);
-                }
+            let (decisions, event) = match self.waiting.pop_front() {
+                Some(Waiting::Decision(_, decisions, event)) => (decisions, event),
+                Some(Waiting::Gap(_, dropped)) => (dropped, written::gap(dropped)),
                 None => break,
-            }
+            };
+            let (seq, start) = (self.next_seq, self.bytes.len());
+            self.bytes = written::record(std::mem::take(&mut self.bytes), seq, &self.prev, at, &event);
+            self.prev = Sha256Hash::of(self.bytes.get(start..).unwrap_or_default());
+            self.next_seq = seq.saturating_add(1);
+            self.bytes.push(b',');
+            let len = self.bytes.len().saturating_sub(start);
+            self.sealed.push_back(Sealed { seq, came, decisions, len });
         }
         if self.waiting.is_empty() {
             self.since = None;
@@ -360,30 +367,11 @@ impl Records {
         }
     }
 
-    /// Makes a [`grantmesh_shared::wire::records::Record`] of an event's JSON. Its head is written by hand: this is done
-    /// for every call under a grant, and formatting a hash digit by digit would be a third of the work.
-    fn seal_event(&mut self, came: Mono, at: Timestamp, decisions: u64, event: &[u8]) {
-        let mut json = Vec::with_capacity(event.len().saturating_add(MAX_HEAD_BYTES));
-        json.extend_from_slice(br#"{"seq":"#);
-        json.extend_from_slice(self.next_seq.to_string().as_bytes());
-        json.extend_from_slice(br#","prev":""#);
-        json.extend(self.prev.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
-        json.extend_from_slice(br#"","at":"#);
-        json.extend_from_slice(at.millis().to_string().as_bytes());
-        json.extend_from_slice(br#","event":"#);
-        json.extend_from_slice(event);
-        json.push(b'}');
-        self.prev = Sha256Hash::of(&json);
-        let seq = self.next_seq;
-        self.next_seq = seq.saturating_add(1);
-        self.sealed.push_back(Sealed { seq, came, decisions, json });
-    }
-
-    /// How many records the next batch takes, and their bytes.
+    /// How many records the next batch takes, and their bytes with the commas.
     fn batch(&self) -> (usize, usize) {
         let (mut count, mut bytes) = (0_usize, 0_usize);
         for sealed in self.sealed.iter().take(MAX_BATCH) {
-            let more = bytes.saturating_add(sealed.json.len()).saturating_add(1);
+            let more = bytes.saturating_add(sealed.len);
             if count > 0 && more > MAX_BATCH_BYTES {
                 break;
             }
@@ -392,45 +380,20 @@ impl Records {
         (count, bytes)
     }
 
-    /// A [`grantmesh_shared::wire::records::RecordsRequest`], written around the exact bytes of the records.
-    fn body(&self, filter: &VmIdentity, nonce: &str, mono: Mono, count: usize, bytes: usize) -> Option<Vec<u8>> {
+    /// A [`grantmesh_shared::wire::records::RecordsRequest`], written around the exact bytes of the first records.
+    fn body(&self, filter: &VmIdentity, nonce: &str, mono: Mono, bytes: usize) -> Option<Vec<u8>> {
+        let records = self.bytes.get(..bytes)?.strip_suffix(b",")?;
         let filter = serde_json::to_string(filter).ok()?;
         let stream = serde_json::to_string(&self.state(mono)).ok()?;
-        let mut body = Vec::with_capacity(bytes.saturating_add(filter.len()).saturating_add(128));
         let head =
             format!(r#"{{"v":{PROTOCOL_VERSION},"filter":{filter},"nonce":"{nonce}","stream":{stream},"records":["#);
-        body.extend_from_slice(head.as_bytes());
-        for (place, sealed) in self.sealed.iter().take(count).enumerate() {
-            if place > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(&sealed.json);
-        }
-        body.extend_from_slice(b"]}");
-        Some(body)
+        Some([head.as_bytes(), records, b"]}"].concat())
     }
 }
 
 /// So many records may wait for one more of this word to be kept.
 fn most_kept(word: DecisionWord) -> usize {
     if word == DecisionWord::Allow { MAX_KEPT } else { MAX_KEPT_FOR_REFUSALS }
-}
-
-/// The JSON of a decision's [`Event`]; nothing if it cannot be written.
-pub fn json(event: Box<DecisionEvent<'_>>) -> Vec<u8> {
-    let mut json = Vec::with_capacity(USUAL_EVENT_BYTES);
-    if serde_json::to_writer(&mut json, &Event::Decision(event)).is_err() {
-        json.clear();
-    }
-    json
-}
-
-/// A hexadecimal digit of a number below 16.
-const fn digit(nibble: u8) -> u8 {
-    match nibble {
-        0..10 => b'0'.saturating_add(nibble),
-        _ => b'a'.saturating_sub(10).saturating_add(nibble),
-    }
 }
 
 #[cfg(test)]

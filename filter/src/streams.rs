@@ -15,6 +15,7 @@ use grantmesh_shared::wire::sync::Position;
 use serde_json::{Map, Value};
 
 use crate::clock::Mono;
+use crate::records::Written;
 use crate::share::one_more;
 use crate::sync::Sync;
 use crate::waiting::Caller;
@@ -48,8 +49,8 @@ pub struct Open {
     /// Whether what allows it is a token of whose use nobody knows yet: it may run while the control plane is not heard,
     /// until the token's end, and not for long when it is heard again and has no such grant.
     pub offline: bool,
-    /// The JSON of the [`Event`] of its decision.
-    pub event: Vec<u8>,
+    /// The [`Event`] of its decision.
+    pub event: Written,
 }
 
 impl Open {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use grantmesh_shared::id::{GrantId, UseId};
 use grantmesh_shared::wire::records::{Event, UseEvent, UseOutcome};
 
+use crate::records::Written;
 use crate::share::one_more;
 use crate::waiting::Caller;
 
@@ -41,8 +42,8 @@ pub struct Used {
 
 /// The record of a use's outcome: the JSON of an [`Event`]; nothing if it cannot be written.
 #[must_use]
-pub fn ending(id: UseId, grant: GrantId, outcome: UseOutcome, status: Option<u16>) -> Vec<u8> {
-    serde_json::to_vec(&Event::Use(Box::new(UseEvent { id, grant, outcome, status }))).unwrap_or_default()
+pub fn ending(id: UseId, grant: GrantId, outcome: UseOutcome, status: Option<u16>) -> Written {
+    serde_json::to_vec(&Event::Use(Box::new(UseEvent { id, grant, outcome, status }))).unwrap_or_default().into()
 }
 
 /// The uses whose calls run and have no outcome yet, by context.

@@ -22,7 +22,7 @@ use crate::masking::{MaskedCall, Masking, Withheld};
 use crate::metrics::{Counters, Metric};
 use crate::offline::{Offline, OfflineError};
 use crate::random::Random;
-use crate::records::{self, Pushed, Records};
+use crate::records::{self, Pushed, Records, Written};
 use crate::reply::Reply;
 use crate::streams::{Open, Why};
 use crate::sync::Sync;
@@ -200,9 +200,9 @@ impl Plugin {
                 }
             }
             Outcome::Allow { service, criticality, errors, event, ends_at, claim, offline, mut masked, .. } => {
-                let granted = event.as_ref().and_then(|event| event.grant.clone());
+                let granted = event.as_ref().and_then(|event| event.grant.as_ref());
                 let (used, unused) = match claiming.as_ref().and_then(Claim::used) {
-                    Some(used) if claim && granted.as_ref() == Some(&used.grant) => (Some(used), None),
+                    Some(used) if claim && granted == Some(&used.grant) => (Some(used), None),
                     other => (None, other),
                 };
                 let mode = if offline { OFFLINE } else { ENFORCE };
@@ -221,8 +221,8 @@ impl Plugin {
                     if let Some(masked) = &mut masked {
                         (masked.event.id, masked.event.use_id) = (event.id.clone(), event.use_id.clone());
                     }
-                    let event = records::json(event);
-                    if let (Some(grant), Some(ends_at)) = (granted, ends_at) {
+                    let written = records::decision(&event);
+                    if let (Some(grant), Some(ends_at)) = (event.grant, ends_at) {
                         let criticality = criticality.unwrap_or(Criticality::Critical);
                         self.streams.admit(Open {
                             whose: whose(),
@@ -231,11 +231,11 @@ impl Plugin {
                             ends_at,
                             criticality,
                             offline,
-                            event: event.clone(),
+                            event: Written::clone(&written),
                         });
                     }
                     if !is_written {
-                        count(&mut self.counters, self.records.push_written(DecisionWord::Allow, event, mono));
+                        count(&mut self.counters, self.records.push_written(DecisionWord::Allow, written, mono));
                     }
                 }
                 self.orphaned(unused.map(Orphan::from), mono);
@@ -480,7 +480,7 @@ impl Plugin {
         self.counters.add(Metric::Resets(why.code()), 1);
         let id = decision_id(&self.sync, &mut self.random, mono);
         // Without a readable beginning it is a gap of one.
-        let event = open.ending(why, &id, self.sync.position()).unwrap_or_default();
+        let event = open.ending(why, &id, self.sync.position()).unwrap_or_default().into();
         count(&mut self.counters, self.records.push_written(DecisionWord::Deny, event, mono));
     }
 

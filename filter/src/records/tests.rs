@@ -2,7 +2,7 @@
 
 use ed25519_dalek::{Signer, SigningKey};
 use grantmesh_shared::id::{DecisionId, VmId};
-use grantmesh_shared::wire::records::{DecisionWord, Record, RecordsRequest};
+use grantmesh_shared::wire::records::{DecisionWord, Event, Record, RecordsRequest};
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use proptest::prelude::*;
 use serde_json::json;
@@ -246,7 +246,7 @@ fn no_flood_of_refusals_takes_the_place_of_those_who_are_let_through() {
         filter.records.push(refusal(&number.to_string(), "no_role"), at(0));
     }
     assert_eq!(filter.records.kept(), MAX_KEPT_FOR_REFUSALS + 1, "and one gap");
-    let ending = json(refusal("ann", "grant_ended"));
+    let ending = decision(&refusal("ann", "grant_ended"));
     assert_eq!(filter.records.push_written(DecisionWord::Deny, ending, at(0)), Pushed::Dropped);
     for number in 0..MAX_KEPT - MAX_KEPT_FOR_REFUSALS - 2 {
         assert!(filter.records.has_room());

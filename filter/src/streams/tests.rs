@@ -30,7 +30,7 @@ fn refund(context: u32, criticality: Criticality, groups: &str) -> Open {
         ends_at,
         criticality,
         offline: false,
-        event: event.as_bytes().into(),
+        event: event.into_bytes().into(),
     }
 }
 
