@@ -2,8 +2,9 @@
 //!
 //! One Envoy with one worker and a listener per variant; every call goes through to a real upstream. For each variant the CPU time
 //! of the worker thread (`/proc/PID/task/*/schedstat`) per request is read, in rounds whose order rotates; the report gives medians
-//! with quartiles and the medians of the pairwise ratios. The listeners `none` and `again` are alike: their ratio is the resolution.
-//! The peers are what else could guard the call; a server that one of them asks is a process of its own, whose CPU counts too.
+//! with quartiles and the medians of the pairwise ratios. Where there are two CPUs the worker has one for itself. The listeners
+//! `none` and `again` are alike: their ratio is the resolution. The peers are what else could guard the call; a server that
+//! one of them asks is a process of its own, whose CPU counts too.
 #![expect(clippy::print_stdout, reason = "the report is what this program is for")]
 
 mod config;
@@ -66,6 +67,7 @@ async fn main() -> Result<()> {
     if options.real_time {
         ask_for_priority();
     }
+    cpu::leave_the_first();
     let variants = variants::chosen(&options.only, options.peers)?;
     println!("starting; the grants, {} if a variant needs them, come through the API", options.grants);
     let bench = Bench::start(&Parts::from_environment()?, &variants, options.grants).await?;

@@ -73,6 +73,7 @@ impl Bench {
         })
         .await?;
         let worker = Thread::find(envoy.id(), "wrk:worker_0")?;
+        worker.take_the_first();
         let bench = Self {
             admin,
             listeners: chains.into_iter().zip(addresses).collect(),
