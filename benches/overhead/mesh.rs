@@ -176,6 +176,8 @@ async fn filter(parts: &Parts, control_plane: &ControlPlane, chain: Chain) -> Re
                 "keys": [key],
                 "credential": control_plane.filter_credential("bench").await?,
                 "public_url": control_plane.url(),
+                // These listeners have no TLS.
+                "peer": "none",
             });
             Some(wasm("grantmesh", &parts.filter.display().to_string(), &configuration.to_string()))
         }

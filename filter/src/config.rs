@@ -41,8 +41,8 @@ pub struct Config {
     pub generation: u64,
     /// The key under which `jwt_authn` puts the verified claims into its metadata.
     pub identity_key: String,
-    /// Whether the peer is taken from the filter state that a waypoint's listener sets, and not from TLS.
-    pub waypoint: bool,
+    /// Where it is read which workload calls.
+    pub peer: Peer,
     /// Whether CORS preflights pass without a decision.
     pub cors_preflight: bool,
     /// What the services behind this proxy do with a call that asks to be taken for one of another method.
@@ -90,6 +90,20 @@ pub enum MethodOverride {
     AllowForms,
     /// Everything passes: no service behind this proxy takes a method from anywhere but the request line.
     Ignored,
+}
+
+/// Where it is read which workload calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Peer {
+    /// In the certificate of the connection: a sidecar, or a gateway that asks for one.
+    #[default]
+    Tls,
+    /// In the filter state that a waypoint's listener sets.
+    Waypoint,
+    /// Nowhere, because no caller of this listener has a certificate: an ingress gateway. Spares every call a question to
+    /// the proxy. Nothing of the policy that names workloads applies there, locks neither.
+    None,
 }
 
 /// A header in which trusted proxies in front note addresses, one after another.
@@ -148,7 +162,7 @@ struct Text {
     #[serde(default)]
     identity: IdentityText,
     #[serde(default)]
-    waypoint: bool,
+    peer: Peer,
     #[serde(default)]
     cors_preflight: bool,
     #[serde(default)]
@@ -251,7 +265,7 @@ impl Config {
             public_url: public_url.to_owned(),
             generation: text.generation,
             identity_key: text.identity.provider_metadata,
-            waypoint: text.waypoint,
+            peer: text.peer,
             cors_preflight: text.cors_preflight,
             method_override: text.method_override,
             access_log: text.access_log,
@@ -377,7 +391,7 @@ mod tests {
         assert_eq!(config.identity_key, "jwt_payload");
         assert_eq!(config.public_url, "http://127.0.0.1:8080");
         assert_eq!(config.only_service(), Some("payments"));
-        assert!(!config.waypoint && !config.cors_preflight && !config.access_log);
+        assert!(config.peer == Peer::Tls && !config.cors_preflight && !config.access_log);
         assert_eq!(config.method_override, MethodOverride::Refuse);
         assert_eq!((config.source, config.country_header, config.origin), (None, None, Origin::default()));
         let BodiesConfig { hold_heads, request_bytes, response_bytes, depth } = config.bodies;
@@ -409,7 +423,10 @@ mod tests {
         assert!(matches!(Config::parse(b"\xff"), Err(ConfigError::Unreadable(_))));
         let unknown = with("servces", json!([])).unwrap_err().to_string();
         assert!(unknown.contains("servces"), "{unknown}");
-        assert!(matches!(with("waypoint", json!("yes")), Err(ConfigError::Unreadable(_))));
+        for (word, peer) in [("tls", Peer::Tls), ("waypoint", Peer::Waypoint), ("none", Peer::None)] {
+            assert_eq!(with("peer", json!(word)).unwrap().peer, peer);
+        }
+        assert!(matches!(with("peer", json!("mtls")), Err(ConfigError::Unreadable(_))));
         assert!(matches!(with("method_override", json!("allow")), Err(ConfigError::Unreadable(_))));
         assert_eq!(with("method_override", json!("ignored")).unwrap().method_override, MethodOverride::Ignored);
         for (field, value) in [

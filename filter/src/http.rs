@@ -5,6 +5,7 @@
 pub(crate) mod response;
 
 use crate::callbacks;
+use crate::config::Peer;
 use crate::flow::{Shown, Unread};
 use crate::headers::Headers;
 use crate::host::{self, BodyAction, HeadAction, HostError, Level};
@@ -243,7 +244,11 @@ fn decided(root: Option<&Root>, look: Look<'_>) -> Result<(Verdict, bool), Blind
     };
     let headers = Headers::parse(&map).map_err(|_| Blind::Unreadable)?;
     let metadata = host::property(METADATA)?;
-    let peer = host::property(if config.waypoint { WAYPOINT_PEER } else { TLS_PEER })?;
+    let peer = match config.peer {
+        Peer::Tls => host::property(TLS_PEER)?,
+        Peer::Waypoint => host::property(WAYPOINT_PEER)?,
+        Peer::None => None,
+    };
     let identity = Identity::read(metadata.as_deref(), &config.identity_key, peer.as_deref());
     let context = turn.caller().context;
     let verdict = plugin.decide(turn, shown, &config, &headers, &identity, mono);

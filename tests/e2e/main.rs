@@ -38,3 +38,4 @@ mod speed;
 mod swap;
 mod told;
 mod uses;
+mod workloads;

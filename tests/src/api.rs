@@ -37,6 +37,17 @@ impl Api {
         Ok(Self { client, base: base.to_owned(), token, carried: HeaderMap::new() })
     }
 
+    /// A client that shows a certificate: its chain and key in PEM, as are those of the server's authority.
+    ///
+    /// # Errors
+    /// If they cannot be read, or the client cannot be made.
+    pub fn with_certificate(base: &str, authority: &str, certificate: &str) -> Result<Self> {
+        let client = Client::builder().no_proxy().timeout(Duration::from_secs(60));
+        let client = client.tls_certs_only([reqwest::Certificate::from_pem(authority.as_bytes())?]);
+        let client = client.identity(reqwest::Identity::from_pem(certificate.as_bytes())?).build()?;
+        Ok(Self { client, base: base.to_owned(), token: None, carried: HeaderMap::new() })
+    }
+
     /// The same with a header that every request carries.
     ///
     /// # Errors

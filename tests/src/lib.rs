@@ -13,6 +13,7 @@
 //! is dropped, and tells the end of its log if that happens because the story failed.
 
 mod api;
+mod authority;
 pub mod backends;
 mod cable;
 mod control_plane;
@@ -36,6 +37,7 @@ mod upstream;
 mod wait;
 mod wall_clock;
 
+pub use authority::Authority;
 pub use api::{Api, Reply};
 pub use cable::{Cable, Weather};
 pub use control_plane::{CliOutput, ControlPlane};

@@ -99,6 +99,9 @@ pub(super) fn check(document: &Value, told: &Told<'_>) -> Vec<Finding> {
             plugins = plugins.saturating_add(1);
             plugin::check_istio(spec, place, &mut found);
         }
+        if field(object, "transport_socket").is_some() && !list(object, "filters").is_empty() {
+            plugin::check_peers(object, place, &mut found);
+        }
         if !list(object, "http_filters").is_empty() {
             chains.push((object, place.to_owned()));
         }

@@ -4,7 +4,7 @@ use grantmesh_shared::wire::signature::from_hex;
 use serde_json::Value;
 
 use super::checks::Findings;
-use super::document::{at, field, is_on, list, text};
+use super::document::{at, field, is_on, list, text, walk};
 
 /// The end of the type of Envoy's wasm filter.
 const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -51,6 +51,31 @@ pub(super) fn own_configuration(object: &Value) -> Option<Value> {
     of_envoy(object)
         .and_then(configuration)
         .or_else(|| of_istio(object).and_then(|spec| field(spec, "plugin_config")).cloned())
+}
+
+/// Whether a plugin of ours is told that no caller has a certificate.
+fn knows_no_workloads(configuration: &Value) -> bool {
+    text(configuration, "peer") == Some("none")
+}
+
+/// Checks a filter chain whose listener asks for certificates: our filter must read them.
+pub(super) fn check_peers(chain: &Value, place: &str, found: &mut Findings) {
+    let asks = at(chain, &["transport_socket", "typed_config"])
+        .is_some_and(|tls| is_on(tls, "require_client_certificate"));
+    let mut is_told_none = false;
+    walk(chain, "", &mut |object, _| {
+        is_told_none |= own_configuration(object).is_some_and(|own| knows_no_workloads(&own));
+    });
+    if asks && is_told_none {
+        found.fault(
+            "peers_not_read",
+            place,
+            "callers show certificates here, and the filter is told that there are none: what the policy and locks say of \
+             workloads does not apply"
+                .to_owned(),
+            "remove `\"peer\": \"none\"` from the plugin's configuration",
+        );
+    }
 }
 
 /// Checks a plugin of ours in Envoy's form.
@@ -119,6 +144,16 @@ pub(super) fn check_istio(spec: &Value, place: &str, found: &mut Findings) {
     match field(spec, "plugin_config") {
         Some(configuration) => {
             check_own(configuration, place, found);
+            if knows_no_workloads(configuration) {
+                found.warning(
+                    "peers_not_read",
+                    place,
+                    "the filter is told that callers have no certificates, which in a mesh all workloads have: what the \
+                     policy and locks say of workloads does not apply"
+                        .to_owned(),
+                    "remove `peer: none`, unless this is a gateway that nothing in the mesh calls",
+                );
+            }
             if holds_heads(configuration) {
                 found.fault(
                     "heads_not_held",

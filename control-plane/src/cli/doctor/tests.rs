@@ -160,6 +160,19 @@ fn what_the_filter_itself_would_refuse_is_told_before() {
     assert_eq!(codes("[]", &[]), ["fault no_filter"]);
 }
 
+#[test]
+fn callers_with_certificates_are_read() {
+    let Value::Array(mut documents) = document::parse(&shipped()).unwrap() else { panic!("no documents") };
+    let mut bootstrap = documents.remove(0);
+    let chain = bootstrap.pointer_mut("/static_resources/listeners/0/filter_chains/0").unwrap();
+    chain["transport_socket"] = json!({ "name": "tls", "typed_config": { "require_client_certificate": true } });
+    let told = |bootstrap: &Value| codes(&bootstrap.to_string(), &[]);
+    assert_eq!(told(&bootstrap), [""; 0]);
+    let without = bootstrap.to_string().replace("\\\"generation\\\": 1,", "\\\"peer\\\": \\\"none\\\",");
+    assert_eq!(codes(&without, &[]), ["fault peers_not_read"]);
+    assert_eq!(codes(&without.replace("true}", "false}"), &[]), [""; 0], "an ingress gateway");
+}
+
 fn manifest(spec: Value) -> String {
     let (api, metadata) = ("extensions.istio.io/v1alpha1", json!({ "name": "grantmesh" }));
     json!({ "apiVersion": api, "kind": "WasmPlugin", "metadata": metadata, "spec": spec }).to_string()
@@ -174,6 +187,9 @@ fn manifests_for_istio_are_read() {
     assert_eq!(codes(&format!("kind: Namespace\n---\n{open}\n"), &[]), ["fault fail_open"], "one of several documents");
     assert_eq!(codes(&manifest(json!({ "phase": "AUTHN", "pluginConfig": own })), &[]), ["warning before_identity"]);
     assert_eq!(codes(&manifest(json!({})), &[]), ["fault configuration"]);
+    let mut no_peer = own.clone();
+    no_peer["peer"] = json!("none");
+    assert_eq!(codes(&manifest(json!({ "phase": "AUTHZ", "pluginConfig": no_peer })), &[]), ["warning peers_not_read"]);
 }
 
 #[test]
