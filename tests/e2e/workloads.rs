@@ -15,9 +15,12 @@ const AGENT: &str = "spiffe://mesh/ns/batch/sa/agent";
 
 const ACCOUNT: &str = "/v1/accounts/acc-1";
 
-/// A workload, and what tells it from the agent.
-const OTHERS: [&str; 3] =
-    ["spiffe://mesh/ns/batch/sa/agent2", "spiffe://mesh/ns/other/sa/agent", "https://mesh/ns/batch/sa/agent"];
+/// Other workloads, one that is none, and why they are refused.
+const OTHERS: [(&str, &str); 3] = [
+    ("spiffe://mesh/ns/batch/sa/agent2", "no_role"),
+    ("spiffe://mesh/ns/other/sa/agent", "no_role"),
+    ("https://mesh/ns/batch/sa/agent", "no_principal"),
+];
 
 fn chain(config: &mut Value) -> &mut Value {
     config.pointer_mut("/static_resources/listeners/0/filter_chains/0").expect("a filter chain")
@@ -29,7 +32,7 @@ fn with_certificates(config: &mut Value, folder: &Path) {
     chain(config)["transport_socket"] = authority.transport_socket().expect("a certificate");
     let write = |name: &str, text: String| std::fs::write(folder.join(name), text).expect("a file");
     write("authority.pem", authority.certificate());
-    for (place, id) in [AGENT].into_iter().chain(OTHERS).enumerate() {
+    for (place, id) in [AGENT].into_iter().chain(OTHERS.map(|(id, _)| id)).enumerate() {
         let (certificate, key) = authority.workload(id).expect("a certificate");
         write(&format!("{place}.pem"), format!("{certificate}{key}"));
     }
@@ -51,9 +54,9 @@ fn a_workload_is_what_its_certificate_says() {
         let agent = caller(mesh, 0)?;
         let reply = agent.carrying("x-request-id", "agent-1")?.get(ACCOUNT).await?;
         ensure!(reply.status == 200, "{}", reply.text());
-        for place in 1..=OTHERS.len() {
-            let refused = caller(mesh, place)?.get(ACCOUNT).await?;
-            assert_eq!(reason(&refused, 403)?, "no_role", "{place}");
+        for (place, (other, why)) in OTHERS.into_iter().enumerate() {
+            let refused = caller(mesh, place + 1)?.get(ACCOUNT).await?;
+            assert_eq!(reason(&refused, 403)?, why, "{other}");
         }
         // A header says nothing about who calls.
         let claimed = format!("By=spiffe://mesh/x;URI={AGENT}");
@@ -66,7 +69,7 @@ fn a_workload_is_what_its_certificate_says() {
         mesh.envoy()?.swap_filter(|plugin| (plugin["generation"], plugin["peer"]) = (json!(2), json!("none")))?;
         until("no workload is known", PATIENCE, async || {
             let reply = caller(mesh, 0)?.get(ACCOUNT).await?;
-            Ok((reply.status == 403).then_some(()))
+            Ok((reply.status == 403 && reason(&reply, 403)? == "no_principal").then_some(()))
         })
         .await?;
         mesh.envoy()?.filter_is_unharmed().await
@@ -108,10 +111,10 @@ fn behind_a_waypoint_a_workload_is_what_its_listener_has_noted() {
     let setup = Setup { policy: POLICY, change: as_waypoint, ..Setup::default() };
     play(setup, async |mesh| {
         let nobody = Api::new(&mesh.envoy()?.url(), None)?;
-        assert_eq!(reason(&nobody.get(ACCOUNT).await?, 403)?, "no_role");
-        for other in OTHERS {
+        assert_eq!(reason(&nobody.get(ACCOUNT).await?, 403)?, "no_principal");
+        for (other, why) in OTHERS {
             let refused = nobody.carrying("x-peer", other)?.get(ACCOUNT).await?;
-            assert_eq!(reason(&refused, 403)?, "no_role", "{other}");
+            assert_eq!(reason(&refused, 403)?, why, "{other}");
         }
         let reply = nobody.carrying("x-peer", AGENT)?.get(ACCOUNT).await?;
         ensure!(reply.status == 200, "{}", reply.text());

@@ -1,7 +1,7 @@
 //! An authority of certificates as a mesh has one: it names workloads by their SPIFFE ids. Made anew for every story.
 
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use serde_json::{Value, json};
 
 /// See the module's head.
@@ -15,6 +15,8 @@ impl Authority {
     /// If there are no random numbers.
     pub fn new() -> Result<Self> {
         let mut params = CertificateParams::default();
+        // A name of its own: what has the name of its issuer passes for a certificate that signed itself.
+        params.distinguished_name.push(DnType::CommonName, "the authority of a story");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Ok(Self(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?))
     }
