@@ -11,7 +11,7 @@ use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
 
 /// As long as the JSON of most events.
-const USUAL_BYTES: usize = 768;
+const USUAL_BYTES: usize = 512;
 
 /// The most bytes of a record around its event: two numbers of 20 digits, a hash, and the names.
 pub(super) const MAX_HEAD_BYTES: usize = 160;
