@@ -2,6 +2,7 @@
 //! An unreadable text is refused to the proxy; a readable one with wrong values makes a filter that denies and says why.
 
 use grantmesh_shared::body::DEFAULT_DEPTH;
+use grantmesh_shared::wire::read;
 use grantmesh_shared::wire::signature::from_hex;
 use serde::Deserialize;
 
@@ -227,7 +228,7 @@ impl Config {
         if text.len() > MAX_BYTES {
             return Err(ConfigError::Unreadable("it is over 256 KiB".to_owned()));
         }
-        let text: Text = serde_json::from_slice(text).map_err(|error| ConfigError::Unreadable(error.to_string()))?;
+        let text: Text = read::from_bytes(text).map_err(|error| ConfigError::Unreadable(error.to_string()))?;
         let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic());
         for (field, value) in
             [("cluster", &text.cluster), ("authority", &text.authority), ("credential", &text.credential)]

@@ -4,6 +4,7 @@
 //! refuse; the table only saves its transfer, and counts for nothing until the VM's own question confirms it.
 //! Pure; `root` reads and writes, `sync` judges.
 
+use grantmesh_shared::wire::read;
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::{HeartbeatAnswer, Position};
 
@@ -106,7 +107,7 @@ impl Fence {
             return;
         }
         kept.clone_into(&mut self.seen);
-        let answer = unsealed(kept, keys).and_then(|body| serde_json::from_slice::<HeartbeatAnswer>(body).ok());
+        let answer = unsealed(kept, keys).and_then(|body| read::from_bytes::<HeartbeatAnswer>(body).ok());
         self.shared = answer.map(|answer| answer.position);
         if let Some(position) = self.shared
             && self.floor() < Some(position)

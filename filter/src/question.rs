@@ -6,6 +6,7 @@ use grantmesh_shared::time::Span;
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::ClaimsAnswer;
 use grantmesh_shared::wire::holds::HoldsAnswer;
+use grantmesh_shared::wire::read::from_bytes;
 use grantmesh_shared::wire::records::RecordsAnswer;
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::{HeartbeatAnswer, SyncAnswer};
@@ -176,7 +177,7 @@ envelope!(SyncAnswer, HeartbeatAnswer, RecordsAnswer, ClaimsAnswer, HoldsAnswer)
 /// # Errors
 /// If it is anything else.
 pub fn read<A: Envelope>(body: &[u8], nonce: &str) -> Result<A, AnswerError> {
-    let answer: A = serde_json::from_slice(body).map_err(|error| AnswerError::Malformed(error.to_string()))?;
+    let answer: A = from_bytes(body).map_err(|error| AnswerError::Malformed(error.to_string()))?;
     let (version, echoed) = answer.envelope();
     if version != PROTOCOL_VERSION {
         return Err(AnswerError::Malformed(format!("its version is {version}")));

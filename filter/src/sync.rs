@@ -7,6 +7,7 @@ mod apply;
 use grantmesh_shared::engine::{Criticality, Now, Table};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
+use grantmesh_shared::wire::read;
 use grantmesh_shared::wire::records::StreamState;
 use grantmesh_shared::wire::sync::{
     Applied, Change, Freshness, HEARTBEAT_PATH, HeartbeatAnswer, HeartbeatRequest, PageRequest, Position, SYNC_PATH,
@@ -253,7 +254,7 @@ impl Sync {
         let mut pages: Option<Pages> = None;
         let mut is_whole = false;
         for body in all_unsealed(kept, &self.keys)? {
-            let answer: SyncAnswer = serde_json::from_slice(body).ok()?;
+            let answer: SyncAnswer = read::from_bytes(body).ok()?;
             let Change::Snapshot { index, last, puts } = answer.change else { return None };
             if answer.v != PROTOCOL_VERSION || is_whole {
                 return None;

@@ -10,6 +10,7 @@ pub mod offline;
 #[cfg(feature = "policy")]
 pub mod policy;
 pub mod problem;
+pub mod read;
 pub mod records;
 pub mod shown;
 pub mod signature;

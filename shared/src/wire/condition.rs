@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::read;
 use crate::engine::condition::{Automaton, Form, FormError, MAX_NODES, Network, Node, Op, Pool, Zone};
 use crate::engine::{Condition, Decimal};
 
@@ -137,7 +138,7 @@ impl TryFrom<ConditionItem> for Condition {
         if v != CONDITION_VERSION {
             return Ok(Self::Unsupported);
         }
-        let form = FormItem::deserialize(form).map_err(|error| ConditionItemError::Json(error.to_string()))?;
+        let form = read::from::<FormItem, _>(form).map_err(|error| ConditionItemError::Json(error.to_string()))?;
         Ok(Self::When(Arc::new(Form::try_from(form)?.with_source(&source))))
     }
 }

@@ -82,7 +82,7 @@ impl OfflineToken {
     /// # Errors
     /// If it is not understood in every part.
     pub fn read(payload: &[u8]) -> Result<Self, NoToken> {
-        let token: Self = serde_json::from_slice(payload).map_err(|_| NoToken)?;
+        let token: Self = super::read::from_bytes(payload).map_err(|_| NoToken)?;
         (token.v == super::PROTOCOL_VERSION).then_some(token).ok_or(NoToken)
     }
 }

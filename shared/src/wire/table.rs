@@ -19,6 +19,7 @@ mod workflow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::read;
 use super::table_hash::TableHash;
 use crate::engine::{Grant, Lock, Service, ServiceError, Signal, SubjectError, Table, TemplateError};
 use crate::id::{GrantId, LockId};
@@ -65,7 +66,7 @@ impl Item {
     /// # Errors
     /// If it is not understood in every part.
     pub fn parse(&self) -> Result<EngineItem, ItemError> {
-        let body: Body = serde_json::from_str(self.body.get())
+        let body: Body = read::from_text(self.body.get())
             .map_err(|error| ItemError::Json { key: self.key.clone(), text: error.to_string() })?;
         let key = body.key();
         if key != self.key {

@@ -37,7 +37,7 @@ pub(crate) const FILTER: Module = Module {
     manifest: "filter/Cargo.toml",
     file: "grantmesh_filter",
     arguments: &["--no-default-features"],
-    budget: 1_070 * KIB,
+    budget: 1_030 * KIB,
 };
 
 /// The filter that also reads bodies and masks responses.
@@ -45,7 +45,7 @@ pub(crate) const BODIES: Module = Module {
     manifest: "filter/bodies/Cargo.toml",
     file: "grantmesh_filter_bodies",
     arguments: &[],
-    budget: 1_190 * KIB,
+    budget: 1_120 * KIB,
 };
 
 /// The least that a filter can do, as a yardstick for the overhead bench.
