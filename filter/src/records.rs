@@ -324,8 +324,7 @@ impl Records {
             return Err(RecordsError::Seq { wanted: answer.next_seq, first, last: self.next_seq });
         }
         let (before, mut bytes) = (self.settled, 0_usize);
-        while let Some(Sealed { decisions, len, .. }) =
-            self.sealed.pop_front_if(|sealed| sealed.seq < answer.next_seq)
+        while let Some(Sealed { decisions, len, .. }) = self.sealed.pop_front_if(|sealed| sealed.seq < answer.next_seq)
         {
             self.settled = self.settled.saturating_add(decisions);
             bytes = bytes.saturating_add(len);

@@ -48,8 +48,7 @@ fn caller(mesh: &mut Mesh, place: usize) -> Result<Api> {
 
 #[test]
 fn a_workload_is_what_its_certificate_says() {
-    let setup =
-        Setup { policy: POLICY, delivery: Delivery::Discovery, change: with_certificates, ..Setup::default() };
+    let setup = Setup { policy: POLICY, delivery: Delivery::Discovery, change: with_certificates, ..Setup::default() };
     play(setup, async |mesh| {
         let agent = caller(mesh, 0)?;
         let reply = agent.carrying("x-request-id", "agent-1")?.get(ACCOUNT).await?;

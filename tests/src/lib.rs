@@ -37,8 +37,8 @@ mod upstream;
 mod wait;
 mod wall_clock;
 
-pub use authority::Authority;
 pub use api::{Api, Reply};
+pub use authority::Authority;
 pub use cable::{Cable, Weather};
 pub use control_plane::{CliOutput, ControlPlane};
 pub use dice::{Dice, proof_size};

@@ -60,8 +60,8 @@ fn knows_no_workloads(configuration: &Value) -> bool {
 
 /// Checks a filter chain whose listener asks for certificates: our filter must read them.
 pub(super) fn check_peers(chain: &Value, place: &str, found: &mut Findings) {
-    let asks = at(chain, &["transport_socket", "typed_config"])
-        .is_some_and(|tls| is_on(tls, "require_client_certificate"));
+    let asks =
+        at(chain, &["transport_socket", "typed_config"]).is_some_and(|tls| is_on(tls, "require_client_certificate"));
     let mut is_told_none = false;
     walk(chain, "", &mut |object, _| {
         is_told_none |= own_configuration(object).is_some_and(|own| knows_no_workloads(&own));
