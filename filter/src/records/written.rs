@@ -1,6 +1,7 @@
 //! Events in their final bytes, and the heads of the records around them: JSON written by hand, since it is done for every
 //! call under a grant and a general writer takes several times as long. Byte for byte what serde makes of
-//! [`grantmesh_shared::wire::records::Record`], which tests compare. Called by `records` alone; it never refuses an event.
+//! [`grantmesh_shared::wire::records::Record`], which tests compare. Called by `records`, and through it by `plugin`; it never
+//! refuses an event.
 
 use std::rc::Rc;
 
