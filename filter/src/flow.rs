@@ -722,6 +722,7 @@ impl<'a> Flow<'a, '_> {
             reasons: Vec::new(),
             request_id: request.request_id().map(Cow::Borrowed),
             position: self.knowledge.sync.position(),
+            more: Vec::new(),
         })
     }
 }

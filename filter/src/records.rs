@@ -4,9 +4,10 @@
 //! what was counted, exactly, and every question about the stream says how much was made.
 //!
 //! No flood of refusals keeps anybody else from being admitted: refusals alike are folded (`folds`), and the last part of
-//! the queue is for calls that are let through.
+//! the queue is for calls that are let through. Of those, calls alike share a record that lists them (`runs`).
 
 mod folds;
+mod runs;
 mod written;
 
 use std::collections::VecDeque;
@@ -23,20 +24,21 @@ use crate::clock::Mono;
 use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 use folds::Folds;
-use written::MAX_HEAD_BYTES;
-pub use written::{Written, decision};
+use runs::{Joined, Runs};
+pub use written::{Told, Written, decision};
 
 /// The most records that are kept while the control plane does not take them.
 pub const MAX_KEPT: usize = 10_000;
 
-/// The most of them before refusals are only counted: they must not take the last place of a call that is let through.
-const MAX_KEPT_FOR_REFUSALS: usize = MAX_KEPT / 4 * 3;
+/// The most bytes of them.
+const MAX_KEPT_BYTES: usize = 16 * 1024 * 1024;
 
 /// After a failure, a record that a call waits for is tried this soon.
 const SOON: Span = Span::from_millis(50);
 
-/// So many waiting records are sent without waiting for the time to come.
+/// So many waiting records are sent without waiting for the time to come, and so many bytes of them.
 const FLUSH_AT: usize = MAX_BATCH;
+const FLUSH_AT_BYTES: usize = MAX_BATCH_BYTES / 2;
 
 /// Waiting records are sent after this long.
 const FLUSH_AFTER: Span = Span::from_secs(1);
@@ -86,14 +88,14 @@ impl RecordsError {
 /// call must not outlive it and a copy of every text would cost more than writing them down.
 #[derive(Debug)]
 enum Waiting {
-    /// When it came, how many decisions it accounts for, and its event.
-    Decision(Mono, u64, Written),
+    /// When it came, and its event.
+    Event(Mono, Written),
     Gap(Mono, u64),
 }
 
 impl Waiting {
     const fn came(&self) -> Mono {
-        let (Self::Decision(mono, ..) | Self::Gap(mono, _)) = self;
+        let (Self::Event(mono, _) | Self::Gap(mono, _)) = self;
         *mono
     }
 }
@@ -120,16 +122,32 @@ struct Flight {
 pub enum Pushed {
     /// It has a record of its own.
     Kept,
-    /// It is counted in the record of refusals like it.
+    /// It is counted in the record of refusals like it, or listed in the record of calls like it.
     Folded,
     /// There was no room; it is counted in a gap.
     Dropped,
+}
+
+/// The record of a call that is let through.
+#[derive(Debug)]
+pub struct Recorded {
+    /// What it tells.
+    pub told: Written,
+    /// Which of its calls this is, from 0.
+    pub call: u64,
+    /// What became of it.
+    pub pushed: Pushed,
 }
 
 /// One VM's stream.
 #[derive(Debug, Default)]
 pub struct Records {
     waiting: VecDeque<Waiting>,
+    /// How many bytes they have.
+    waiting_bytes: usize,
+    runs: Runs,
+    /// Room for the next event.
+    draft: Vec<u8>,
     sealed: VecDeque<Sealed>,
     /// The sealed records, a comma after each: one after the other, so that a batch is one copy.
     bytes: Vec<u8>,
@@ -153,7 +171,14 @@ impl Records {
     /// Whether one more record of a call that is let through can be kept.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.kept() < MAX_KEPT
+        self.has_room_for(DecisionWord::Allow)
+    }
+
+    /// Refusals must not take the last place of a call that is let through: they have three quarters.
+    fn has_room_for(&self, word: DecisionWord) -> bool {
+        let part = |all: usize| if word == DecisionWord::Allow { all } else { all / 4 * 3 };
+        let bytes = self.waiting_bytes.saturating_add(self.bytes.len());
+        self.kept() < part(MAX_KEPT) && bytes < part(MAX_KEPT_BYTES)
     }
 
     /// How many records wait or are not acknowledged.
@@ -184,11 +209,33 @@ impl Records {
         }
     }
 
+    /// Keeps the decision of a call that is let through: in the record of calls alike if there is one, or in one of its own,
+    /// to which later ones like it are added. `whose` is the caller's mark; without one the call is for itself. Without room
+    /// it is counted instead.
+    pub fn push_allowed(&mut self, event: &DecisionEvent<'_>, whose: Option<u64>, mono: Mono) -> Recorded {
+        self.made = self.made.saturating_add(1);
+        let room = std::mem::take(&mut self.draft);
+        let draft = written::draft(room, event);
+        // A caller may have many grants.
+        let mark = whose.map(|whose| whose ^ event.grant.as_ref().map_or(0, runs::mark));
+        if let Some(Joined { told, call, bytes }) = mark.and_then(|mark| self.runs.join(mark, &draft, mono)) {
+            self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
+            self.draft = draft.room();
+            return Recorded { told, call, pushed: Pushed::Folded };
+        }
+        let told = draft.told();
+        let pushed = self.keep(DecisionWord::Allow, 1, mono, || Written::clone(&told));
+        if let Some(mark) = mark.filter(|_| pushed == Pushed::Kept) {
+            self.runs.begin(mark, &told, mono);
+        }
+        Recorded { told, call: 0, pushed }
+    }
+
     /// Keeps an event that is written down already ([`written::decision`]): of one decision of this word, or of a use.
     /// Without room it is counted instead.
     pub fn push_written(&mut self, word: DecisionWord, event: Written, mono: Mono) -> Pushed {
         self.made = self.made.saturating_add(1);
-        self.keep(1, most_kept(word), mono, || event)
+        self.keep(word, 1, mono, || event)
     }
 
     /// Keeps the decision of a call that is let through only once this record is acknowledged ([`Self::is_acknowledged`]),
@@ -198,7 +245,7 @@ impl Records {
         let before = u64::try_from(self.waiting.len()).unwrap_or(u64::MAX);
         let seq = self.next_seq.saturating_add(before);
         self.made = self.made.saturating_add(1);
-        self.wait(event.count, decision(&event), mono);
+        self.wait(decision(&event), mono);
         self.urgent = true;
         self.retry = self.retry.map(|retry| retry.min(mono.plus(SOON)));
         seq
@@ -217,24 +264,27 @@ impl Records {
     }
 
     fn keep_event(&mut self, event: Box<DecisionEvent<'_>>, mono: Mono) -> Pushed {
-        self.keep(event.count, most_kept(event.decision), mono, || decision(&event))
+        self.keep(event.decision, event.count, mono, || decision(&event))
     }
 
-    /// Keeps an event that accounts for so many decisions, unless so many records wait already.
-    fn keep(&mut self, decisions: u64, most: usize, mono: Mono, event: impl FnOnce() -> Written) -> Pushed {
+    /// Keeps an event that accounts for so many decisions, unless too much waits already.
+    fn keep(&mut self, word: DecisionWord, decisions: u64, mono: Mono, event: impl FnOnce() -> Written) -> Pushed {
         self.note_gap(mono);
-        if self.kept() >= most {
+        if !self.has_room_for(word) {
             self.dropped = self.dropped.saturating_add(decisions);
             return Pushed::Dropped;
         }
-        self.wait(decisions, event(), mono);
+        self.wait(event(), mono);
         Pushed::Kept
     }
 
     /// Texts are cut before they come here, so that a record always fits; if one did not, the stream would say so.
-    fn wait(&mut self, decisions: u64, event: Written, mono: Mono) {
-        let fits = !event.is_empty() && event.len().saturating_add(MAX_HEAD_BYTES) <= MAX_RECORD_BYTES;
-        let waiting = if fits { Waiting::Decision(mono, decisions, event) } else { Waiting::Gap(mono, decisions) };
+    fn wait(&mut self, told: Written, mono: Mono) {
+        let fits = !told.event().is_empty() && told.most_bytes() <= MAX_RECORD_BYTES;
+        if fits {
+            self.waiting_bytes = self.waiting_bytes.saturating_add(told.bytes());
+        }
+        let waiting = if fits { Waiting::Event(mono, told) } else { Waiting::Gap(mono, told.decisions()) };
         self.waiting.push_back(waiting);
         self.since.get_or_insert(mono);
     }
@@ -276,7 +326,8 @@ impl Records {
         }
         self.note_gap(mono);
         let waited = self.since.is_some_and(|since| mono >= since.plus(FLUSH_AFTER));
-        let wanted = waited || self.urgent || self.waiting.len() >= FLUSH_AT || !self.sealed.is_empty();
+        let many = self.waiting.len() >= FLUSH_AT || self.waiting_bytes >= FLUSH_AT_BYTES;
+        let wanted = waited || self.urgent || many || !self.sealed.is_empty();
         let held = self.retry.is_some_and(|retry| mono < retry);
         if self.flight.is_some() || held || !wanted {
             return None;
@@ -339,21 +390,26 @@ impl Records {
         self.retry = Some(mono.plus(Span::from_millis(wait)));
     }
 
-    /// Gives waiting records their number, time and hash, up to one batch.
+    /// Gives waiting records their number, time and hash, up to one batch. No call is added to any of them from now on.
     fn seal(&mut self, time: impl Fn(Mono) -> Option<Timestamp>) {
+        self.runs.end();
         while self.sealed.len() < MAX_BATCH {
             let Some(waiting) = self.waiting.front() else {
                 break;
             };
             let came = waiting.came();
             let Some(at) = time(came) else { return };
-            let (decisions, event) = match self.waiting.pop_front() {
-                Some(Waiting::Decision(_, decisions, event)) => (decisions, event),
-                Some(Waiting::Gap(_, dropped)) => (dropped, written::gap(dropped)),
+            let told = match self.waiting.pop_front() {
+                Some(Waiting::Event(_, told)) => {
+                    self.waiting_bytes = self.waiting_bytes.saturating_sub(told.bytes());
+                    told
+                }
+                Some(Waiting::Gap(_, dropped)) => written::gap(dropped),
                 None => break,
             };
             let (seq, start) = (self.next_seq, self.bytes.len());
-            self.bytes = written::record(std::mem::take(&mut self.bytes), seq, &self.prev, at, &event);
+            let decisions = told.decisions();
+            self.bytes = written::record(std::mem::take(&mut self.bytes), seq, &self.prev, at, &told);
             self.prev = Sha256Hash::of(self.bytes.get(start..).unwrap_or_default());
             self.next_seq = seq.saturating_add(1);
             self.bytes.push(b',');
@@ -388,11 +444,6 @@ impl Records {
             format!(r#"{{"v":{PROTOCOL_VERSION},"filter":{filter},"nonce":"{nonce}","stream":{stream},"records":["#);
         Some([head.as_bytes(), records, b"]}"].concat())
     }
-}
-
-/// So many records may wait for one more of this word to be kept.
-fn most_kept(word: DecisionWord) -> usize {
-    if word == DecisionWord::Allow { MAX_KEPT } else { MAX_KEPT_FOR_REFUSALS }
 }
 
 #[cfg(test)]

@@ -49,8 +49,10 @@ pub struct Open {
     /// Whether what allows it is a token of whose use nobody knows yet: it may run while the control plane is not heard,
     /// until the token's end, and not for long when it is heard again and has no such grant.
     pub offline: bool,
-    /// The [`Event`] of its decision.
-    pub event: Written,
+    /// The record of its decision: an [`Event`], and calls like it.
+    pub told: Written,
+    /// Which of that record's calls it is, from 0.
+    pub call: u64,
 }
 
 impl Open {
@@ -58,7 +60,7 @@ impl Open {
     /// tree and not as the type, whose reader would be a part of the module worth saving.
     #[must_use]
     pub fn ending(&self, why: Why, id: &DecisionId, position: Option<Position>) -> Option<Vec<u8>> {
-        let mut event: Map<String, Value> = serde_json::from_slice(&self.event).ok()?;
+        let mut event: Map<String, Value> = serde_json::from_slice(self.told.event()).ok()?;
         let began = event.insert("id".to_owned(), id.as_str().into())?;
         event.insert("ended".to_owned(), began);
         event.insert("decision".to_owned(), DecisionWord::Deny.as_str().into());
@@ -66,6 +68,15 @@ impl Open {
         event.insert("position".to_owned(), serde_json::to_value(position?).ok()?);
         for gone in ["instead_of", "condition_errors"] {
             event.remove(gone);
+        }
+        if let Some(place) = self.call.checked_sub(1) {
+            // The record of several calls tells the first one's.
+            event.remove("request_id");
+            let calls: Vec<Value> = serde_json::from_slice(&self.told.more()).ok()?;
+            let call = calls.get(usize::try_from(place).ok()?)?;
+            if let Some(id) = call.get("request_id") {
+                event.insert("request_id".to_owned(), id.clone());
+            }
         }
         serde_json::to_vec(&event).ok()
     }
@@ -217,7 +228,7 @@ impl Streams {
                 if compared < JUDGED_PER_TICK {
                     compared = compared.saturating_add(1);
                     kept.locks = generation;
-                    why = is_locked(sync, mono, &kept.open.event).then_some(Why::Locked);
+                    why = is_locked(sync, mono, kept.open.told.event()).then_some(Why::Locked);
                 } else {
                     self.unfinished = true;
                 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use grantmesh_shared::id::{GrantId, UseId};
 use grantmesh_shared::wire::records::{Event, UseEvent, UseOutcome};
 
-use crate::records::Written;
+use crate::records::{Told, Written};
 use crate::share::one_more;
 use crate::waiting::Caller;
 
@@ -43,7 +43,8 @@ pub struct Used {
 /// The record of a use's outcome: the JSON of an [`Event`]; nothing if it cannot be written.
 #[must_use]
 pub fn ending(id: UseId, grant: GrantId, outcome: UseOutcome, status: Option<u16>) -> Written {
-    serde_json::to_vec(&Event::Use(Box::new(UseEvent { id, grant, outcome, status }))).unwrap_or_default().into()
+    let event = serde_json::to_vec(&Event::Use(Box::new(UseEvent { id, grant, outcome, status })));
+    Told::new(event.unwrap_or_default()).into()
 }
 
 /// The uses whose calls run and have no outcome yet, by context.
@@ -118,7 +119,7 @@ mod tests {
         assert_eq!(uses.end(7), Some(used(7)));
         assert_eq!((uses.end(7), uses.caller(7)), (None, None));
         let json = ending(used(8).id, used(8).grant, UseOutcome::Answered, Some(201));
-        let event: Event<'static> = serde_json::from_slice(&json).unwrap();
+        let event: Event<'static> = serde_json::from_slice(json.event()).unwrap();
         let expected =
             UseEvent { id: used(8).id, grant: used(8).grant, outcome: UseOutcome::Answered, status: Some(201) };
         assert_eq!(event, Event::Use(Box::new(expected)));

@@ -7,7 +7,7 @@ use grantmesh_shared::wire::holds::{EndedHold, HoldEnd, HoldItem, HoldResult, Ho
 use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
 use grantmesh_shared::wire::problem::{Challenge, Problem, ProblemReason};
 use grantmesh_shared::wire::records::{
-    DecisionEvent, DecisionWord, Event, Record, RecordsRequest, StreamState, UseEvent, UseOutcome,
+    DecisionEvent, DecisionWord, Event, MoreCall, Record, RecordsRequest, StreamState, UseEvent, UseOutcome,
 };
 use grantmesh_shared::wire::shown::ShownCall;
 use grantmesh_shared::wire::signature::Sha256Hash;
@@ -252,10 +252,24 @@ fn records() {
         ended: Some(decision.id.clone()),
         ..decision.clone()
     };
+    let more =
+        vec![MoreCall { after_ms: 12, request_id: Some("9b30".into()) }, MoreCall { after_ms: 15, request_id: None }];
+    let several = DecisionEvent { count: 3, more, ..decision.clone() };
+    for (event, is_counted) in [
+        (&decision, true),
+        (&several, true),
+        (&folded, true),
+        (&DecisionEvent { count: 2, ..several.clone() }, false),
+        (&DecisionEvent { count: 3, ..decision.clone() }, false),
+        (&DecisionEvent { decision: DecisionWord::Deny, ..several.clone() }, false),
+    ] {
+        assert_eq!(event.is_counted(), is_counted, "{event:?}");
+    }
     let record = Record { seq: 0, prev: Sha256Hash::default(), at: AT, event: Event::Decision(Box::new(decision)) };
     let gap = Record { seq: 1, prev: Sha256Hash([7; 32]), at: AT, event: Event::Gap { dropped: 3 } };
     let folded = Record { seq: 2, prev: Sha256Hash([8; 32]), at: AT, event: Event::Decision(Box::new(folded)) };
-    assert_eq!([&record, &gap, &folded].map(|record| record.event.decisions()), [1, 3, 4_000]);
+    let several = Record { seq: 3, prev: Sha256Hash([9; 32]), at: AT, event: Event::Decision(Box::new(several)) };
+    assert_eq!([&record, &gap, &folded, &several].map(|record| record.event.decisions()), [1, 3, 4_000, 3]);
     let raw = [&record, &gap].map(|record| serde_json::value::to_raw_value(record).unwrap());
     let batch = RecordsRequest {
         v: PROTOCOL_VERSION,
@@ -264,8 +278,9 @@ fn records() {
         stream: StreamState::default(),
         records: raw.into_iter().collect(),
     };
-    insta::assert_snapshot!([golden(&record), golden(&gap), golden(&folded), golden(&batch)].join("\n"));
+    insta::assert_snapshot!([&record, &gap, &folded, &several].map(golden).join("\n") + "\n" + &golden(&batch));
     refuses_unknown_fields(&record);
+    refuses_unknown_fields(&several);
     refuses_unknown_fields(&batch);
 }
 

@@ -197,6 +197,15 @@ fn parsed(raws: &[Box<RawValue>]) -> Result<Vec<(Record, &RawValue)>, RecordsRef
             return Err(malformed(format!("it has {} bytes, more than {MAX_RECORD_BYTES}", raw.get().len())));
         }
         let record: Record = serde_json::from_str(raw.get()).map_err(|error| malformed(error.to_string()))?;
+        if let Event::Decision(event) = &record.event
+            && !event.is_counted()
+        {
+            return Err(malformed(format!(
+                "it counts {} calls and lists {} more than the first",
+                event.count,
+                event.more.len()
+            )));
+        }
         match record.event.decisions() {
             1..=MOST_DECISIONS => Ok((record, raw)),
             count => Err(malformed(format!("it stands for {count} decisions"))),

@@ -22,7 +22,7 @@ use crate::masking::{MaskedCall, Masking, Withheld};
 use crate::metrics::{Counters, Metric};
 use crate::offline::{Offline, OfflineError};
 use crate::random::Random;
-use crate::records::{self, Pushed, Records, Written};
+use crate::records::{self, Pushed, Recorded, Records, Told};
 use crate::reply::Reply;
 use crate::streams::{Open, Why};
 use crate::sync::Sync;
@@ -221,7 +221,16 @@ impl Plugin {
                     if let Some(masked) = &mut masked {
                         (masked.event.id, masked.event.use_id) = (event.id.clone(), event.use_id.clone());
                     }
-                    let written = records::decision(&event);
+                    // What others refer to by its id has a record of its own.
+                    let is_plain = used.is_none() && masked.is_none() && !offline && event.instead_of.is_none();
+                    let mark = is_plain.then(whose);
+                    let (told, call) = if is_written {
+                        (records::decision(&event), 0)
+                    } else {
+                        let Recorded { told, call, pushed } = self.records.push_allowed(&event, mark, mono);
+                        count(&mut self.counters, pushed);
+                        (told, call)
+                    };
                     if let (Some(grant), Some(ends_at)) = (event.grant, ends_at) {
                         let criticality = criticality.unwrap_or(Criticality::Critical);
                         self.streams.admit(Open {
@@ -231,11 +240,9 @@ impl Plugin {
                             ends_at,
                             criticality,
                             offline,
-                            event: Written::clone(&written),
+                            told,
+                            call,
                         });
-                    }
-                    if !is_written {
-                        count(&mut self.counters, self.records.push_written(DecisionWord::Allow, written, mono));
                     }
                 }
                 self.orphaned(unused.map(Orphan::from), mono);
@@ -480,8 +487,9 @@ impl Plugin {
         self.counters.add(Metric::Resets(why.code()), 1);
         let id = decision_id(&self.sync, &mut self.random, mono);
         // Without a readable beginning it is a gap of one.
-        let event = open.ending(why, &id, self.sync.position()).unwrap_or_default().into();
-        count(&mut self.counters, self.records.push_written(DecisionWord::Deny, event, mono));
+        let event = open.ending(why, &id, self.sync.position()).unwrap_or_default();
+        let told = Told::new(event).into();
+        count(&mut self.counters, self.records.push_written(DecisionWord::Deny, told, mono));
     }
 
     /// Takes back a call that could not be reset.

@@ -3,26 +3,157 @@
 //! [`grantmesh_shared::wire::records::Record`], which tests compare. Called by `records`, and through it by `plugin`; it never
 //! refuses an event.
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use grantmesh_shared::id::{DecisionId, GrantId, UseId};
 use grantmesh_shared::time::Timestamp;
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, MAX_RECORD_BYTES};
 use grantmesh_shared::wire::signature::Sha256Hash;
 use grantmesh_shared::wire::sync::Position;
 
 /// As long as the JSON of most events.
 const USUAL_BYTES: usize = 512;
 
-/// The most bytes of a record around its event: two numbers of 20 digits, a hash, and the names.
-pub(super) const MAX_HEAD_BYTES: usize = 160;
+/// The most bytes of a record around its event and its calls: three numbers of 20 digits, a hash, and the names.
+pub(super) const MAX_HEAD_BYTES: usize = 208;
 
-/// The JSON of an [`grantmesh_shared::wire::records::Event`], shared by all who keep it.
-pub type Written = Rc<Vec<u8>>;
+/// What a record tells: its [`grantmesh_shared::wire::records::Event`], shared by all who keep it, and the calls that were
+/// let through by the same decision after the first. Those may grow until the record is sealed.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// The JSON of the event, with its first call alone.
+    event: Vec<u8>,
+    places: Places,
+    /// How many decisions it accounts for.
+    decisions: Cell<u64>,
+    /// The JSON of the calls after the first, with a comma after each.
+    more: RefCell<Vec<u8>>,
+}
 
-/// The JSON of a decision's event.
+/// Shared by the queue and the calls that run.
+pub type Written = Rc<Told>;
+
+/// Where in the JSON of a decision stands what is not the same for calls alike.
+#[derive(Debug, Clone, Copy, Default)]
+struct Places {
+    /// Behind the id.
+    id_end: usize,
+    /// Behind the word, where the count goes.
+    count: usize,
+    /// The request id with its name and the comma before it, from and to.
+    request_id: (usize, usize),
+}
+
+/// The JSON of a decision that is not kept yet.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    json: Vec<u8>,
+    places: Places,
+    decisions: u64,
+}
+
+impl Told {
+    /// An event in JSON, which accounts for one decision.
+    #[must_use]
+    pub fn new(event: Vec<u8>) -> Self {
+        Self { event, decisions: Cell::new(1), ..Self::default() }
+    }
+
+    /// The JSON of the event, with its first call alone.
+    #[must_use]
+    pub fn event(&self) -> &[u8] {
+        &self.event
+    }
+
+    /// How many decisions it accounts for.
+    #[must_use]
+    pub fn decisions(&self) -> u64 {
+        self.decisions.get()
+    }
+
+    /// The JSON of the calls after the first: a list of [`grantmesh_shared::wire::records::MoreCall`].
+    #[must_use]
+    pub fn more(&self) -> Vec<u8> {
+        let more = self.more.try_borrow();
+        let more = more.as_ref().ok().and_then(|more| more.strip_suffix(b","));
+        [b"[", more.unwrap_or_default(), b"]"].concat()
+    }
+
+    /// How many bytes it has so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.event.len().saturating_add(self.more.try_borrow().map_or(0, |more| more.len()))
+    }
+
+    /// How many bytes its record has at most.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.bytes().saturating_add(MAX_HEAD_BYTES)
+    }
+
+    /// Takes in a call that is alike and came so many milliseconds after the first. Gives how many bytes that took;
+    /// nothing if it is not alike, or there is no room for it.
+    pub(super) fn take(&self, call: &Draft, after_ms: u64) -> Option<usize> {
+        let (start, end) = call.places.request_id;
+        let request_id = call.json.get(start..end)?;
+        let bytes = request_id.len().saturating_add(MAX_MORE_BYTES);
+        let fits = self.most_bytes().saturating_add(bytes) <= MAX_RECORD_BYTES;
+        if !fits || self.alike() != call.alike() {
+            return None;
+        }
+        let mut more = self.more.try_borrow_mut().ok()?;
+        let before = more.len();
+        let mut json = Json(std::mem::take(&mut *more));
+        json.number(r#"{"after_ms":"#, after_ms);
+        json.0.extend_from_slice(request_id);
+        json.raw("},");
+        *more = json.0;
+        self.decisions.set(self.decisions.get().saturating_add(1));
+        Some(more.len().saturating_sub(before))
+    }
+
+    fn alike(&self) -> Option<(&[u8], &[u8])> {
+        self.places.alike(&self.event)
+    }
+}
+
+impl Draft {
+    fn alike(&self) -> Option<(&[u8], &[u8])> {
+        self.places.alike(&self.json)
+    }
+
+    /// Its vector, for the next.
+    pub(super) fn room(self) -> Vec<u8> {
+        self.json
+    }
+
+    /// Keeps it.
+    pub(super) fn told(self) -> Written {
+        let Self { json: event, places, decisions } = self;
+        Rc::new(Told { event, places, decisions: Cell::new(decisions), more: RefCell::default() })
+    }
+}
+
+impl Places {
+    /// What is the same in events alike.
+    fn alike<'j>(&self, json: &'j [u8]) -> Option<(&'j [u8], &'j [u8])> {
+        let (start, end) = self.request_id;
+        Some((json.get(self.id_end..start)?, json.get(end..)?))
+    }
+}
+
+/// The most bytes of a call after the first, its request id apart.
+const MAX_MORE_BYTES: usize = 36;
+
+/// What a decision's record tells.
 #[must_use]
 pub fn decision(event: &DecisionEvent<'_>) -> Written {
+    draft(Vec::new(), event).told()
+}
+
+/// The JSON of a decision's event, in a vector whose contents are of no use.
+pub(super) fn draft(mut into: Vec<u8>, event: &DecisionEvent<'_>) -> Draft {
+    into.clear();
+    into.reserve(USUAL_BYTES);
     // Every field by its name, so that a new one is not forgotten here.
     let DecisionEvent {
         id,
@@ -49,15 +180,19 @@ pub fn decision(event: &DecisionEvent<'_>) -> Written {
         reasons,
         request_id,
         position,
+        // Of one call: those after it come later, to what is kept.
+        more: _,
     } = event;
-    let mut json = Json(Vec::with_capacity(USUAL_BYTES));
+    let mut json = Json(into);
     json.raw(r#"{"kind":"decision","id":""#);
     json.raw(id.as_str());
+    let id_end = json.0.len();
     json.raw(match decision {
         DecisionWord::Allow => r#"","decision":"allow""#,
         DecisionWord::Ask => r#"","decision":"ask""#,
         DecisionWord::Deny => r#"","decision":"deny""#,
     });
+    let count_at = json.0.len();
     if *count != 1 {
         json.number(r#","count":"#, *count);
     }
@@ -86,26 +221,28 @@ pub fn decision(event: &DecisionEvent<'_>) -> Written {
     if !reasons.is_empty() {
         json.list(r#","reasons":["#, reasons.iter().map(AsRef::as_ref));
     }
+    let request_id_at = json.0.len();
     json.optional(r#","request_id":"#, request_id.as_deref());
+    let places = Places { id_end, count: count_at, request_id: (request_id_at, json.0.len()) };
     if let Some(Position { epoch, revision }) = position {
         json.number(r#","position":{"epoch":"#, *epoch);
         json.number(r#","revision":"#, *revision);
         json.raw("}");
     }
     json.raw("}");
-    Rc::new(json.0)
+    Draft { json: json.0, places, decisions: *count }
 }
 
-/// The JSON of the event that counts what was dropped.
+/// What the record tells that counts what was dropped.
 pub(super) fn gap(dropped: u64) -> Written {
     let mut json = Json(Vec::new());
     json.number(r#"{"kind":"gap","dropped":"#, dropped);
     json.raw("}");
-    Rc::new(json.0)
+    Rc::new(Told { event: json.0, decisions: Cell::new(dropped), ..Told::default() })
 }
 
-/// Adds a [`grantmesh_shared::wire::records::Record`] with this event.
-pub(super) fn record(into: Vec<u8>, seq: u64, prev: &Sha256Hash, at: Timestamp, event: &[u8]) -> Vec<u8> {
+/// Adds a [`grantmesh_shared::wire::records::Record`] that tells this.
+pub(super) fn record(into: Vec<u8>, seq: u64, prev: &Sha256Hash, at: Timestamp, told: &Told) -> Vec<u8> {
     let mut json = Json(into);
     json.number(r#"{"seq":"#, seq);
     json.raw(r#","prev":""#);
@@ -113,7 +250,20 @@ pub(super) fn record(into: Vec<u8>, seq: u64, prev: &Sha256Hash, at: Timestamp, 
     json.raw(r#"","at":"#);
     json.raw(itoa::Buffer::new().format(at.millis()));
     json.raw(r#","event":"#);
-    json.0.extend_from_slice(event);
+    // Nothing else holds it: it is lent for a moment at a time.
+    let more = told.more.try_borrow();
+    match more.as_ref().ok().and_then(|more| more.strip_suffix(b",")) {
+        None => json.0.extend_from_slice(&told.event),
+        Some(more) => {
+            let (head, rest) = told.event.split_at_checked(told.places.count).unwrap_or_default();
+            json.0.extend_from_slice(head);
+            json.number(r#","count":"#, told.decisions());
+            json.0.extend_from_slice(rest.strip_suffix(b"}").unwrap_or_default());
+            json.raw(r#","more":["#);
+            json.0.extend_from_slice(more);
+            json.raw("]}");
+        }
+    }
     json.raw("}");
     json.0
 }
@@ -215,7 +365,7 @@ impl Json {
 mod tests {
     use std::borrow::Cow;
 
-    use grantmesh_shared::wire::records::{Event, Record};
+    use grantmesh_shared::wire::records::{Event, MoreCall, Record};
     use proptest::prelude::*;
 
     use super::*;
@@ -274,6 +424,7 @@ mod tests {
                 reasons,
                 request_id,
                 position: position.map(|(epoch, revision)| Position { epoch, revision }),
+                more: vec![],
             }
         })
     }
@@ -282,8 +433,37 @@ mod tests {
         #[test]
         fn an_event_is_written_as_serde_would(event in event()) {
             let written = decision(&event);
+            prop_assert_eq!(written.decisions(), event.count);
             let expected = serde_json::to_string(&Event::Decision(Box::new(event))).unwrap();
-            prop_assert_eq!(std::str::from_utf8(&written).unwrap(), expected);
+            prop_assert_eq!(std::str::from_utf8(written.event()).unwrap(), expected);
+        }
+
+        #[test]
+        fn calls_alike_are_written_as_serde_would(event in event(), more in prop::collection::vec((any::<u64>(), text()), 1..5)) {
+            let mut event = DecisionEvent { count: 1, decision: DecisionWord::Allow, ..event };
+            let first = decision(&event);
+            for (after_ms, request_id) in &more {
+                let id = DecisionId::from_bits(u128::from(*after_ms));
+                let call = DecisionEvent { id, request_id: Some(request_id.clone()), ..event.clone() };
+                let before = first.most_bytes();
+                prop_assert_eq!(first.take(&draft(vec![], &call), *after_ms), Some(first.most_bytes() - before));
+            }
+            let calls = more.into_iter().map(|(after_ms, id)| MoreCall { after_ms, request_id: Some(id) });
+            (event.count, event.more) = (1, calls.collect());
+            event.count += u64::try_from(event.more.len()).unwrap();
+            prop_assert_eq!(&serde_json::from_slice::<Vec<MoreCall<'_>>>(&first.more()).unwrap(), &event.more);
+            let (prev, at) = (Sha256Hash::default(), Timestamp::from_millis(7));
+            let written = record(vec![], 1, &prev, at, &first);
+            prop_assert!(written.len() <= first.most_bytes());
+            let expected = Record { seq: 1, prev, at, event: Event::Decision(Box::new(event)) };
+            prop_assert_eq!(std::str::from_utf8(&written).unwrap(), serde_json::to_string(&expected).unwrap());
+        }
+
+        #[test]
+        fn calls_that_are_not_alike_are_not_taken(event in event(), other in event()) {
+            let unlike = DecisionEvent { id: event.id.clone(), request_id: event.request_id.clone(), ..other };
+            let first = decision(&event);
+            prop_assert_eq!(first.take(&draft(vec![], &unlike), 1).is_some(), unlike == event);
         }
 
         #[test]

@@ -6,6 +6,7 @@ use grantmesh_shared::wire::table::{Body, GrantItem, LockItem, SubjectItem};
 
 use super::*;
 use crate::flow::tests::{World, refunds_grant, world};
+use crate::records::Told;
 
 const LOCK: &str = "lock/lock_00000000000000000000000000";
 
@@ -30,7 +31,8 @@ fn refund(context: u32, criticality: Criticality, groups: &str) -> Open {
         ends_at,
         criticality,
         offline: false,
-        event: event.into_bytes().into(),
+        told: Told::new(event.into_bytes()).into(),
+        call: 0,
     }
 }
 

@@ -217,15 +217,16 @@ pub struct DecisionEvent<'a> {
     pub id: DecisionId,
     /// The word.
     pub decision: DecisionWord,
-    /// How many refusals this stands for, if it is more than one: the same caller, action and reasons within a short time.
-    /// Everything else here is of the first of them.
+    /// How many calls this stands for, if it is more than one, within a short time: refusals with the same caller, action
+    /// and reasons, or calls that were let through and are alike in all that is said here. What differs is the first's.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub count: u64,
     /// The decision that was recorded before the call and that this one replaces: the call was let through only on paper.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<DecisionId>,
     /// The decision that had let this call through: it was reset while it ran, or its response was withheld. `grant` is
-    /// the one that had allowed it. Where allowed calls are not recorded, it is in no record.
+    /// the one that had allowed it. If it stands for several calls, `request_id` tells which. Where allowed calls are not
+    /// recorded, it is in no record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended: Option<DecisionId>,
     /// The service.
@@ -282,6 +283,21 @@ pub struct DecisionEvent<'a> {
     /// The state it was decided from; nothing if the filter had none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
+    /// The other calls that were let through by this decision, each of them: `count` is one more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<MoreCall<'a>>,
+}
+
+/// A call that is like the first of its record but for what is said here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct MoreCall<'a> {
+    /// How many milliseconds after the first it came.
+    pub after_ms: u64,
+    /// The proxy's `x-request-id`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<Cow<'a, str>>,
 }
 
 impl<'a> DecisionEvent<'a> {
@@ -318,6 +334,7 @@ impl<'a> DecisionEvent<'a> {
             reasons: Vec::new(),
             request_id: None,
             position: None,
+            more: Vec::new(),
         }
     }
 }
@@ -328,6 +345,7 @@ impl DecisionEvent<'_> {
     pub fn into_owned(self) -> DecisionEvent<'static> {
         let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
         let own_all = |texts: Vec<Cow<'_, str>>| texts.into_iter().map(own).collect();
+        let own_call = |MoreCall { after_ms, request_id }| MoreCall { after_ms, request_id: request_id.map(own) };
         DecisionEvent {
             id: self.id,
             decision: self.decision,
@@ -353,6 +371,15 @@ impl DecisionEvent<'_> {
             reasons: own_all(self.reasons),
             request_id: self.request_id.map(own),
             position: self.position,
+            more: self.more.into_iter().map(own_call).collect(),
         }
+    }
+
+    /// Whether it counts as many calls as it lists, where it lists any. Of refusals only the first is told.
+    #[must_use]
+    pub fn is_counted(&self) -> bool {
+        let listed = u64::try_from(self.more.len()).unwrap_or(u64::MAX);
+        let lists_all = self.count == listed.saturating_add(1);
+        if self.decision == DecisionWord::Allow { lists_all } else { listed == 0 }
     }
 }
