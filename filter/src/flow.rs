@@ -2,6 +2,7 @@
 //! Called by `http` in Envoy and by tests and simulators natively. Whatever is missing, late or strange refuses.
 
 mod bodies;
+mod event;
 mod hold;
 mod own;
 mod request;
@@ -28,11 +29,13 @@ use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::MaskedCall;
 use crate::offline::{Offline, OfflineError};
+use crate::records::{Alike, Joined, Key};
 use crate::reply::{Reply, Telling};
 use crate::sync::Sync;
 use bodies::BodyRefusal;
 pub(crate) use bodies::{JSON, media_type};
 pub use bodies::{Shown, Unread};
+use event::errors_text;
 pub use hold::{Held, Holding};
 use own::OwnReason;
 use request::Request;
@@ -104,7 +107,7 @@ pub enum Outcome<'a> {
         /// Of what criticality the action is, if it is one.
         criticality: Option<Criticality>,
         /// What to record, if this is recorded.
-        event: Option<Box<DecisionEvent<'a>>>,
+        record: Recorded<'a>,
         /// When the grant of the record ends, if the call ends with it.
         ends_at: Option<Timestamp>,
         /// Whether it goes on only as a use of that grant.
@@ -161,6 +164,29 @@ pub enum Outcome<'a> {
     },
 }
 
+/// The record of a call that is let through.
+#[derive(Debug)]
+pub enum Recorded<'a> {
+    /// It has none.
+    Not,
+    /// One of its own, to which calls alike may be added if there is a key.
+    Own(Box<DecisionEvent<'a>>, Option<Key>),
+    /// That of calls alike, which tells of it already.
+    Joined(Joined),
+}
+
+/// What is asked of the VM while a call is decided.
+pub trait Vm {
+    /// Whether there is room for one more call of the caller's. Asked only where one would take it.
+    fn has_room(&self, of: Room) -> bool;
+
+    /// Adds a call that is let through to the record of calls alike, if it may be: what is asked last of a call.
+    ///
+    /// # Errors
+    /// If it may not, or there is none: then it has a record of its own, with this key.
+    fn join(&mut self, call: &Alike<'_>, request_id: Option<&str>) -> Result<Joined, Option<Key>>;
+}
+
 /// Why a call is refused, from the engine or from here.
 enum Cause<'t> {
     Own(OwnReason, Option<Matched<'t>>),
@@ -215,11 +241,10 @@ struct Passed<'t> {
     offline: bool,
 }
 
-/// Decides one call. `id` is drawn only where something is recorded or answered, and whether there is `room` for one more call
-/// of the caller's is asked only where one would take it.
+/// Decides one call. `id` is drawn only where something is recorded or answered.
 pub fn run<'a>(
     knowledge: Knowledge<'a>,
-    room: &dyn Fn(Room) -> bool,
+    vm: &mut dyn Vm,
     headers: &Headers<'a>,
     identity: &'a Result<Identity<'a>, IdentityError>,
     shown: Shown<'_>,
@@ -230,33 +255,42 @@ pub fn run<'a>(
         Some(only) => Some(only),
         None => service_by_host(knowledge, &request),
     };
-    let flow = Flow { knowledge, room, service, identity };
+    let flow = Flow { knowledge, service, identity };
     let passes = knowledge.config.cors_preflight && request.is_preflight() && request.ambiguity.is_none();
     if passes && canonical_path(request.target).is_ok() {
         return Outcome::Preflight;
     }
     let mut drawn = Drawn { draw: Some(id), id: None };
-    match flow.judge(&mut request, headers, shown, &mut drawn) {
+    match flow.judge(&mut request, (headers, shown), &mut drawn, vm) {
         Ok(Passed { permit, recorded, claim, ends_at, offline }) => {
             let masks = flow.masks(&permit);
-            let mut event = (recorded || masks).then(|| flow.allowed(&request, &permit, claim, drawn.take()));
-            if let Some(event) = &mut event {
-                event.offline = offline;
-            }
             let criticality = permit.matched().map(|matched| matched.action.criticality);
             let service = service.unwrap_or_default();
-            let masked = event.as_ref().filter(|_| masks).map(|event| MaskedCall {
-                service: service.to_owned(),
-                criticality,
-                fields: MaskedCall::fields_of(permit.masked()),
-                event: Box::new((**event).clone().into_owned()),
-            });
             // Nobody is there to acknowledge what is done offline.
             let is_critical = criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
             let ahead = recorded && is_critical && !offline;
-            let event = event.filter(|_| recorded);
+            // What others refer to by its id, or tells more than calls alike have in common, has a record of its own.
+            let is_plain = recorded && !ahead && !masks && !claim && !offline && permit.errors().is_empty();
+            let alike = if is_plain { flow.alike(&request, &permit) } else { None };
+            let joined = alike.map(|alike| vm.join(&alike, request.request_id()));
             let errors = permit.errors().to_vec();
-            Outcome::Allow { service, criticality, event, ends_at, claim, ahead, offline, errors, masked }
+            let (record, masked) = match joined {
+                Some(Ok(joined)) => (Recorded::Joined(joined), None),
+                None if !recorded && !masks => (Recorded::Not, None),
+                other => {
+                    let key = other.and_then(Result::err).flatten();
+                    let mut event = flow.allowed(&request, &permit, claim, drawn.take());
+                    event.offline = offline;
+                    let masked = masks.then(|| MaskedCall {
+                        service: service.to_owned(),
+                        criticality,
+                        fields: MaskedCall::fields_of(permit.masked()),
+                        event: Box::new((*event).clone().into_owned()),
+                    });
+                    (if recorded { Recorded::Own(event, key) } else { Recorded::Not }, masked)
+                }
+            };
+            Outcome::Allow { service, criticality, record, ends_at, claim, ahead, offline, errors, masked }
         }
         Err(Cause::AwaitBody { mode, may_mask }) => Outcome::AwaitBody { mode, may_mask },
         Err(cause) => {
@@ -323,20 +357,19 @@ fn decided<'a>(prepared: &Prepared<'a, '_>, call: &Call<'_>, context: &Context<'
     (decision, showing)
 }
 
-struct Flow<'a, 'r> {
+struct Flow<'a> {
     knowledge: Knowledge<'a>,
-    room: &'r dyn Fn(Room) -> bool,
     service: Option<&'a str>,
     identity: &'a Result<Identity<'a>, IdentityError>,
 }
 
-impl<'a> Flow<'a, '_> {
+impl<'a> Flow<'a> {
     fn judge(
         &self,
         request: &mut Request<'_>,
-        headers: &Headers<'_>,
-        shown: Shown<'_>,
+        (headers, shown): (&Headers<'_>, Shown<'_>),
         drawn: &mut Drawn<impl FnOnce() -> DecisionId>,
+        vm: &dyn Vm,
     ) -> Result<Passed<'a>, Cause<'a>> {
         let Knowledge { sync, mono, config, .. } = self.knowledge;
         if let Some(ambiguity) = request.ambiguity {
@@ -359,7 +392,7 @@ impl<'a> Flow<'a, '_> {
         let query = call.path().query();
         let sources = Sources { config, headers, identity, query, host: request.host(), body: BodyFacts::NotRead };
         let (mut decision, mut showing) = self.decision(&prepared, &call, sources, shown, now)?;
-        if self.is_needless(&decision, &prepared) {
+        if self.is_needless(&decision, &prepared, vm) {
             // What a role allows is not refused for want of a use that would only reveal more.
             (decision, showing) = self.decision(&prepared.with(Claims::Out), &call, sources, shown, now)?;
         }
@@ -438,15 +471,15 @@ impl<'a> Flow<'a, '_> {
             _ => None,
         };
         let reason = reason.filter(|_| recorded);
-        let has_no_room = || grant.is_some() && !(self.room)(Room::Run);
+        let has_no_room = || grant.is_some() && !vm.has_room(Room::Run);
         let reason = reason.or_else(|| has_no_room().then_some(OwnReason::TooManyRun));
-        let reason = reason.or_else(|| self.cannot_claim(&prepared, claim));
+        let reason = reason.or_else(|| self.cannot_claim(&prepared, claim, vm));
         let reason = if permit.masked().is_empty() {
             reason
         } else if !callbacks::for_bodies() {
             // What should be masked must not come through in plain text.
             Some(OwnReason::CannotMask)
-        } else if self.masks(&permit) && !(self.room)(Room::Mask) {
+        } else if self.masks(&permit) && !vm.has_room(Room::Mask) {
             Some(OwnReason::TooManyMasked)
         } else {
             reason
@@ -459,14 +492,19 @@ impl<'a> Flow<'a, '_> {
 
     /// Whether no use can be had of a grant that would only reveal what a role's call is not shown. Without the callbacks
     /// nothing is masked either: such a call is refused.
-    fn is_needless(&self, decision: &Decision<'_>, prepared: &Prepared<'_, '_>) -> bool {
+    fn is_needless(&self, decision: &Decision<'_>, prepared: &Prepared<'_, '_>, vm: &dyn Vm) -> bool {
         let Decision::Allow(permit) = decision else { return false };
         let by_role = matches!(permit.basis(), Basis::Role(_));
-        callbacks::for_bodies() && by_role && self.cannot_claim(prepared, permit.claim()).is_some()
+        callbacks::for_bodies() && by_role && self.cannot_claim(prepared, permit.claim(), vm).is_some()
     }
 
     /// Why a call that is to be a use cannot be one.
-    fn cannot_claim(&self, prepared: &Prepared<'_, '_>, claim: Option<HeldGrant<'_>>) -> Option<OwnReason> {
+    fn cannot_claim(
+        &self,
+        prepared: &Prepared<'_, '_>,
+        claim: Option<HeldGrant<'_>>,
+        vm: &dyn Vm,
+    ) -> Option<OwnReason> {
         let claim = claim?;
         let ClaimState { claims, is_over } = self.knowledge.claim;
         let is_held = matches!(claims, Claims::Held(id) if claim.is(id));
@@ -477,7 +515,7 @@ impl<'a> Flow<'a, '_> {
         } else if is_over && !is_held {
             Some(OwnReason::ClaimUnanswered)
         } else {
-            (!(self.room)(Room::Use)).then_some(OwnReason::TooManyRun)
+            (!vm.has_room(Room::Use)).then_some(OwnReason::TooManyRun)
         }
     }
 
@@ -572,29 +610,6 @@ impl<'a> Flow<'a, '_> {
         (sync.position() < Some(heard_of)).then_some(heard_of)
     }
 
-    fn allowed(
-        &self,
-        request: &Request<'a>,
-        permit: &Permit<'a>,
-        claim: bool,
-        id: DecisionId,
-    ) -> Box<DecisionEvent<'a>> {
-        let mut event = self.event(request, permit.matched(), DecisionWord::Allow, id);
-        match permit.basis() {
-            Basis::Grant(grant) => {
-                event.grant = Some(grant.id());
-                event.break_glass = grant.break_glass();
-            }
-            Basis::Role(binding) => event.binding = Some(request::shortened(&binding.name, 256)),
-            Basis::Unmatched => {}
-        }
-        if let Some(revealing) = permit.claim().filter(|_| claim && event.grant.is_none()) {
-            event.grant = Some(revealing.id());
-        }
-        event.condition_errors = errors_text(permit.errors());
-        event
-    }
-
     /// Whether decisions about this are carried out for whoever calls.
     fn carries_out(&self, matched: &Matched<'_>) -> bool {
         matched.rollout().enforces(matched.service.name(), &self.caller())
@@ -684,47 +699,6 @@ impl<'a> Flow<'a, '_> {
         let reply = telling.reply();
         Outcome::Refuse { service: self.service, criticality, word, reason: first, errors, event, reply }
     }
-
-    fn event(
-        &self,
-        request: &Request<'a>,
-        matched: Option<&Matched<'a>>,
-        decision: DecisionWord,
-        id: DecisionId,
-    ) -> Box<DecisionEvent<'a>> {
-        let identity = self.identity.as_ref().ok();
-        let user = identity.and_then(|identity| identity.user);
-        Box::new(DecisionEvent {
-            id,
-            decision,
-            count: 1,
-            instead_of: None,
-            ended: None,
-            service: Cow::Borrowed(self.service.unwrap_or_default()),
-            action: matched.map(|matched| request::shortened(&matched.action.name, 256)),
-            resource: matched.map(|matched| Cow::Owned(request::shortened(&matched.resource, 1_024).into_owned())),
-            method: request::escaped(request.method, 32),
-            path: match request.path {
-                Some(path) => request::shortened(path, 2_048),
-                None => request::escaped(request.target_without_query(), 512),
-            },
-            issuer: user.map(|(issuer, _)| Cow::Borrowed(issuer)),
-            subject: user.map(|(_, subject)| Cow::Borrowed(subject)),
-            groups: identity.filter(|identity| identity.user.is_some()).and_then(|identity| groups(&identity.groups)),
-            workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
-            grant: None,
-            break_glass: false,
-            offline: false,
-            use_id: None,
-            binding: None,
-            shadow: false,
-            condition_errors: Vec::new(),
-            reasons: Vec::new(),
-            request_id: request.request_id().map(Cow::Borrowed),
-            position: self.knowledge.sync.position(),
-            more: Vec::new(),
-        })
-    }
 }
 
 type RefusalParts<'t> =
@@ -737,26 +711,6 @@ fn ambiguous<'t>(code: &'static str, detail: String) -> RefusalParts<'t> {
 
 fn principal<'i>(identity: &'i Identity<'_>) -> Principal<'i> {
     Principal { user: identity.user, groups: &identity.groups, workload: identity.workload }
-}
-
-/// The most groups that a record keeps, and the most bytes of them.
-const MAX_GROUPS: (usize, usize) = (64, 1_024);
-
-/// Groups as a record keeps them: all or none, since with a part of them nobody could tell what a policy makes of the call.
-fn groups<'i>(groups: &[&'i str]) -> Option<Vec<Cow<'i, str>>> {
-    let bytes = groups.iter().fold(0_usize, |sum, group| sum.saturating_add(group.len()));
-    let fits = groups.len() <= MAX_GROUPS.0 && bytes <= MAX_GROUPS.1;
-    fits.then(|| groups.iter().copied().map(Cow::Borrowed).collect())
-}
-
-/// The most condition errors that a record names.
-const MAX_ERRORS: usize = 8;
-
-fn errors_text(errors: &[ConditionError<'_>]) -> Vec<Cow<'static, str>> {
-    let text = |error: &ConditionError<'_>| {
-        Cow::Owned(format!("{}: {}", request::shortened(error.by, 128), error.error.code()))
-    };
-    errors.iter().take(MAX_ERRORS).map(text).collect()
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ use crate::clock::Mono;
 use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
 use folds::Folds;
-use runs::{Joined, Runs};
+use runs::Runs;
+pub use runs::{Alike, Joined, Key};
 pub use written::{Told, Written, decision};
 
 /// The most records that are kept while the control plane does not take them.
@@ -128,17 +129,6 @@ pub enum Pushed {
     Dropped,
 }
 
-/// The record of a call that is let through.
-#[derive(Debug)]
-pub struct Recorded {
-    /// What it tells.
-    pub told: Written,
-    /// Which of its calls this is, from 0.
-    pub call: u64,
-    /// What became of it.
-    pub pushed: Pushed,
-}
-
 /// One VM's stream.
 #[derive(Debug, Default)]
 pub struct Records {
@@ -146,8 +136,6 @@ pub struct Records {
     /// How many bytes they have.
     waiting_bytes: usize,
     runs: Runs,
-    /// Room for the next event.
-    draft: Vec<u8>,
     sealed: VecDeque<Sealed>,
     /// The sealed records, a comma after each: one after the other, so that a batch is one copy.
     bytes: Vec<u8>,
@@ -209,26 +197,25 @@ impl Records {
         }
     }
 
-    /// Keeps the decision of a call that is let through: in the record of calls alike if there is one, or in one of its own,
-    /// to which later ones like it are added. `whose` is the caller's mark; without one the call is for itself. Without room
-    /// it is counted instead.
-    pub fn push_allowed(&mut self, event: &DecisionEvent<'_>, whose: Option<u64>, mono: Mono) -> Recorded {
+    /// Adds the decision of a call that is let through to the record of calls alike.
+    ///
+    /// # Errors
+    /// If there is none or no room: with what its own record is to be kept by ([`Self::push_allowed`]).
+    pub fn join(&mut self, call: &Alike<'_>, request_id: Option<&str>, mono: Mono) -> Result<Joined, Key> {
+        let joined = self.runs.join(call, request_id, mono)?;
         self.made = self.made.saturating_add(1);
-        let room = std::mem::take(&mut self.draft);
-        let draft = written::draft(room, event);
-        // A caller may have many grants.
-        let mark = whose.map(|whose| whose ^ event.grant.as_ref().map_or(0, runs::mark));
-        if let Some(Joined { told, call, bytes }) = mark.and_then(|mark| self.runs.join(mark, &draft, mono)) {
-            self.waiting_bytes = self.waiting_bytes.saturating_add(bytes);
-            self.draft = draft.room();
-            return Recorded { told, call, pushed: Pushed::Folded };
+        self.waiting_bytes = self.waiting_bytes.saturating_add(joined.bytes);
+        Ok(joined)
+    }
+
+    /// Keeps the decision of a call that is let through, in a record to which later ones like it are added if there is a key.
+    /// Without room it is counted instead.
+    pub fn push_allowed(&mut self, key: Option<Key>, event: &Written, mono: Mono) -> Pushed {
+        let pushed = self.push_written(DecisionWord::Allow, Written::clone(event), mono);
+        if let Some(key) = key.filter(|_| pushed == Pushed::Kept) {
+            self.runs.begin(key, event, mono);
         }
-        let told = draft.told();
-        let pushed = self.keep(DecisionWord::Allow, 1, mono, || Written::clone(&told));
-        if let Some(mark) = mark.filter(|_| pushed == Pushed::Kept) {
-            self.runs.begin(mark, &told, mono);
-        }
-        Recorded { told, call: 0, pushed }
+        pushed
     }
 
     /// Keeps an event that is written down already ([`written::decision`]): of one decision of this word, or of a use.

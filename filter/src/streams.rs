@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use grantmesh_shared::engine::{Criticality, Principal, Subject, Table};
-use grantmesh_shared::id::{DecisionId, GrantId, LockId};
+use grantmesh_shared::id::{DecisionId, LockId};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::records::DecisionWord;
 #[cfg(any(doc, test))]
@@ -40,8 +40,6 @@ pub struct Open {
     pub whose: u64,
     /// Which.
     pub caller: Caller,
-    /// What allows it.
-    pub grant: GrantId,
     /// When that ends, as far as was known when the call was let through.
     pub ends_at: Timestamp,
     /// What age of knowledge it may have.
@@ -49,7 +47,7 @@ pub struct Open {
     /// Whether what allows it is a token of whose use nobody knows yet: it may run while the control plane is not heard,
     /// until the token's end, and not for long when it is heard again and has no such grant.
     pub offline: bool,
-    /// The record of its decision: an [`Event`], and calls like it.
+    /// The record of its decision: an [`Event`] that names the grant which allows it, and calls like it.
     pub told: Written,
     /// Which of that record's calls it is, from 0.
     pub call: u64,
@@ -72,7 +70,7 @@ impl Open {
         if let Some(place) = self.call.checked_sub(1) {
             // The record of several calls tells the first one's.
             event.remove("request_id");
-            let calls: Vec<Value> = serde_json::from_slice(&self.told.more()).ok()?;
+            let calls: Value = serde_json::from_slice(&self.told.more()).ok()?;
             let call = calls.get(usize::try_from(place).ok()?)?;
             if let Some(id) = call.get("request_id") {
                 event.insert("request_id".to_owned(), id.clone());
@@ -251,7 +249,7 @@ fn earlier(one: Option<Timestamp>, other: Timestamp) -> Option<Timestamp> {
 
 /// Why a call must not go on, locks apart. Notes the end of its grant as it is known now, which may have been moved.
 fn ended_by(sync: &Sync, mono: Mono, open: &mut Open) -> Option<Why> {
-    let ends_at = sync.table().map(|table| table.grant(&open.grant).map(|grant| grant.expires_at()));
+    let ends_at = sync.table().map(|table| table.grant(open.told.grant()?).map(|grant| grant.expires_at()));
     // Once its use is told there is a grant, and the call ends with that like any other.
     open.offline &= !matches!(ends_at, Some(Some(_)));
     if open.offline {

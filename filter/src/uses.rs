@@ -44,7 +44,7 @@ pub struct Used {
 #[must_use]
 pub fn ending(id: UseId, grant: GrantId, outcome: UseOutcome, status: Option<u16>) -> Written {
     let event = serde_json::to_vec(&Event::Use(Box::new(UseEvent { id, grant, outcome, status })));
-    Told::new(event.unwrap_or_default()).into()
+    Told::new(event.unwrap_or_default(), None).into()
 }
 
 /// The uses whose calls run and have no outcome yet, by context.

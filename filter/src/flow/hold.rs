@@ -66,7 +66,7 @@ pub struct Held<'a> {
     pub most: Span,
 }
 
-impl<'a> Flow<'a, '_> {
+impl<'a> Flow<'a> {
     /// The call as one that is held: only one that its caller may ask for under a rule that holds calls, and whose grant
     /// could be bound to it as the rule wants. Whoever it is for must be known wholly, or nobody could be asked.
     pub(super) fn held(

@@ -73,6 +73,27 @@ pub(super) fn case(method: &str, path: &str) -> Case {
     }
 }
 
+/// Every record is the call's own.
+struct Alone {
+    mask: bool,
+    run: bool,
+    claim: bool,
+}
+
+impl Vm for Alone {
+    fn has_room(&self, of: Room) -> bool {
+        match of {
+            Room::Mask => self.mask,
+            Room::Run => self.run,
+            Room::Use => self.claim,
+        }
+    }
+
+    fn join(&mut self, _: &Alike<'_>, _: Option<&str>) -> Result<Joined, Option<Key>> {
+        Err(None)
+    }
+}
+
 impl Case {
     fn with(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push((name.as_bytes().to_vec(), value.as_ref().to_vec()));
@@ -130,15 +151,11 @@ impl Case {
             (Some(body), None) => Shown::Whole(body),
             (None, None) => Shown::Head,
         };
-        let room = |of: Room| match of {
-            Room::Mask => self.room_to_mask,
-            Room::Run => self.may_run,
-            Room::Use => self.claim != "full",
-        };
-        match run(knowledge, &room, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
+        let mut vm = Alone { mask: self.room_to_mask, run: self.may_run, claim: self.claim != "full" };
+        match run(knowledge, &mut vm, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
             Outcome::Preflight => Ran { word: "preflight", ..Ran::default() },
-            Outcome::Allow { service, event, masked, ends_at, claim, .. } => {
-                let event = event.and_then(own);
+            Outcome::Allow { service, record, masked, ends_at, claim, .. } => {
+                let event = if let Recorded::Own(event, _) = record { own(event) } else { None };
                 let word = match (masked.is_some(), claim) {
                     (true, false) => "mask",
                     (false, true) => "use",
@@ -412,9 +429,14 @@ fn what_is_not_known_well_enough_refuses() {
     };
     let map = serialise(&[(b":method", b"GET"), (b":path", b"/v1/accounts/a")]);
     let identity = person("ann", &["support"]);
-    let outcome = run(knowledge, &|_| true, &Headers::parse(&map).unwrap(), &identity, Shown::Head, || {
-        DecisionId::new(1, [0; 10])
-    });
+    let outcome = run(
+        knowledge,
+        &mut Alone { mask: true, run: true, claim: true },
+        &Headers::parse(&map).unwrap(),
+        &identity,
+        Shown::Head,
+        || DecisionId::new(1, [0; 10]),
+    );
     assert!(matches!(outcome, Outcome::Refuse { reason: "not_ready", .. }), "{outcome:?}");
 }
 

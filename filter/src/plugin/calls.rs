@@ -15,18 +15,20 @@ use crate::callbacks;
 use crate::claims::Orphan;
 use crate::clock::Mono;
 use crate::config::Config;
-use crate::flow::{self, ClaimState, Held, Holding, Knowledge, Outcome, RecordsState, Room, Shown, Unread};
+use crate::flow::{
+    self, ClaimState, Held, Holding, Knowledge, Outcome, Recorded, RecordsState, Room, Shown, Unread, Vm,
+};
 use crate::headers::Headers;
 use crate::identity::{Identity, IdentityError};
 use crate::masking::{MaskedCall, Masking, Withheld};
 use crate::metrics::{Counters, Metric};
 use crate::offline::{Offline, OfflineError};
 use crate::random::Random;
-use crate::records::{self, Pushed, Recorded, Records, Told};
+use crate::records::{self, Alike, Joined, Key, Pushed, Records, Told};
 use crate::reply::Reply;
-use crate::streams::{Open, Why};
+use crate::streams::{Open, Streams, Why};
 use crate::sync::Sync;
-use crate::uses::Used;
+use crate::uses::{Used, Uses};
 use crate::waiting::{Ahead, Caller, Cause, Claiming, Waiter, Waiting, Woken};
 
 /// How long a call waits for a state that its caller has heard of.
@@ -158,22 +160,25 @@ impl Plugin {
         };
         let token = self.token(headers, config, identity, mono);
         let offline = token.as_ref().map(|found| found.as_deref().map_err(|error| *error));
-        let room = |of: Room| match of {
-            Room::Mask => self.masking.has_room(whose),
-            Room::Run => self.streams.has_room(whose),
-            Room::Use => self.uses.has_room(whose),
+        let mut vm = Asked {
+            masking: &self.masking,
+            streams: &self.streams,
+            uses: &self.uses,
+            whose: &whose,
+            // What was written ahead of the call, or claimed for it, has to be told with its decision.
+            joins: (written.is_none() && claiming.is_none()).then_some((&mut self.records, mono)),
         };
         let knowledge = Knowledge { config, sync: &self.sync, records, may_wait, claim, holding, offline, mono };
         let (random, sync) = (&mut self.random, &self.sync);
         // A call that was held goes on, or is refused, by the decision that its request tells of.
         let known = held.as_ref().map(|(_, id)| id.clone());
         let id = || known.unwrap_or_else(|| decision_id(sync, random, mono));
-        match flow::run(knowledge, &room, headers, identity, shown, id) {
+        match flow::run(knowledge, &mut vm, headers, identity, shown, id) {
             Outcome::Preflight => {
                 self.counters.add(Metric::Preflights, 1);
                 Verdict::Pass
             }
-            Outcome::Allow { event: Some(event), claim: true, .. }
+            Outcome::Allow { record: Recorded::Own(event, _), claim: true, .. }
                 if callbacks::for_bodies()
                     && let Some(grant) = event.grant.clone()
                     && claiming.as_ref().is_none_or(|claiming| !claiming.is_of(&grant)) =>
@@ -190,7 +195,7 @@ impl Plugin {
                 self.decide(Turn::Again(woken), shown, config, headers, identity, mono)
             }
             // What was claimed is as good as a record: the control plane has it, with the decision.
-            Outcome::Allow { event: Some(event), ahead: true, claim: false, .. } if written.is_none() => {
+            Outcome::Allow { record: Recorded::Own(event, _), ahead: true, claim: false, .. } if written.is_none() => {
                 self.counters.add(Metric::RecordsMade, 1);
                 let (id, grant) = (event.id.clone(), event.grant.clone());
                 let ahead = Ahead { seq: self.records.push_ahead(event, mono), id, grant };
@@ -199,8 +204,11 @@ impl Plugin {
                     Some(woken) => self.decide(Turn::Again(woken), shown, config, headers, identity, mono),
                 }
             }
-            Outcome::Allow { service, criticality, errors, event, ends_at, claim, offline, mut masked, .. } => {
-                let granted = event.as_ref().and_then(|event| event.grant.as_ref());
+            Outcome::Allow { service, criticality, errors, record, ends_at, claim, offline, mut masked, .. } => {
+                let granted = match &record {
+                    Recorded::Own(event, _) => event.grant.as_ref(),
+                    Recorded::Joined(_) | Recorded::Not => None,
+                };
                 let (used, unused) = match claiming.as_ref().and_then(Claim::used) {
                     Some(used) if claim && granted == Some(&used.grant) => (Some(used), None),
                     other => (None, other),
@@ -208,42 +216,37 @@ impl Plugin {
                 let mode = if offline { OFFLINE } else { ENFORCE };
                 self.counters.decided(service, DecisionWord::Allow, criticality, mode);
                 self.counters.condition_errors(&errors);
-                if let Some(mut event) = event {
-                    // While it waited, another grant may have come to be the one that allows it.
-                    let is_written = written.as_ref().is_some_and(|ahead| ahead.grant == event.grant);
-                    match written {
-                        Some(ahead) if is_written => event.id = ahead.id,
-                        other => event.instead_of = other.map(|ahead| ahead.id),
+                let told = match record {
+                    Recorded::Not => None,
+                    Recorded::Joined(Joined { told, call, .. }) => {
+                        count(&mut self.counters, Pushed::Folded);
+                        Some((told, call))
                     }
-                    if let Some(used) = &used {
-                        (event.id, event.use_id) = (used.decision.clone(), Some(used.id.clone()));
+                    Recorded::Own(mut event, key) => {
+                        // While it waited, another grant may have come to be the one that allows it.
+                        let is_written = written.as_ref().is_some_and(|ahead| ahead.grant == event.grant);
+                        match written {
+                            Some(ahead) if is_written => event.id = ahead.id,
+                            other => event.instead_of = other.map(|ahead| ahead.id),
+                        }
+                        if let Some(used) = &used {
+                            (event.id, event.use_id) = (used.decision.clone(), Some(used.id.clone()));
+                        }
+                        if let Some(masked) = &mut masked {
+                            (masked.event.id, masked.event.use_id) = (event.id.clone(), event.use_id.clone());
+                        }
+                        let told = records::decision(&event);
+                        if !is_written {
+                            count(&mut self.counters, self.records.push_allowed(key, &told, mono));
+                        }
+                        Some((told, 0))
                     }
-                    if let Some(masked) = &mut masked {
-                        (masked.event.id, masked.event.use_id) = (event.id.clone(), event.use_id.clone());
-                    }
-                    // What others refer to by its id has a record of its own.
-                    let is_plain = used.is_none() && masked.is_none() && !offline && event.instead_of.is_none();
-                    let mark = is_plain.then(whose);
-                    let (told, call) = if is_written {
-                        (records::decision(&event), 0)
-                    } else {
-                        let Recorded { told, call, pushed } = self.records.push_allowed(&event, mark, mono);
-                        count(&mut self.counters, pushed);
-                        (told, call)
-                    };
-                    if let (Some(grant), Some(ends_at)) = (event.grant, ends_at) {
-                        let criticality = criticality.unwrap_or(Criticality::Critical);
-                        self.streams.admit(Open {
-                            whose: whose(),
-                            caller,
-                            grant,
-                            ends_at,
-                            criticality,
-                            offline,
-                            told,
-                            call,
-                        });
-                    }
+                };
+                if let (Some((told, call)), Some(ends_at)) = (told, ends_at)
+                    && told.grant().is_some()
+                {
+                    let criticality = criticality.unwrap_or(Criticality::Critical);
+                    self.streams.admit(Open { whose: whose(), caller, ends_at, criticality, offline, told, call });
                 }
                 self.orphaned(unused.map(Orphan::from), mono);
                 let masks = masked.is_some();
@@ -488,7 +491,7 @@ impl Plugin {
         let id = decision_id(&self.sync, &mut self.random, mono);
         // Without a readable beginning it is a gap of one.
         let event = open.ending(why, &id, self.sync.position()).unwrap_or_default();
-        let told = Told::new(event).into();
+        let told = Told::new(event, None).into();
         count(&mut self.counters, self.records.push_written(DecisionWord::Deny, told, mono));
     }
 
@@ -544,6 +547,31 @@ impl Plugin {
         if self.masking.end(context).is_some() {
             self.counters.add(Metric::Responses("gone"), 1);
         }
+    }
+}
+
+/// What of the plugin is asked while a call is decided.
+struct Asked<'p> {
+    masking: &'p Masking,
+    streams: &'p Streams,
+    uses: &'p Uses,
+    whose: &'p dyn Fn() -> u64,
+    /// The records, if the call may be added to one.
+    joins: Option<(&'p mut Records, Mono)>,
+}
+
+impl Vm for Asked<'_> {
+    fn has_room(&self, of: Room) -> bool {
+        match of {
+            Room::Mask => self.masking.has_room(self.whose),
+            Room::Run => self.streams.has_room(self.whose),
+            Room::Use => self.uses.has_room(self.whose),
+        }
+    }
+
+    fn join(&mut self, call: &Alike<'_>, request_id: Option<&str>) -> Result<Joined, Option<Key>> {
+        let (records, mono) = self.joins.as_mut().ok_or(None)?;
+        records.join(call, request_id, *mono).map_err(Some)
     }
 }
 

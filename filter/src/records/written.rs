@@ -24,7 +24,9 @@ pub(super) const MAX_HEAD_BYTES: usize = 208;
 pub struct Told {
     /// The JSON of the event, with its first call alone.
     event: Vec<u8>,
-    places: Places,
+    /// Where in it the count goes.
+    count_at: usize,
+    grant: Option<GrantId>,
     /// How many decisions it accounts for.
     decisions: Cell<u64>,
     /// The JSON of the calls after the first, with a comma after each.
@@ -34,36 +36,23 @@ pub struct Told {
 /// Shared by the queue and the calls that run.
 pub type Written = Rc<Told>;
 
-/// Where in the JSON of a decision stands what is not the same for calls alike.
-#[derive(Debug, Clone, Copy, Default)]
-struct Places {
-    /// Behind the id.
-    id_end: usize,
-    /// Behind the word, where the count goes.
-    count: usize,
-    /// The request id with its name and the comma before it, from and to.
-    request_id: (usize, usize),
-}
-
-/// The JSON of a decision that is not kept yet.
-#[derive(Debug, Default)]
-pub(super) struct Draft {
-    json: Vec<u8>,
-    places: Places,
-    decisions: u64,
-}
-
 impl Told {
-    /// An event in JSON, which accounts for one decision.
+    /// An event in JSON, which accounts for one decision, by this grant.
     #[must_use]
-    pub fn new(event: Vec<u8>) -> Self {
-        Self { event, decisions: Cell::new(1), ..Self::default() }
+    pub fn new(event: Vec<u8>, grant: Option<GrantId>) -> Self {
+        Self { event, grant, decisions: Cell::new(1), ..Self::default() }
     }
 
     /// The JSON of the event, with its first call alone.
     #[must_use]
     pub fn event(&self) -> &[u8] {
         &self.event
+    }
+
+    /// The grant that it names.
+    #[must_use]
+    pub const fn grant(&self) -> Option<&GrantId> {
+        self.grant.as_ref()
     }
 
     /// How many decisions it accounts for.
@@ -90,70 +79,34 @@ impl Told {
         self.bytes().saturating_add(MAX_HEAD_BYTES)
     }
 
-    /// Takes in a call that is alike and came so many milliseconds after the first. Gives how many bytes that took;
-    /// nothing if it is not alike, or there is no room for it.
-    pub(super) fn take(&self, call: &Draft, after_ms: u64) -> Option<usize> {
-        let (start, end) = call.places.request_id;
-        let request_id = call.json.get(start..end)?;
-        let bytes = request_id.len().saturating_add(MAX_MORE_BYTES);
-        let fits = self.most_bytes().saturating_add(bytes) <= MAX_RECORD_BYTES;
-        if !fits || self.alike() != call.alike() {
+    /// Takes in a call that is alike and came so many milliseconds after the first. Gives how many bytes that took; nothing
+    /// if there is no room for it.
+    pub(super) fn take(&self, after_ms: u64, request_id: Option<&str>) -> Option<usize> {
+        let most = MAX_MORE_BYTES.saturating_add(request_id.map_or(0, |id| id.len().saturating_mul(MAX_ESCAPED_BYTES)));
+        if self.most_bytes().saturating_add(most) > MAX_RECORD_BYTES {
             return None;
         }
         let mut more = self.more.try_borrow_mut().ok()?;
         let before = more.len();
         let mut json = Json(std::mem::take(&mut *more));
         json.number(r#"{"after_ms":"#, after_ms);
-        json.0.extend_from_slice(request_id);
+        json.optional(r#","request_id":"#, request_id);
         json.raw("},");
         *more = json.0;
         self.decisions.set(self.decisions.get().saturating_add(1));
         Some(more.len().saturating_sub(before))
     }
-
-    fn alike(&self) -> Option<(&[u8], &[u8])> {
-        self.places.alike(&self.event)
-    }
-}
-
-impl Draft {
-    fn alike(&self) -> Option<(&[u8], &[u8])> {
-        self.places.alike(&self.json)
-    }
-
-    /// Its vector, for the next.
-    pub(super) fn room(self) -> Vec<u8> {
-        self.json
-    }
-
-    /// Keeps it.
-    pub(super) fn told(self) -> Written {
-        let Self { json: event, places, decisions } = self;
-        Rc::new(Told { event, places, decisions: Cell::new(decisions), more: RefCell::default() })
-    }
-}
-
-impl Places {
-    /// What is the same in events alike.
-    fn alike<'j>(&self, json: &'j [u8]) -> Option<(&'j [u8], &'j [u8])> {
-        let (start, end) = self.request_id;
-        Some((json.get(self.id_end..start)?, json.get(end..)?))
-    }
 }
 
 /// The most bytes of a call after the first, its request id apart.
-const MAX_MORE_BYTES: usize = 36;
+const MAX_MORE_BYTES: usize = 52;
+
+/// The most bytes that JSON has for one of a text.
+const MAX_ESCAPED_BYTES: usize = 6;
 
 /// What a decision's record tells.
 #[must_use]
 pub fn decision(event: &DecisionEvent<'_>) -> Written {
-    draft(Vec::new(), event).told()
-}
-
-/// The JSON of a decision's event, in a vector whose contents are of no use.
-pub(super) fn draft(mut into: Vec<u8>, event: &DecisionEvent<'_>) -> Draft {
-    into.clear();
-    into.reserve(USUAL_BYTES);
     // Every field by its name, so that a new one is not forgotten here.
     let DecisionEvent {
         id,
@@ -183,10 +136,9 @@ pub(super) fn draft(mut into: Vec<u8>, event: &DecisionEvent<'_>) -> Draft {
         // Of one call: those after it come later, to what is kept.
         more: _,
     } = event;
-    let mut json = Json(into);
+    let mut json = Json(Vec::with_capacity(USUAL_BYTES));
     json.raw(r#"{"kind":"decision","id":""#);
     json.raw(id.as_str());
-    let id_end = json.0.len();
     json.raw(match decision {
         DecisionWord::Allow => r#"","decision":"allow""#,
         DecisionWord::Ask => r#"","decision":"ask""#,
@@ -221,16 +173,15 @@ pub(super) fn draft(mut into: Vec<u8>, event: &DecisionEvent<'_>) -> Draft {
     if !reasons.is_empty() {
         json.list(r#","reasons":["#, reasons.iter().map(AsRef::as_ref));
     }
-    let request_id_at = json.0.len();
     json.optional(r#","request_id":"#, request_id.as_deref());
-    let places = Places { id_end, count: count_at, request_id: (request_id_at, json.0.len()) };
     if let Some(Position { epoch, revision }) = position {
         json.number(r#","position":{"epoch":"#, *epoch);
         json.number(r#","revision":"#, *revision);
         json.raw("}");
     }
     json.raw("}");
-    Draft { json: json.0, places, decisions: *count }
+    let (decisions, more) = (Cell::new(*count), RefCell::default());
+    Rc::new(Told { event: json.0, count_at, grant: grant.clone(), decisions, more })
 }
 
 /// What the record tells that counts what was dropped.
@@ -255,7 +206,7 @@ pub(super) fn record(into: Vec<u8>, seq: u64, prev: &Sha256Hash, at: Timestamp, 
     match more.as_ref().ok().and_then(|more| more.strip_suffix(b",")) {
         None => json.0.extend_from_slice(&told.event),
         Some(more) => {
-            let (head, rest) = told.event.split_at_checked(told.places.count).unwrap_or_default();
+            let (head, rest) = told.event.split_at_checked(told.count_at).unwrap_or_default();
             json.0.extend_from_slice(head);
             json.number(r#","count":"#, told.decisions());
             json.0.extend_from_slice(rest.strip_suffix(b"}").unwrap_or_default());
@@ -439,16 +390,14 @@ mod tests {
         }
 
         #[test]
-        fn calls_alike_are_written_as_serde_would(event in event(), more in prop::collection::vec((any::<u64>(), text()), 1..5)) {
+        fn calls_alike_are_written_as_serde_would(event in event(), more in prop::collection::vec((any::<u64>(), prop::option::of(text())), 1..5)) {
             let mut event = DecisionEvent { count: 1, decision: DecisionWord::Allow, ..event };
             let first = decision(&event);
             for (after_ms, request_id) in &more {
-                let id = DecisionId::from_bits(u128::from(*after_ms));
-                let call = DecisionEvent { id, request_id: Some(request_id.clone()), ..event.clone() };
-                let before = first.most_bytes();
-                prop_assert_eq!(first.take(&draft(vec![], &call), *after_ms), Some(first.most_bytes() - before));
+                let before = first.bytes();
+                prop_assert_eq!(first.take(*after_ms, request_id.as_deref()), Some(first.bytes() - before));
             }
-            let calls = more.into_iter().map(|(after_ms, id)| MoreCall { after_ms, request_id: Some(id) });
+            let calls = more.into_iter().map(|(after_ms, id)| MoreCall { after_ms, request_id: id });
             (event.count, event.more) = (1, calls.collect());
             event.count += u64::try_from(event.more.len()).unwrap();
             prop_assert_eq!(&serde_json::from_slice::<Vec<MoreCall<'_>>>(&first.more()).unwrap(), &event.more);
@@ -457,13 +406,6 @@ mod tests {
             prop_assert!(written.len() <= first.most_bytes());
             let expected = Record { seq: 1, prev, at, event: Event::Decision(Box::new(event)) };
             prop_assert_eq!(std::str::from_utf8(&written).unwrap(), serde_json::to_string(&expected).unwrap());
-        }
-
-        #[test]
-        fn calls_that_are_not_alike_are_not_taken(event in event(), other in event()) {
-            let unlike = DecisionEvent { id: event.id.clone(), request_id: event.request_id.clone(), ..other };
-            let first = decision(&event);
-            prop_assert_eq!(first.take(&draft(vec![], &unlike), 1).is_some(), unlike == event);
         }
 
         #[test]

@@ -4,6 +4,8 @@ use std::cell::RefCell;
 
 use grantmesh_shared::wire::table::{Body, GrantItem, LockItem, SubjectItem};
 
+use grantmesh_shared::id::GrantId;
+
 use super::*;
 use crate::flow::tests::{World, refunds_grant, world};
 use crate::records::Told;
@@ -16,22 +18,25 @@ fn caller(context: u32) -> Caller {
 
 /// A running refund of Ann's, with what its record says about groups.
 fn refund(context: u32, criticality: Criticality, groups: &str) -> Open {
+    under(&GrantId::new(1, [1; 10]), context, criticality, groups)
+}
+
+fn under(grant: &GrantId, context: u32, criticality: Criticality, groups: &str) -> Open {
     let event = format!(
         r#"{{"kind":"decision","id":"{}","decision":"allow","service":"payments","action":"refund.create",
         "resource":"account/acc-1","method":"POST","path":"/v1/accounts/acc-1/refunds","issuer":"https://id.example",
         "subject":"ann",{groups}"grant":"{}"}}"#,
         DecisionId::new(3, [9; 10]),
-        GrantId::new(1, [1; 10]),
+        grant,
     );
     let ends_at = Timestamp::from_millis(1_003_000);
     Open {
         whose: 7,
         caller: caller(context),
-        grant: GrantId::new(1, [1; 10]),
         ends_at,
         criticality,
         offline: false,
-        told: Told::new(event.into_bytes()).into(),
+        told: Told::new(event.into_bytes(), Some(grant.clone())).into(),
         call: 0,
     }
 }
@@ -204,12 +209,12 @@ fn a_call_by_a_token_runs_while_nothing_is_heard_and_until_the_tokens_end() {
     let (mut world, mut streams) = (world(&["payments"]), Streams::default());
     let ends_at = Timestamp::from_millis(1_400_000);
     let grant = GrantId::new(8, [8; 10]);
-    streams.admit(Open { offline: true, ends_at, grant: grant.clone(), ..refund(7, Criticality::Critical, "") });
+    streams.admit(Open { offline: true, ends_at, ..under(&grant, 7, Criticality::Critical, "") });
     assert_eq!(due(&mut streams, &world, 300_000), [], "stale, and of no grant of the table");
     assert_eq!(due(&mut streams, &world, 399_000), []);
     assert_eq!(due(&mut streams, &world, 400_000), [(7, "grant_ended")]);
     let ends_at = Timestamp::from_millis(9_000_000);
-    streams.admit(Open { offline: true, ends_at, grant, ..refund(8, Criticality::Critical, "") });
+    streams.admit(Open { offline: true, ends_at, ..under(&grant, 8, Criticality::Critical, "") });
     assert_eq!(due(&mut streams, &world, 400_100), []);
     world.tell(400_200, &[lock(None, None)], &[]);
     assert_eq!(due(&mut streams, &world, 400_200), [(8, "locked")]);
@@ -251,7 +256,7 @@ fn a_token_that_came_to_no_grant_lets_nothing_run_for_long() {
 fn after_a_sleep_nobody_knows_whether_a_token_has_ended() {
     let (mut world, mut streams) = (world(&["payments"]), Streams::default());
     let (grant, ends_at) = (GrantId::new(8, [8; 10]), Timestamp::from_millis(9_000_000));
-    streams.admit(Open { offline: true, ends_at, grant, ..refund(7, Criticality::Low, "") });
+    streams.admit(Open { offline: true, ends_at, ..under(&grant, 7, Criticality::Low, "") });
     assert!(world.sync.knows_time());
     world.sync.doubt(Mono::from_millis(100));
     assert!(!world.sync.knows_time());

@@ -35,6 +35,12 @@ impl<'t> HeldGrant<'t> {
         GrantId::from_bits(self.record.id)
     }
 
+    /// The bits of its id ([`GrantId::bits`]), which it takes nothing to tell.
+    #[must_use]
+    pub const fn bits(&self) -> u128 {
+        self.record.id
+    }
+
     /// Whether this is its id.
     #[must_use]
     pub fn is(&self, id: &GrantId) -> bool {
