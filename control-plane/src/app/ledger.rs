@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use grantmesh_shared::id::GrantId;
-use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record};
 use serde::Deserialize;
 
@@ -143,9 +143,12 @@ fn call(seq: u64, at: Timestamp, event: DecisionEvent<'_>) -> LedgerCall {
         (DecisionWord::Allow, None) => CallWord::LetThrough,
         (DecisionWord::Ask | DecisionWord::Deny, None) => CallWord::Refused,
     };
+    let after = event.more.iter().map(|call| call.after_ms).max().unwrap_or_default();
     LedgerCall {
         seq,
         at,
+        count: event.count,
+        until: at.plus(Span::from_millis(after)),
         decision: event.id,
         about: event.ended.or(event.instead_of),
         method: event.method.into_owned(),

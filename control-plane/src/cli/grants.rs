@@ -147,7 +147,9 @@ async fn show(args: &GrantShowArgs, out: &mut Output) -> Result<(), Failure> {
         out.line(format_args!("    {} x {} {}", path.calls, path.method, path.path));
     }
     for call in ledger.entries.iter().take(SHOWN_CALLS) {
-        out.line(format_args!("  {} {} {} {}", tables::when(&call.at), call.outcome, call.method, call.path));
+        let several = if call.count > 1 { format!("{} x ", call.count) } else { String::new() };
+        let (at, outcome) = (tables::when(&call.at), &call.outcome);
+        out.line(format_args!("  {at} {outcome} {several}{} {}", call.method, call.path));
     }
     if let Some(next) = &ledger.narrower {
         out.line(format_args!("  next time this would do: {}", next.command));

@@ -38,13 +38,17 @@ impl CallWord {
     }
 }
 
-/// A call under a grant.
+/// A call under a grant, or several alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerCall {
     /// The log's entry that tells of it.
     pub seq: u64,
     /// When it was decided, by the filter's bound of the control plane's time.
     pub at: Timestamp,
+    /// How many calls these are, which were decided alike within a short time and share a record.
+    pub count: u64,
+    /// When the last of them was decided.
+    pub until: Timestamp,
     /// The decision.
     pub decision: DecisionId,
     /// The decision that it ended or replaced.
@@ -126,7 +130,7 @@ impl LedgerSummary {
         let mut paths: BTreeMap<(&str, &str), u64> = BTreeMap::new();
         for call in through() {
             let count = paths.entry((&call.method, &call.path)).or_default();
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(call.count);
         }
         let distinct = paths.len();
         let mut paths: Vec<_> = paths.into_iter().collect();
@@ -136,14 +140,14 @@ impl LedgerSummary {
             path: path.to_owned(),
             calls,
         };
-        let times = || through().map(|call| call.at);
-        let between = times().min().zip(times().max());
+        let (first, last) = (through().map(|call| call.at).min(), through().map(|call| call.until).max());
+        let between = first.zip(last);
         let claimed = grant.uses.map_or(0, |uses| uses.claimed);
         let is_unused = through().next().is_none() && claimed == 0;
         let ended = !matches!(grant.state, GrantState::Scheduled | GrantState::Active);
         Self {
             is_unused,
-            calls: u64::try_from(through().count()).unwrap_or(u64::MAX),
+            calls: through().fold(0, |sum, call| sum.saturating_add(call.count)),
             between,
             paths: paths.into_iter().take(MOST_PATHS).map(used).collect(),
             distinct_paths: u64::try_from(distinct).unwrap_or(u64::MAX),

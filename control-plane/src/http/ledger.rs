@@ -85,11 +85,18 @@ pub(crate) struct NarrowerView {
     pub(crate) command: String,
 }
 
-/// What a filter recorded of a call under a grant.
+/// What a filter recorded of a call under a grant, or of several alike.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub(crate) struct CallView {
     /// When, by the filter's bound of the time.
     pub(crate) at: String,
+    /// How many calls these are, if more than one: they were decided alike within a short time. The log's entry lists each
+    /// of those that were let through.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub(crate) count: u64,
+    /// When the last of several was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<String>,
     /// `let_through`, `ended` (reset while it ran, or its response was withheld) or `refused` (after it was let through on paper).
     pub(crate) outcome: String,
     /// The decision.
@@ -108,11 +115,21 @@ pub(crate) struct CallView {
     pub(crate) seq: u64,
 }
 
+const fn one() -> u64 {
+    1
+}
+
+const fn is_one(count: &u64) -> bool {
+    *count == 1
+}
+
 impl From<&LedgerCall> for CallView {
     fn from(call: &LedgerCall) -> Self {
-        let LedgerCall { seq, at, decision, about, method, path, word, use_id } = call;
+        let LedgerCall { seq, at, count, until, decision, about, method, path, word, use_id } = call;
         Self {
             at: at.to_string(),
+            count: *count,
+            until: (*count > 1).then(|| until.to_string()),
             outcome: word.as_str().to_owned(),
             decision: decision.to_string(),
             about: about.as_ref().map(ToString::to_string),

@@ -5,7 +5,7 @@ use grantmesh_control_plane::domain::{Actor, ApprovedPaths, CallWord, Grant, Gra
 use grantmesh_shared::id::{DecisionId, GrantId};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::ClaimsRequest;
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, MoreCall};
 
 use crate::db::Db;
 use crate::records::{Stream, deny, identity, vm};
@@ -87,6 +87,34 @@ pub(crate) async fn a_grant_keeps_what_it_was_used_for(db: Db) {
     world.app.expire_grants().await.unwrap();
     let after = ledger(&world, &ann(), &grant).await;
     assert_eq!((after.calls, after.summary.calls), (first.calls, 3));
+}
+
+/// A record that tells of three calls, each with its time and request id.
+pub(crate) async fn calls_that_share_a_record_are_counted(db: Db) {
+    let world = World::new(db).await;
+    let grant = world.granted().await;
+    let more = vec![
+        MoreCall { after_ms: 10, request_id: Some("r2".into()) },
+        MoreCall { after_ms: 700, request_id: Some("r3".into()) },
+    ];
+    let several = DecisionEvent { count: 3, more, ..call(&grant.id, 1, PATH) };
+    let mut stream = Stream::new(1);
+    world.advance("1m");
+    told(&world, &mut stream, vec![several.clone(), call(&grant.id, 2, PATH)]).await;
+    let Ledger { summary, calls, .. } = ledger(&world, &ann(), &grant).await;
+    let last = world.now().plus(span("700ms"));
+    assert_eq!((summary.calls, summary.between), (4, Some((world.now(), last))));
+    assert_eq!((summary.paths[0].calls, summary.distinct_paths), (4, 1));
+    let told: Vec<_> = calls.iter().map(|call| (call.count, call.until)).collect();
+    assert_eq!(told, [(1, world.now()), (3, last)]);
+    let sums = world.app.stream_sums().await.unwrap();
+    assert_eq!(sums.received, 4, "{sums:?}");
+    // One that counts calls which it does not list hides them.
+    for wrong in [DecisionEvent { count: 2, ..several }, DecisionEvent { count: 9, ..call(&grant.id, 3, PATH) }] {
+        let mut stream = Stream::new(2);
+        stream.push_at(Event::Decision(Box::new(wrong)), world.now());
+        assert_eq!(code(world.app.append_records(&identity(), &stream.batch(..)).await), "malformed_record");
+    }
 }
 
 pub(crate) async fn what_would_have_been_enough_is_proposed(db: Db) {

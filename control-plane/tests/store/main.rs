@@ -218,6 +218,7 @@ scenarios! {
     revoke_many::more_than_one_transaction_ends_are_not_ended_at_all,
     revoke_many::what_is_to_end_is_named_and_is_the_revokers,
     ledger::a_grant_keeps_what_it_was_used_for,
+    ledger::calls_that_share_a_record_are_counted,
     ledger::what_would_have_been_enough_is_proposed,
     ledger::what_nobody_used_is_a_list,
     ledger::what_was_enough_is_suggested_for_the_next_one,

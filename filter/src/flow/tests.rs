@@ -74,10 +74,13 @@ pub(super) fn case(method: &str, path: &str) -> Case {
 }
 
 /// Every record is the call's own.
+#[derive(Default)]
 struct Alone {
     mask: bool,
     run: bool,
     claim: bool,
+    /// What was asked to be added to a record.
+    alike: Option<String>,
 }
 
 impl Vm for Alone {
@@ -89,7 +92,8 @@ impl Vm for Alone {
         }
     }
 
-    fn join(&mut self, _: &Alike<'_>, _: Option<&str>) -> Result<Joined, Option<Key>> {
+    fn join(&mut self, call: &Alike<'_>, _: Option<&str>) -> Result<Joined, Option<Key>> {
+        self.alike = Some(format!("{call:?}"));
         Err(None)
     }
 }
@@ -151,8 +155,9 @@ impl Case {
             (Some(body), None) => Shown::Whole(body),
             (None, None) => Shown::Head,
         };
-        let mut vm = Alone { mask: self.room_to_mask, run: self.may_run, claim: self.claim != "full" };
-        match run(knowledge, &mut vm, &Headers::parse(&map).unwrap(), &self.identity, shown, id) {
+        let mut vm = Alone { mask: self.room_to_mask, run: self.may_run, claim: self.claim != "full", alike: None };
+        let headers = Headers::parse(&map).unwrap();
+        match run(knowledge, &mut vm, &headers, &self.identity, shown, id) {
             Outcome::Preflight => Ran { word: "preflight", ..Ran::default() },
             Outcome::Allow { service, record, masked, ends_at, claim, .. } => {
                 let event = if let Recorded::Own(event, _) = record { own(event) } else { None };
@@ -162,7 +167,8 @@ impl Case {
                     _ => "allow",
                 };
                 let watched = ends_at.is_some();
-                Ran { word, service: Some(service.to_owned()), event, watched, ..Ran::default() }
+                let (service, alike) = (Some(service.to_owned()), vm.alike);
+                Ran { word, service, event, watched, alike, ..Ran::default() }
             }
             Outcome::AwaitBody { mode, may_mask } => {
                 let word = if mode == BodyMode::Strict { "hold" } else { "head-first" };
@@ -220,6 +226,8 @@ pub(super) struct Ran {
     pub(super) reply: Option<Reply>,
     /// What is filed for a call that is held, and for how long that is.
     held: Option<(HoldItem<'static>, Span)>,
+    /// What it may share a record by.
+    alike: Option<String>,
 }
 
 mod bodies;
@@ -431,7 +439,7 @@ fn what_is_not_known_well_enough_refuses() {
     let identity = person("ann", &["support"]);
     let outcome = run(
         knowledge,
-        &mut Alone { mask: true, run: true, claim: true },
+        &mut Alone { mask: true, run: true, claim: true, alike: None },
         &Headers::parse(&map).unwrap(),
         &identity,
         Shown::Head,
@@ -533,4 +541,32 @@ proptest! {
             prop_assert_eq!(path.split(|byte| *byte == b'?').next(), Some(REFUND.as_bytes()));
         }
     }
+}
+
+/// What [`Alike`] leaves out would be told of every call that shares a record as it is of the first.
+#[test]
+fn what_calls_alike_have_in_common_is_all_that_their_records_tell() {
+    let history = "/v1/accounts/acc-1/history";
+    let (by_role, closed) = (["/v1/accounts/acc-2/history", history], "/v1/accounts/acc-1");
+    let mut cases = Vec::new();
+    let by_grant = ("DELETE", "/v1/notes/acc-2");
+    for (method, path) in by_role.map(|path| ("GET", path)).into_iter().chain([("DELETE", closed), by_grant]) {
+        for (subject, groups) in [("ann", &["support"][..]), ("ann", &["support", "leads"]), ("bob", &["support"])] {
+            for workload in [None, Some("spiffe://mesh.example/ns/a/sa/b")] {
+                let identity = person(subject, groups).map(|user| Identity { workload, ..user });
+                cases.push(Case { identity, ..case(method, path).with("x-request-id", "r-1") });
+            }
+        }
+    }
+    cases.push(case("GET", &format!("{history}?a=b")).with("x-request-id", "r-1"));
+    let ran: Vec<Ran> = cases.into_iter().map(Case::run).filter(|ran| ran.alike.is_some()).collect();
+    for one in &ran {
+        for other in &ran {
+            assert_eq!(one.alike == other.alike, one.event == other.event, "{:?} and {:?}", one.event, other.event);
+        }
+    }
+    let different: std::collections::BTreeSet<&String> = ran.iter().filter_map(|ran| ran.alike.as_ref()).collect();
+    assert!(different.len() >= 6 && different.len() < ran.len(), "{different:?}");
+    // What is written ahead, or has a condition that erred, is for itself.
+    assert_eq!(case("POST", REFUND).is("allow", "").alike, None);
 }

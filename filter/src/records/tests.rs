@@ -332,3 +332,126 @@ proptest! {
         prop_assert_eq!(ids, expected);
     }
 }
+
+/// A call that is let through under a grant, as `flow` and `plugin` keep it.
+fn let_through(filter: &mut Filter, call: &Alike<'_>, number: usize, millis: u64) -> (Pushed, Written, u64) {
+    let request_id = format!("r{number}");
+    match filter.records.join(call, Some(&request_id), at(millis)) {
+        Ok(Joined { told, call, .. }) => (Pushed::Folded, told, call),
+        Err(key) => {
+            let event = DecisionEvent { request_id: Some(request_id.into()), ..*event(number, call.path) };
+            let told = decision(&event);
+            (filter.records.push_allowed(Some(key), &told, at(millis)), told, 0)
+        }
+    }
+}
+
+#[test]
+fn calls_alike_share_a_record_that_lists_each_of_them() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    let (one, other) = (Alike { path: "/a", ..Alike::default() }, Alike { path: "/b", ..Alike::default() });
+    let calls: Vec<(Pushed, u64)> = [(&one, 0), (&other, 10), (&one, 20), (&one, 35), (&other, 40)]
+        .into_iter()
+        .enumerate()
+        .map(|(number, (call, millis))| let_through(&mut filter, call, number, millis))
+        .map(|(pushed, _, call)| (pushed, call))
+        .collect();
+    let (kept, folded) = (Pushed::Kept, Pushed::Folded);
+    assert_eq!(calls, [(kept, 0), (kept, 0), (folded, 1), (folded, 2), (folded, 1)]);
+    assert_eq!((filter.records.kept(), filter.records.state(at(50)).kept), (2, 5));
+    let batch = filter.due(1_000).unwrap();
+    server.keep(&batch);
+    // What is sealed is as it is: the next call has a record of its own.
+    assert_eq!(let_through(&mut filter, &one, 5, 1_001).0, Pushed::Kept);
+    let told: Vec<(u64, Vec<(u64, String)>)> = server
+        .kept
+        .iter()
+        .map(|record| {
+            let Event::Decision(event) = &record.event else { panic!("{record:?}") };
+            assert!(event.is_counted());
+            let calls = event.more.iter().map(|call| (call.after_ms, call.request_id.clone().unwrap().into_owned()));
+            (event.count, calls.collect())
+        })
+        .collect();
+    let call = |after: u64, id: &str| (after, id.to_owned());
+    assert_eq!(told, [(3, vec![call(20, "r2"), call(35, "r3")]), (2, vec![call(30, "r4")])]);
+    assert_eq!(filter.acknowledge(&server, &batch, 2, 1_002), Ok(5));
+    assert_eq!(filter.records.state(at(1_003)), StreamState { made: 6, kept: 1, lag_ms: 2 });
+}
+
+#[test]
+fn a_record_that_is_full_is_followed_by_another_and_none_is_too_long() {
+    let (mut filter, mut server) = (Filter::new(), Server::new());
+    let call = Alike { path: "/a", ..Alike::default() };
+    (0..5_000).for_each(|number| drop(let_through(&mut filter, &call, number, 0)));
+    let batch = filter.due(1_000).unwrap();
+    server.keep(&batch);
+    assert_eq!(filter.acknowledge(&server, &batch, server.next, 1_001), Ok(5_000));
+    assert!((10..100).contains(&server.kept.len()), "{}", server.kept.len());
+    let ids: std::collections::HashSet<String> = server
+        .kept
+        .iter()
+        .flat_map(|record| {
+            let Event::Decision(event) = &record.event else { panic!("{record:?}") };
+            let more = event.more.iter().filter_map(|call| call.request_id.as_deref());
+            event.request_id.as_deref().into_iter().chain(more).map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(ids.len(), 5_000, "each is told");
+    assert_eq!(filter.records.state(at(1_002)).kept, 0);
+}
+
+#[test]
+fn calls_that_differ_in_anything_have_records_of_their_own() {
+    let base = Alike { service: "s", path: "/a", groups: &["x"], ..Alike::default() };
+    let position = |revision| Some(grantmesh_shared::wire::sync::Position { epoch: 1, revision });
+    let unlike = [
+        base,
+        Alike { service: "t", ..base },
+        Alike { action: Some(""), ..base },
+        Alike { action: Some("a"), ..base },
+        Alike { resource: Some("a"), ..base },
+        Alike { method: b"GET", ..base },
+        Alike { path: "/b", ..base },
+        Alike { user: Some(("i", "s")), ..base },
+        Alike { user: Some(("is", "")), ..base },
+        Alike { groups: &[], ..base },
+        Alike { groups: &["x", "y"], ..base },
+        Alike { groups: &["xy"], ..base },
+        Alike { workload: Some("w"), ..base },
+        Alike { grant: Some(0), ..base },
+        Alike { grant: Some(1), ..base },
+        Alike { break_glass: true, ..base },
+        Alike { binding: Some("w"), ..base },
+        Alike { position: position(0), ..base },
+        Alike { position: position(1), ..base },
+    ];
+    for (place, one) in unlike.iter().enumerate() {
+        for (other_place, other) in unlike.iter().enumerate() {
+            let mut filter = Filter::new();
+            let_through(&mut filter, one, 0, 0);
+            let pushed = let_through(&mut filter, other, 1, 1).0;
+            assert_eq!(pushed == Pushed::Folded, place == other_place, "{one:?} and {other:?}");
+        }
+    }
+}
+
+#[test]
+fn the_bytes_of_what_waits_are_bounded_too() {
+    let mut filter = Filter::new();
+    let path = format!("/{}", "a".repeat(9_000));
+    let most = MAX_KEPT_BYTES / 9_000;
+    let kept =
+        (0..most + 100).filter(|number| filter.records.push(event(*number, &path), at(0)) == Pushed::Kept).count();
+    assert!((most - 100..=most).contains(&kept), "{kept} of {most}");
+    assert!(!filter.records.has_room());
+    let (mut server, mut millis) = (Server::new(), 1_000);
+    while filter.records.state(at(millis)).kept > 0 {
+        let batch = filter.due(millis).unwrap();
+        server.keep(&batch);
+        filter.acknowledge(&server, &batch, server.next, millis).unwrap();
+        millis += 1_000;
+    }
+    assert!(filter.records.has_room());
+    assert_eq!((filter.records.waiting_bytes, filter.records.bytes.len()), (0, 0));
+}

@@ -81,7 +81,7 @@ impl Told {
 
     /// Takes in a call that is alike and came so many milliseconds after the first. Gives how many bytes that took; nothing
     /// if there is no room for it.
-    pub(super) fn take(&self, after_ms: u64, request_id: Option<&str>) -> Option<usize> {
+    pub(crate) fn take(&self, after_ms: u64, request_id: Option<&str>) -> Option<usize> {
         let most = MAX_MORE_BYTES.saturating_add(request_id.map_or(0, |id| id.len().saturating_mul(MAX_ESCAPED_BYTES)));
         if self.most_bytes().saturating_add(most) > MAX_RECORD_BYTES {
             return None;

@@ -263,3 +263,20 @@ fn after_a_sleep_nobody_knows_whether_a_token_has_ended() {
     assert_eq!(due(&mut streams, &world, 200), [], "a question settles it");
     assert_eq!(due(&mut streams, &world, 60_000), [(7, "stale")]);
 }
+
+#[test]
+fn the_end_of_a_call_that_shares_its_record_tells_which_it_was() {
+    let world = world(&["payments"]);
+    let first = refund(7, Criticality::Low, r#""request_id":"r0","#);
+    first.told.take(5, Some("r1")).unwrap();
+    first.told.take(6, None).unwrap();
+    for (call, expected) in [(0, Some("r0")), (1, Some("r1")), (2, None)] {
+        let open = Open { told: first.told.clone(), call, ..refund(8, Criticality::Low, "") };
+        let end = open.ending(Why::Locked, &DecisionId::new(4, [4; 10]), world.sync.position()).unwrap();
+        let Event::Decision(event) = serde_json::from_slice::<Event<'static>>(&end).unwrap() else { panic!() };
+        assert_eq!((event.ended, event.request_id.as_deref()), (Some(DecisionId::new(3, [9; 10])), expected));
+        assert_eq!((event.count, event.more.len()), (1, 0));
+    }
+    let none = Open { call: 3, ..first };
+    assert_eq!(none.ending(Why::Locked, &DecisionId::new(4, [4; 10]), world.sync.position()), None);
+}
