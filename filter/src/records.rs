@@ -34,6 +34,9 @@ pub const MAX_KEPT: usize = 10_000;
 /// The most bytes of them.
 const MAX_KEPT_BYTES: usize = 16 * 1024 * 1024;
 
+/// The most of both before refusals are only counted: they must not take the last place of a call that is let through.
+const MAX_KEPT_FOR_REFUSALS: (usize, usize) = (MAX_KEPT / 4 * 3, MAX_KEPT_BYTES / 4 * 3);
+
 /// After a failure, a record that a call waits for is tried this soon.
 const SOON: Span = Span::from_millis(50);
 
@@ -162,11 +165,12 @@ impl Records {
         self.has_room_for(DecisionWord::Allow)
     }
 
-    /// Refusals must not take the last place of a call that is let through: they have three quarters.
     fn has_room_for(&self, word: DecisionWord) -> bool {
-        let part = |all: usize| if word == DecisionWord::Allow { all } else { all / 4 * 3 };
-        let bytes = self.waiting_bytes.saturating_add(self.bytes.len());
-        self.kept() < part(MAX_KEPT) && bytes < part(MAX_KEPT_BYTES)
+        let (most, most_bytes) = match word {
+            DecisionWord::Allow => (MAX_KEPT, MAX_KEPT_BYTES),
+            DecisionWord::Ask | DecisionWord::Deny => MAX_KEPT_FOR_REFUSALS,
+        };
+        self.kept() < most && self.waiting_bytes.saturating_add(self.bytes.len()) < most_bytes
     }
 
     /// How many records wait or are not acknowledged.

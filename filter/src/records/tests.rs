@@ -245,10 +245,10 @@ fn no_flood_of_refusals_takes_the_place_of_those_who_are_let_through() {
     for number in 0..3 * MAX_KEPT {
         filter.records.push(refusal(&number.to_string(), "no_role"), at(0));
     }
-    assert_eq!(filter.records.kept(), MAX_KEPT / 4 * 3 + 1, "and one gap");
+    assert_eq!(filter.records.kept(), MAX_KEPT_FOR_REFUSALS.0 + 1, "and one gap");
     let ending = decision(&refusal("ann", "grant_ended"));
     assert_eq!(filter.records.push_written(DecisionWord::Deny, ending, at(0)), Pushed::Dropped);
-    for number in 0..MAX_KEPT - MAX_KEPT / 4 * 3 - 2 {
+    for number in 0..MAX_KEPT - MAX_KEPT_FOR_REFUSALS.0 - 2 {
         assert!(filter.records.has_room());
         assert_eq!(filter.records.push(event(number, "/"), at(1)), Pushed::Kept);
     }
