@@ -269,8 +269,11 @@ pub fn run<'a>(
             // Nobody is there to acknowledge what is done offline.
             let is_critical = criticality.unwrap_or(Criticality::Standard) == Criticality::Critical;
             let ahead = recorded && is_critical && !offline;
-            // What others refer to by its id, or tells more than calls alike have in common, has a record of its own.
-            let is_plain = recorded && !ahead && !masks && !claim && !offline && permit.errors().is_empty();
+            // What others refer to by its id, as the request of a call that was held does, or what tells more than calls alike
+            // have in common, has a record of its own.
+            let was_held = matches!(knowledge.holding, Holding::Over(_));
+            let is_referred_to = ahead || masks || claim || was_held;
+            let is_plain = recorded && !is_referred_to && !offline && permit.errors().is_empty();
             let alike = if is_plain { flow.alike(&request, &permit) } else { None };
             let joined = alike.map(|alike| vm.join(&alike, request.request_id()));
             let errors = permit.errors().to_vec();

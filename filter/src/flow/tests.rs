@@ -567,6 +567,10 @@ fn what_calls_alike_have_in_common_is_all_that_their_records_tell() {
     }
     let different: std::collections::BTreeSet<&String> = ran.iter().filter_map(|ran| ran.alike.as_ref()).collect();
     assert!(different.len() >= 6 && different.len() < ran.len(), "{different:?}");
-    // What is written ahead, or has a condition that erred, is for itself.
+    // What is written ahead, or was held and so is known by its decision's id, is for itself.
     assert_eq!(case("POST", REFUND).is("allow", "").alike, None);
+    let standing = Box::leak(Box::default());
+    let held = Case { holding: Holding::Over(standing), ..case("GET", history) };
+    assert_eq!(held.is("allow", "").alike, None);
+    assert!(case("GET", history).is("allow", "").alike.is_some());
 }
