@@ -44,10 +44,13 @@ impl Mesh {
         let mut found = HashMap::new();
         for mut entry in entries(&api).await? {
             let event = entry.pointer_mut("/data/record/event").map(Value::take);
-            if let Some((event, id)) =
-                event.and_then(|event| event["request_id"].as_str().map(str::to_owned).map(|id| (event, id)))
-            {
-                found.insert(id, event);
+            let Some(event) = event else { continue };
+            // A record may list calls like its first.
+            let more = event["more"].as_array().into_iter().flatten();
+            for call in std::iter::once(&event).chain(more) {
+                if let Some(id) = call["request_id"].as_str() {
+                    found.insert(id.to_owned(), event.clone());
+                }
             }
         }
         Ok(found)
