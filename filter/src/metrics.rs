@@ -35,7 +35,7 @@ pub enum Metric {
     RecordsMade,
     /// `grantmesh.records.acknowledged`.
     RecordsAcknowledged,
-    /// `grantmesh.records.folded`: refusals that are counted in the record of others like them.
+    /// `grantmesh.records.folded`: decisions that are told in the record of others like them.
     RecordsFolded,
     /// `grantmesh.records.dropped`.
     RecordsDropped,

@@ -88,6 +88,8 @@ impl Claim {
 /// judged the rest.
 fn is_for(grant: &Grant, event: &DecisionEvent<'_>) -> bool {
     event.decision == DecisionWord::Allow
+        && event.count == 1
+        && event.more.is_empty()
         && event.grant.as_ref() == Some(&grant.id)
         && *event.service == *grant.service
         && event.action.as_deref().is_some_and(|action| is_told(action, &grant.action))

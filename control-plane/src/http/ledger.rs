@@ -90,9 +90,8 @@ pub(crate) struct NarrowerView {
 pub(crate) struct CallView {
     /// When, by the filter's bound of the time.
     pub(crate) at: String,
-    /// How many calls these are, if more than one: they were decided alike within a short time. The log's entry lists each
-    /// of those that were let through.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    /// How many calls these are: more than one were decided alike within a short time. The log's entry lists each of those
+    /// that were let through.
     pub(crate) count: u64,
     /// When the last of several was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,14 +112,6 @@ pub(crate) struct CallView {
     pub(crate) use_id: Option<String>,
     /// The entry of the audit log that tells of it.
     pub(crate) seq: u64,
-}
-
-const fn one() -> u64 {
-    1
-}
-
-const fn is_one(count: &u64) -> bool {
-    *count == 1
 }
 
 impl From<&LedgerCall> for CallView {

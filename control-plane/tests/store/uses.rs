@@ -6,7 +6,7 @@ use grantmesh_control_plane::domain::{Ask, Grant, GrantStateWord, NewRequest, Ne
 use grantmesh_shared::id::{DecisionId, UseId};
 use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::claims::{ClaimOutcome, ClaimRefusal, ClaimsRequest, MAX_CLAIMS};
-use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, UseEvent, UseOutcome};
+use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, MoreCall, UseEvent, UseOutcome};
 use serde_json::Value;
 
 use crate::db::Db;
@@ -123,6 +123,8 @@ pub(crate) async fn a_claim_is_one_callers_and_the_same_however_often_it_is_aske
         ("service", DecisionEvent { service: "ledger".into(), ..good() }),
         ("word", DecisionEvent { decision: DecisionWord::Ask, ..good() }),
         ("grant", DecisionEvent { grant: None, ..good() }),
+        ("count", DecisionEvent { count: 2, ..good() }),
+        ("more", DecisionEvent { more: vec![MoreCall { after_ms: 1, request_id: None }], ..good() }),
     ] {
         assert_eq!(claim(&world, 1, event).await, Err(ClaimRefusal::NotYours), "{what}");
     }

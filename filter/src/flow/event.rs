@@ -1,4 +1,5 @@
-//! What a record tells of a call, and what of that calls alike have in common.
+//! What a record tells of a call, and what of that calls alike have in common. Called by `flow` once a call is decided; what
+//! it tells of a call is cut where that is very long.
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use super::request::{self, Request};
 use crate::records::Alike;
 
 impl<'a> Flow<'a> {
+    /// What is told of a call that is let through.
     pub(super) fn allowed(
         &self,
         request: &Request<'a>,
@@ -59,6 +61,7 @@ impl<'a> Flow<'a> {
         })
     }
 
+    /// What is told of any call.
     pub(super) fn event(
         &self,
         request: &Request<'a>,
@@ -68,35 +71,21 @@ impl<'a> Flow<'a> {
     ) -> Box<DecisionEvent<'a>> {
         let identity = self.identity.as_ref().ok();
         let user = identity.and_then(|identity| identity.user);
+        let path = match request.path {
+            Some(path) => request::shortened(path, 2_048),
+            None => request::escaped(request.target_without_query(), 512),
+        };
+        let call = (request::escaped(request.method, 32), path);
         Box::new(DecisionEvent {
-            id,
-            decision,
-            count: 1,
-            instead_of: None,
-            ended: None,
-            service: Cow::Borrowed(self.service.unwrap_or_default()),
             action: matched.map(|matched| request::shortened(&matched.action.name, 256)),
             resource: matched.map(|matched| Cow::Owned(request::shortened(&matched.resource, 1_024).into_owned())),
-            method: request::escaped(request.method, 32),
-            path: match request.path {
-                Some(path) => request::shortened(path, 2_048),
-                None => request::escaped(request.target_without_query(), 512),
-            },
             issuer: user.map(|(issuer, _)| Cow::Borrowed(issuer)),
             subject: user.map(|(_, subject)| Cow::Borrowed(subject)),
             groups: identity.filter(|identity| identity.user.is_some()).and_then(|identity| groups(&identity.groups)),
             workload: identity.and_then(|identity| identity.workload).map(|id| request::shortened(id, 512)),
-            grant: None,
-            break_glass: false,
-            offline: false,
-            use_id: None,
-            binding: None,
-            shadow: false,
-            condition_errors: Vec::new(),
-            reasons: Vec::new(),
             request_id: request.request_id().map(Cow::Borrowed),
             position: self.knowledge.sync.position(),
-            more: Vec::new(),
+            ..DecisionEvent::new(id, decision, self.service.unwrap_or_default(), call)
         })
     }
 }

@@ -390,7 +390,10 @@ mod tests {
         }
 
         #[test]
-        fn calls_alike_are_written_as_serde_would(event in event(), more in prop::collection::vec((any::<u64>(), prop::option::of(text())), 1..5)) {
+        fn calls_alike_are_written_as_serde_would(
+            event in event(),
+            more in prop::collection::vec((any::<u64>(), prop::option::of(text())), 1..5),
+        ) {
             let mut event = DecisionEvent { count: 1, decision: DecisionWord::Allow, ..event };
             let first = decision(&event);
             for (after_ms, request_id) in &more {
