@@ -53,7 +53,7 @@ fn id(number: u64) -> GrantId {
 
 /// A grant of one of so many people.
 fn item(number: u64, people: u64) -> Item {
-    let (id, request) = (id(number), RequestId::new(BEGIN + number * 1_000 - 90_000, random(number + 1)));
+    let (id, request) = (id(number), RequestId::new(BEGIN + number * 1_000 - 90_000, random(number)));
     let (subject, starts) = (number % people, BEGIN + number * 1_000 + 3);
     let body = format!(
         r#"{{"grant":{{"id":"{id}","request":"{request}","holder":{{"user":{{"issuer":"https://id.example","subject":"user-{subject}"}}}},"service":"payments","action":"refund.create","resource":"account/acc-{number}","rule":"refund-by-support","starts_at":{starts},"expires_at":{}}}}}"#,

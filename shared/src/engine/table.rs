@@ -7,8 +7,8 @@ mod kinds;
 mod lone;
 mod places;
 mod record;
+mod rows;
 mod slab;
-mod store;
 
 use super::Map;
 use super::grant::Grant;

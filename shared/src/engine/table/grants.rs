@@ -1,243 +1,205 @@
 //! All grants of a table, found by their ids and by who holds them for which action. A million of them takes the memory
-//! of a million records, of two [`Places`], and little more; nothing that is done with one of them costs more for that.
+//! of a million records, of a [`Places`], and little more; nothing that is done with one of them costs more for that.
+
+use std::hash::BuildHasher;
 
 use super::held::HeldGrant;
-use super::kinds;
+use super::kinds::{Kind, Kinds};
 use super::places::Places;
-use super::record::{self, Record};
+use super::record::{self, Bunch, Head, Record, Terms};
+use super::rows::{Rows, place};
 use super::slab::Slab;
-use super::store::Store;
-use crate::engine::grant::Grant;
+use crate::engine::Map;
+use crate::engine::grant::{Grant, GrantHolder};
+use crate::engine::hash::Keyed;
 use crate::engine::principal::SubjectRef;
 
-/// So many grants of one holder for one action are looked through; more are found by their resources.
-const FEW: usize = 8;
+/// So many grants of one holder for one action stand together, and are looked through; more are found by their resources.
+const FEW: usize = 16;
 
-/// Of those that are many, so many are kept together, for refusals that name them.
-const SOME: usize = 64;
-
-/// What stands for a group and not for a record.
-const GROUP: u32 = 1 << 31;
-
-/// Grants of one holder for one action, at least two.
-#[derive(Debug)]
-struct Group {
-    /// All of them while they are few.
-    some: Vec<u32>,
-    /// Once they were more than [`FEW`].
-    many: Option<Box<Many>>,
-}
-
-#[derive(Debug)]
-struct Many {
-    count: usize,
-    /// Once none is left in `some`: the record of the last one that was, and its kind is kept: to be compared with.
-    pattern: Option<Box<[u8]>>,
-}
+/// So many bytes a row has on average before one more row is made.
+const FULL: usize = 1_024;
 
 /// See the module's head.
 #[derive(Debug, Default)]
 pub(crate) struct Grants {
-    store: Store,
-    groups: Slab<Group>,
+    /// Bunches of grants, by the hash of holder and action; of those that are more than [`FEW`], by that of the resource too.
+    rows: Rows<Box<[u8]>>,
+    /// In all rows.
+    bytes: usize,
+    /// To the places of grants in the rows.
     by_id: Places,
-    by_holder: Places,
-    /// Those of groups that are many.
-    by_resource: Places,
+    /// How many grants of a holder for an action, by the hash of both, are placed by their resources.
+    elsewhere: Map<u64, usize>,
+    kinds: Kinds,
+    terms: Slab<Box<Terms>>,
     count: usize,
+    hasher: Keyed,
 }
 
-fn hash_of_id(store: &Store, place: u32) -> u64 {
-    store.record(place).map_or(0, |record| store.hash_of_id(record.id))
+/// The part of its holder under which a grant is found: the user if there is one.
+fn subject<'r>(head: &Head<'r>, kind: &'r Kind) -> SubjectRef<'r> {
+    match (head.user, head.workload) {
+        (Some(user), _) => SubjectRef::User(&kind.issuer, record::text(user)),
+        (None, workload) => SubjectRef::Workload(record::text(workload.unwrap_or_default())),
+    }
 }
 
-fn hash_of_resource(store: &Store, place: u32) -> u64 {
-    store.record(place).map_or(0, |record| store.resource_of(&record))
-}
-
-/// A record that is like what a slot stands for.
+/// Whether a bunch is of a holder for an action; its kind then.
 #[inline(never)]
-fn like<'g>(store: &'g Store, groups: &'g Slab<Group>, slot: u32) -> Option<Record<'g>> {
-    if slot & GROUP == 0 {
-        return store.record(slot);
-    }
-    let group = groups.get(slot ^ GROUP)?;
-    match group.some.first() {
-        Some(place) => store.record(*place),
-        None => record::read(group.many.as_ref()?.pattern.as_ref()?),
-    }
-}
-
-fn hash_of_holder(store: &Store, groups: &Slab<Group>, slot: u32) -> u64 {
-    like(store, groups, slot).map_or(0, |record| store.holder_of(&record))
+fn kind_of<'r>(head: &Head<'r>, holder: SubjectRef<'_>, service: &str, action: &str) -> Option<&'r Kind> {
+    let kind = head.kind?;
+    let is_held = match (holder, head.user) {
+        (SubjectRef::User(issuer, subject), Some(user)) => user == subject.as_bytes() && *kind.issuer == *issuer,
+        (SubjectRef::Workload(workload), None) => head.workload == Some(workload.as_bytes()),
+        _ => false,
+    };
+    (is_held && *kind.action == *action && *kind.service == *service).then_some(kind)
 }
 
 impl Grants {
-    /// Adds a grant or replaces the one of the same id.
+    fn hash_of_id(&self, id: u128) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    /// The hash of whoever holds grants for an action.
     #[inline(never)]
-    pub(super) fn put(&mut self, grant: Grant, note: Option<&[u8; 32]>) {
+    fn hash_of_holder(&self, holder: SubjectRef<'_>, service: &str, action: &str) -> u64 {
+        self.hasher.hash_one((holder, service, action))
+    }
+
+    /// Where those of one resource of theirs are, if they are not with the others.
+    #[inline(never)]
+    fn place_of_resource(&self, holder: u64, resource: &str) -> u32 {
+        place(self.hasher.hash_one((holder, resource)))
+    }
+
+    /// The bunches of a place, read.
+    fn bunches(&self, place: u32) -> impl Iterator<Item = (Head<'_>, record::Grants<'_>)> {
+        let row = self.rows.get(place).map(|row| &**row).unwrap_or_default();
+        record::bunches(row).filter(move |bunch| bunch.place() == place).filter_map(|bunch| bunch.read(&self.kinds))
+    }
+
+    /// How many grants of a holder for an action stand together.
+    #[inline(never)]
+    fn together(&self, place: u32, holder: SubjectRef<'_>, service: &str, action: &str) -> usize {
+        let theirs = self.bunches(place).filter(|(head, _)| kind_of(head, holder, service, action).is_some());
+        theirs.map(|(_, grants)| grants.count()).sum()
+    }
+
+    /// Adds a grant or replaces the one of the same id. Were there no room for its number, as there is for sixteen million,
+    /// it would not be there.
+    #[inline(never)]
+    pub(super) fn put(&mut self, mut grant: Grant, note: Option<&[u8; 32]>) {
         let id = grant.id.bits();
         self.remove(id);
-        let Some(place) = self.store.push(grant, note) else { return };
-        let store = &self.store;
-        self.by_id.insert(store.hash_of_id(id), place, &|other| hash_of_id(store, other));
-        self.count = self.count.saturating_add(1);
-        self.join(place);
-        self.tidy(None);
-    }
-
-    #[inline(never)]
-    fn slot_of(&self, hash: u64, record: &Record<'_>) -> Option<u32> {
-        self.by_holder.of(hash).find(|slot| {
-            like(&self.store, &self.groups, *slot).is_some_and(|other| self.store.are_alike(record, &other))
-        })
-    }
-
-    #[inline(never)]
-    fn join(&mut self, place: u32) {
-        let Some(record) = self.store.record(place) else { return };
-        let hash = self.store.holder_of(&record);
-        let slot = self.slot_of(hash, &record);
-        let (store, groups) = (&self.store, &mut self.groups);
-        let Some(slot) = slot else {
-            return self.by_holder.insert(hash, place, &|other| hash_of_holder(store, groups, other));
+        let holder = match &grant.holder {
+            GrantHolder::User(user) | GrantHolder::Both(user, _) => SubjectRef::User(&user.issuer, &user.subject),
+            GrantHolder::Workload(workload) => SubjectRef::Workload(workload.as_str()),
         };
-        if slot & GROUP == 0 {
-            let mut some = Vec::with_capacity(2);
-            some.extend([slot, place]);
-            let group = groups.push(Group { some, many: None });
-            return self.by_holder.replace(hash, slot, group | GROUP);
-        }
-        let Some(group) = groups.get_mut(slot ^ GROUP) else { return };
-        let found = |other| hash_of_resource(store, other);
-        if let Some(many) = &mut group.many {
-            many.count = many.count.saturating_add(1);
-            self.by_resource.insert(store.resource_of(&record), place, &found);
-            if group.some.len() < SOME {
-                group.some.push(place);
-            }
+        let hash = self.hash_of_holder(holder, &grant.service, &grant.action);
+        let home = place(hash);
+        let is_many = self.together(home, holder, &grant.service, &grant.action) >= FEW;
+        let at = if is_many { self.place_of_resource(hash, &grant.resource) } else { home };
+        let is_plain = grant.conditions.is_empty() && grant.bound.is_none() && grant.reveals.is_empty();
+        let terms = (!is_plain).then(|| {
+            let conditions = std::mem::take(&mut grant.conditions);
+            let (bound, reveals) = (grant.bound.take(), std::mem::take(&mut grant.reveals));
+            self.terms.push(Box::new(Terms { id: grant.id.clone(), conditions, bound, reveals }))
+        });
+        let Some((kind, rest)) = self.kinds.take(&grant) else {
+            terms.and_then(|place| self.terms.take(place));
             return;
+        };
+        let begins = self.kinds.get(kind).map_or(0, |kind| kind.begins);
+        self.write(at, &record::head(&grant, at, kind), &record::written(&grant, (begins, rest), terms, note));
+        if at != home {
+            let count = self.elsewhere.entry(hash).or_default();
+            *count = count.saturating_add(1);
         }
-        group.some.push(place);
-        if group.some.len() > FEW {
-            for place in &group.some {
-                self.by_resource.insert(found(*place), *place, &found);
-            }
-            group.many = Some(Box::new(Many { count: group.some.len(), pattern: None }));
-        }
+        // Places have the bits that values of this map have room for.
+        let _fits = self.by_id.insert(self.hash_of_id(id), at);
+        self.count = self.count.saturating_add(1);
     }
 
     #[inline(never)]
-    fn leave(&mut self, place: u32) {
-        let Some(record) = self.store.record(place) else { return };
-        let hash = self.store.holder_of(&record);
-        let Some(slot) = self.slot_of(hash, &record) else { return };
-        let (store, groups) = (&self.store, &mut self.groups);
-        if slot & GROUP == 0 {
-            return self.by_holder.remove(hash, slot, &|other| hash_of_holder(store, groups, other));
+    fn write(&mut self, place: u32, head: &[u8], grant: &[u8]) {
+        if self.bytes >= self.rows.count().saturating_mul(FULL) {
+            self.rows.cut(split);
         }
-        let Some(group) = groups.get_mut(slot ^ GROUP) else { return };
-        group.some.retain(|other| *other != place);
-        match &mut group.many {
-            Some(many) => {
-                many.count = many.count.saturating_sub(1);
-                self.by_resource.remove(store.resource_of(&record), place, &|other| hash_of_resource(store, other));
-                if many.count == 0 {
-                    let kind = many.pattern.as_deref().and_then(record::read).map(|pattern| pattern.kind);
-                    self.by_holder.remove(hash, slot, &|other| hash_of_holder(store, groups, other));
-                    groups.take(slot ^ GROUP);
-                    kind.into_iter().for_each(|kind| self.store.kinds.give_back(kind));
-                } else if group.some.is_empty() && many.pattern.is_none() {
-                    many.pattern = Some(store.copy(place));
-                    let kind = record.kind;
-                    self.store.kinds.keep(kind);
-                }
-            }
-            None => {
-                if let [last] = group.some.as_slice() {
-                    self.by_holder.replace(hash, slot, *last);
-                    groups.take(slot ^ GROUP);
-                }
-            }
+        if let Some(row) = self.rows.get_mut(place) {
+            let new = record::with(row, head, grant);
+            self.bytes = self.bytes.saturating_add(new.len()).saturating_sub(row.len());
+            *row = new;
         }
+    }
+
+    /// Where a grant is.
+    #[inline(never)]
+    fn find(&self, id: u128) -> Option<(u32, Record<'_>)> {
+        self.by_id
+            .of(self.hash_of_id(id))
+            .find_map(|place| Some((place, self.bunches(place).find_map(|(head, grants)| grants.find(head, id))?)))
     }
 
     /// Removes a grant.
     #[inline(never)]
     pub(super) fn remove(&mut self, id: u128) {
-        let Some(place) = self.place_of(id) else { return };
-        self.leave(place);
-        let store = &self.store;
-        self.by_id.remove(store.hash_of_id(id), place, &|other| hash_of_id(store, other));
-        self.count = self.count.saturating_sub(1);
-        let piece = self.store.kill(place);
-        self.tidy(piece);
-    }
-
-    /// Empties this piece, and those that became full and are mostly dead.
-    fn tidy(&mut self, piece: Option<u32>) {
-        let mut next = piece;
-        while let Some(piece) = next.or_else(|| self.store.take_wasted()) {
-            self.move_out(piece);
-            next = None;
-        }
-    }
-
-    /// Empties a piece of the store and notes where everything in it is now.
-    #[inline(never)]
-    fn move_out(&mut self, piece: u32) {
-        for (old, new) in self.store.empty(piece) {
-            let Some(record) = self.store.record(new) else { continue };
-            self.by_id.replace(self.store.hash_of_id(record.id), old, new);
-            self.by_resource.replace(self.store.resource_of(&record), old, new);
-            let hash = self.store.holder_of(&record);
-            self.by_holder.replace(hash, old, new);
-            let groups = &self.groups;
-            let has = |slot: &u32| {
-                slot & GROUP != 0 && groups.get(slot ^ GROUP).is_some_and(|group| group.some.contains(&old))
-            };
-            let group = self.by_holder.of(hash).find(has);
-            let group = group.and_then(|slot| self.groups.get_mut(slot ^ GROUP));
-            for place in group.into_iter().flat_map(|group| &mut group.some).filter(|place| **place == old) {
-                *place = new;
+        let Some((at, found)) = self.find(id) else { return };
+        let (kind, terms) = (found.head.number, found.terms);
+        let holder = found.head.kind.map(|kind| (subject(&found.head, kind), kind));
+        let hash = holder.map_or(0, |(holder, kind)| self.hash_of_holder(holder, &kind.service, &kind.action));
+        if at != place(hash)
+            && let Some(count) = self.elsewhere.get_mut(&hash)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.elsewhere.remove(&hash);
             }
         }
+        if let Some(row) = self.rows.get_mut(at)
+            && let Some(new) = record::without(row, &self.kinds, at, id)
+        {
+            self.bytes = self.bytes.saturating_add(new.len()).saturating_sub(row.len());
+            *row = new;
+        }
+        self.by_id.remove(self.hash_of_id(id), at);
+        self.kinds.give_back(kind);
+        terms.and_then(|at| self.terms.take(at));
+        self.count = self.count.saturating_sub(1);
     }
 
-    #[inline(never)]
-    fn place_of(&self, id: u128) -> Option<u32> {
-        let is = |place: &u32| self.store.record(*place).is_some_and(|record| record.id == id);
-        self.by_id.of(self.store.hash_of_id(id)).find(is)
+    /// As it is held. One whose terms are not there has ended before it began.
+    fn held<'t>(&'t self, record: Record<'t>) -> HeldGrant<'t> {
+        HeldGrant::of(record, record.terms.and_then(|at| self.terms.get(at)).map(|terms| &**terms))
     }
 
     /// The grant of that id.
     pub(super) fn get(&self, id: u128) -> Option<HeldGrant<'_>> {
-        Some(HeldGrant::of(&self.store, self.store.record(self.place_of(id)?)))
+        let (_, record) = self.find(id)?;
+        Some(self.held(record))
     }
 
     pub(super) const fn len(&self) -> usize {
         self.count
     }
 
-    /// How many pieces hold the records, and the bytes in them.
+    /// How many rows there are, and the bytes in them.
     #[cfg(test)]
-    pub(super) fn pieces(&self) -> (usize, usize) {
-        self.store.pieces()
+    pub(super) fn rows(&self) -> (usize, usize) {
+        assert_eq!(self.rows.iter().map(|row| row.len()).sum::<usize>(), self.bytes);
+        (self.rows.count(), self.bytes)
     }
 
     /// Whether nothing stayed behind.
     #[cfg(test)]
     pub(super) fn is_clear(&self) -> bool {
-        let places = [&self.by_id, &self.by_holder, &self.by_resource];
-        self.count == 0
-            && self.groups.taken() == 0
-            && self.store.is_clear()
-            && places.into_iter().all(|places| places.is_empty())
+        let is_kept = self.terms.taken() > 0 || self.kinds.taken() != (0, 0);
+        self.count == 0 && self.rows().1 == 0 && self.by_id.is_empty() && self.elsewhere.is_empty() && !is_kept
     }
 
-    /// Shows the grants of a holder for an action, in the order in which they came, until `show` has seen enough: those for
-    /// a resource, or else some of them (all, unless they are many). Tells whether it has. Once in the module, however many
-    /// places look for some.
+    /// Shows the grants of a holder for an action until `show` has seen enough: those for a resource, or else some of them
+    /// (all, unless they are many). Tells whether it has. Once in the module, however many places look for some.
     #[inline(never)]
     pub(super) fn each<'t>(
         &'t self,
@@ -246,26 +208,23 @@ impl Grants {
         resource: Option<&str>,
         show: &mut dyn FnMut(&HeldGrant<'t>) -> bool,
     ) -> bool {
-        let store = &self.store;
-        let hash = store.hash_of_holder(holder, service, action);
-        let is_theirs = |record: &Record<'_>| store.is_of(record, holder, service, action);
-        let mut show_if = |record: Record<'t>| {
-            let grant = HeldGrant::of(store, Some(record));
-            resource.is_none_or(|resource| grant.is_for(resource)) && show(&grant)
-        };
-        for slot in self.by_holder.of(hash) {
-            let Some(record) = like(store, &self.groups, slot).filter(is_theirs) else { continue };
-            if slot & GROUP == 0 {
-                return show_if(record);
-            }
-            let Some(group) = self.groups.get(slot ^ GROUP) else { return false };
-            return match (&group.many, resource) {
-                (Some(_), Some(resource)) => {
-                    let of_resource = self.by_resource.of(store.hash_of_resource(hash, kinds::cut(resource)));
-                    of_resource.filter_map(|place| store.record(place).filter(is_theirs)).any(show_if)
+        let hash = self.hash_of_holder(holder, service, action);
+        let home = place(hash);
+        let by_resource = resource.filter(|_| !self.elsewhere.is_empty() && self.elsewhere.contains_key(&hash));
+        let other = by_resource.map(|resource| self.place_of_resource(hash, resource)).filter(|other| *other != home);
+        for place in [Some(home), other].into_iter().flatten() {
+            for (head, grants) in self.bunches(place) {
+                let Some(kind) = kind_of(&head, holder, service, action) else { continue };
+                // Of a resource what is not in the kind.
+                let rest = resource.map(|resource| resource.as_bytes().strip_prefix(kind.beginning.as_bytes()));
+                let Some(rest) = rest.unwrap_or(Some(b"")) else { continue };
+                for record in grants.ending(head, rest) {
+                    let is_sought = resource.is_none() || record.rest == rest;
+                    if is_sought && show(&self.held(record)) {
+                        return true;
+                    }
                 }
-                _ => group.some.iter().filter_map(|place| store.record(*place)).any(show_if),
-            };
+            }
         }
         false
     }
@@ -274,7 +233,17 @@ impl Grants {
     /// left.
     pub(super) fn free(&mut self) -> bool {
         // One kind of things after the other.
-        let places = [&mut self.by_id, &mut self.by_holder, &mut self.by_resource];
-        self.store.free() || self.groups.free(8) || places.into_iter().any(|places| places.free(2_048))
+        self.terms.free(1) || self.rows.free(2_048) || self.by_id.free(2_048)
     }
+}
+
+#[inline(never)]
+fn split(row: &mut Box<[u8]>, is_new: &dyn Fn(u32) -> bool) -> Box<[u8]> {
+    let part = |new: bool| {
+        let bunches = record::bunches(row).filter(|bunch| is_new(bunch.place()) == new);
+        bunches.map(Bunch::whole).collect::<Vec<_>>().concat().into_boxed_slice()
+    };
+    let (old, new) = (part(false), part(true));
+    *row = old;
+    new
 }

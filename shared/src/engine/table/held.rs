@@ -2,7 +2,6 @@
 
 use super::kinds::Kind;
 use super::record::{Record, Terms, text};
-use super::store::Store;
 use crate::engine::bind::{Bind, Digest};
 use crate::engine::condition::Condition;
 use crate::engine::grant::Uses;
@@ -14,20 +13,19 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone, Copy)]
 pub struct HeldGrant<'t> {
     record: Record<'t>,
-    /// Nothing only where there is no grant.
-    kind: Option<&'t Kind>,
     terms: Option<&'t Terms>,
 }
 
 impl<'t> HeldGrant<'t> {
-    /// Of a record of the store. One whose terms are not there has ended before it began, as has one that is not there.
-    #[inline(never)]
-    pub(super) fn of(store: &'t Store, record: Option<Record<'t>>) -> Self {
-        let record = record.unwrap_or(Record::NONE);
-        let terms = record.terms.and_then(|at| store.terms(at));
+    /// Of a record and what is kept beside it. One whose terms are not there has ended before it began, as has one that is
+    /// not there.
+    pub(super) fn of(record: Record<'t>, terms: Option<&'t Terms>) -> Self {
         let record = if record.terms.is_some() && terms.is_none() { Record::NONE } else { record };
-        Self { record, kind: store.kinds.get(record.kind), terms }
+        Self { record, terms }
     }
+
+    /// What is not there.
+    pub(super) const NONE: Self = Self { record: Record::NONE, terms: None };
 
     /// Its id.
     #[must_use]
@@ -56,37 +54,37 @@ impl<'t> HeldGrant<'t> {
     /// The user who holds it, by issuer and subject; with a workload, only through that.
     #[must_use]
     pub fn user(&self) -> Option<(&'t str, &'t str)> {
-        self.record.user.map(|subject| (self.issuer(), text(subject)))
+        self.record.head.user.map(|subject| (self.issuer(), text(subject)))
     }
 
     /// The workload that holds it.
     #[must_use]
     pub fn workload(&self) -> Option<&'t str> {
-        self.record.workload.map(text)
+        self.record.head.workload.map(text)
     }
 
     /// The service.
     #[must_use]
     pub fn service(&self) -> &'t str {
-        self.kind.map_or("", |kind| &kind.service)
+        self.kind().map_or("", |kind| &kind.service)
     }
 
     /// The action of the service.
     #[must_use]
     pub fn action(&self) -> &'t str {
-        self.kind.map_or("", |kind| &kind.action)
+        self.kind().map_or("", |kind| &kind.action)
     }
 
     /// The rule it was asked under.
     #[must_use]
     pub fn rule(&self) -> &'t str {
-        self.kind.map_or("", |kind| &kind.rule)
+        self.kind().map_or("", |kind| &kind.rule)
     }
 
     /// The one resource it is for.
     #[must_use]
     pub fn resource(&self) -> String {
-        [self.kind.map_or("", |kind| &kind.beginning), text(self.record.rest)].concat()
+        [self.kind().map_or("", |kind| &kind.beginning), text(self.record.rest)].concat()
     }
 
     /// First moment at which it allows.
@@ -126,13 +124,17 @@ impl<'t> HeldGrant<'t> {
     }
 
     fn issuer(&self) -> &'t str {
-        self.kind.map_or("", |kind| &kind.issuer)
+        self.kind().map_or("", |kind| &kind.issuer)
+    }
+
+    const fn kind(&self) -> Option<&'t Kind> {
+        self.record.head.kind
     }
 
     /// Whether it is for this resource.
     #[inline]
     pub(crate) fn is_for(&self, resource: &str) -> bool {
-        self.kind.is_some_and(|kind| self.record.is_for(kind, resource))
+        self.kind().is_some() && self.record.is_for(resource)
     }
 
     /// Whether it is for a number of calls, and not all of them have been.
@@ -151,9 +153,9 @@ impl<'t> HeldGrant<'t> {
     /// Whether the principal is the holder, in every stated part.
     pub(crate) fn is_held_by(&self, principal: &Principal<'_>) -> bool {
         let is = |(issuer, subject): (&str, &str), user: &[u8]| subject.as_bytes() == user && issuer == self.issuer();
-        let is_user = self.record.user.is_none_or(|user| principal.user.is_some_and(|caller| is(caller, user)));
+        let is_user = self.record.head.user.is_none_or(|user| principal.user.is_some_and(|caller| is(caller, user)));
         let is_one = |workload: &[u8]| principal.workload.is_some_and(|caller| caller.as_bytes() == workload);
-        let is_workload = self.record.workload.is_none_or(is_one);
+        let is_workload = self.record.head.workload.is_none_or(is_one);
         is_user && is_workload
     }
 

@@ -3,6 +3,7 @@
 use std::hash::BuildHasher;
 
 use super::places::Places;
+use super::record::millis;
 use super::slab::Slab;
 use crate::engine::grant::{Grant, GrantHolder};
 use crate::engine::hash::Keyed;
@@ -20,6 +21,8 @@ pub(crate) struct Kind {
     pub(crate) issuer: Box<str>,
     /// What the resource begins with.
     pub(crate) beginning: Box<str>,
+    /// The millisecond of the id of the first grant that was of it.
+    pub(super) begins: i64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,8 +53,8 @@ pub(super) struct Kinds {
 }
 
 impl Kinds {
-    /// Takes the kind of one more grant, and what of its resource the kind does not have.
-    pub(super) fn take<'g>(&mut self, grant: &'g Grant) -> (u32, &'g str) {
+    /// Takes the kind of one more grant, and what of its resource the kind does not have; nothing if there are too many.
+    pub(super) fn take<'g>(&mut self, grant: &'g Grant) -> Option<(u32, &'g str)> {
         let issuer = match &grant.holder {
             GrantHolder::User(user) | GrantHolder::Both(user, _) => &*user.issuer,
             GrantHolder::Workload(_) => "",
@@ -62,8 +65,10 @@ impl Kinds {
         let hash = self.hasher.hash_one(sought);
         let known = self.by_parts.of(hash).find(|at| self.get(*at).is_some_and(|kind| kind.as_ref() == sought));
         if let Some(at) = known {
-            self.keep(at);
-            return (at, rest);
+            if let Some((_, count)) = self.kinds.get_mut(at) {
+                *count = count.saturating_add(1);
+            }
+            return Some((at, rest));
         }
         let kind = Kind {
             service: grant.service.clone(),
@@ -71,19 +76,15 @@ impl Kinds {
             rule: grant.rule.clone(),
             issuer: issuer.into(),
             beginning: beginning.into(),
+            begins: millis(grant.id.bits()),
         };
         let at = self.kinds.push((kind, 1));
-        self.count = self.count.saturating_add(1);
-        let Self { kinds, by_parts, hasher, .. } = self;
-        by_parts.insert(hash, at, &|at| kinds.get(at).map_or(0, |(kind, _)| hasher.hash_one(kind.as_ref())));
-        (at, rest)
-    }
-
-    /// Keeps a kind once more.
-    pub(super) fn keep(&mut self, at: u32) {
-        if let Some((_, count)) = self.kinds.get_mut(at) {
-            *count = count.saturating_add(1);
+        if !self.by_parts.insert(hash, at) {
+            self.kinds.take(at);
+            return None;
         }
+        self.count = self.count.saturating_add(1);
+        Some((at, rest))
     }
 
     /// One grant of the kind less.
@@ -91,10 +92,8 @@ impl Kinds {
         let Some((kind, count)) = self.kinds.get_mut(at) else { return };
         *count = count.saturating_sub(1);
         if *count == 0 {
-            let hash = self.hasher.hash_one(kind.as_ref());
-            let Self { kinds, by_parts, hasher, .. } = self;
-            by_parts.remove(hash, at, &|at| kinds.get(at).map_or(0, |(kind, _)| hasher.hash_one(kind.as_ref())));
-            kinds.take(at);
+            self.by_parts.remove(self.hasher.hash_one(kind.as_ref()), at);
+            self.kinds.take(at);
             self.count = self.count.saturating_sub(1);
         }
     }

@@ -69,7 +69,7 @@ fn holder(grant: &Grant) -> (SubjectRef<'_>, &str, &str) {
     (subject, &grant.service, &grant.action)
 }
 
-/// The ids of the grants that are shown for a resource, or of some.
+/// The ids of the grants that are shown for a resource, or of some, sorted.
 fn shown(table: &Table, grant: &Grant, resource: Option<&str>) -> Vec<GrantId> {
     let (subject, service, action) = holder(grant);
     let mut found = Vec::new();
@@ -77,10 +77,11 @@ fn shown(table: &Table, grant: &Grant, resource: Option<&str>) -> Vec<GrantId> {
         found.push(grant.id());
         false
     });
+    found.sort();
     found
 }
 
-/// Everything in the list is found by its id and by its holder and resource, in the order in which it came, and nothing else.
+/// Everything in the list is found by its id and by its holder and resource, once, and nothing else.
 fn check(table: &Table, list: &[Grant]) {
     assert_eq!(table.grant_count(), list.len());
     for grant in list {
@@ -88,10 +89,12 @@ fn check(table: &Table, list: &[Grant]) {
         let alike = || list.iter().filter(|other| holder(other) == holder(grant));
         for resource in ["", "thing/1", "thing/a/ü", "thing/", &grant.resource] {
             let there = alike().filter(|other| *other.resource == *resource).map(|other| other.id.clone());
-            assert_eq!(shown(table, grant, Some(resource)), there.collect::<Vec<_>>(), "{resource}");
+            let mut there: Vec<GrantId> = there.collect();
+            there.sort();
+            assert_eq!(shown(table, grant, Some(resource)), there, "{resource}");
         }
         let some = shown(table, grant, None).len();
-        assert!(some <= alike().count() && (alike().count() > 8 || some == alike().count()));
+        assert!(some <= alike().count() && (alike().count() > 16 || some == alike().count()));
     }
 }
 
@@ -162,13 +165,46 @@ fn grants_that_come_and_go_leave_no_room_behind() {
         table.put_grant(new.clone());
         table.remove_grant(&new.id);
     }
-    let (pieces, bytes) = table.grants.pieces();
-    assert!(pieces <= 3 && bytes < 64 * 1024, "{pieces} pieces of {bytes} bytes");
+    let (rows, bytes) = table.grants.rows();
+    assert!(rows <= 20 && bytes < 1_024, "{rows} rows of {bytes} bytes");
     check(&table, &kept);
 }
 
+/// A million grants have 48 MB in a filter: this is what they have in rows, beside some seven bytes in the map of ids.
 #[test]
-fn a_record_that_is_larger_than_a_piece_has_one_of_its_own() {
+fn a_grant_of_many_takes_less_than_35_bytes() {
+    const BEGIN: u64 = 1_800_000_000_000;
+    let mut table = Table::default();
+    let random = |number: u64| {
+        let [.., a, b, c] = number.to_be_bytes();
+        [1, 2, 3, 4, 5, 6, 7, a, b, c]
+    };
+    let list = (0..2_000_u64).map(|number| {
+        let begins = BEGIN + number * 7;
+        let user = User { issuer: "https://id.example".into(), subject: format!("user-{}", number / 10).into() };
+        Grant {
+            id: GrantId::new(begins, random(number)),
+            // As the control plane makes them: what is random of both is the same.
+            request: RequestId::new(begins - 90_000, random(number)),
+            holder: GrantHolder::User(user),
+            resource: format!("account/acc-{number}").into(),
+            starts_at: Timestamp::from_millis(begins.cast_signed() + 3),
+            expires_at: Timestamp::from_millis(begins.cast_signed() + 900_003),
+            bound: None,
+            uses: None,
+            break_glass: false,
+            ..grant(number, 2)
+        }
+    });
+    let list: Vec<Grant> = list.collect();
+    list.iter().for_each(|grant| table.put_grant(grant.clone()));
+    let (rows, bytes) = table.grants.rows();
+    assert!(bytes < list.len() * 35 && rows < list.len() / 25, "{rows} rows of {bytes} bytes");
+    list.iter().step_by(7).for_each(|grant| is_as(&table.grant(&grant.id).unwrap(), grant));
+}
+
+#[test]
+fn a_grant_may_be_larger_than_rows_are() {
     let long = |number: u64| Grant { resource: format!("thing/{}", "x".repeat(20_000)).into(), ..grant(number, 2) };
     let mut list = vec![grant(0, 2), long(1), grant(2, 2), long(3), grant(4, 2)];
     let mut table = Table::default();
@@ -181,14 +217,13 @@ fn a_record_that_is_larger_than_a_piece_has_one_of_its_own() {
 }
 
 #[test]
-fn a_table_of_many_is_moved_about_and_freed_in_parts() {
+fn a_table_of_many_is_thinned_out_and_freed_in_parts() {
     let (mut table, mut list) = (Table::default(), Vec::new());
     for number in 0..4_000 {
         let new = grant(number, u8::try_from(number % 120).unwrap());
         table.put_grant(new.clone());
         list.push(new);
     }
-    // Most pieces are emptied on the way.
     for (number, grant) in list.iter().enumerate() {
         if number % 7 > 0 {
             table.remove_grant(&grant.id);
