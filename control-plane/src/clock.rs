@@ -168,6 +168,14 @@ pub fn new_id<Id: NewId>(now: Timestamp, random: &dyn Random) -> Result<Id, Rand
     Ok(Id::from_parts(u64::try_from(now.millis()).unwrap_or(0), bytes))
 }
 
+/// Makes the id of the grant that comes of a request, of which no other comes: it sorts by `now`, and what of it is random is
+/// the request's, which a filter's table of millions then needs not keep twice.
+#[must_use]
+pub fn grant_id(now: Timestamp, request: &RequestId) -> GrantId {
+    let [_, _, _, _, _, _, random @ ..] = request.bits().to_be_bytes();
+    GrantId::new(u64::try_from(now.millis()).unwrap_or(0), random)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -13,6 +13,7 @@ use super::delegations::{Deed, LentTo, Reviewable};
 use super::once::still_there;
 use super::{App, AppError, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
+use crate::clock::grant_id;
 use crate::domain::{
     Actor, GlassBroken, Grant, NewBreakGlass, PeopleAtReview, PostReview, PostReviewState, PostReviewWord, PostVerdict,
     Request, RightAtReview, Rulebook, Text,
@@ -56,7 +57,9 @@ impl App {
         let book = self.rulebook(&mut tx).await?;
         let broken = book.break_glass(actor, &new.target, new.right.as_deref()).map_err(Forbidden::NoBreakGlass)?;
         let policy = book.policy.clone().ok_or_else(|| AppError::not_found("policy", "current"))?;
-        let ids = (self.new_id(&tx)?, self.new_id(&tx)?, self.new_id(&tx)?);
+        let id = self.new_id(&tx)?;
+        let grant = grant_id(tx.now(), &id);
+        let ids = (id, grant, self.new_id(&tx)?);
         let made = GlassBroken::new(actor, broken, new, policy, ids, (tx.now(), tx.revision()));
         let made = made.map_err(Invalid::BreakGlass)?;
         tx.insert_broken_glass(&made).await?;

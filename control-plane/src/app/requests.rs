@@ -14,6 +14,7 @@ use super::reviews::issued_entry;
 use super::routing::route;
 use super::{App, AppError, Conflict, Forbidden, Invalid, Listed, Only, Page};
 use crate::audit::{ActorField, Entry, EntryIds, EntryKind, GroupsField};
+use crate::clock::grant_id;
 use crate::domain::{
     Actor, AlreadyDecided, Ask, AskHistory, AskTarget, Automatic, NewRequest, PeopleAtReview, Request,
     RequestStateWord, Rulebook, RulesAtReview, Standing, Text,
@@ -118,7 +119,9 @@ impl App {
             escalated: false,
             delegations: &[],
         };
-        let ids = (self.new_id(tx)?, self.new_id(tx)?);
+        let id = self.new_id(tx)?;
+        let grant = grant_id(tx.now(), &id);
+        let ids = (id, grant);
         let approvals = rule.workflow.deciding.approvals();
         let (request, grant) = Request::filed(ids, ask, approvals, automatic, rules, (tx.now(), tx.revision()));
         let rules = RulesAtReview { escalated: request.waited.escalated_at.is_some(), ..rules };

@@ -13,6 +13,7 @@ use super::requests::time_out_instead;
 use super::routing::route;
 use super::{App, AppError};
 use crate::audit::{ActorField, AuditError, Entry, EntryIds, EntryKind, GroupsField, terms_hash};
+use crate::clock::grant_id;
 use crate::domain::{
     Actor, Ask, Grant, GrantState, NewReview, Outcome, People, PeopleAtReview, Request, RequestState, Review, Rulebook,
     RulesAtReview, Text, Verdict,
@@ -51,7 +52,7 @@ impl App {
         // What comes of a request for more time is the grant that there is.
         let grant = match request.ask.kind.extended() {
             Some(grant) => grant.clone(),
-            None => self.new_id(&tx)?,
+            None => grant_id(now, &request.id),
         };
         let ids = (self.new_id(&tx)?, grant);
         let place = request.reviews.len();

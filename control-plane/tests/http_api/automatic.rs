@@ -27,6 +27,13 @@ async fn signal(server: &Server, name: &str) {
     server.raw("PUT", &format!("/v1/signals/{name}"), &server.token(LEA), body.to_string()).await.expect(200);
 }
 
+/// What is random of a request's id and of its grant's, 80 bits, is the same.
+#[track_caller]
+pub(super) fn are_twins(request: &Value, grant: &Value) {
+    let random = |id: &Value| id.as_str().and_then(|id| id.len().checked_sub(16).map(|at| id[at..].to_owned()));
+    assert!(random(request).is_some() && random(request) == random(grant), "{request} {grant}");
+}
+
 fn ask(account: &str) -> Value {
     json!({ "service": "payments", "action": "refund.create", "resource": format!("account/{account}"), "justification": "why" })
 }
@@ -45,6 +52,7 @@ async fn a_request_says_what_its_rule_decided() {
     let approved = server.post(ALICE, "/v1/requests", &ask("acc-3")).await.expect(201);
     let said = json!({ "name": "in-incident", "decision": "approve", "policy": approved["policy"] });
     assert_eq!((&approved["state"], &approved["automatic"]), (&json!("approved"), &said));
+    are_twins(&approved["id"], &approved["grant"]);
     let grant = format!("/v1/grants/{}", approved["grant"].as_str().unwrap());
     assert_eq!(server.get(ALICE, &grant).await.expect(200)["state"], "active");
     server.get(MALLORY, &grant).await.problem(404, "not_found");
@@ -130,6 +138,7 @@ async fn who_reviews_is_listed_and_suggested() {
     assert_eq!(none, json!({ "reviewers": [], "awaited": ["group:payments-leads"] }));
     server.get(MALLORY, &format!("{}/reviewers", path(&first))).await.problem(404, "not_found");
     server.review(LEA, &format!("{}/reviews", path(&first)), &json!({ "verdict": "approve" })).await.expect(201);
+    are_twins(&first["id"], &server.get(ALICE, &path(&first)).await.expect(200)["grant"]);
     let second = server.post(ALICE, "/v1/requests", &ask("acc-5")).await.expect(201);
     let known = server.get(ALICE, &format!("{}/reviewers", path(&second))).await.expect(200);
     let lea = &known["reviewers"][0];

@@ -6,6 +6,7 @@ use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord, Event, Record
 use grantmesh_shared::wire::signature::Sha256Hash;
 use serde_json::json;
 
+use super::automatic::are_twins;
 use super::cli::Story;
 use super::filters::deliver;
 use super::server::{ALICE, LEA, LEO, MALLORY, OLAF, POLICY, Server};
@@ -125,6 +126,7 @@ async fn the_glass_is_broken_and_somebody_else_looks_at_it() {
     server.post(ALICE, "/v1/break-glass", &long).await.problem(422, "duration_over_maximum");
     let broke = server.post(ALICE, "/v1/break-glass", &with(json!({ "reason": "fire" }))).await.expect(201);
     assert_eq!((&broke["grant"]["state"], &broke["grant"]["break_glass"]), (&json!("active"), &json!(true)));
+    are_twins(&broke["grant"]["request"], &broke["grant"]["id"]);
     let review = &broke["post_review"];
     assert_eq!(
         (&review["state"], &review["overdue"], &review["said"]),
