@@ -128,6 +128,9 @@ fn what_was_claimed_for_a_call_counts_for_that_call_alone() {
     // The control plane knows of uses that the table does not know of yet.
     assert_eq!(said(&table, PAY, Claims::Refused(&[id(2)])), "no_role claim_refused grant_exhausted may_ask");
     assert_eq!(said(&table, PAY, Claims::Refused(&[id(7)])), "grant 2 claims 2 masks ");
+    // One that is used up is named as that, whatever was claimed of another.
+    let table = self::table(vec![grant(1, "order.pay", NONE_LEFT, &[])]);
+    assert_eq!(said(&table, PAY, Claims::Held(&id(7))), "no_role grant_exhausted may_ask");
 }
 
 #[test]

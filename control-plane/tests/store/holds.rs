@@ -9,7 +9,7 @@ use grantmesh_shared::wire::holds::{
     EndedHold, HoldEnd, HoldItem, HoldResult, HoldState, HoldsRequest, MAX_ASKED, MAX_FILED,
 };
 use grantmesh_shared::wire::records::{DecisionEvent, DecisionWord};
-use grantmesh_shared::wire::sync::Position;
+use grantmesh_shared::wire::sync::{Position, VmIdentity};
 
 use crate::db::Db;
 use crate::records::{deny, identity, vm};
@@ -175,6 +175,10 @@ pub(crate) async fn a_filter_files_only_what_the_policy_lets_its_callers_wait_fo
         let (request, state) = filed(&world, 1, item).await;
         assert!(request.is_none() && matches!(state, HoldState::Refused(_)), "{what}: {state:?}");
     }
+    // A service that its callers could wait for, were it one that this VM loads.
+    let of_others = VmIdentity { services: vec!["ledger".to_owned()], ..vm(1) };
+    let asked = HoldsRequest { filter: of_others, file: vec![call(1, until)], ..question(1) };
+    assert!(matches!(told(&world, asked).await.remove(0).state, HoldState::Refused(_)));
     // One that is refused takes no other one with it.
     let mixed = vec![with(DecisionEvent { subject: None, ..good() }), call(2, until)];
     let results = told(&world, HoldsRequest { file: mixed, ..question(1) }).await;
