@@ -45,6 +45,12 @@ const MIN_HEARTBEAT_MILLIS: u64 = 100;
 /// So often a page that does not come is asked for again before the snapshot is begun anew.
 const PAGE_ASKED_AGAIN: u32 = 4;
 
+/// Between two pages of a large snapshot, while most calls are still let through by the table that there is.
+const PAGE_PAUSE: Span = Span::from_millis(5);
+
+/// Pages up to this one, a megabyte of them, are taken at full speed.
+const PAUSED_FROM: u32 = 128;
+
 /// Back-off after failed polls, from and to.
 const BACK_OFF_MILLIS: (u64, u64) = (1_000, 30_000);
 
@@ -437,8 +443,12 @@ impl Sync {
     }
 
     fn ask_poll(&mut self, mono: Mono, random: &mut Random) -> Question {
-        let page =
-            self.pages.as_ref().map(|pages| PageRequest { position: pages.position(), index: pages.next_index() });
+        let page = self.pages.as_ref().map(|pages| {
+            let index = pages.next_index();
+            let is_gentle = index >= PAUSED_FROM && self.is_fresh(Criticality::Standard, mono);
+            let pause_ms = if is_gentle { PAGE_PAUSE.millis() } else { 0 };
+            PageRequest { position: pages.position(), index, pause_ms }
+        });
         let applied = self.applied().filter(|_| !self.wants_snapshot && page.is_none());
         let nonce = random.nonce();
         let request = SyncRequest {

@@ -115,7 +115,7 @@ fn sync() {
         filter: filter(),
         nonce: NONCE.to_owned(),
         applied: Some(applied),
-        page: Some(PageRequest { position: POSITION, index: 1 }),
+        page: Some(PageRequest { position: POSITION, index: 1, pause_ms: 5 }),
         wait_ms: 25_000,
     };
     let heartbeat = HeartbeatRequest {

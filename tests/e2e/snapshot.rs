@@ -26,7 +26,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 #[test]
 fn proof_a_large_table_is_loaded_while_calls_go_on() {
     play(
-        Setup { change: with_the_length_of_turns, serve: &["--fresh-low", "30m"], ..Setup::default() },
+        Setup {
+            change: with_the_length_of_turns,
+            serve: &["--fresh-standard", "30m", "--fresh-low", "30m"],
+            ..Setup::default()
+        },
         async |mesh| {
             let (grants, patience) = (grants(), Duration::from_secs(20 + u64::try_from(grants() / 1_000)?));
             // The filter misses one change, and a million grants of the same moment.

@@ -23,6 +23,9 @@ use crate::app::{AppError, FilterIdentity};
 /// The longest that a question is held, whatever it asks for.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
+/// The longest pause before a page of a snapshot.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+
 /// An answer in exactly the bytes that are signed.
 #[derive(Debug, Clone)]
 pub struct SignedAnswer {
@@ -162,6 +165,7 @@ impl Push {
         let registered = self.interest.register(&scope);
         self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
         if let Some(page) = asked.page {
+            tokio::time::sleep(Duration::from_millis(page.pause_ms).min(MAX_PAUSE)).await;
             let begun = self.snapshots.begun(&scope, page.position, self.now());
             let elsewhere = || self.snapshots.elsewhere(&scope, &self.read_table(), page.position, self.now());
             let begun = begun.or_else(elsewhere);

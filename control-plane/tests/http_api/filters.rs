@@ -1,6 +1,7 @@
 //! What filters are answered: signed snapshots, deltas and held polls, heartbeats, records, and the proof of arrival.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use grantmesh_shared::id::VmId;
 use grantmesh_shared::time::Span;
@@ -146,6 +147,13 @@ async fn many_services_come_in_pages() {
             break;
         }
         body["page"] = json!({ "position": answer.position, "index": page + 1 });
+    }
+    // A page is held back as long as the filter says, and no longer than a tenth of a second.
+    for (pause, least) in [(60, 60), (u64::MAX, 100)] {
+        body["page"] = json!({ "position": { "epoch": 1, "revision": 777 }, "index": 3, "pause_ms": pause });
+        let asked = Instant::now();
+        server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await.read::<SyncAnswer>();
+        assert!(asked.elapsed() >= Duration::from_millis(least), "{pause}");
     }
     body["page"] = json!({ "position": { "epoch": 1, "revision": 777 }, "index": 3 });
     let fresh: SyncAnswer = server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await.read();

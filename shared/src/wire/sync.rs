@@ -111,6 +111,15 @@ pub struct PageRequest {
     pub position: Position,
     /// From 1; page 0 needs no request of this kind.
     pub index: u32,
+    /// How long the control plane is to hold the page back, in milliseconds (100 at most): a large table is not taken in at
+    /// the cost of the calls that are decided meanwhile.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pause_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How old a filter's knowledge may be before it must refuse, by criticality. Milliseconds.

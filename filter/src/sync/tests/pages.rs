@@ -141,6 +141,32 @@ fn a_large_snapshot_is_taken_in_parts_beside_the_table_that_decides_and_the_old_
 }
 
 #[test]
+fn a_large_snapshot_is_taken_gently_while_the_table_that_there_is_lets_calls_through() {
+    let mut server = Server::new();
+    let (mut ready, mut new) = (Filter::ready(&server), Filter::new(&server));
+    (0..200).map(grant).for_each(|item| drop(server.items.insert(item.key.clone(), item)));
+    server.revision += 1;
+    let items: Vec<Item> = server.items.values().cloned().collect();
+    // Takes the next page at a time; the pause that it asked for.
+    let page = |filter: &mut Filter, index: u32, millis: u64| {
+        let question = filter.poll(millis);
+        let asked: Value = serde_json::from_slice(&question.body).unwrap();
+        let puts = vec![items[usize::try_from(index).unwrap()].clone()];
+        let change = Change::Snapshot { index, last: false, puts };
+        assert_eq!(tell_as_it_is(filter, &server, &question, change, millis), Ok(Progress::Page));
+        asked["page"].get("pause_ms").cloned()
+    };
+    for index in 0..150 {
+        let (millis, is_late) = (1_000 + u64::from(index), index >= PAUSED_FROM);
+        assert_eq!(page(&mut ready, index, millis), is_late.then(|| json!(5)), "{index}");
+        assert_eq!(page(&mut new, index, millis), None, "{index}");
+    }
+    // Once it no longer does for most, there is haste.
+    assert_eq!(ready.fresh(40_000), [false, false, true]);
+    assert_eq!(page(&mut ready, 150, 40_000), None);
+}
+
+#[test]
 fn a_page_that_comes_at_last_goes_on_where_the_others_ended_and_a_refusal_begins_anew() {
     let mut server = Server::new();
     server.put(2);
