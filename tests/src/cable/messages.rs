@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use memchr::memmem;
+
 use super::Weather;
 
 /// How a snapshot's page and a delta begin in an answer to a filter.
@@ -29,10 +31,7 @@ impl Counter {
         let joined = [&self.tail, bytes].concat();
         for (mark, count) in MARKS.iter().zip(&seen.0) {
             // What lay wholly within the tail was counted with the piece before.
-            let fresh = joined
-                .windows(mark.len())
-                .enumerate()
-                .filter(|(at, window)| window == mark && at + mark.len() > self.tail.len());
+            let fresh = memmem::find_iter(&joined, mark).filter(|at| at + mark.len() > self.tail.len());
             count.fetch_add(fresh.count() as u64, Ordering::Relaxed);
         }
         self.tail = joined.get(joined.len().saturating_sub(longest - 1)..).unwrap_or_default().to_vec();
@@ -72,7 +71,7 @@ fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+    memmem::find(bytes, wanted)
 }
 
 /// Answers of one kind.

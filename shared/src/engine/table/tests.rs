@@ -170,6 +170,24 @@ fn grants_that_come_and_go_leave_no_room_behind() {
     check(&table, &kept);
 }
 
+#[test]
+fn holders_and_actions_that_meet_at_a_place_are_told_apart() {
+    // So many pairs of both that some two dozen of them have the same 24 bits of a hash.
+    const PAIRS: u64 = 30_000;
+    let of = |number: u64| {
+        let user = User { issuer: "https://id.example".into(), subject: format!("user-{}", number / 2).into() };
+        let action = format!("act{}", number % 2).into();
+        Grant { holder: GrantHolder::User(user), action, bound: None, ..grant(number, 4) }
+    };
+    let mut table = Table::default();
+    (0..PAIRS).for_each(|number| table.put_grant(of(number)));
+    for number in 0..PAIRS {
+        let grant = of(number);
+        assert_eq!(shown(&table, &grant, Some("thing/1")), [grant.id.clone()]);
+        assert_eq!(shown(&table, &grant, None), [grant.id]);
+    }
+}
+
 /// A million grants have 48 MB in a filter: this is what they have in rows, beside some seven bytes in the map of ids.
 #[test]
 fn a_grant_of_many_takes_less_than_35_bytes() {
