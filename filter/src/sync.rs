@@ -45,11 +45,12 @@ const MIN_HEARTBEAT_MILLIS: u64 = 100;
 /// So often a page that does not come is asked for again before the snapshot is begun anew.
 const PAGE_ASKED_AGAIN: u32 = 4;
 
-/// Between two pages of a large snapshot, while most calls are still let through by the table that there is.
-const PAGE_PAUSE: Span = Span::from_millis(5);
+/// Between two pages of a large snapshot, while most calls are still let through by the table that there is: pages take a
+/// fiftieth of a worker's time.
+const PAGE_PAUSE: Span = Span::from_millis(10);
 
-/// Pages up to this one, a megabyte of them, are taken at full speed.
-const PAUSED_FROM: u32 = 128;
+/// Pages up to this one, with some 17,000 grants, are taken at full speed, in a second or two.
+const PAUSED_FROM: u32 = 1_024;
 
 /// Back-off after failed polls, from and to.
 const BACK_OFF_MILLIS: (u64, u64) = (1_000, 30_000);

@@ -144,7 +144,7 @@ fn a_large_snapshot_is_taken_in_parts_beside_the_table_that_decides_and_the_old_
 fn a_large_snapshot_is_taken_gently_while_the_table_that_there_is_lets_calls_through() {
     let mut server = Server::new();
     let (mut ready, mut new) = (Filter::ready(&server), Filter::new(&server));
-    (0..200).map(grant).for_each(|item| drop(server.items.insert(item.key.clone(), item)));
+    (0..u64::from(PAUSED_FROM) + 20).map(grant).for_each(|item| drop(server.items.insert(item.key.clone(), item)));
     server.revision += 1;
     let items: Vec<Item> = server.items.values().cloned().collect();
     // Takes the next page at a time; the pause that it asked for.
@@ -156,14 +156,14 @@ fn a_large_snapshot_is_taken_gently_while_the_table_that_there_is_lets_calls_thr
         assert_eq!(tell_as_it_is(filter, &server, &question, change, millis), Ok(Progress::Page));
         asked["page"].get("pause_ms").cloned()
     };
-    for index in 0..150 {
+    for index in 0..PAUSED_FROM + 10 {
         let (millis, is_late) = (1_000 + u64::from(index), index >= PAUSED_FROM);
-        assert_eq!(page(&mut ready, index, millis), is_late.then(|| json!(5)), "{index}");
+        assert_eq!(page(&mut ready, index, millis), is_late.then(|| json!(10)), "{index}");
         assert_eq!(page(&mut new, index, millis), None, "{index}");
     }
     // Once it no longer does for most, there is haste.
     assert_eq!(ready.fresh(40_000), [false, false, true]);
-    assert_eq!(page(&mut ready, 150, 40_000), None);
+    assert_eq!(page(&mut ready, PAUSED_FROM + 10, 40_000), None);
 }
 
 #[test]
