@@ -11,8 +11,8 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use messages::{Counter, Heard, Messages, Seen};
 
@@ -53,7 +53,8 @@ pub struct Cable {
     address: SocketAddr,
     weather: watch::Sender<Weather>,
     seen: Arc<Seen>,
-    proxy: JoinHandle<()>,
+    /// Of its own: what passes does not hold up the story's calls, nor is held up by them. Always there until it is dropped.
+    runtime: Option<Runtime>,
 }
 
 /// What the connections share.
@@ -69,14 +70,15 @@ impl Cable {
     /// Lays it from a free port of the loopback to `far`.
     ///
     /// # Errors
-    /// If there is no free port.
+    /// If there is no free port, or no thread.
     pub async fn lay(far: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await??;
         let address = listener.local_addr()?;
         let (weather, watched) = watch::channel(Weather::Fine);
         let seen: Arc<Seen> = Arc::default();
         let mut common = Common { weather: watched, seen: Arc::clone(&seen), heard: Arc::default(), number: 0 };
-        let proxy = tokio::spawn(async move {
+        runtime.spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 if *common.weather.borrow() != Weather::Cut {
                     common.number += 1;
@@ -84,7 +86,7 @@ impl Cable {
                 }
             }
         });
-        Ok(Self { address, weather, seen, proxy })
+        Ok(Self { address, weather, seen, runtime: Some(runtime) })
     }
 
     /// The near end.
@@ -123,7 +125,8 @@ impl Cable {
 
 impl Drop for Cable {
     fn drop(&mut self) {
-        self.proxy.abort();
+        // To drop it would wait, which nothing may within another runtime.
+        self.runtime.take().into_iter().for_each(Runtime::shutdown_background);
     }
 }
 
