@@ -165,7 +165,9 @@ impl Push {
         let registered = self.interest.register(&scope);
         self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
         if let Some(page) = asked.page {
-            tokio::time::sleep(Duration::from_millis(page.pause_ms).min(MAX_PAUSE)).await;
+            let pause = Duration::from_millis(page.pause_ms).min(MAX_PAUSE);
+            // Nothing ends it but its time.
+            let _over = tokio::time::timeout(pause, std::future::pending::<()>()).await;
             let begun = self.snapshots.begun(&scope, page.position, self.now());
             let elsewhere = || self.snapshots.elsewhere(&scope, &self.read_table(), page.position, self.now());
             let begun = begun.or_else(elsewhere);

@@ -117,9 +117,8 @@ pub struct PageRequest {
     pub pause_ms: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-const fn is_zero(number: &u64) -> bool {
-    *number == 0
+fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
+    *number == T::default()
 }
 
 /// How old a filter's knowledge may be before it must refuse, by criticality. Milliseconds.
