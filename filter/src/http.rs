@@ -263,7 +263,7 @@ fn decided(root: Option<&Root>, look: Look<'_>) -> Result<(Verdict, bool), Blind
         host::log(Level::Debug, &told(&headers, &verdict));
     }
     if plugin.is_sampled() {
-        shared.note_duration(mono);
+        shared.note_decision(mono);
     }
     let has_token = headers.iter().any(|(name, _)| name == OFFLINE_HEADER.as_bytes());
     let goes_on_undecided = matches!(verdict, Verdict::AwaitBody { mode: BodyMode::HeadFirst, .. });

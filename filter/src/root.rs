@@ -37,17 +37,27 @@ pub(crate) struct Shared {
     seats: RefCell<Seats>,
     counters: RefCell<BTreeMap<Metric, Option<u32>>>,
     gauges: RefCell<BTreeMap<&'static str, Option<u32>>>,
-    /// The histogram of durations; nothing until the first, or if the proxy refuses it.
-    durations: OnceCell<Option<u32>>,
+    decisions: Histogram,
+    answers: Histogram,
     /// The last thing that went wrong, so that it is logged once and not with every try.
     trouble: RefCell<HashMap<Topic, String>>,
 }
 
 impl Shared {
-    /// Notes how long a decision took that began at `since`, in microseconds.
-    pub(crate) fn note_duration(&self, since: Mono) {
-        let define = || host::define_metric(MetricKind::Histogram, "grantmesh.decision_us").ok();
-        if let (Some(id), Ok(now)) = (*self.durations.get_or_init(define), host::monotonic()) {
+    /// Notes how long a decision took that began at `since`.
+    pub(crate) fn note_decision(&self, since: Mono) {
+        self.decisions.note("grantmesh.decision_us", since);
+    }
+}
+
+/// A histogram of durations in microseconds: nothing until the first, or if the proxy refuses it.
+#[derive(Default)]
+struct Histogram(OnceCell<Option<u32>>);
+
+impl Histogram {
+    fn note(&self, name: &str, since: Mono) {
+        let define = || host::define_metric(MetricKind::Histogram, name).ok();
+        if let (Some(id), Ok(now)) = (*self.0.get_or_init(define), host::monotonic()) {
             let micros = u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX);
             // Only a figure; the counts of what the proxy refuses come from what it is needed for.
             host::record_metric(id, micros).unwrap_or_default();
@@ -310,6 +320,8 @@ impl Root {
         let outcome = plugin.answered(topic, &answer, mono);
         self.trouble(topic, outcome.err());
         self.send_due(&config, plugin, mono);
+        // What calls had to wait for meanwhile.
+        shared.answers.note("grantmesh.answer_us", mono);
     }
 
     /// Logs what went wrong, or that it is well again, where that is news.

@@ -46,8 +46,8 @@ const MIN_HEARTBEAT_MILLIS: u64 = 100;
 const PAGE_ASKED_AGAIN: u32 = 4;
 
 /// Between two pages of a large snapshot, while most calls are still let through by the table that there is: pages take a
-/// twentieth of a worker's time. Twice as long made calls hardly quicker, and the table late by as much.
-const PAGE_PAUSE: Span = Span::from_millis(5);
+/// twentieth of a worker's time, so that hardly a call meets two of them.
+const PAGE_PAUSE: Span = Span::from_millis(7);
 
 /// Pages up to this one, with some 17,000 grants, are taken at full speed, in a second or two.
 const PAUSED_FROM: u32 = 1_024;

@@ -75,6 +75,7 @@ fn decisions_are_in_the_statistics_and_in_the_access_log() {
             r#"grantmesh_refusals_total{reason="no_role"}"#,
             "grantmesh_table_age_ms{",
             "grantmesh_decision_us_bucket{",
+            "grantmesh_answer_us_bucket{",
         ];
         let mut text = String::new();
         let seen = until("all statistics are there, with their tags", PATIENCE, async || {

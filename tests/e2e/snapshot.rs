@@ -1,6 +1,7 @@
 //! A filter that has fallen far behind loads everything anew while calls go on: they are decided by the table that it has, no
-//! worker stands still for it, and a million grants fit. How long calls take before and meanwhile, what one turn of a
-//! worker takes and what the table takes of memory is printed.
+//! worker stands still for it, and a million grants fit. How long calls take before, meanwhile and while the load is held up,
+//! what one turn of a worker takes, which program takes how much of the processors, and what the table takes of memory is
+//! printed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use grantmesh_tests::{ALICE, Api, Latencies, Mesh, Setup, play, proof_size, until, until_every};
+use grantmesh_tests::{ALICE, Api, Latencies, Mesh, Setup, Weather, play, proof_size, until, until_every};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection};
 
@@ -22,6 +23,15 @@ const CALLERS: usize = 2;
 
 /// Between two calls of one caller.
 const PAUSE: Duration = Duration::from_millis(2);
+
+/// For so long the load goes on, and then is held up, by turns: what else the machine does is the same in both.
+const TURNS: [Duration; 2] = [Duration::from_secs(20), Duration::from_secs(10)];
+
+/// How long every page takes while it is held up.
+const HELD_UP: Weather = Weather::Slow(Duration::from_millis(500));
+
+/// When a call was made, and how long it took.
+type Call = (Instant, Duration);
 
 #[test]
 fn proof_a_large_table_is_loaded_while_calls_go_on() {
@@ -39,29 +49,52 @@ fn proof_a_large_table_is_loaded_while_calls_go_on() {
             mesh.control_plane.stop().await?;
             put_grants(mesh, grants).await?;
             mesh.control_plane.run().await?;
-            let quiet = calls_while(mesh, async |_| rest(Duration::from_secs(10)).await).await?;
+            let ((), quiet) = calls_while(mesh, async |_| rest(Duration::from_secs(10)).await).await?;
             let (turns, memory) = (longest_turns(mesh).await?, resident(mesh)?);
 
-            let (begun, most) = (Instant::now(), u64::try_from(grants)?);
+            let (begun, most, worked) = (Instant::now(), u64::try_from(grants)?, processor_times(mesh)?);
             mesh.cable.mend();
-            let busy = calls_while(mesh, async |mesh| {
-                let mut last = Vec::new();
+            let (held_up, calls) = calls_while(mesh, async |mesh| {
+                let (mut last, mut held_up) = (Vec::new(), Vec::<(Instant, Instant)>::new());
+                let (mut turn, mut is_held_up) = (Instant::now(), false);
                 // Not all the time: the proxy has better to do.
                 let look = Duration::from_secs(1).min(patience / 100);
                 let all = until_every(look, "every VM has everything", patience, async || {
+                    if turn.elapsed() > TURNS[usize::from(is_held_up)] {
+                        if is_held_up {
+                            held_up.push((turn, Instant::now()));
+                        }
+                        (turn, is_held_up) = (Instant::now(), !is_held_up);
+                        mesh.cable.make(if is_held_up { HELD_UP } else { Weather::Fine });
+                    }
                     last = mesh.envoy()?.stats("table.items|callouts|failures").await?;
                     Ok(last.iter().any(|(name, items)| name.ends_with("items") && *items > most).then_some(()))
                 });
-                all.await.with_context(|| format!("{last:?} {} {}", mesh.cable.snapshots(), mesh.cable.deltas()))
+                all.await.with_context(|| format!("{last:?} {} {}", mesh.cable.snapshots(), mesh.cable.deltas()))?;
+                mesh.cable.mend();
+                Ok(held_up)
             })
             .await?;
-            let took = begun.elapsed();
+            let (took, still) = (begun.elapsed(), held_up.iter().map(|(from, to)| *to - *from).sum::<Duration>());
+            let works = processor_times(mesh)?;
             mesh.until_all_follow().await?;
             let (later, grown) = (longest_turns(mesh).await?, resident(mesh)?.saturating_sub(memory));
-            println!("{grants} grants in {took:.1?}");
-            for (name, latencies) in [("before", &quiet), ("while", &busy)] {
-                let p99 = latencies.quantile(0.99);
-                println!("calls {name}: p99 {p99:.2?}, {}", latencies.to_json());
+            println!("{grants} grants in {took:.1?}, held up for {still:.1?} of it");
+            for (name, before, now) in works.iter().zip(&worked).map(|(now, before)| (now.0, before.1, now.1)) {
+                println!("{name}: {:.1?} of a processor", now.saturating_sub(before));
+            }
+            // Pages that were on their way when the weather changed are of neither.
+            let settled = Duration::from_secs(1);
+            let in_turn = |call: &Call| held_up.iter().any(|(from, to)| (*from..*to).contains(&call.0));
+            let is_settled = |call: &Call| {
+                held_up.iter().all(|(from, to)| {
+                    !(*from..*from + settled).contains(&call.0) && !(*to..*to + settled).contains(&call.0)
+                })
+            };
+            let (still, busy): (Vec<_>, Vec<_>) = calls.into_iter().filter(is_settled).partition(in_turn);
+            for (name, calls) in [("before", quiet), ("held up", still), ("while", busy)] {
+                let latencies = calls.into_iter().map(|(_, took)| took).collect::<Latencies>();
+                println!("calls {name}: p99 {:.2?}, {}", latencies.quantile(0.99), latencies.to_json());
             }
             println!("longest turns of the workers: before {turns}\n while {later}");
             println!("memory of the proxy: {} KiB more, {} bytes a grant and VM", grown, grown * 1_024 / 3 / grants);
@@ -82,7 +115,7 @@ async fn rest(time: Duration) -> Result<()> {
 }
 
 /// How long Alice's calls take while something goes on; all of them are let through.
-async fn calls_while(mesh: &mut Mesh, what: impl AsyncFnOnce(&mut Mesh) -> Result<()>) -> Result<Latencies> {
+async fn calls_while<T>(mesh: &mut Mesh, what: impl AsyncFnOnce(&mut Mesh) -> Result<T>) -> Result<(T, Vec<Call>)> {
     let caller = mesh.caller(&ALICE).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let calls = (0..CALLERS).map(|_| {
@@ -100,17 +133,17 @@ async fn calls_while(mesh: &mut Mesh, what: impl AsyncFnOnce(&mut Mesh) -> Resul
     for calls in calls {
         all.append(&mut calls.join().map_err(|_| anyhow::anyhow!("a caller panicked"))??);
     }
-    done.map(|()| Latencies::from_iter(all))
+    done.map(|done| (done, all))
 }
 
-async fn keep_calling(caller: Api, stop: Arc<AtomicBool>) -> Result<Vec<Duration>> {
+async fn keep_calling(caller: Api, stop: Arc<AtomicBool>) -> Result<Vec<Call>> {
     let (mut took, mut next) = (Vec::new(), tokio::time::interval(PAUSE));
     next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     while !stop.load(Ordering::Relaxed) {
         next.tick().await;
         let asked = Instant::now();
         let reply = caller.get("/v1/accounts/acc-42").await?;
-        took.push(asked.elapsed());
+        took.push((asked, asked.elapsed()));
         ensure!(reply.status == 200, "{}", reply.text());
     }
     Ok(took)
@@ -135,20 +168,31 @@ fn with_the_length_of_turns(bootstrap: &mut Value, _: &Path) {
     bootstrap["enable_dispatcher_stats"] = json!(true);
 }
 
-/// Quantiles of how long the turns of the workers' loops took so far, in microseconds.
+/// How many turns of the workers' loops, and how many answers of the control plane, took at most so many microseconds so far.
 async fn longest_turns(mesh: &mut Mesh) -> Result<String> {
     let all = mesh.envoy()?.prometheus().await?;
-    let lines = all.lines().filter(|line| line.contains("worker") && line.contains("loop_duration_us_bucket"));
-    let mut turns = String::new();
-    for line in lines.filter(|line| {
-        ["\"500\"", "\"1000\"", "\"2500\"", "\"5000\"", "\"10000\"", "\"25000\"", "\"+Inf\""]
-            .iter()
-            .any(|bound| line.contains(bound))
-    }) {
-        turns.push_str("\n  ");
-        turns.push_str(line);
+    let is_told = |line: &&str| {
+        (line.contains("worker") && line.contains("loop_duration_us_bucket"))
+            || line.contains("grantmesh_answer_us_bucket")
+    };
+    let bounds = ["500", "1000", "2500", "5000", "10000", "25000", "+Inf"].map(|bound| format!("le=\"{bound}\""));
+    let lines = all.lines().filter(is_told).filter(|line| bounds.iter().any(|bound| line.contains(bound)));
+    Ok(lines.map(|line| format!("\n  {line}")).collect())
+}
+
+/// What each program took of the processors so far.
+fn processor_times(mesh: &mut Mesh) -> Result<[(&'static str, Duration); 3]> {
+    let (proxy, control_plane) = (mesh.envoy()?.process().id(), mesh.control_plane.id()?);
+    let programs = [("proxy", proxy), ("control plane", control_plane), ("story", std::process::id())];
+    let mut times = [("", Duration::ZERO); 3];
+    for (time, (name, id)) in times.iter_mut().zip(programs) {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // proc_pid_stat(5): user and system time are fields 14 and 15, in hundredths of a second.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let ticks = fields.skip(11).take(2).map(str::parse::<u64>).sum::<Result<u64, _>>()?;
+        *time = (name, Duration::from_millis(ticks * 10));
     }
-    Ok(turns)
+    Ok(times)
 }
 
 /// KiB that the proxy has in memory.

@@ -188,6 +188,14 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Its process id.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn id(&self) -> Result<u32> {
+        Ok(self.process.as_ref().context("it does not run")?.id())
+    }
+
     /// Freezes it: connections stay, nothing is answered.
     ///
     /// # Errors

@@ -8,8 +8,8 @@ use grantmesh_shared::wire::offline::OfflineToken;
 use grantmesh_shared::wire::records::StreamState;
 use grantmesh_shared::wire::signature::{Signature, from_hex};
 use grantmesh_shared::wire::sync::{
-    Applied, Change, HeartbeatAnswer, HeartbeatKind, HeartbeatRequest, Position, SyncAnswer, SyncKind, SyncRequest,
-    VmIdentity,
+    Applied, Change, HeartbeatAnswer, HeartbeatKind, HeartbeatRequest, PageRequest, Position, SyncAnswer, SyncKind,
+    SyncRequest, VmIdentity,
 };
 use grantmesh_shared::wire::table::Item;
 use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
@@ -163,20 +163,10 @@ impl Push {
         self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
         let scope = Scope::of(&asked.filter.services);
         let registered = self.interest.register(&scope);
-        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
         if let Some(page) = asked.page {
-            let pause = Duration::from_millis(page.pause_ms).min(MAX_PAUSE);
-            // Nothing ends it but its time.
-            let _over = tokio::time::timeout(pause, std::future::pending::<()>()).await;
-            let begun = self.snapshots.begun(&scope, page.position, self.now());
-            let elsewhere = || self.snapshots.elsewhere(&scope, &self.read_table(), page.position, self.now());
-            let begun = begun.or_else(elsewhere);
-            let index = usize::try_from(page.index).unwrap_or(usize::MAX);
-            if let Some(pages) = begun.filter(|pages| index < pages.pages.len()) {
-                return self.page(asked, page.position, &pages, index);
-            }
-            return self.snapshot(asked, &scope);
+            return self.next_page(filter, asked, &scope, page).await;
         }
+        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
         let wait = Duration::from_millis(asked.wait_ms).min(MAX_WAIT);
         let held = Held::count(&self.held);
         let changed = async {
@@ -190,24 +180,56 @@ impl Push {
         self.step(asked, &scope)
     }
 
+    /// A page of a snapshot that a filter loads: of another one if that is gone.
+    async fn next_page(
+        &self,
+        filter: &FilterIdentity,
+        asked: &SyncRequest,
+        scope: &Scope,
+        page: PageRequest,
+    ) -> Result<SignedAnswer, PushError> {
+        let pause = Duration::from_millis(page.pause_ms).min(MAX_PAUSE);
+        // Nothing ends it but its time.
+        let _over = tokio::time::timeout(pause, std::future::pending::<()>()).await;
+        let index = usize::try_from(page.index).unwrap_or(usize::MAX);
+        self.seen(filter, &asked.filter, asked.applied.as_ref()).await?;
+        // It is of its point, whatever came since: the store need not be asked, for thousands of them.
+        let begun = self.snapshots.begun(scope, page.position, self.now());
+        if let Some(pages) = begun.filter(|pages| index < pages.pages.len()) {
+            return self.page(asked, page.position, &pages, index);
+        }
+        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
+        let elsewhere = self.snapshots.elsewhere(scope, &self.read_table(), page.position, self.now());
+        match elsewhere.filter(|pages| index < pages.pages.len()) {
+            Some(pages) => self.page(asked, page.position, &pages, index),
+            None => self.snapshot(asked, scope),
+        }
+    }
+
     /// Notes who asks, makes sure that the answer will be from the present state, and takes the acknowledgement.
-    /// A VM is kept in the store before its first answer, so that no restart forgets one that was told something.
     async fn contact(
         &self,
         filter: &FilterIdentity,
         vm: &VmIdentity,
         applied: Option<&Applied>,
     ) -> Result<(), PushError> {
-        let name = filter.name_of(vm);
-        if !self.fleet.knows(vm, &name, self.now()) {
-            let kept = self.app.vm_seen(filter, vm, applied).await?;
-            self.fleet.first_contact(vm, &name, kept.reached, self.now());
-        }
+        self.seen(filter, vm, applied).await?;
         self.current().await?;
         // What the store does not have cannot have been told by it: it would prove changes of another history.
         if let Some(position) = applied.map(|applied| applied.position).filter(|applied| *applied <= self.position()) {
             self.fleet.acknowledged(&vm.vm, position);
             self.crossing.acknowledged(position);
+        }
+        Ok(())
+    }
+
+    /// Notes who asks: a VM is kept in the store before its first answer, so that no restart forgets one that was told
+    /// something.
+    async fn seen(&self, filter: &FilterIdentity, vm: &VmIdentity, applied: Option<&Applied>) -> Result<(), PushError> {
+        let name = filter.name_of(vm);
+        if !self.fleet.knows(vm, &name, self.now()) {
+            let kept = self.app.vm_seen(filter, vm, applied).await?;
+            self.fleet.first_contact(vm, &name, kept.reached, self.now());
         }
         Ok(())
     }

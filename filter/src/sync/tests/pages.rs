@@ -158,7 +158,7 @@ fn a_large_snapshot_is_taken_gently_while_the_table_that_there_is_lets_calls_thr
     };
     for index in 0..PAUSED_FROM + 10 {
         let (millis, is_late) = (1_000 + u64::from(index), index >= PAUSED_FROM);
-        assert_eq!(page(&mut ready, index, millis), is_late.then(|| json!(5)), "{index}");
+        assert_eq!(page(&mut ready, index, millis), is_late.then(|| json!(PAGE_PAUSE.millis())), "{index}");
         assert_eq!(page(&mut new, index, millis), None, "{index}");
     }
     // Once it no longer does for most, there is haste.
