@@ -110,9 +110,8 @@ async fn a_held_poll_wakes_on_a_change_and_on_the_stop() {
     assert!(matches!(held.await.unwrap().change, Change::Unchanged));
 }
 
-#[tokio::test]
-async fn many_services_come_in_pages() {
-    let server = Server::bare().await;
+/// So many services that their snapshot has several pages: the credential of a filter that asks for it, and its question.
+async fn many_services(server: &Server) -> (String, Value) {
     let services: Vec<String> = (0..30).map(|number| format!("s{number}")).collect();
     let actions: String = (0..400)
         .map(|number| {
@@ -129,9 +128,31 @@ async fn many_services_come_in_pages() {
     let applied = server.apply(OLAF, ("if-match", "*"), &policy).await;
     assert_eq!(applied.status, 201, "{}", applied.text());
     let names: Vec<&str> = services.iter().map(String::as_str).collect();
-    let credential = server.credential(&names);
     let mut body = question(1, None, 0);
     body["filter"]["services"] = json!(services);
+    (server.credential(&names), body)
+}
+
+#[tokio::test]
+async fn the_next_page_of_a_snapshot_needs_no_question_to_the_store() {
+    let mut server = Server::bare().await;
+    let (credential, mut body) = many_services(&server).await;
+    let first: SyncAnswer = server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await.read();
+    server.follow_no_more();
+    body["page"] = json!({ "position": first.position, "index": 1 });
+    let next: SyncAnswer = server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await.read();
+    assert!(matches!(next.change, Change::Snapshot { index: 1, .. }));
+    // All else waits for the present state.
+    body["page"] = Value::Null;
+    let asked = server.raw("POST", "/filter/v1/sync", &credential, body.to_string());
+    assert!(tokio::time::timeout(Duration::from_millis(100), asked).await.is_err());
+}
+
+#[tokio::test]
+async fn many_services_come_in_pages() {
+    let server = Server::bare().await;
+    let (credential, mut body) = many_services(&server).await;
+    let services = body["filter"]["services"].as_array().unwrap().len();
     let (mut items, mut hash) = (0, TableHash::default());
     for page in 0.. {
         let reply = server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await;
@@ -142,7 +163,7 @@ async fn many_services_come_in_pages() {
         items += puts.len();
         hash = puts.iter().fold(hash, |sum, item| sum.plus(item.hash()));
         if last {
-            assert_eq!((hash, items), (answer.table_hash, services.len()));
+            assert_eq!((hash, items), (answer.table_hash, services));
             assert!(page > 0, "it needed more than one page");
             break;
         }

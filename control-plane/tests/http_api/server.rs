@@ -158,6 +158,11 @@ impl Server {
         address
     }
 
+    /// Nothing reads the store for filters any more.
+    pub(crate) fn follow_no_more(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         self.clock.now()
     }
