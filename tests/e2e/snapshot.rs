@@ -72,6 +72,9 @@ fn proof_a_large_table_is_loaded_while_calls_go_on() {
                 });
                 all.await.with_context(|| format!("{last:?} {} {}", mesh.cable.snapshots(), mesh.cable.deltas()))?;
                 mesh.cable.mend();
+                if is_held_up {
+                    held_up.push((turn, Instant::now()));
+                }
                 Ok(held_up)
             })
             .await?;

@@ -162,10 +162,10 @@ impl Push {
     pub async fn sync(&self, filter: &FilterIdentity, asked: &SyncRequest) -> Result<SignedAnswer, PushError> {
         self.check(filter, asked.v, &asked.nonce, &asked.filter)?;
         let scope = Scope::of(&asked.filter.services);
-        let registered = self.interest.register(&scope);
         if let Some(page) = asked.page {
             return self.next_page(filter, asked, &scope, page).await;
         }
+        let registered = self.interest.register(&scope);
         self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
         let wait = Duration::from_millis(asked.wait_ms).min(MAX_WAIT);
         let held = Held::count(&self.held);
