@@ -24,31 +24,34 @@ fn proof_changes_of_standard_actions_arrive_at_once() {
 
 fn changes_arrive(setup: Setup) {
     play(Setup { change: with_callers_for_every_worker, ..setup }, async |mesh| {
-        let [mut approve, mut approved, mut revoke, mut revoked, mut at_all, mut served] = [const { Vec::new() }; 6];
+        let [mut approve, mut approved, mut revoke, mut revoked, mut made, mut at_all, mut served] =
+            [const { Vec::new() }; 7];
         for round in 0..proof_size(40, 1_000) {
             let account = format!("acc-{round}");
             let path = format!("/v1/accounts/{account}/refunds");
             let request = mesh.ask(&account, "10m").await?;
             let callers = a_caller_for_every_worker(mesh, &path).await?;
 
-            let ((sent, acknowledged, grant), [seen, _]) =
+            let ((sent, acknowledged, grant), [Felt { seen, .. }, _]) =
                 tokio::try_join!(timed(mesh.approve(&request)), all(&callers, &path, 200))?;
             approve.push(seen.saturating_duration_since(sent));
             approved.push(seen.saturating_duration_since(acknowledged));
 
-            let ((sent, acknowledged, _), [seen, last]) =
+            let ((sent, acknowledged, _), [Felt { seen, .. }, last]) =
                 tokio::try_join!(timed(mesh.revoke(&grant, None)), all(&callers, &path, 403))?;
             served.push(last_served(mesh, &path)?.saturating_sub(since_1970(acknowledged)?));
             revoke.push(seen.saturating_duration_since(sent));
             revoked.push(seen.saturating_duration_since(acknowledged));
-            at_all.push(last.saturating_duration_since(acknowledged));
+            made.push(last.made.saturating_duration_since(acknowledged));
+            at_all.push(last.seen.saturating_duration_since(acknowledged));
         }
-        let [approve, approved, revoke, revoked, at_all, served] =
-            [approve, approved, revoke, revoked, at_all, served].map(Latencies::from_iter);
+        let [approve, approved, revoke, revoked, made, at_all, served] =
+            [approve, approved, revoke, revoked, made, at_all, served].map(Latencies::from_iter);
         let told = json!({
             "approve_to_first_200": { "from_sending": approve.to_json(), "from_acknowledgement": approved.to_json() },
             "revoke_to_first_403": { "from_sending": revoke.to_json(), "from_acknowledgement": revoked.to_json() },
             "revoke_to_403_on_every_worker": { "from_acknowledgement": at_all.to_json() },
+            "revoke_to_call_that_gets_it": { "from_acknowledgement": made.to_json() },
             "revoke_to_last_call_served": { "from_acknowledgement": served.to_json() },
         });
         let told = serde_json::to_string_pretty(&told)?;
@@ -92,12 +95,18 @@ fn since_1970(moment: Instant) -> Result<Duration> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.saturating_sub(since))
 }
 
-/// When calls of each caller are answered with this status for the first time, asked about every millisecond; the first of
-/// them first.
-async fn all(callers: &[Api; 2], path: &str, wanted: u16) -> Result<[Instant; 2]> {
+/// A call that is the first to be answered otherwise than before.
+#[derive(Debug, Clone, Copy)]
+struct Felt {
+    made: Instant,
+    seen: Instant,
+}
+
+/// The first calls of each caller that are answered with this status; the one answered first is the first.
+async fn all(callers: &[Api; 2], path: &str, wanted: u16) -> Result<[Felt; 2]> {
     let [one, other] = callers;
     let (one, other) = tokio::try_join!(first(one, path, wanted), first(other, path, wanted))?;
-    Ok([one.min(other), one.max(other)])
+    Ok(if one.seen <= other.seen { [one, other] } else { [other, one] })
 }
 
 async fn status(caller: &Api, path: &str) -> Result<u16> {
@@ -111,11 +120,13 @@ async fn timed<T>(write: impl Future<Output = Result<T>>) -> Result<(Instant, In
     Ok((sent, Instant::now(), done))
 }
 
-/// When a call is answered with this status for the first time, asked about every millisecond. A call that runs while its
-/// grant ends is reset, and has no answer.
-async fn first(caller: &Api, path: &str, wanted: u16) -> Result<Instant> {
+/// The first call that is answered with this status; one is made every millisecond. A call that runs while its grant ends is
+/// reset, and has no answer.
+async fn first(caller: &Api, path: &str, wanted: u16) -> Result<Felt> {
     until_every(Duration::from_millis(1), "the change is felt", PATIENCE, async || {
-        Ok(status(caller, path).await.is_ok_and(|status| status == wanted).then(Instant::now))
+        let made = Instant::now();
+        let is_felt = status(caller, path).await.is_ok_and(|status| status == wanted);
+        Ok(is_felt.then(|| Felt { made, seen: Instant::now() }))
     })
     .await
 }
