@@ -199,7 +199,7 @@ impl Grants {
     }
 
     /// Shows the grants of a holder for an action until `show` has seen enough: those for a resource, or else some of them
-    /// (all, unless they are many). Tells whether it has. Once in the module, however many places look for some.
+    /// (all, unless they are many or were). Tells whether it has. Once in the module, however many places look for some.
     #[inline(never)]
     pub(super) fn each<'t>(
         &'t self,
