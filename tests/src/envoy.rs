@@ -13,6 +13,7 @@ use crate::api::Api;
 use crate::json::{member, text};
 use crate::parts::Parts;
 use crate::process::Process;
+use crate::turns::Turns;
 use crate::wait::{PATIENCE, until};
 use crate::wall_clock::WallClock;
 
@@ -70,6 +71,8 @@ pub struct EnvoySetup {
     pub change: fn(&mut Value, &Path),
     /// Its wall clock, if that is not the machine's.
     pub clock: Option<WallClock>,
+    /// Where its workers' turns are counted, if they are.
+    pub turns: Option<Turns>,
 }
 
 /// A running Envoy with two workers.
@@ -102,6 +105,9 @@ impl Envoy {
         let mut command = Command::new(&parts.envoy);
         if let Some(clock) = &setup.clock {
             clock.give_to(&mut command);
+        }
+        if let Some(turns) = &setup.turns {
+            turns.give_to(&mut command);
         }
         command.args([
             "--concurrency",

@@ -17,6 +17,7 @@ use crate::json::{member, text};
 use crate::parts::Parts;
 use crate::people::{ALICE, LEA, OLAF, Person};
 use crate::postgres::Postgres;
+use crate::turns::{Counted, Turns};
 use crate::upstream::Upstream;
 use crate::wait::{PATIENCE, until};
 use crate::wall_clock::WallClock;
@@ -60,6 +61,8 @@ pub struct Setup {
     pub serve: &'static [&'static str],
     /// Whose wall clock the story sets.
     pub wrong_clock: Option<Whose>,
+    /// Whether the turns of Envoy's workers are counted; not with a wrong clock of its own.
+    pub counted_turns: bool,
 }
 
 /// Who has a wall clock.
@@ -84,6 +87,7 @@ impl Default for Setup {
             standard_refunds: false,
             serve: &[],
             wrong_clock: None,
+            counted_turns: false,
         }
     }
 }
@@ -101,6 +105,7 @@ pub struct Mesh {
     parts: Parts,
     setup: Setup,
     clock: Option<WallClock>,
+    turns: Option<Turns>,
     _postgres: Option<Postgres>,
     folder: TempDir,
 }
@@ -120,12 +125,23 @@ impl Mesh {
         let upstream = Upstream::start().await?;
         let database = postgres.as_ref().map(Postgres::url);
         let clock = setup.wrong_clock.map(|_| WallClock::stated_in(&folder.path().join("clock"))).transpose()?;
+        let turns = setup.counted_turns.then(|| Turns::counted_in(&folder.path().join("turns"))).transpose()?;
         let its_clock = clock.clone().filter(|_| setup.wrong_clock == Some(Whose::ControlPlanes));
         let control_plane =
             ControlPlane::start(&parts, &folder.path().join("control-plane"), database, setup.serve, its_clock).await?;
         let cable = Cable::lay(control_plane.address()).await?;
-        let mut mesh =
-            Self { envoy: None, cable, control_plane, upstream, parts, setup, clock, _postgres: postgres, folder };
+        let mut mesh = Self {
+            envoy: None,
+            cable,
+            control_plane,
+            upstream,
+            parts,
+            setup,
+            clock,
+            turns,
+            _postgres: postgres,
+            folder,
+        };
         match mesh.begin().await {
             Ok(()) => Ok(mesh),
             Err(error) => {
@@ -181,6 +197,7 @@ impl Mesh {
             max_request_headers_kb: self.setup.max_request_headers_kb,
             change: self.setup.change,
             clock: self.clock.clone().filter(|_| self.setup.wrong_clock == Some(Whose::Envoys)),
+            turns: self.turns.clone(),
         };
         Envoy::start(&self.parts, &self.folder.path().join(name), &setup).await
     }
@@ -191,6 +208,14 @@ impl Mesh {
     /// If the story was set up without one.
     pub fn clock(&self) -> Result<&WallClock> {
         self.clock.as_ref().context("in this story all clocks are right")
+    }
+
+    /// What the turns of Envoy's workers took so far.
+    ///
+    /// # Errors
+    /// If the story was set up without counting them.
+    pub fn turns(&self) -> Result<Vec<Counted>> {
+        self.turns.as_ref().context("in this story no turns are counted")?.read()
     }
 
     /// Ends Envoy at once: `kill -9`.
