@@ -8,6 +8,7 @@ mod documents;
 mod files;
 mod imports;
 mod manifests;
+mod metrics;
 mod sources;
 
 use std::fmt;
