@@ -115,6 +115,8 @@ struct Kept {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
     position: Option<Position>,
+    /// Pages of a step change the table before its position.
+    pages: u64,
     fresh: [bool; 3],
 }
 
@@ -190,7 +192,7 @@ impl Streams {
         }
         let fresh = [Criticality::Low, Criticality::Standard, Criticality::Critical];
         let fresh = fresh.map(|criticality| sync.may_run_on(criticality, mono));
-        let seen = Some(Seen { position: sync.position(), fresh });
+        let seen = Some(Seen { position: sync.position(), pages: sync.pages_applied(), fresh });
         let is_new = self.seen != seen;
         let one_ends = match (sync.latest(mono), self.next_end) {
             (Some(latest), Some(end)) => latest >= end,

@@ -1,12 +1,11 @@
 //! How a filter follows the state: long poll, heartbeat, back-off, freshness and acknowledgement, as a state machine
 //! that is told the time, random numbers and answers, and gives back questions to send. Driven by `plugin`.
-//! It never applies half an answer, never goes back in (epoch, revision), and never calls itself fresher than it is.
+//! It never applies half an answer, never counts half a step as the whole, never goes back in (epoch, revision), and never calls itself fresher than it is.
 
 mod apply;
 
 use grantmesh_shared::engine::{Criticality, Now, Table};
 use grantmesh_shared::time::{Span, Timestamp};
-use grantmesh_shared::wire::PROTOCOL_VERSION;
 use grantmesh_shared::wire::read;
 use grantmesh_shared::wire::records::StreamState;
 use grantmesh_shared::wire::sync::{
@@ -14,12 +13,13 @@ use grantmesh_shared::wire::sync::{
     SyncAnswer, SyncRequest, VmIdentity,
 };
 use grantmesh_shared::wire::table::ItemError;
+use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
 
 use crate::clock::{Mono, ServerClock};
 use crate::fence::{Fence, MAX_TABLE_BYTES, all_unsealed};
 use crate::question::{self, Answer, AnswerError, PinnedKey, Question, Topic, verified};
 use crate::random::Random;
-use apply::{Contents, Pages, Retired};
+use apply::{Contents, Pages, Retired, Step};
 
 /// How long the control plane may hold a poll.
 const WAIT: Span = Span::from_secs(25);
@@ -42,10 +42,10 @@ const HURRY: Span = Span::from_millis(500);
 /// Heartbeats are never closer than this, whatever the bounds say.
 const MIN_HEARTBEAT_MILLIS: u64 = 100;
 
-/// So often a page that does not come is asked for again before the snapshot is begun anew.
+/// So often a page that does not come is asked for again before the snapshot or step is begun anew.
 const PAGE_ASKED_AGAIN: u32 = 4;
 
-/// Between two pages of a large snapshot, while most calls are still let through by the table that there is: pages take a
+/// Between two pages of a large snapshot or step, while most calls are still let through by the table that there is: pages take a
 /// twentieth of a worker's time, so that hardly a call meets two of them.
 const PAGE_PAUSE: Span = Span::from_millis(7);
 
@@ -108,7 +108,7 @@ pub enum Progress {
     Unchanged,
     /// A step was applied.
     Delta,
-    /// A page was put aside; more are to come.
+    /// A page was put aside, or is in force if it is one of a step; more are to come.
     Page,
     /// The table was replaced.
     Snapshot,
@@ -139,6 +139,11 @@ pub struct Sync {
     keys: Vec<PinnedKey>,
     contents: Contents,
     position: Option<Position>,
+    /// The hash of the table at that point, where pages of a step have changed it since, and the point that they led to.
+    before: Option<(TableHash, Position)>,
+    step: Option<Step>,
+    /// Pages of steps that were applied.
+    pages_applied: u64,
     clock: ServerClock,
     freshness: Freshness,
     /// When the last question was sent whose answer showed that the table was current.
@@ -174,6 +179,9 @@ impl Sync {
             keys,
             contents: Contents::default(),
             position: None,
+            before: None,
+            step: None,
+            pages_applied: 0,
             clock: ServerClock::default(),
             freshness: Freshness::default(),
             confirmed: None,
@@ -301,6 +309,12 @@ impl Sync {
     #[must_use]
     pub const fn position(&self) -> Option<Position> {
         self.position
+    }
+
+    /// How many pages of steps have changed the table: more of them come before its point moves.
+    #[must_use]
+    pub const fn pages_applied(&self) -> u64 {
+        self.pages_applied
     }
 
     /// The bounds of the control plane's time; nothing before its first answer.
@@ -440,17 +454,18 @@ impl Sync {
     }
 
     fn applied(&self) -> Option<Applied> {
-        self.position.map(|position| Applied { position, table_hash: self.contents.hash() })
+        let table_hash = self.before.map_or_else(|| self.contents.hash(), |(hash, _)| hash);
+        self.position.map(|position| Applied { position, table_hash })
     }
 
     fn ask_poll(&mut self, mono: Mono, random: &mut Random) -> Question {
-        let page = self.pages.as_ref().map(|pages| {
-            let index = pages.next_index();
+        let snapshot = self.pages.as_ref().map(|pages| (pages.position(), pages.next_index()));
+        let page = snapshot.or_else(|| self.step.as_ref().map(|step| (step.position, step.next)));
+        let page = page.map(|(position, index)| {
             let is_gentle = index >= PAUSED_FROM && self.is_fresh(Criticality::Standard, mono);
-            let pause_ms = if is_gentle { PAGE_PAUSE.millis() } else { 0 };
-            PageRequest { position: pages.position(), index, pause_ms }
+            PageRequest { position, index, pause_ms: if is_gentle { PAGE_PAUSE.millis() } else { 0 } }
         });
-        let applied = self.applied().filter(|_| !self.wants_snapshot && page.is_none());
+        let applied = self.applied().filter(|_| !self.wants_snapshot && snapshot.is_none());
         let nonce = random.nonce();
         let request = SyncRequest {
             v: PROTOCOL_VERSION,
@@ -458,6 +473,7 @@ impl Sync {
             nonce: nonce.clone(),
             applied,
             page,
+            in_pages: true,
             wait_ms: WAIT.millis(),
         };
         self.poll = Some(Flight {
@@ -528,7 +544,13 @@ impl Sync {
             other => matches!(other, SyncError::Rollback(_)),
         };
         let is_missing = matches!(error, SyncError::Answer(AnswerError::Unreachable));
-        if !is_missing || self.pages.as_mut().is_none_or(|pages| pages.miss() > PAGE_ASKED_AGAIN) {
+        let of_step = self.step.as_mut().map(|step| &mut step.missed);
+        let missed = self.pages.as_mut().map(Pages::missed).or(of_step);
+        let is_over = missed.is_none_or(|missed| {
+            *missed = missed.saturating_add(1);
+            *missed > PAGE_ASKED_AGAIN
+        });
+        if !is_missing || is_over {
             self.give_up_pages();
         }
         if !says_nothing {
@@ -539,8 +561,10 @@ impl Sync {
         self.next_poll = mono.plus(Span::from_millis(wait));
     }
 
-    /// Forgets the pages of a snapshot that is not to be finished.
+    /// Forgets the pages of a snapshot that is not to be finished, and where a step has come to: the next one begins where this
+    /// one did, and says all of it again.
     fn give_up_pages(&mut self) {
+        self.step = None;
         if let Some(pages) = self.pages.take() {
             self.retired.take(pages.into_contents());
         }
@@ -555,9 +579,14 @@ impl Sync {
         let signature = answer.signature.unwrap_or_default();
         let answer: SyncAnswer = question::read(body, &flight.nonce)?;
         // What was heard of since the first page was asked for says nothing against those that follow: they are of one point.
-        let is_later_page = matches!(answer.change, Change::Snapshot { index: 1.., .. });
+        let is_later_page = match &answer.change {
+            Change::Unchanged => false,
+            Change::Snapshot { index, .. } | Change::Delta { index, .. } => *index > 0,
+        };
         let floor = flight.floor.filter(|_| !is_later_page);
-        if self.position.max(floor).is_some_and(|known| answer.position < known) {
+        // What pages led to is in force, although it does not count yet.
+        let reached = self.before.map(|(_, reached)| reached);
+        if self.position.max(reached).max(floor).is_some_and(|known| answer.position < known) {
             return Err(SyncError::Rollback(answer.position));
         }
         // A history that was begun anew has no step from another one: it begins with everything.
@@ -570,12 +599,33 @@ impl Sync {
                 self.contents.check_hash(answer.table_hash)?;
                 (Progress::Unchanged, flight.sent)
             }
-            Change::Delta { puts, removes } => {
-                if !flight.incremental || !same_epoch {
+            Change::Delta { puts, removes, index, more } => {
+                // One that is begun anew says again what pages have changed already.
+                let step = self.step.take().filter(|_| index > 0);
+                let (position, expected) = (answer.position, answer.table_hash);
+                let goes_on = step.as_ref().map_or(index == 0, |step| {
+                    (step.position, step.expected, step.next) == (position, expected, index)
+                });
+                let is_empty = puts.is_empty() && removes.is_empty();
+                if !flight.incremental || !same_epoch || !goes_on || (more && is_empty) {
                     return Err(SyncError::Unexpected);
                 }
-                self.contents.apply(&puts, &removes, answer.table_hash)?;
-                (Progress::Delta, flight.sent)
+                let begun = step.map_or(flight.sent, |step| step.begun);
+                let hash = self.contents.hash();
+                let applied = self.contents.apply(&puts, &removes, (!more).then_some(expected));
+                if self.before.is_some() && applied == Err(SyncError::TableHash) {
+                    self.forget_confirmation(mono);
+                }
+                applied?;
+                if more {
+                    let hash = self.before.map_or(hash, |(hash, _)| hash);
+                    self.before = Some((hash, position));
+                    self.pages_applied = self.pages_applied.saturating_add(1);
+                    self.step = Some(Step { position, expected, begun, next: index.saturating_add(1), missed: 0 });
+                    (Progress::Page, begun)
+                } else {
+                    (Progress::Delta, begun)
+                }
             }
             Change::Snapshot { index, last, puts } => {
                 // A snapshot may also be the answer to a question for a delta that is gone.
@@ -604,10 +654,12 @@ impl Sync {
         }
         self.give_up_pages();
         self.wants_snapshot = false;
+        self.before = None;
         self.position = Some(answer.position);
         self.set_freshness(answer.freshness, mono);
         // Where more was heard of while pages came, the next answer brings it and confirms all of it.
-        if progress != Progress::Snapshot || self.fence.floor() <= self.position {
+        let at_once = progress != Progress::Snapshot && as_of == flight.sent;
+        if at_once || self.fence.floor() <= self.position {
             self.confirm(as_of);
         }
         Ok(progress)
@@ -634,6 +686,7 @@ impl Sync {
         let asked = flight.applied.filter(|asked| answer.position <= asked.position);
         if asked.is_some_and(|asked| asked.table_hash != answer.table_hash) {
             self.wants_snapshot = true;
+            self.step = None;
             self.forget_confirmation(mono);
             self.poll = None;
             self.next_poll = mono;

@@ -107,6 +107,10 @@ fn items() {
     assert!(newer.parse().is_err(), "a grant with a limit that this build does not know must be refused");
 }
 
+fn removes() -> Vec<String> {
+    vec!["lock/lock_00000000000000000000000004".to_owned()]
+}
+
 #[test]
 fn sync() {
     let applied = Applied { position: POSITION, table_hash: TableHash::default() };
@@ -116,6 +120,7 @@ fn sync() {
         nonce: NONCE.to_owned(),
         applied: Some(applied),
         page: Some(PageRequest { position: POSITION, index: 1, pause_ms: 5 }),
+        in_pages: true,
         wait_ms: 25_000,
     };
     let heartbeat = HeartbeatRequest {
@@ -136,7 +141,8 @@ fn sync() {
     };
     let answers = [
         Change::Unchanged,
-        Change::Delta { puts: vec![grant()], removes: vec!["lock/lock_00000000000000000000000004".to_owned()] },
+        Change::Delta { puts: vec![grant()], removes: removes(), index: 0, more: false },
+        Change::Delta { puts: vec![], removes: removes(), index: 1, more: true },
         Change::Snapshot { index: 0, last: false, puts: vec![grant()] },
     ]
     .map(answer);

@@ -1,4 +1,4 @@
-//! A filter that has fallen far behind loads everything anew while calls go on: they are decided by the table that it has, no
+//! A filter that has fallen behind takes the step in pages; one that has fallen far behind loads everything anew while calls go on: they are decided by the table that it has, no
 //! worker stands still for it, and a million grants fit. How long calls take before, meanwhile and while the load is held up,
 //! what one turn of a worker takes of a processor, which program takes how much of the processors, and what the table takes of memory is
 //! printed.
@@ -41,7 +41,7 @@ fn proof_a_large_table_is_loaded_while_calls_go_on() {
             mesh.cable.cut();
             mesh.grant("acc-42", "1h").await?;
             mesh.control_plane.stop().await?;
-            put_grants(mesh, grants).await?;
+            put_grants(mesh, grants, 0).await?;
             mesh.control_plane.run().await?;
             let ((), quiet) = calls_while(mesh, async |_| rest(Duration::from_secs(10)).await).await?;
             let (turns, memory) = (longest_turns(mesh).await?, resident(mesh)?);
@@ -106,6 +106,32 @@ fn proof_a_large_table_is_loaded_while_calls_go_on() {
     );
 }
 
+#[test]
+fn a_step_of_many_changes_comes_in_pages() {
+    play(Setup::default(), async |mesh| {
+        // Everything there is for the first, more than one answer may have for the second, which is less than everything.
+        for (grants, account, is_step) in [(4_000, "acc-41", false), (2_200, "acc-42", true)] {
+            mesh.until_all_follow().await?;
+            mesh.cable.cut();
+            // Of the revision that the next change has, which makes them known.
+            put_grants(mesh, grants, 1).await?;
+            mesh.grant(account, "1h").await?;
+            let (snapshots, deltas) = (mesh.cable.snapshots(), mesh.cable.deltas());
+            mesh.cable.mend();
+            mesh.until_refund_is(account, 200).await?;
+            mesh.until_all_follow().await?;
+            let (snapshots, deltas) = (mesh.cable.snapshots() - snapshots, mesh.cable.deltas() - deltas);
+            let pages = 3 * u64::try_from(grants)? / 20;
+            let (come, do_not) = if is_step { (deltas, snapshots) } else { (snapshots, deltas) };
+            ensure!(come >= pages && do_not <= 3, "{snapshots} pages of snapshots, {deltas} of steps");
+            ensure!(!is_step || snapshots == 0, "{snapshots} pages of snapshots");
+        }
+        let items = mesh.envoy()?.stats("table.items").await?;
+        ensure!(items.iter().any(|(_, items)| *items > 6_200), "{items:?}");
+        mesh.envoy()?.filter_is_unharmed().await
+    });
+}
+
 async fn rest(time: Duration) -> Result<()> {
     let begun = Instant::now();
     until("some time has passed", time * 2, async || Ok((begun.elapsed() >= time).then_some(()))).await
@@ -146,17 +172,17 @@ async fn keep_calling(caller: Api, stop: Arc<AtomicBool>) -> Result<Vec<Call>> {
     Ok(took)
 }
 
-/// Grants of the present revision, as filters load them.
-async fn put_grants(mesh: &Mesh, count: usize) -> Result<()> {
+/// Grants as filters load them, of the revision that is so many after the present one.
+async fn put_grants(mesh: &Mesh, count: usize, later: i64) -> Result<()> {
     let mut database = SqliteConnection::connect(&mesh.control_plane.database()).await?;
     let sql = r#"
         WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1),
         ids AS MATERIALIZED (SELECT n, '01kb' || printf('%06d', n - 1) || lower(hex(randomblob(8))) AS id FROM numbers)
         INSERT INTO table_items (item_key, service, revision, body)
-        SELECT 'grant/grant_' || id, 'payments', (SELECT max(revision) FROM table_items),
+        SELECT 'grant/grant_' || id, 'payments', (SELECT max(revision) + $2 FROM table_items),
             printf('{"grant":{"id":"grant_%s","request":"req_%s","holder":{"user":{"issuer":"https://dev-issuer.grantmesh.invalid","subject":"user-%d"}},"service":"payments","action":"refund.create","resource":"account/acc-%d","rule":"refund-by-support","starts_at":%d,"expires_at":%d}}',
                 id, id, n / 10, 1000 + n, 1800000000000 + n, 1800003600000 + n) FROM ids"#;
-    let done = sqlx::query(sql).bind(i64::try_from(count)?).execute(&mut database).await?;
+    let done = sqlx::query(sql).bind(i64::try_from(count)?).bind(later).execute(&mut database).await?;
     ensure!(done.rows_affected() == u64::try_from(count)?, "{} rows", done.rows_affected());
     Ok(())
 }

@@ -19,6 +19,9 @@ use super::{NOON, cpu_nanos};
 /// The grants, of a tenth as many people.
 const GRANTS: u64 = 1_000_000;
 
+/// The grants of a step.
+const STEP: u64 = 50_000;
+
 /// The first pages let V8 optimise, and are told apart.
 const FIRST: usize = 300;
 
@@ -58,6 +61,7 @@ fn pages() -> Vec<(u64, u64)> {
 struct Plane {
     key: SigningKey,
     hash: TableHash,
+    revision: u64,
 }
 
 impl Plane {
@@ -67,7 +71,7 @@ impl Plane {
             v: PROTOCOL_VERSION,
             kind: SyncKind::Sync,
             nonce: asked.nonce,
-            position: Position { epoch: 1, revision: 7 },
+            position: Position { epoch: 1, revision: self.revision },
             table_hash: self.hash,
             server_time: Timestamp::from_millis(NOON),
             freshness: Freshness::default(),
@@ -118,6 +122,36 @@ impl Filter {
         }
         took
     }
+
+    /// Takes a step in pages, and another one that takes it back; how long each page took.
+    fn steps(&mut self, plane: &mut Plane) -> Vec<u64> {
+        let mut took = Vec::new();
+        let grants = 0..STEP;
+        let hash = grants.clone().fold(TableHash::default(), |hash, number| hash.plus(item(GRANTS + number).hash()));
+        for is_put in [true, false] {
+            plane.hash = if is_put { plane.hash.plus(hash) } else { plane.hash.minus(hash) };
+            plane.revision += 1;
+            let all: Vec<Item> = grants.clone().map(|number| item(GRANTS + number)).collect();
+            // As many of them as the control plane would put into a page.
+            let pages: Vec<&[Item]> = all.chunks(if is_put { 16 } else { 34 }).collect();
+            for (at, page) in pages.iter().enumerate() {
+                let poll = self.poll();
+                let (puts, removes) = match is_put {
+                    true => (page.to_vec(), Vec::new()),
+                    false => (Vec::new(), page.iter().map(|item| item.key.clone()).collect()),
+                };
+                let (index, more) = (u32::try_from(at).expect("a number of a page"), at + 1 < pages.len());
+                let (body, signature) = plane.answer(&poll, Change::Delta { puts, removes, index, more });
+                let begun = cpu_nanos();
+                let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
+                let mono = Mono::from_millis(self.millis);
+                let progress = self.sync.answered(Topic::Sync, &answer, mono, &mut self.random);
+                took.push(cpu_nanos() - begun);
+                assert_eq!(progress, Ok(if more { Progress::Page } else { Progress::Delta }));
+            }
+        }
+        took
+    }
 }
 
 fn said(name: &str, mut took: Vec<u64>) {
@@ -132,12 +166,12 @@ fn said(name: &str, mut took: Vec<u64>) {
     );
 }
 
-/// Loads a table, and then another one beside it, which frees the first.
+/// Loads a table, then another one beside it, which frees the first, and at last takes steps.
 pub(super) fn run() {
     let key = SigningKey::from_bytes(&[7; 32]);
     let pinned = PinnedKey::new(key.verifying_key().as_bytes()).expect("a key");
-    let plane =
-        Plane { key, hash: (0..GRANTS).fold(TableHash::default(), |hash, number| hash.plus(item(number).hash())) };
+    let hash = (0..GRANTS).fold(TableHash::default(), |hash, number| hash.plus(item(number).hash()));
+    let mut plane = Plane { key, hash, revision: 7 };
     let identity =
         VmIdentity { vm: VmId::new(0, [0; 10]), node: "n".to_owned(), services: vec!["payments".to_owned()] };
     let mut filter = Filter { sync: Sync::new(identity, vec![pinned]), random: Random::new([9; 32]), millis: 0 };
@@ -175,6 +209,7 @@ pub(super) fn run() {
         parts.push(cpu_nanos() - begun);
     }
     said("a part of a table that is freed", parts);
+    said("a page of a step", filter.steps(&mut plane));
 }
 
 #[cfg(target_arch = "wasm32")]

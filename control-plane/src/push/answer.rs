@@ -16,7 +16,7 @@ use grantmesh_shared::wire::{PROTOCOL_VERSION, TableHash};
 use serde::Serialize;
 
 use super::snapshots::Pages;
-use super::table::{Scope, Step};
+use super::table::{Page, Scope, Step};
 use super::{Held, Push};
 use crate::app::{AppError, FilterIdentity};
 
@@ -194,15 +194,17 @@ impl Push {
         let index = usize::try_from(page.index).unwrap_or(usize::MAX);
         self.seen(filter, &asked.filter, asked.applied.as_ref()).await?;
         // It is of its point, whatever came since: the store need not be asked, for thousands of them.
-        let begun = self.snapshots.begun(scope, page.position, self.now());
+        let applied = asked.applied.as_ref();
+        let from = applied.map(|applied| applied.position);
+        let begun = self.snapshots.begun(scope, from, page.position, self.now());
         if let Some(pages) = begun.filter(|pages| index < pages.pages.len()) {
             return self.page(asked, page.position, &pages, index);
         }
-        self.contact(filter, &asked.filter, asked.applied.as_ref()).await?;
-        let elsewhere = self.snapshots.elsewhere(scope, &self.read_table(), page.position, self.now());
+        self.contact(filter, &asked.filter, applied).await?;
+        let elsewhere = self.snapshots.elsewhere(scope, &self.read_table(), applied, page.position, self.now());
         match elsewhere.filter(|pages| index < pages.pages.len()) {
             Some(pages) => self.page(asked, page.position, &pages, index),
-            None => self.snapshot(asked, scope),
+            None => self.step(asked, scope),
         }
     }
 
@@ -239,30 +241,36 @@ impl Push {
     }
 
     fn step(&self, asked: &SyncRequest, scope: &Scope) -> Result<SignedAnswer, PushError> {
-        let (step, position, table_hash) = {
-            let table = self.read_table();
-            (table.step(scope, asked.applied.as_ref()), table.position(), table.hash(scope))
+        let table = self.read_table();
+        let (position, table_hash) = (table.position(), table.hash(scope));
+        let from = asked.applied.map(|applied| applied.position);
+        // Filters that were away together ask for the same: it is made once.
+        let follows = asked.applied.filter(|applied| asked.in_pages && table.follows(scope, applied));
+        let same = follows.map(|applied| applied.position);
+        if let Some(pages) = same.and_then(|from| self.snapshots.same_step(scope, from, &table, position, self.now())) {
+            drop(table);
+            return self.page(asked, position, &pages, 0);
+        }
+        let change = match (table.step(scope, asked.applied.as_ref(), asked.in_pages), from) {
+            (Step::Ahead, _) => return Err(PushError::Ahead),
+            (Step::Unchanged, _) => Change::Unchanged,
+            (Step::Delta(pages), Some(from)) if pages.len() > 1 => {
+                let pages = self.snapshots.step(scope, from, &table, position, pages, self.now());
+                drop(table);
+                return self.page(asked, position, &pages, 0);
+            }
+            (Step::Delta(pages), _) => delta(&pages, 0),
+            (Step::Snapshot, _) => {
+                let pages = self.snapshots.fresh(scope, &table, position, self.now());
+                drop(table);
+                return self.page(asked, position, &pages, 0);
+            }
         };
-        let change = match step {
-            Step::Ahead => return Err(PushError::Ahead),
-            Step::Snapshot => return self.snapshot(asked, scope),
-            Step::Unchanged => Change::Unchanged,
-            Step::Delta { puts, removes } => Change::Delta { puts, removes },
-        };
+        drop(table);
         self.answer(asked, position, table_hash, change)
     }
 
-    fn snapshot(&self, asked: &SyncRequest, scope: &Scope) -> Result<SignedAnswer, PushError> {
-        let (position, pages) = {
-            let table = self.read_table();
-            if asked.applied.is_some_and(|applied| applied.position > table.position()) {
-                return Err(PushError::Ahead);
-            }
-            (table.position(), self.snapshots.fresh(scope, &table, table.position(), self.now()))
-        };
-        self.page(asked, position, &pages, 0)
-    }
-
+    /// A page of what was begun.
     fn page(
         &self,
         asked: &SyncRequest,
@@ -270,10 +278,11 @@ impl Push {
         pages: &Pages,
         at: usize,
     ) -> Result<SignedAnswer, PushError> {
-        let last = at.saturating_add(1) >= pages.pages.len();
-        let index = u32::try_from(at).unwrap_or(u32::MAX);
-        let puts = pages.pages.get(at).into_iter().flatten().map(|item| Item::clone(item)).collect();
-        self.answer(asked, position, pages.table_hash, Change::Snapshot { index, last, puts })
+        let change = match delta(&pages.pages, at) {
+            Change::Delta { puts, index, more, .. } if !pages.is_step => Change::Snapshot { index, last: !more, puts },
+            delta => delta,
+        };
+        self.answer(asked, position, pages.table_hash, change)
     }
 
     fn answer(
@@ -299,5 +308,16 @@ impl Push {
 
     fn now(&self) -> Timestamp {
         self.app.settings().clock.now()
+    }
+}
+
+/// This page, as one of a step.
+fn delta(pages: &[Page], at: usize) -> Change {
+    let page = pages.get(at);
+    Change::Delta {
+        puts: page.iter().flat_map(|page| &page.puts).map(|item| Item::clone(item)).collect(),
+        removes: page.iter().flat_map(|page| &page.removes).map(|key| key.to_string()).collect(),
+        index: u32::try_from(at).unwrap_or(u32::MAX),
+        more: at.saturating_add(1) < pages.len(),
     }
 }

@@ -15,6 +15,9 @@ const MAX_SUMS: usize = 4_096;
 /// What an item adds to an answer besides key and body.
 const ITEM_FRAME: usize = 24;
 
+/// What a grant that is gone costs a filter, as the bytes of one that is put: its item's hash is found out for the last time.
+const GONE_BYTES: usize = 240;
+
 /// What a filter loads: its services, and the items that belong to no service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Scope(BTreeSet<Box<str>>);
@@ -57,17 +60,21 @@ pub struct ItemChange {
 pub enum Step {
     /// Nothing.
     Unchanged,
-    /// A step.
-    Delta {
-        /// New and replaced items.
-        puts: Vec<Item>,
-        /// Keys of removed items.
-        removes: Vec<String>,
-    },
+    /// A step: one page, or several where the filter takes them.
+    Delta(Vec<Page>),
     /// Everything.
     Snapshot,
     /// It knows of changes that are not known here.
     Ahead,
+}
+
+/// So much of a step or a snapshot as a filter applies at one go.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// New and replaced items.
+    pub puts: Vec<Arc<Item>>,
+    /// Keys of removed items; none in a snapshot.
+    pub removes: Vec<Arc<str>>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +94,8 @@ struct Live {
     revision: u64,
     item: Arc<Item>,
     hash: TableHash,
+    /// Whether no filter can hold an earlier state of it: it was put here, and nothing was known of it before.
+    is_first: bool,
 }
 
 impl Slice {
@@ -101,13 +110,13 @@ impl Slice {
         Some(revision)
     }
 
-    fn put(&mut self, revision: u64, item: Item) {
+    fn put(&mut self, revision: u64, item: Item, is_first: bool) {
         let key: Arc<str> = Arc::from(item.key.as_str());
         let hash = item.hash();
         self.take(&key);
         self.sum = self.sum.plus(hash);
         self.changes.insert((revision, Arc::clone(&key)));
-        self.live.insert(key, Live { revision, item: Arc::new(item), hash });
+        self.live.insert(key, Live { revision, item: Arc::new(item), hash, is_first });
         self.changed = self.changed.max(revision);
     }
 
@@ -154,6 +163,8 @@ impl PushTable {
         let known_from = items.iter().map(|change| change.revision).max().unwrap_or(0);
         let mut table = Self { position, floor, known_from, slices: BTreeMap::new(), homes: HashMap::new() };
         table.apply(position, floor, items);
+        // What they were before is not known.
+        table.slices.values_mut().flat_map(|slice| slice.live.values_mut()).for_each(|live| live.is_first = false);
         table
     }
 
@@ -166,9 +177,9 @@ impl PushTable {
                 changed.insert(earlier);
             }
             let slice = self.slices.entry(home.clone()).or_default();
-            self.homes.insert(Arc::from(key.as_str()), home.clone());
+            let is_first = self.homes.insert(Arc::from(key.as_str()), home.clone()).is_none();
             match item {
-                Some(item) => slice.put(revision, item),
+                Some(item) => slice.put(revision, item, is_first),
                 None => slice.remove(revision, &key),
             }
             changed.insert(home);
@@ -240,16 +251,16 @@ impl PushTable {
     }
 
     /// Whether what the filter applied is a state that the scope had, as far as that is known.
-    fn follows(&self, scope: &Scope, applied: &Applied) -> bool {
+    pub(super) fn follows(&self, scope: &Scope, applied: &Applied) -> bool {
         let known = self.hash_at(scope, applied.position.revision);
         applied.position.epoch == self.position.epoch
             && applied.position <= self.position
             && known.is_none_or(|hash| hash == applied.table_hash)
     }
 
-    /// What a filter that applied this needs.
+    /// What a filter that applied this needs; a step in several pages only if it takes those.
     #[must_use]
-    pub fn step(&self, scope: &Scope, applied: Option<&Applied>) -> Step {
+    pub fn step(&self, scope: &Scope, applied: Option<&Applied>, in_pages: bool) -> Step {
         let Some(applied) = applied else {
             return Step::Snapshot;
         };
@@ -263,61 +274,132 @@ impl PushTable {
         if self.changed(scope).revision <= from {
             return Step::Unchanged;
         }
-        if from < self.floor { Step::Snapshot } else { self.delta(scope, from) }
+        if from < self.floor { Step::Snapshot } else { self.delta(scope, from, in_pages) }
     }
 
-    /// The changes after a revision, or everything where that many do not fit into one answer.
-    fn delta(&self, scope: &Scope, from: u64) -> Step {
-        let (mut puts, mut removes, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    /// The changes after a revision, or everything where that is less to tell.
+    fn delta(&self, scope: &Scope, from: u64, in_pages: bool) -> Step {
+        let most = if in_pages { self.slices(scope).map(|slice| slice.live.len()).sum::<usize>() / 2 } else { 0 };
+        let mut step = Changes::default();
         for slice in self.slices(scope) {
             for (_, key) in slice.changes.range((from.saturating_add(1), Arc::from(""))..) {
                 match slice.live.get(key) {
-                    Some(live) => {
-                        bytes = bytes.saturating_add(item_bytes(&live.item));
-                        puts.push(Item::clone(&live.item));
-                    }
-                    None => {
-                        bytes = bytes.saturating_add(key.len()).saturating_add(ITEM_FRAME);
-                        removes.push(key.to_string());
-                    }
+                    Some(live) => step.put(live),
+                    None => step.remove(key),
                 }
-                if bytes > MAX_ANSWER_BYTES {
+                if step.bytes > MAX_ANSWER_BYTES && step.count() > most {
                     return Step::Snapshot;
                 }
             }
         }
-        // An item that moved between two slices of the scope is put in one and removed in the other.
-        let put: HashSet<&str> = puts.iter().map(|item| item.key.as_str()).collect();
-        removes.retain(|key| !put.contains(key.as_str()));
-        Step::Delta { puts, removes }
+        step.settle();
+        match in_pages && step.bytes > MAX_PAGE_BYTES {
+            true => step.in_pages().map_or(Step::Snapshot, Step::Delta),
+            false => Step::Delta(vec![step.at_one_go()]),
+        }
     }
 
     /// Everything in the scope, in pages that a filter applies at one go; at least one.
     #[must_use]
-    pub fn pages(&self, scope: &Scope) -> Vec<Vec<Arc<Item>>> {
-        let mut items: Vec<&Arc<Item>> =
-            self.slices(scope).flat_map(|slice| slice.live.values()).map(|live| &live.item).collect();
+    pub fn pages(&self, scope: &Scope) -> Vec<Page> {
+        let mut items: Vec<Arc<Item>> =
+            self.slices(scope).flat_map(|slice| slice.live.values()).map(|live| Arc::clone(&live.item)).collect();
         // Services first, then in the order of their making; the same pages for the same state.
         items.sort_unstable_by(|one, two| {
             (!one.key.starts_with("service/"), &one.key).cmp(&(!two.key.starts_with("service/"), &two.key))
         });
-        let (mut pages, mut bytes) = (vec![Vec::new()], 0_usize);
-        for item in items {
-            let more = item_bytes(item);
-            if bytes.saturating_add(more) > MAX_PAGE_BYTES && bytes > 0 {
-                pages.push(Vec::new());
-                bytes = 0;
-            }
-            bytes = bytes.saturating_add(more);
-            if let Some(page) = pages.last_mut() {
-                page.push(Arc::clone(item));
-            }
+        let mut pages = pages_of(items, item_bytes, |puts| Page { puts, removes: Vec::new() });
+        if pages.is_empty() {
+            pages.push(Page::default());
         }
         pages
     }
 }
 
-fn item_bytes(item: &Item) -> usize {
+/// What a step tells.
+#[derive(Default)]
+struct Changes {
+    /// New grants: such as no filter can hold in an earlier state.
+    grants: Vec<Arc<Item>>,
+    /// Everything else that is put.
+    puts: Vec<Arc<Item>>,
+    removes: BTreeSet<Arc<str>>,
+    bytes: usize,
+}
+
+impl Changes {
+    fn put(&mut self, live: &Live) {
+        self.bytes = self.bytes.saturating_add(item_bytes(&live.item));
+        let puts = if live.is_first && is_grant(&live.item.key) { &mut self.grants } else { &mut self.puts };
+        puts.push(Arc::clone(&live.item));
+    }
+
+    fn remove(&mut self, key: &Arc<str>) {
+        self.bytes = self.bytes.saturating_add(key_bytes(key));
+        self.removes.insert(Arc::clone(key));
+    }
+
+    fn count(&self) -> usize {
+        self.grants.len().saturating_add(self.puts.len()).saturating_add(self.removes.len())
+    }
+
+    /// An item that moved between slices of the scope is gone from some of them and may be put in another one.
+    fn settle(&mut self) {
+        for item in self.grants.iter().chain(&self.puts) {
+            self.removes.remove(item.key.as_str());
+        }
+    }
+
+    fn at_one_go(self) -> Page {
+        let Self { grants, mut puts, removes, .. } = self;
+        puts.extend(grants);
+        Page { puts, removes: removes.into_iter().collect() }
+    }
+
+    /// So that a filter that has applied only the first pages admits nothing that no state of the history would: grants that
+    /// are gone come first, then at one go all that is no grant and grants that are put again, which may give less than before
+    /// or more, and new grants at last. Nothing if what must come at one go is more than an answer may have.
+    fn in_pages(self) -> Option<Vec<Page>> {
+        let (gone, removes): (Vec<_>, Vec<_>) = self.removes.into_iter().partition(|key| is_grant(key));
+        let mut pages = pages_of(gone, |_| GONE_BYTES, |removes| Page { puts: Vec::new(), removes });
+        let bytes = self.puts.iter().map(item_bytes).chain(removes.iter().map(|key| key_bytes(key)));
+        match bytes.fold(0, usize::saturating_add) {
+            0 => {}
+            1..=MAX_ANSWER_BYTES => pages.push(Page { puts: self.puts, removes }),
+            _ => return None,
+        }
+        pages.extend(pages_of(self.grants, item_bytes, |puts| Page { puts, removes: Vec::new() }));
+        Some(pages)
+    }
+}
+
+fn is_grant(key: &str) -> bool {
+    key.starts_with("grant/")
+}
+
+/// Pages of these, in their order; one that is larger than a page has one to itself.
+fn pages_of<T>(all: Vec<T>, bytes_of: impl Fn(&T) -> usize, page: impl Fn(Vec<T>) -> Page) -> Vec<Page> {
+    let (mut pages, mut part, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
+    for one in all {
+        let more = bytes_of(&one);
+        if bytes.saturating_add(more) > MAX_PAGE_BYTES && bytes > 0 {
+            pages.push(page(std::mem::take(&mut part)));
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(more);
+        part.push(one);
+    }
+    if !part.is_empty() {
+        pages.push(page(part));
+    }
+    pages
+}
+
+fn key_bytes(key: &str) -> usize {
+    key.len().saturating_add(ITEM_FRAME)
+}
+
+fn item_bytes(item: &Arc<Item>) -> usize {
     item.key.len().saturating_add(item.body.get().len()).saturating_add(ITEM_FRAME)
 }
 

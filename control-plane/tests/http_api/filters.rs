@@ -68,14 +68,14 @@ async fn a_snapshot_then_deltas_then_nothing() {
 
     let grant = server.grant().await["id"].as_str().unwrap().to_owned();
     let second = sync(&server, &question(1, applied(&first), 30_000)).await;
-    let Change::Delta { puts, removes } = &second.change else { panic!("{second:?}") };
+    let Change::Delta { puts, removes, index: 0, more: false } = &second.change else { panic!("{second:?}") };
     assert_eq!((puts[0].key.clone(), removes.len()), (format!("grant/{grant}"), 0));
     assert_eq!(first.table_hash.plus(puts[0].hash()), second.table_hash);
     puts[0].parse().unwrap();
 
     server.post(LEA, &format!("/v1/grants/{grant}/revoke"), &json!({ "reason": "done" })).await.expect(200);
     let third = sync(&server, &question(1, applied(&second), 30_000)).await;
-    let Change::Delta { puts, removes } = &third.change else { panic!("{third:?}") };
+    let Change::Delta { puts, removes, index: 0, more: false } = &third.change else { panic!("{third:?}") };
     assert_eq!((puts.len(), removes.as_slice()), (0, &[format!("grant/{grant}")][..]));
     assert_eq!(third.table_hash, first.table_hash);
     assert!(matches!(sync(&server, &question(1, applied(&third), 0)).await.change, Change::Unchanged));
@@ -179,6 +179,53 @@ async fn many_services_come_in_pages() {
     body["page"] = json!({ "position": { "epoch": 1, "revision": 777 }, "index": 3 });
     let fresh: SyncAnswer = server.raw("POST", "/filter/v1/sync", &credential, body.to_string()).await.read();
     assert!(matches!(fresh.change, Change::Snapshot { index: 0, .. }), "an unknown page begins anew");
+}
+
+#[tokio::test]
+async fn a_step_of_many_changes_comes_in_pages_to_those_who_take_them() {
+    let server = Server::start().await;
+    let first = sync(&server, &question(1, None, 0)).await;
+    let mut grants = Vec::new();
+    for _ in 0..40 {
+        grants.push(server.grant().await["id"].as_str().unwrap().to_owned());
+    }
+    let from = applied(&first);
+    let whole = sync(&server, &question(1, from, 0)).await;
+    let Change::Delta { puts, index: 0, more: false, .. } = &whole.change else { panic!("{whole:?}") };
+    assert_eq!(puts.len(), 40);
+
+    let mut asked = question(1, from, 0);
+    asked["in_pages"] = json!(true);
+    let page = async |page: Value| {
+        let mut asked = asked.clone();
+        asked["page"] = page;
+        let answer = sync(&server, &asked).await;
+        let Change::Delta { puts, removes, index, more } = answer.change else { panic!("no step") };
+        (puts, removes, (index, more), (answer.position, answer.table_hash))
+    };
+    let (mut told, _, place, leads_to) = page(Value::Null).await;
+    assert_eq!((place, leads_to), ((0, true), (whole.position, whole.table_hash)));
+    // What changes meanwhile is of the next step: these pages are of one point.
+    server.post(LEA, &format!("/v1/grants/{}/revoke", grants[0]), &json!({ "reason": "done" })).await.expect(200);
+    for index in 1.. {
+        let (puts, _, place, same) = page(json!({ "position": leads_to.0, "index": index })).await;
+        assert_eq!((place.0, same), (index, leads_to));
+        told.extend(puts);
+        if !place.1 {
+            break;
+        }
+    }
+    assert_eq!(told.iter().fold(first.table_hash, |hash, item| hash.plus(item.hash())), leads_to.1);
+    // A page of a point that nobody has kept: the step is begun anew, to the present.
+    let elsewhere = json!({ "position": first.position, "index": 1 });
+    let (puts, removes, place, now) = page(elsewhere).await;
+    assert!(place == (0, true) && now.0 > leads_to.0, "{place:?}");
+    assert!(removes.iter().chain(puts.iter().map(|item| &item.key)).any(|key| *key == format!("grant/{}", grants[0])));
+    // One that all is told to is current.
+    let caught_up = Some(Applied { position: leads_to.0, table_hash: leads_to.1 });
+    let last = sync(&server, &question(1, caught_up, 0)).await;
+    let Change::Delta { puts, removes, .. } = &last.change else { panic!("{last:?}") };
+    assert_eq!((puts.len(), removes.len()), (0, 1));
 }
 
 #[tokio::test]

@@ -111,6 +111,22 @@ fn what_has_not_been_heard_of_for_too_long_ends_by_criticality() {
 }
 
 #[test]
+fn a_page_of_a_step_ends_what_runs() {
+    for (gone, locked, expected) in [(true, None, "grant_ended"), (false, Some(lock(None, None)), "locked")] {
+        let (mut world, mut streams) = (world(&["payments"]), Streams::default());
+        world.tell(100, &[until(9_000_000)], &[]);
+        streams.admit(refund(7, Criticality::Low, ""));
+        assert_eq!(due(&mut streams, &world, 100), []);
+        let known = world.sync.position();
+        let key = until(9_000_000).key();
+        let removes = if gone { vec![key.as_str()] } else { Vec::new() };
+        world.tell_page(200, &locked.into_iter().collect::<Vec<_>>(), &removes, true);
+        assert_eq!(world.sync.position(), known, "more is to come");
+        assert_eq!(due(&mut streams, &world, 200), [(7, expected)]);
+    }
+}
+
+#[test]
 fn a_lock_ends_the_calls_that_it_blocks_and_no_others() {
     let group = |name: &str| SubjectItem::Group { issuer: "https://id.example".to_owned(), name: name.to_owned() };
     let workload = SubjectItem::Workload("spiffe://mesh/bot".to_owned());

@@ -1,6 +1,6 @@
 //! What a filter holds, with the hash of every item: a change is first understood in every part and its hash compared,
-//! and only then touches the table. Pages of a snapshot build a table apart, which takes the other's place all at once.
-//! No step is long, whatever the table's size: pages are small, and a table that has had its day is freed in parts.
+//! and only then touches the table; of a step in pages the hash is that of its last one. Pages of a snapshot build a table apart,
+//! which takes the other's place all at once. Nothing takes long, whatever the table's size: pages are small, and a table that has had its day is freed in parts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -67,8 +67,14 @@ impl Contents {
         }
     }
 
-    /// Applies a step, all of it or nothing.
-    pub(super) fn apply(&mut self, puts: &[Item], removes: &[String], expected: TableHash) -> Result<(), SyncError> {
+    /// Applies a step or a page of one, all of it or nothing; not if the table then has not the hash that it must have, where
+    /// that is known.
+    pub(super) fn apply(
+        &mut self,
+        puts: &[Item],
+        removes: &[String],
+        expected: Option<TableHash>,
+    ) -> Result<(), SyncError> {
         let mut hash = self.hash;
         let mut changed: HashSet<&str> = HashSet::new();
         let mut parsed = Vec::with_capacity(puts.len());
@@ -92,7 +98,7 @@ impl Contents {
                 hash = hash.minus(old);
             }
         }
-        if hash != expected {
+        if expected.is_some_and(|expected| hash != expected) {
             return Err(SyncError::TableHash);
         }
         if self.len().saturating_add(puts.len()) > MAX_ITEMS {
@@ -108,6 +114,18 @@ impl Contents {
         self.hash = hash;
         Ok(())
     }
+}
+
+/// A step of which some pages are applied.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) position: Position,
+    pub(super) expected: TableHash,
+    /// When its first page was asked for.
+    pub(super) begun: Mono,
+    pub(super) next: u32,
+    /// How often in a row the next one was asked for and did not come.
+    pub(super) missed: u32,
 }
 
 /// The pages of a snapshot so far.
@@ -172,10 +190,9 @@ impl Pages {
         Ok(())
     }
 
-    /// Notes that the next page was asked for and did not come. Tells how often in a row.
-    pub(super) const fn miss(&mut self) -> u32 {
-        self.missed = self.missed.saturating_add(1);
-        self.missed
+    /// How often in a row the next page was asked for and did not come.
+    pub(super) const fn missed(&mut self) -> &mut u32 {
+        &mut self.missed
     }
 
     /// Keeps the page that was added last as it was signed, for other VMs.

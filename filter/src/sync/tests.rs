@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::*;
 
 mod pages;
+mod steps;
 
 const BOUNDS: [(Criticality, u64); 3] =
     [(Criticality::Critical, 5_000), (Criticality::Standard, 30_000), (Criticality::Low, 300_000)];

@@ -280,7 +280,8 @@ pub struct DecisionEvent<'a> {
     /// The proxy's `x-request-id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<Cow<'a, str>>,
-    /// The state it was decided from; nothing if the filter had none.
+    /// The state it was decided from, at least: while a step comes in pages, some of what is newer. Nothing if the filter had
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
     /// The other calls that were let through by this decision, each of them: `count` is one more.

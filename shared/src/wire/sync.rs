@@ -96,18 +96,21 @@ pub struct SyncRequest {
     pub nonce: String,
     /// What the filter has; nothing on a cold start.
     pub applied: Option<Applied>,
-    /// The next page of a snapshot that was begun.
+    /// The next page of a snapshot that was begun, or of a step: a step is one from what is `applied`.
     pub page: Option<PageRequest>,
+    /// Whether a step may come in pages; otherwise all of it comes in one answer, or everything does.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub in_pages: bool,
     /// How long the control plane may hold the question, in milliseconds.
     pub wait_ms: u64,
 }
 
-/// Which page of which snapshot.
+/// Which page of which snapshot or step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "policy", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PageRequest {
-    /// The snapshot's point.
+    /// The point that it leads to.
     pub position: Position,
     /// From 1; page 0 needs no request of this kind.
     pub index: u32,
@@ -117,8 +120,8 @@ pub struct PageRequest {
     pub pause_ms: u64,
 }
 
-fn is_zero<T: Default + PartialEq>(number: &T) -> bool {
-    *number == T::default()
+fn is_zero<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How old a filter's knowledge may be before it must refuse, by criticality. Milliseconds.
@@ -210,6 +213,12 @@ pub enum Change {
         puts: Vec<Item>,
         /// Keys of removed items.
         removes: Vec<String>,
+        /// From 0: which page of the step this is.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        index: u32,
+        /// Whether there are more. Each is applied when it comes, and the filter is at the answer's position with the last.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        more: bool,
     },
     /// One page of everything; the table is replaced when the last page is there.
     Snapshot {

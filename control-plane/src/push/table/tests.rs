@@ -32,6 +32,10 @@ fn scope(services: &[&str]) -> Scope {
 struct Follower {
     items: BTreeMap<String, String>,
     applied: Option<Applied>,
+    in_pages: bool,
+    /// The pages of a step that are still to come, and what it leads to.
+    to_come: Vec<Page>,
+    leads_to: Option<Applied>,
 }
 
 impl Follower {
@@ -39,30 +43,62 @@ impl Follower {
         self.items.iter().fold(TableHash::default(), |sum, (key, body)| sum.plus(TableHash::of_item(key, body)))
     }
 
-    /// Asks once and applies the answer; gives what kind it was.
+    /// Asks until nothing more is to come; gives what kind the last answer was.
     fn follow(&mut self, table: &PushTable, scope: &Scope) -> &'static str {
-        let unchanged = table.is_unchanged(scope, self.applied.as_ref());
-        let kind = match table.step(scope, self.applied.as_ref()) {
-            Step::Unchanged => "unchanged",
-            Step::Ahead => panic!("a follower is never ahead"),
-            Step::Delta { puts, removes } => {
-                for key in removes {
-                    self.items.remove(&key);
+        loop {
+            match self.ask(table, scope) {
+                "page" => {}
+                kind => return kind,
+            }
+        }
+    }
+
+    /// Asks once and applies the answer; gives what kind it was.
+    fn ask(&mut self, table: &PushTable, scope: &Scope) -> &'static str {
+        let now = Some(Applied { position: table.position(), table_hash: table.hash(scope) });
+        if self.to_come.is_empty() {
+            let unchanged = table.is_unchanged(scope, self.applied.as_ref());
+            self.leads_to = now;
+            let kind = match table.step(scope, self.applied.as_ref(), self.in_pages) {
+                Step::Unchanged => "unchanged",
+                Step::Ahead => panic!("a follower is never ahead"),
+                Step::Delta(pages) => {
+                    assert!(self.in_pages || pages.len() == 1, "only who asks for pages gets them");
+                    self.to_come = pages;
+                    "delta"
                 }
-                self.items.extend(puts.into_iter().map(|item| (item.key.clone(), item.body.get().to_owned())));
-                "delta"
+                Step::Snapshot => {
+                    let pages = table.pages(scope).into_iter().flat_map(|page| page.puts);
+                    self.items = pages.map(|item| (item.key.clone(), item.body.get().to_owned())).collect();
+                    "snapshot"
+                }
+            };
+            assert_eq!(unchanged, kind == "unchanged", "both answers agree");
+            if kind != "delta" {
+                assert_eq!(self.hash(), table.hash(scope), "after {kind}");
+                self.applied = now;
+                return kind;
             }
-            Step::Snapshot => {
-                let pages = table.pages(scope);
-                self.items =
-                    pages.into_iter().flatten().map(|item| (item.key.clone(), item.body.get().to_owned())).collect();
-                "snapshot"
-            }
-        };
-        assert_eq!(unchanged, kind == "unchanged", "both answers agree");
-        assert_eq!(self.hash(), table.hash(scope), "after {kind}");
-        self.applied = Some(Applied { position: table.position(), table_hash: self.hash() });
-        kind
+        }
+        let Page { puts, removes } = self.to_come.remove(0);
+        let keys: HashSet<&str> =
+            puts.iter().map(|item| item.key.as_str()).chain(removes.iter().map(|key| &**key)).collect();
+        assert_eq!(keys.len(), puts.len() + removes.len(), "nothing twice");
+        for key in removes {
+            self.items.remove(&*key);
+        }
+        self.items.extend(puts.iter().map(|item| (item.key.clone(), item.body.get().to_owned())));
+        if !self.to_come.is_empty() {
+            return "page";
+        }
+        assert_eq!(Some(self.hash()), self.leads_to.map(|applied| applied.table_hash));
+        self.applied = self.leads_to;
+        "delta"
+    }
+
+    /// Forgets what is still to come, as after a page that did not come: the next step begins where this one did.
+    fn begin_anew(&mut self) {
+        self.to_come.clear();
     }
 }
 
@@ -72,6 +108,7 @@ enum Event {
     Prune { behind: u8 },
     Ask { follower: u8 },
     Diverge { follower: u8 },
+    Lose { follower: u8 },
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -80,6 +117,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0..6_u8).prop_map(|behind| Event::Prune { behind }),
         4 => (0..3_u8).prop_map(|follower| Event::Ask { follower }),
         1 => (0..3_u8).prop_map(|follower| Event::Diverge { follower }),
+        1 => (0..3_u8).prop_map(|follower| Event::Lose { follower }),
     ]
 }
 
@@ -87,7 +125,8 @@ proptest! {
     #[test]
     fn followers_hold_what_the_table_holds(events in proptest::collection::vec(event(), 1..80)) {
         let scopes = [scope(&["a"]), scope(&["b"]), scope(&["a", "b", "c"])];
-        let mut followers = [Follower::default(), Follower::default(), Follower::default()];
+        let in_pages = || Follower { in_pages: true, ..Follower::default() };
+        let mut followers = [in_pages(), Follower::default(), in_pages()];
         let mut table = PushTable::load(at(0), 0, Vec::new());
         let (mut revision, mut floor) = (0_u64, 0_u64);
         for event in events {
@@ -95,9 +134,10 @@ proptest! {
                 Event::Change { service, key, body } => {
                     revision += 1;
                     let home = [None, Some("a"), Some("b"), Some("c")][usize::from(service)];
-                    let key = format!("item/{key}");
+                    let key = format!("{}/{key}", if key < 4 { "grant" } else { "lock" });
                     let change = match body {
-                        Some(body) => put(revision, home, &key, &body.to_string()),
+                        // Two of them are a page.
+                        Some(body) => put(revision, home, &key, &format!("\"{body:>3000}\"")),
                         None => remove(revision, home, &key),
                     };
                     table.apply(at(revision), floor, vec![change]);
@@ -107,11 +147,12 @@ proptest! {
                     table.apply(at(revision), floor, Vec::new());
                 }
                 Event::Ask { follower } => {
-                    followers[usize::from(follower)].follow(&table, &scopes[usize::from(follower)]);
+                    followers[usize::from(follower)].ask(&table, &scopes[usize::from(follower)]);
                 }
+                Event::Lose { follower } => followers[usize::from(follower)].begin_anew(),
                 Event::Diverge { follower } => {
                     let follower = &mut followers[usize::from(follower)];
-                    if let Some(applied) = &mut follower.applied {
+                    if let Some(applied) = &mut follower.applied && follower.to_come.is_empty() {
                         follower.items.insert("item/stray".to_owned(), "0".to_owned());
                         applied.table_hash = applied.table_hash.plus(TableHash::of_item("item/stray", "0"));
                     }
@@ -119,6 +160,8 @@ proptest! {
             }
         }
         for (follower, scope) in followers.iter_mut().zip(&scopes) {
+            // A step that was begun, and what has changed since.
+            follower.follow(&table, scope);
             follower.follow(&table, scope);
             prop_assert_eq!(follower.follow(&table, scope), "unchanged");
         }
@@ -145,38 +188,108 @@ fn an_unknown_past_leads_to_a_snapshot() {
     let scope = scope(&["a"]);
     let applied = |revision, hash| Applied { position: at(revision), table_hash: hash };
     let hash = table.hash(&scope);
-    assert!(matches!(table.step(&scope, Some(&applied(2, hash))), Step::Snapshot), "before the floor");
+    assert!(matches!(table.step(&scope, Some(&applied(2, hash)), false), Step::Snapshot), "before the floor");
     assert!(
-        matches!(table.step(&scope, Some(&applied(3, hash))), Step::Delta { .. }),
+        matches!(table.step(&scope, Some(&applied(3, hash)), false), Step::Delta { .. }),
         "at the floor; the filter checks the hash"
     );
-    assert!(matches!(table.step(&scope, Some(&applied(6, hash))), Step::Ahead));
+    assert!(matches!(table.step(&scope, Some(&applied(6, hash)), false), Step::Ahead));
     let other_epoch = Applied { position: Position { epoch: 0, revision: 9 }, table_hash: hash };
-    assert!(matches!(table.step(&scope, Some(&other_epoch)), Step::Snapshot));
-    assert!(matches!(table.step(&scope, Some(&applied(5, TableHash::default()))), Step::Snapshot), "diverged");
+    assert!(matches!(table.step(&scope, Some(&other_epoch), false), Step::Snapshot));
+    assert!(matches!(table.step(&scope, Some(&applied(5, TableHash::default())), false), Step::Snapshot), "diverged");
     table.apply(at(6), 6, vec![remove(6, Some("a"), "grant/1")]);
     assert_eq!(table.hash(&scope), TableHash::default());
 }
 
 #[test]
 fn much_at_once_comes_in_pages_that_fit() {
-    let body = format!("\"{}\"", "x".repeat(5_000));
+    let body = format!("\"{}\"", "x".repeat(7_000));
     let mut items: Vec<_> =
         (0..300).map(|number| put(number + 1, Some("a"), &format!("grant/{number}"), &body)).collect();
     // What is larger than a page has one to itself.
     items.push(put(300, Some("b"), "grant/large", &format!("\"{}\"", "y".repeat(50_000))));
-    let table = PushTable::load(at(300), 0, items);
-    let sizes: Vec<usize> = table.pages(&scope(&["a", "b"])).iter().map(Vec::len).collect();
+    let mut table = PushTable::load(at(0), 0, Vec::new());
+    table.apply(at(300), 0, items);
+    let sizes: Vec<usize> = table.pages(&scope(&["a", "b"])).iter().map(|page| page.puts.len()).collect();
     assert!(sizes.ends_with(&[1]) && sizes.iter().sum::<usize>() == 301, "{sizes:?}");
     let scope = scope(&["a"]);
     let pages = table.pages(&scope);
     assert!(pages.len() > 3, "{}", pages.len());
     for page in &pages {
-        assert!(page.iter().map(|item| item_bytes(item)).sum::<usize>() <= MAX_PAGE_BYTES);
+        assert!(page.puts.iter().map(item_bytes).sum::<usize>() <= MAX_PAGE_BYTES);
     }
-    assert_eq!(pages.iter().map(Vec::len).sum::<usize>(), 300);
-    // From the beginning it would not fit into one answer, from the middle it does.
-    let from = |revision| Applied { position: at(revision), table_hash: TableHash::default() };
-    assert!(matches!(table.step(&scope, Some(&from(0))), Step::Snapshot));
-    assert!(matches!(table.step(&scope, Some(&from(290))), Step::Delta { puts, .. } if puts.len() == 10));
+    assert_eq!(pages.iter().map(|page| page.puts.len()).sum::<usize>(), 300);
+    // From the beginning it would not fit into one answer, from the middle it does; in pages it may have half of all there is.
+    let step = |revision, in_pages| {
+        let applied = Applied { position: at(revision), table_hash: TableHash::default() };
+        match table.step(&scope, Some(&applied), in_pages) {
+            Step::Delta(pages) => pages.iter().map(|page| page.puts.len()).collect(),
+            Step::Snapshot => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((step(0, false), step(290, false)), (vec![], vec![10]));
+    assert_eq!((step(149, true), step(150, true)), (vec![], vec![1; 150]));
+    assert_eq!(step(299, true), [1]);
+}
+
+#[test]
+fn a_step_in_pages_takes_first_and_gives_last() {
+    let body = format!("\"{}\"", "x".repeat(3_000));
+    let grants = |revision: u64| (0..6).map(move |number| (revision, format!("grant/{revision}-{number}")));
+    let gone = (1_000..1_200).map(|number| format!("grant/{number}"));
+    let mut items: Vec<ItemChange> = gone.clone().map(|key| put(1, Some("a"), &key, "1")).collect();
+    items.extend(grants(1).map(|(at, key)| put(at, Some("a"), &key, &body)));
+    items.push(put(1, None, "lock/1", "1"));
+    let mut table = PushTable::load(at(1), 0, items);
+    let applied = Applied { position: at(1), table_hash: table.hash(&scope(&["a"])) };
+    let mut changes: Vec<ItemChange> = grants(2).map(|(at, key)| put(at, Some("a"), &key, &body)).collect();
+    changes.push(put(2, Some("a"), "grant/1-0", &body));
+    changes.push(put(3, None, "lock/2", &body));
+    changes.push(put(3, Some("a"), "service/a", &body));
+    changes.push(put(3, None, "signal/s", &body));
+    changes.push(remove(4, None, "lock/1"));
+    changes.extend(gone.map(|key| remove(5, Some("a"), &key)));
+    table.apply(at(5), 0, changes);
+    // One of the new ones is put again, another one goes and comes back: a filter may have seen either before.
+    table.apply(at(6), 0, vec![put(6, Some("a"), "grant/2-0", &body), remove(6, Some("a"), "grant/2-1")]);
+    table.apply(at(7), 0, vec![put(7, Some("a"), "grant/2-1", &body)]);
+    let Step::Delta(pages) = table.step(&scope(&["a"]), Some(&applied), true) else { panic!("no step") };
+    let kinds = |keys: Vec<&str>| {
+        let mut kinds: Vec<_> = keys.iter().filter_map(|key| key.split('/').next()).map(str::to_owned).collect();
+        kinds.dedup();
+        (kinds.join(" "), keys.len())
+    };
+    let pages: Vec<_> = pages
+        .iter()
+        .map(|page| {
+            let puts = page.puts.iter().map(|item| item.key.as_str()).collect();
+            (kinds(page.removes.iter().map(|key| &**key).collect()), kinds(puts))
+        })
+        .collect();
+    let none = || (String::new(), 0);
+    let of = |kind: &str, count| (kind.to_owned(), count);
+    let expected = [
+        // At one go, whatever it has: what none of the states between would admit is not admitted either.
+        (of("lock", 1), of("lock signal grant service grant", 6)),
+        (none(), of("grant", 2)),
+        (none(), of("grant", 2)),
+    ];
+    let sizes: Vec<_> = pages.iter().map(|((_, removes), _)| *removes).collect();
+    assert_eq!(sizes.iter().sum::<usize>(), 201);
+    assert_eq!(pages[sizes.len() - 3..], expected, "{pages:?}");
+    assert!(pages[..sizes.len() - 3].iter().all(|(gone, put)| gone.0 == "grant" && *put == none()), "{pages:?}");
+}
+
+#[test]
+fn what_must_come_at_one_go_and_does_not_fit_comes_as_everything() {
+    let body = |length: usize| format!("\"{}\"", "x".repeat(length));
+    let mut table = PushTable::load(at(1), 0, (0..9).map(|n| put(1, Some("a"), &format!("grant/{n}"), "1")).collect());
+    let applied = Applied { position: at(1), table_hash: table.hash(&scope(&["a"])) };
+    for (revision, length, fits) in [(2, MAX_ANSWER_BYTES / 2 - 100, true), (3, MAX_ANSWER_BYTES / 2 + 100, false)] {
+        let changes = ["service/a", "lock/1"].map(|key| put(revision, Some("a"), key, &body(length)));
+        table.apply(at(revision), 0, changes.to_vec());
+        let step = table.step(&scope(&["a"]), Some(&applied), true);
+        assert_eq!(matches!(step, Step::Delta(pages) if pages.len() == 1), fits);
+    }
 }

@@ -253,6 +253,11 @@ impl World {
 
     /// Answers the filter's question of that time with changes; the control plane's time is 1,000,000 ms more.
     pub(crate) fn tell(&mut self, millis: u64, puts: &[Body], removes: &[&str]) {
+        self.tell_page(millis, puts, removes, false);
+    }
+
+    /// As [`Self::tell`]; more pages may come after it.
+    pub(crate) fn tell_page(&mut self, millis: u64, puts: &[Body], removes: &[&str], more: bool) {
         let asked = self.sync.due(Mono::from_millis(millis), &mut self.random);
         let asked = asked.into_iter().find(|question| question.topic == Topic::Sync).unwrap();
         let asked: Value = serde_json::from_slice(&asked.body).unwrap();
@@ -268,7 +273,7 @@ impl World {
         self.revision += 1;
         let change = match self.revision {
             7 => json!({"snapshot": {"index": 0, "last": true, "puts": puts}}),
-            _ => json!({"delta": {"puts": puts, "removes": removes}}),
+            _ => json!({"delta": {"puts": puts, "removes": removes, "more": more}}),
         };
         let body = json!({
             "v": 1, "kind": "sync", "nonce": asked["nonce"], "position": {"epoch": 1, "revision": self.revision},

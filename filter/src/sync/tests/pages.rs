@@ -56,7 +56,7 @@ fn pages_come_in_order_and_count_from_the_first() {
     }
 }
 
-fn grant(number: u64) -> Item {
+pub(super) fn grant(number: u64) -> Item {
     let body = json!({"grant": {
         "id": grantmesh_shared::id::GrantId::new(number, [0; 10]), "request": grantmesh_shared::id::RequestId::new(number, [1; 10]),
         "holder": {"user": {"issuer": "https://id.example", "subject": format!("user-{}", number / 10)}},
@@ -67,7 +67,7 @@ fn grant(number: u64) -> Item {
 }
 
 /// Tells a change whose items keep their bytes, which they do not in a [`Value`].
-fn tell_as_it_is(
+pub(super) fn tell_as_it_is(
     filter: &mut Filter,
     server: &Server,
     question: &Question,
@@ -135,7 +135,7 @@ fn a_large_snapshot_is_taken_in_parts_beside_the_table_that_decides_and_the_old_
     let gone = grant(8).key;
     server.items.remove(&gone);
     server.revision += 1;
-    let step = Change::Delta { puts: vec![grant(5_000), again], removes: vec![gone] };
+    let step = Change::Delta { puts: vec![grant(5_000), again], removes: vec![gone], index: 0, more: false };
     assert_eq!(tell_as_it_is(&mut filter, &server, &poll, step, 400_101), Ok(Progress::Delta));
     assert_eq!((filter.sync.item_count(), filter.fresh(400_110)), (3_001, [true; 3]));
 }
