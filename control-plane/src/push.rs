@@ -250,7 +250,7 @@ async fn load(app: &App) -> Result<PushTable, AppError> {
 fn changes(items: Vec<StoredItem>) -> Vec<ItemChange> {
     items
         .into_iter()
-        .filter_map(|StoredItem { key, service, revision, body }| {
+        .filter_map(|StoredItem { key, service, revision, body, is_first }| {
             let item = match body {
                 None => None,
                 Some(body) => match serde_json::value::RawValue::from_string(body) {
@@ -261,7 +261,7 @@ fn changes(items: Vec<StoredItem>) -> Vec<ItemChange> {
                     }
                 },
             };
-            Some(ItemChange { revision, home: service.map(String::into_boxed_str), key, item })
+            Some(ItemChange { revision, home: service.map(String::into_boxed_str), key, item, is_first })
         })
         .collect()
 }

@@ -178,8 +178,8 @@ async fn put_grants(mesh: &Mesh, count: usize, later: i64) -> Result<()> {
     let sql = r#"
         WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < $1),
         ids AS MATERIALIZED (SELECT n, '01kb' || printf('%06d', n - 1) || lower(hex(randomblob(8))) AS id FROM numbers)
-        INSERT INTO table_items (item_key, service, revision, body)
-        SELECT 'grant/grant_' || id, 'payments', (SELECT max(revision) + $2 FROM table_items),
+        INSERT INTO table_items (item_key, service, revision, is_first, body)
+        SELECT 'grant/grant_' || id, 'payments', (SELECT max(revision) + $2 FROM table_items), 1,
             printf('{"grant":{"id":"grant_%s","request":"req_%s","holder":{"user":{"issuer":"https://dev-issuer.grantmesh.invalid","subject":"user-%d"}},"service":"payments","action":"refund.create","resource":"account/acc-%d","rule":"refund-by-support","starts_at":%d,"expires_at":%d}}',
                 id, id, n / 10, 1000 + n, 1800000000000 + n, 1800003600000 + n) FROM ids"#;
     let done = sqlx::query(sql).bind(i64::try_from(count)?).bind(later).execute(&mut database).await?;

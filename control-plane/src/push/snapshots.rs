@@ -188,7 +188,8 @@ mod tests {
 
     fn put(revision: u64, home: &str) -> ItemChange {
         let (key, body) = (format!("grant/{revision}"), RawValue::from_string(format!("\"{revision}\"")).unwrap());
-        ItemChange { revision, home: Some(home.into()), key: key.clone(), item: Some(Item { key, body }) }
+        let item = Some(Item { key: key.clone(), body });
+        ItemChange { revision, home: Some(home.into()), key, item, is_first: true }
     }
 
     #[test]
@@ -228,8 +229,7 @@ mod tests {
             item.body = RawValue::from_string(body.clone()).unwrap();
             change
         };
-        let mut table = PushTable::load(at(1, 0), 0, Vec::new());
-        table.apply(at(1, 9), 0, (1..10).map(long).collect());
+        let table = PushTable::load(at(1, 9), 0, (1..10).map(long).collect());
         let (here, there, now) = (Snapshots::default(), Snapshots::default(), Timestamp::from_millis(1));
         let applied = |revision| Applied { position: at(1, revision), table_hash: TableHash::default() };
         let step = |snapshots: &Snapshots, from: u64| {

@@ -53,6 +53,8 @@ pub struct ItemChange {
     pub key: String,
     /// Its body; nothing if it was removed.
     pub item: Option<Item>,
+    /// Whether no filter can hold an earlier state of it: nothing was known of it before.
+    pub is_first: bool,
 }
 
 /// What a filter needs to be current.
@@ -94,7 +96,6 @@ struct Live {
     revision: u64,
     item: Arc<Item>,
     hash: TableHash,
-    /// Whether no filter can hold an earlier state of it: it was put here, and nothing was known of it before.
     is_first: bool,
 }
 
@@ -163,21 +164,19 @@ impl PushTable {
         let known_from = items.iter().map(|change| change.revision).max().unwrap_or(0);
         let mut table = Self { position, floor, known_from, slices: BTreeMap::new(), homes: HashMap::new() };
         table.apply(position, floor, items);
-        // What they were before is not known.
-        table.slices.values_mut().flat_map(|slice| slice.live.values_mut()).for_each(|live| live.is_first = false);
         table
     }
 
     /// Brings the table to `position`; gives the homes that changed.
     pub fn apply(&mut self, position: Position, floor: u64, items: Vec<ItemChange>) -> HashSet<Home> {
         let mut changed = HashSet::new();
-        for ItemChange { revision, home, key, item } in items {
+        for ItemChange { revision, home, key, item, is_first } in items {
             if let Some(earlier) = self.homes.get(key.as_str()).filter(|earlier| **earlier != home).cloned() {
                 self.slices.entry(earlier.clone()).or_default().remove(revision, &key);
                 changed.insert(earlier);
             }
             let slice = self.slices.entry(home.clone()).or_default();
-            let is_first = self.homes.insert(Arc::from(key.as_str()), home.clone()).is_none();
+            self.homes.insert(Arc::from(key.as_str()), home.clone());
             match item {
                 Some(item) => slice.put(revision, item, is_first),
                 None => slice.remove(revision, &key),

@@ -16,6 +16,8 @@ pub struct StoredItem {
     pub revision: u64,
     /// The exact JSON of its body; nothing if it was removed.
     pub body: Option<String>,
+    /// Whether it was put for the first time then: nothing was there of it before, that anybody remembers.
+    pub is_first: bool,
 }
 
 const TABLE: (&str, &str) = ("table_items", "item_key");
@@ -29,6 +31,7 @@ impl TryFrom<Row> for StoredItem {
             service: row.opt_text("service")?,
             revision: row.unsigned("revision")?,
             body: row.opt_text("body")?,
+            is_first: row.unsigned::<u8>("is_first")? == 1,
         })
     }
 }
@@ -36,8 +39,7 @@ impl TryFrom<Row> for StoredItem {
 impl Tx {
     /// Items and tombstones after a revision.
     pub(crate) async fn items_since(&mut self, revision: u64) -> Result<Vec<StoredItem>, StoreError> {
-        let sql =
-            "SELECT item_key, service, revision, body FROM table_items WHERE revision > $1 ORDER BY revision, item_key";
+        let sql = "SELECT item_key, service, revision, body, is_first FROM table_items WHERE revision > $1 ORDER BY revision, item_key";
         self.rows(TABLE, sql, args![revision]).await?.into_iter().map(StoredItem::try_from).collect()
     }
 
@@ -49,7 +51,7 @@ impl Tx {
 
     /// All items, no tombstones.
     pub(crate) async fn all_items(&mut self) -> Result<Vec<StoredItem>, StoreError> {
-        let sql = "SELECT item_key, service, revision, body FROM table_items WHERE body IS NOT NULL ORDER BY revision, item_key";
+        let sql = "SELECT item_key, service, revision, body, is_first FROM table_items WHERE body IS NOT NULL ORDER BY revision, item_key";
         self.rows(TABLE, sql, args![]).await?.into_iter().map(StoredItem::try_from).collect()
     }
 
@@ -70,8 +72,9 @@ impl WriteTx {
     /// Puts an item, in exactly this body.
     pub(crate) async fn put_item(&mut self, key: &str, service: Option<&str>, body: &str) -> Result<(), StoreError> {
         self.change();
-        let sql = "INSERT INTO table_items (item_key, service, revision, body) VALUES ($1, $2, $3, $4) \
-                   ON CONFLICT (item_key) DO UPDATE SET service = excluded.service, revision = excluded.revision, body = excluded.body";
+        let sql = "INSERT INTO table_items (item_key, service, revision, body, is_first) VALUES ($1, $2, $3, $4, 1) \
+                   ON CONFLICT (item_key) DO UPDATE SET service = excluded.service, revision = excluded.revision, \
+                   body = excluded.body, is_first = 0";
         let values = args![key, service, self.revision(), body];
         self.execute(sql, values).await.map(drop)
     }

@@ -32,8 +32,13 @@ pub(crate) async fn only_what_changed_is_pushed(db: Db) {
     let revision = |items: &[grantmesh_control_plane::app::StoredItem], key: &str| {
         items.iter().find(|item| item.key == key).map(|item| (item.revision, item.body.is_some()))
     };
+    let firsts = |items: &[grantmesh_control_plane::app::StoredItem]| {
+        let firsts = items.iter().filter(|item| item.is_first && item.body.is_some());
+        firsts.map(|item| item.key.clone()).collect::<Vec<_>>()
+    };
     world.apply(&[POLICY, LEDGER], None).await.unwrap();
     let items = world.app.items_since(0).await.unwrap().items;
+    assert_eq!(firsts(&items), ["service/payments", "service/ledger"]);
     assert_eq!(revision(&items, "service/payments"), Some((1, true)));
     assert_eq!(revision(&items, "service/ledger"), Some((2, true)));
     // How long a grant may be is nothing that filters decide, who may ask is.
@@ -45,9 +50,12 @@ pub(crate) async fn only_what_changed_is_pushed(db: Db) {
     assert_eq!(items.head.position.revision, 4);
     assert_eq!(revision(&items.items, "service/payments"), Some((4, true)));
     assert_eq!(revision(&items.items, "service/ledger"), Some((4, false)));
+    assert!(firsts(&items.items).is_empty(), "it was there before");
     // What was gone comes back under a new revision.
     world.apply(&[POLICY, LEDGER], None).await.unwrap();
-    assert_eq!(revision(&world.app.items_since(4).await.unwrap().items, "service/ledger"), Some((5, true)));
+    let items = world.app.items_since(4).await.unwrap().items;
+    assert_eq!(revision(&items, "service/ledger"), Some((5, true)));
+    assert!(firsts(&items).is_empty(), "as long as it is remembered that it was there");
 }
 
 pub(crate) async fn a_policy_is_applied_over_the_expected_one(db: Db) {

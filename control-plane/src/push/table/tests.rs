@@ -16,11 +16,17 @@ fn item(key: &str, body: &str) -> Item {
 }
 
 fn put(revision: u64, home: Option<&str>, key: &str, body: &str) -> ItemChange {
-    ItemChange { revision, home: home.map(Box::from), key: key.to_owned(), item: Some(item(key, body)) }
+    let item = Some(item(key, body));
+    ItemChange { revision, home: home.map(Box::from), key: key.to_owned(), item, is_first: false }
+}
+
+/// One that was put for the first time.
+fn first(change: ItemChange) -> ItemChange {
+    ItemChange { is_first: true, ..change }
 }
 
 fn remove(revision: u64, home: Option<&str>, key: &str) -> ItemChange {
-    ItemChange { revision, home: home.map(Box::from), key: key.to_owned(), item: None }
+    ItemChange { revision, home: home.map(Box::from), key: key.to_owned(), item: None, is_first: false }
 }
 
 fn scope(services: &[&str]) -> Scope {
@@ -205,7 +211,7 @@ fn an_unknown_past_leads_to_a_snapshot() {
 fn much_at_once_comes_in_pages_that_fit() {
     let body = format!("\"{}\"", "x".repeat(7_000));
     let mut items: Vec<_> =
-        (0..300).map(|number| put(number + 1, Some("a"), &format!("grant/{number}"), &body)).collect();
+        (0..300).map(|number| first(put(number + 1, Some("a"), &format!("grant/{number}"), &body))).collect();
     // What is larger than a page has one to itself.
     items.push(put(300, Some("b"), "grant/large", &format!("\"{}\"", "y".repeat(50_000))));
     let mut table = PushTable::load(at(0), 0, Vec::new());
@@ -243,7 +249,7 @@ fn a_step_in_pages_takes_first_and_gives_last() {
     items.push(put(1, None, "lock/1", "1"));
     let mut table = PushTable::load(at(1), 0, items);
     let applied = Applied { position: at(1), table_hash: table.hash(&scope(&["a"])) };
-    let mut changes: Vec<ItemChange> = grants(2).map(|(at, key)| put(at, Some("a"), &key, &body)).collect();
+    let mut changes: Vec<ItemChange> = grants(2).map(|(at, key)| first(put(at, Some("a"), &key, &body))).collect();
     changes.push(put(2, Some("a"), "grant/1-0", &body));
     changes.push(put(3, None, "lock/2", &body));
     changes.push(put(3, Some("a"), "service/a", &body));
