@@ -1,8 +1,7 @@
 //! Rules on the codes of refusals: `docs/errors.md` has every one that the sources have, and no other.
 
-use std::collections::BTreeMap;
-
 use crate::files::File;
+use crate::pages::{compare, rows};
 use crate::{Finding, found, hold};
 
 /// The page.
@@ -49,28 +48,10 @@ fn codes(files: &[File]) -> Vec<Finding> {
 
 impl Section {
     fn compare(&self, page: &File, files: &[File]) -> Vec<Finding> {
-        let listed = self.listed(page);
-        let mut findings = Vec::new();
-        let mut there: BTreeMap<&str, ()> = BTreeMap::new();
-        for (file, line, code) in files.iter().flat_map(|file| self.written(file)) {
-            there.insert(code, ());
-            if !listed.contains_key(code) {
-                let what = format!("the code `{code}` is not in {PAGE}: add a line there, under `{}`", self.title);
-                findings.push(Finding::new(file, line, what));
-            }
-        }
-        let gone = listed.iter().filter(|(code, _)| !there.contains_key(**code));
-        findings.extend(gone.map(|(code, line)| {
-            Finding::new(page, *line, format!("no source has the code `{code}`: take the line away"))
-        }));
-        findings
-    }
-
-    /// The codes of the section, with their lines.
-    fn listed<'f>(&self, page: &'f File) -> BTreeMap<&'f str, usize> {
-        let inside = page.lines().skip_while(|(_, line)| *line != self.title).skip(1);
-        let rows = inside.take_while(|(_, line)| !line.starts_with("## "));
-        rows.filter_map(|(number, line)| Some((line.strip_prefix("| `")?.split('`').next()?, number))).collect()
+        let listed = rows(page, self.title).map(|(line, code, _)| (code.to_owned(), line)).collect();
+        let written = files.iter().flat_map(|file| self.written(file));
+        let written = written.map(|(file, line, code)| (file, line, code.to_owned()));
+        compare(page, self.title, "code", &listed, written)
     }
 
     /// The codes that a file writes, with their lines.

@@ -9,6 +9,7 @@ mod files;
 mod imports;
 mod manifests;
 mod metrics;
+mod pages;
 mod sources;
 
 use std::fmt;

@@ -1,8 +1,7 @@
 //! Rules on metrics: `docs/metrics.md` has every one that the sources have, and no other.
 
-use std::collections::BTreeMap;
-
 use crate::files::File;
+use crate::pages::{compare, rows};
 use crate::{Finding, found, hold};
 
 /// The page.
@@ -32,36 +31,14 @@ fn metrics(files: &[File]) -> Vec<Finding> {
 
 impl Section {
     fn compare(&self, page: &File, files: &[File]) -> Vec<Finding> {
-        let listed = self.listed(page);
-        let (mut findings, mut there) = (Vec::new(), BTreeMap::new());
-        for (file, line, name) in
-            files.iter().filter(|file| file.path.starts_with(self.below)).flat_map(|file| self.written(file))
-        {
-            if !listed.contains_key(&name) {
-                let what = format!("the metric `{name}` is not in {PAGE}: add a line there, under `{}`", self.title);
-                findings.push(Finding::new(file, line, what));
-            }
-            there.insert(name, ());
-        }
-        let gone = listed.iter().filter(|(name, _)| !there.contains_key(*name));
-        findings.extend(gone.map(|(name, line)| {
-            Finding::new(page, *line, format!("no source has the metric `{name}`: take the line away"))
-        }));
-        findings
-    }
-
-    /// The metrics of the section, with their lines.
-    fn listed(&self, page: &File) -> BTreeMap<String, usize> {
-        let inside = page.lines().skip_while(|(_, line)| *line != self.title).skip(1);
-        let rows = inside.take_while(|(_, line)| !line.starts_with("## "));
-        rows.filter_map(|(number, line)| {
-            let (name, kind) = line.strip_prefix("| `grantmesh_")?.split_once("` | ")?;
+        let listed = rows(page, self.title).map(|(line, name, rest)| {
             // OpenMetrics writes it behind counters, which are registered without it.
-            let counts = self.openings == ["registry.register("] && kind.starts_with("counter");
+            let counts = self.openings == ["registry.register("] && rest.starts_with("counter");
             let name = if counts { name.strip_suffix("_total").unwrap_or(name) } else { name };
-            Some((format!("grantmesh_{name}"), number))
-        })
-        .collect()
+            (name.to_owned(), line)
+        });
+        let sources = files.iter().filter(|file| file.path.starts_with(self.below));
+        compare(page, self.title, "metric", &listed.collect(), sources.flat_map(|file| self.written(file)))
     }
 
     /// The names that a file writes, with their lines, as Prometheus reads them.
