@@ -1,6 +1,7 @@
 //! How a filter follows the state: long poll, heartbeat, back-off, freshness and acknowledgement, as a state machine
 //! that is told the time, random numbers and answers, and gives back questions to send. Driven by `plugin`.
-//! It never applies half an answer, never counts half a step as the whole, never goes back in (epoch, revision), and never calls itself fresher than it is.
+//! It never applies half an answer, never counts half a step as the whole, never goes back in (epoch, revision), and never
+//! calls itself fresher than it is.
 
 mod apply;
 
@@ -45,8 +46,8 @@ const MIN_HEARTBEAT_MILLIS: u64 = 100;
 /// So often a page that does not come is asked for again before the snapshot or step is begun anew.
 const PAGE_ASKED_AGAIN: u32 = 4;
 
-/// Between two pages of a large snapshot or step, while most calls are still let through by the table that there is: pages take a
-/// twentieth of a worker's time, so that hardly a call meets two of them.
+/// Between two pages of a large snapshot or step, while most calls are still let through by the table that there is: pages
+/// take a twentieth of a worker's time, so that hardly a call meets two of them.
 const PAGE_PAUSE: Span = Span::from_millis(7);
 
 /// Pages up to this one, with some 17,000 grants, are taken at full speed, in a second or two.

@@ -1,7 +1,7 @@
-//! A filter that has fallen behind takes the step in pages; one that has fallen far behind loads everything anew while calls go on: they are decided by the table that it has, no
-//! worker stands still for it, and a million grants fit. How long calls take before, meanwhile and while the load is held up,
-//! what one turn of a worker takes of a processor, which program takes how much of the processors, and what the table takes of memory is
-//! printed.
+//! A filter that has fallen behind takes the step in pages; one that has fallen far behind loads everything anew while calls
+//! go on: they are decided by the table that it has, no worker stands still for it, and a million grants fit. How long calls
+//! take before, meanwhile and while the load is held up, what one turn of a worker takes of a processor, which program takes
+//! how much of the processors, and what the table takes of memory is printed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,7 +2,7 @@
 //! who load them, dropped a minute after they were last asked for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::TableHash;
@@ -121,10 +121,17 @@ impl Snapshots {
         position: Position,
         now: Timestamp,
     ) -> Option<Arc<Pages>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.lately(now);
         let pages = same(&kept, scope, Some(from), table)?;
-        kept.insert((scope.clone(), Some(from), position), Kept { asked: now, pages: Arc::clone(&pages) });
+        insert(&mut kept, (scope.clone(), Some(from), position), table, &pages, now);
         Some(pages)
+    }
+
+    /// Those that were asked for lately; the others are forgotten.
+    fn lately(&self, now: Timestamp) -> MutexGuard<'_, BTreeMap<Begun, Kept>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|_, kept| now.since(kept.asked) < KEEP);
+        kept
     }
 
     fn keep(
@@ -136,20 +143,24 @@ impl Snapshots {
         now: Timestamp,
         pages: impl FnOnce() -> Vec<Page>,
     ) -> Arc<Pages> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|_, kept| now.since(kept.asked) < KEEP);
+        let mut kept = self.lately(now);
         let pages = same(&kept, scope, from, table).unwrap_or_else(|| {
             let (changed, table_hash) = (table.changed(scope), table.hash(scope));
             Arc::new(Pages { changed, is_step: from.is_some(), table_hash, pages: pages() })
         });
-        let key = (scope.clone(), from, position);
-        if from.is_some() && !kept.contains_key(&key) {
-            make_room(&mut kept, scope);
-        }
-        if kept.len() < MANY || position == table.position() {
-            kept.insert(key, Kept { asked: now, pages: Arc::clone(&pages) });
-        }
+        insert(&mut kept, (scope.clone(), from, position), table, &pages, now);
         pages
+    }
+}
+
+/// Keeps pages, within the bounds.
+fn insert(kept: &mut BTreeMap<Begun, Kept>, begun: Begun, table: &PushTable, pages: &Arc<Pages>, now: Timestamp) {
+    let (scope, from, position) = &begun;
+    if from.is_some() && !kept.contains_key(&begun) {
+        make_room(kept, scope);
+    }
+    if kept.len() < MANY || *position == table.position() {
+        kept.insert(begun, Kept { asked: now, pages: Arc::clone(pages) });
     }
 }
 
@@ -251,6 +262,12 @@ mod tests {
         let again = there.same_step(&scope, at(1, 3), &table, at(1, 9), now).unwrap();
         assert!(Arc::ptr_eq(&again, &pages), "made once for all who ask");
         assert!(there.same_step(&scope, at(1, 2), &table, at(1, 9), now).is_none());
+        // Nor are there more of them for being asked for at one point after the other.
+        for revision in 10..10 + 2 * u64::try_from(STEPS).unwrap() {
+            assert!(there.same_step(&scope, at(1, 3), &table, at(1, revision), now).is_some());
+        }
+        assert_eq!(there.kept.lock().unwrap().len(), STEPS);
+        assert!(there.same_step(&scope, at(1, 3), &table, at(1, 9), now).is_some());
         let one_page = here.elsewhere(&scope, &table, Some(&applied(8)), at(1, 9), now);
         assert!(one_page.is_none() && here.kept.lock().unwrap().len() == 1, "a step of one page is not kept");
         // However many there are, those that are asked for stay.

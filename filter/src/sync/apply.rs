@@ -1,6 +1,7 @@
 //! What a filter holds, with the hash of every item: a change is first understood in every part and its hash compared,
-//! and only then touches the table; of a step in pages the hash is that of its last one. Pages of a snapshot build a table apart,
-//! which takes the other's place all at once. Nothing takes long, whatever the table's size: pages are small, and a table that has had its day is freed in parts.
+//! and only then touches the table; of a step in pages the hash is that of its last one. Pages of a snapshot build a table
+//! apart, which takes the other's place all at once. Nothing takes long, whatever the table's size: pages are small, and a
+//! table that has had its day is freed in parts.
 
 use std::collections::{HashMap, HashSet};
 
