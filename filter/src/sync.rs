@@ -567,7 +567,7 @@ impl Sync {
     fn give_up_pages(&mut self) {
         self.step = None;
         if let Some(pages) = self.pages.take() {
-            self.retired.take(pages.into_contents());
+            self.retired.take(pages.into_contents().into_table());
         }
     }
 
@@ -600,29 +600,36 @@ impl Sync {
                 self.contents.check_hash(answer.table_hash)?;
                 (Progress::Unchanged, flight.sent)
             }
-            Change::Delta { puts, removes, index, more } => {
+            Change::Delta { puts, removes, index, more, with_next } => {
                 // One that is begun anew says again what pages have changed already.
-                let step = self.step.take().filter(|_| index > 0);
+                let mut step = self.step.take().filter(|_| index > 0);
                 let (position, expected) = (answer.position, answer.table_hash);
                 let goes_on = step.as_ref().map_or(index == 0, |step| {
                     (step.position, step.expected, step.next) == (position, expected, index)
                 });
                 let is_empty = puts.is_empty() && removes.is_empty();
-                if !flight.incremental || !same_epoch || !goes_on || (more && is_empty) {
+                if !flight.incremental || !same_epoch || !goes_on || (!more && with_next) || (more && is_empty) {
                     return Err(SyncError::Unexpected);
                 }
-                let begun = step.map_or(flight.sent, |step| step.begun);
+                let begun = step.as_ref().map_or(flight.sent, |step| step.begun);
+                let understood = step.as_mut().and_then(|step| step.understood.take());
+                let mut changes = Some(self.contents.understand(understood, puts, removes)?);
                 let hash = self.contents.hash();
-                let applied = self.contents.apply(&puts, &removes, (!more).then_some(expected));
-                if self.before.is_some() && applied == Err(SyncError::TableHash) {
-                    self.forget_confirmation(mono);
+                if let Some(changes) = changes.take_if(|_| !with_next) {
+                    let applied = self.contents.apply(changes, (!more).then_some(expected));
+                    if self.before.is_some() && applied.is_err() {
+                        self.forget_confirmation(mono);
+                    }
+                    self.retired.take(applied?);
+                    if more {
+                        let hash = self.before.map_or(hash, |(hash, _)| hash);
+                        self.before = Some((hash, position));
+                        self.pages_applied = self.pages_applied.saturating_add(1);
+                    }
                 }
-                applied?;
                 if more {
-                    let hash = self.before.map_or(hash, |(hash, _)| hash);
-                    self.before = Some((hash, position));
-                    self.pages_applied = self.pages_applied.saturating_add(1);
-                    self.step = Some(Step { position, expected, begun, next: index.saturating_add(1), missed: 0 });
+                    let next = index.saturating_add(1);
+                    self.step = Some(Step { position, expected, begun, next, missed: 0, understood: changes });
                     (Progress::Page, begun)
                 } else {
                     (Progress::Delta, begun)
@@ -642,7 +649,7 @@ impl Sync {
                     pages.check()?;
                     self.to_keep = pages.take_signed();
                     let new = self.pages.take().map(Pages::into_contents).unwrap_or_default();
-                    self.retired.take(std::mem::replace(&mut self.contents, new));
+                    self.retired.take(std::mem::replace(&mut self.contents, new).into_table());
                     (Progress::Snapshot, as_of)
                 } else {
                     (Progress::Page, as_of)

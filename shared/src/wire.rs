@@ -27,7 +27,6 @@ pub const PROTOCOL_VERSION: u8 = 1;
 /// The most items' bytes in one answer, before its frame: keeps an answer below 1 MiB, the proxy's default buffer.
 pub const MAX_ANSWER_BYTES: usize = 900 * 1024;
 
-/// The most items' bytes in one page of a snapshot or step, unless a single item has more, or what a step must tell at one
-/// go: so many are verified, understood and applied by a filter in about half a millisecond of a proxy's worker, in which no
-/// call is served.
+/// The most items' bytes in one page of a snapshot or step, unless a single item has more: so many are verified, understood
+/// and applied by a filter in about half a millisecond of a proxy's worker, in which no call is served.
 pub const MAX_PAGE_BYTES: usize = 8 * 1024;

@@ -141,8 +141,8 @@ fn sync() {
     };
     let answers = [
         Change::Unchanged,
-        Change::Delta { puts: vec![grant()], removes: removes(), index: 0, more: false },
-        Change::Delta { puts: vec![], removes: removes(), index: 1, more: true },
+        Change::Delta { puts: vec![grant()], removes: removes(), index: 0, more: false, with_next: false },
+        Change::Delta { puts: vec![], removes: removes(), index: 1, more: true, with_next: true },
         Change::Snapshot { index: 0, last: false, puts: vec![grant()] },
     ]
     .map(answer);

@@ -8,9 +8,10 @@ use grantmesh_filter::random::Random;
 use grantmesh_filter::sync::{Progress, Sync};
 use grantmesh_shared::id::{GrantId, RequestId, VmId};
 use grantmesh_shared::time::Timestamp;
+use grantmesh_shared::wire::policy::{PolicyFile, compile, parse};
 use grantmesh_shared::wire::signature::{KeyId, Signature, signed_bytes};
 use grantmesh_shared::wire::sync::{Change, Freshness, Position, SyncAnswer, SyncKind, SyncRequest, VmIdentity};
-use grantmesh_shared::wire::table::Item;
+use grantmesh_shared::wire::table::{Body, Item};
 use grantmesh_shared::wire::{MAX_PAGE_BYTES, PROTOCOL_VERSION, TableHash};
 use serde_json::value::RawValue;
 
@@ -21,6 +22,13 @@ const GRANTS: u64 = 1_000_000;
 
 /// The grants of a step.
 const STEP: u64 = 50_000;
+
+/// So many services, and so many grants, come into force at one go: some 800 KiB.
+const SERVICES: usize = 300;
+const AGAIN: u64 = 1_800;
+
+/// So often.
+const ROUNDS: usize = 21;
 
 /// The first pages let V8 optimise, and are told apart.
 const FIRST: usize = 300;
@@ -56,6 +64,15 @@ fn pages() -> Vec<(u64, u64)> {
     }
     pages.push((begin, GRANTS));
     pages
+}
+
+/// A service as the policy of the decisions has it.
+fn service(number: usize) -> Item {
+    let file =
+        PolicyFile { name: "policy.yaml".to_owned(), text: super::POLICY.replace("shop", &format!("shop-{number}")) };
+    let policy = compile(&parse(&[file]).expect("it is read")).expect("it compiles");
+    let service = policy.services.into_iter().next().expect("a service");
+    Body::Service(service).into_item().expect("it has a JSON form")
 }
 
 struct Plane {
@@ -135,23 +152,72 @@ impl Filter {
             // As many of them as the control plane would put into a page.
             let pages: Vec<&[Item]> = all.chunks(if is_put { 16 } else { 34 }).collect();
             for (at, page) in pages.iter().enumerate() {
-                let poll = self.poll();
                 let (puts, removes) = match is_put {
                     true => (page.to_vec(), Vec::new()),
                     false => (Vec::new(), page.iter().map(|item| item.key.clone()).collect()),
                 };
-                let (index, more) = (u32::try_from(at).expect("a number of a page"), at + 1 < pages.len());
-                let (body, signature) = plane.answer(&poll, Change::Delta { puts, removes, index, more });
-                let begun = cpu_nanos();
-                let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
-                let mono = Mono::from_millis(self.millis);
-                let progress = self.sync.answered(Topic::Sync, &answer, mono, &mut self.random);
-                took.push(cpu_nanos() - begun);
-                assert_eq!(progress, Ok(if more { Progress::Page } else { Progress::Delta }));
+                took.push(self.page(plane, (at, pages.len()), puts, removes, false));
             }
         }
         took
     }
+
+    /// One page of so many; how long it took.
+    fn page(
+        &mut self,
+        plane: &Plane,
+        (at, all): (usize, usize),
+        puts: Vec<Item>,
+        removes: Vec<String>,
+        with_next: bool,
+    ) -> u64 {
+        let poll = self.poll();
+        let (index, more) = (u32::try_from(at).expect("a number of a page"), at + 1 < all);
+        let (body, signature) = plane.answer(&poll, Change::Delta { puts, removes, index, more, with_next });
+        let begun = cpu_nanos();
+        let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
+        let mono = Mono::from_millis(self.millis);
+        let progress = self.sync.answered(Topic::Sync, &answer, mono, &mut self.random);
+        let took = cpu_nanos() - begun;
+        assert_eq!(progress, Ok(if more { Progress::Page } else { Progress::Delta }));
+        took
+    }
+
+    /// Takes everything that comes into force at one go, again and again; how long the pages took, and those with which the
+    /// others are in force.
+    fn policies(&mut self, plane: &mut Plane, all: &[Item]) -> (Vec<u64>, Vec<u64>) {
+        let (mut took, mut last, mut known) = (Vec::new(), Vec::new(), TableHash::default());
+        for round in 0..ROUNDS {
+            let items: Vec<Item> = all.iter().map(|item| changed(item, round)).collect();
+            let hash = items.iter().fold(TableHash::default(), |hash, item| hash.plus(item.hash()));
+            plane.hash = plane.hash.minus(known).plus(hash);
+            (plane.revision, known) = (plane.revision + 1, hash);
+            let mut pages: Vec<Vec<Item>> = vec![Vec::new()];
+            for item in items {
+                let bytes = |page: &Vec<Item>| page.iter().map(|item| item.body.get().len()).sum::<usize>();
+                if pages.last().is_some_and(|page| bytes(page) + item.body.get().len() > MAX_PAGE_BYTES) {
+                    pages.push(Vec::new());
+                }
+                pages.last_mut().expect("a page").push(item);
+            }
+            let count = pages.len();
+            for (at, page) in pages.into_iter().enumerate() {
+                let more = at + 1 < count;
+                let one = self.page(plane, (at, count), page, Vec::new(), more);
+                if more { &mut took } else { &mut last }.push(one);
+            }
+        }
+        (took, last)
+    }
+}
+
+/// The same item, with another end if it is a grant and in other bytes if it is not.
+fn changed(item: &Item, round: usize) -> Item {
+    let body = match item.body.get().rsplit_once("\"expires_at\":") {
+        Some((begin, _)) => format!("{begin}\"expires_at\":{}}}}}", NOON.unsigned_abs() * 2 + round as u64 * 1_000),
+        None => item.body.get().replacen('{', &format!("{{{}", " ".repeat(round)), 1),
+    };
+    Item { key: item.key.clone(), body: RawValue::from_string(body).expect("it is JSON") }
 }
 
 fn said(name: &str, mut took: Vec<u64>) {
@@ -210,6 +276,14 @@ pub(super) fn run() {
     }
     said("a part of a table that is freed", parts);
     said("a page of a step", filter.steps(&mut plane));
+    let services = (0..SERVICES).map(service).collect::<Vec<_>>();
+    let (took, last) = filter.policies(&mut plane, &services);
+    said("a page of 300 services", took);
+    said("the last page of them", last);
+    let grants = (GRANTS..GRANTS + AGAIN).map(item).collect::<Vec<_>>();
+    let (took, last) = filter.policies(&mut plane, &grants);
+    said("a page of 1,800 grants at one go", took);
+    said("the last page of them", last);
 }
 
 #[cfg(target_arch = "wasm32")]

@@ -319,5 +319,6 @@ fn delta(pages: &[Page], at: usize) -> Change {
         removes: page.iter().flat_map(|page| &page.removes).map(|key| key.to_string()).collect(),
         index: u32::try_from(at).unwrap_or(u32::MAX),
         more: at.saturating_add(1) < pages.len(),
+        with_next: page.is_some_and(|page| page.with_next),
     }
 }

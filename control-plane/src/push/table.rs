@@ -70,13 +70,44 @@ pub enum Step {
     Ahead,
 }
 
-/// So much of a step or a snapshot as a filter applies at one go.
+/// So much of a step or a snapshot as a filter takes in at one go.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// New and replaced items.
     pub puts: Vec<Arc<Item>>,
     /// Keys of removed items; none in a snapshot.
     pub removes: Vec<Arc<str>>,
+    /// Whether it comes into force with the next one; never in a snapshot.
+    pub with_next: bool,
+}
+
+impl Page {
+    fn of(part: Vec<One>) -> Self {
+        let mut page = Self::default();
+        for one in part {
+            match one {
+                One::Put(item) => page.puts.push(item),
+                One::Gone(key) => page.removes.push(key),
+            }
+        }
+        page
+    }
+}
+
+/// What a page has.
+enum One {
+    Put(Arc<Item>),
+    Gone(Arc<str>),
+}
+
+impl One {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Put(item) => item_bytes(item),
+            Self::Gone(key) if is_grant(key) => GONE_BYTES,
+            Self::Gone(key) => key_bytes(key),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -298,7 +329,7 @@ impl PushTable {
         }
     }
 
-    /// Everything in the scope, in pages that a filter applies at one go; at least one.
+    /// Everything in the scope, in pages; at least one.
     #[must_use]
     pub fn pages(&self, scope: &Scope) -> Vec<Page> {
         let mut items: Vec<Arc<Item>> =
@@ -307,7 +338,7 @@ impl PushTable {
         items.sort_unstable_by(|one, two| {
             (!one.key.starts_with("service/"), &one.key).cmp(&(!two.key.starts_with("service/"), &two.key))
         });
-        let mut pages = pages_of(items, item_bytes, |puts| Page { puts, removes: Vec::new() });
+        let mut pages = pages_of(items.into_iter().map(One::Put));
         if pages.is_empty() {
             pages.push(Page::default());
         }
@@ -319,9 +350,11 @@ impl PushTable {
 #[derive(Default)]
 struct Changes {
     /// New grants: such as no filter can hold in an earlier state.
-    grants: Vec<Arc<Item>>,
-    /// Everything else that is put.
-    puts: Vec<Arc<Item>>,
+    new: Vec<Arc<Item>>,
+    /// Grants that are put again.
+    again: Vec<Arc<Item>>,
+    /// What is no grant.
+    others: Vec<Arc<Item>>,
     removes: BTreeSet<Arc<str>>,
     bytes: usize,
 }
@@ -329,7 +362,11 @@ struct Changes {
 impl Changes {
     fn put(&mut self, live: &Live) {
         self.bytes = self.bytes.saturating_add(item_bytes(&live.item));
-        let puts = if live.is_first && is_grant(&live.item.key) { &mut self.grants } else { &mut self.puts };
+        let puts = match (is_grant(&live.item.key), live.is_first) {
+            (true, true) => &mut self.new,
+            (true, false) => &mut self.again,
+            (false, _) => &mut self.others,
+        };
         puts.push(Arc::clone(&live.item));
     }
 
@@ -339,35 +376,48 @@ impl Changes {
     }
 
     fn count(&self) -> usize {
-        self.grants.len().saturating_add(self.puts.len()).saturating_add(self.removes.len())
+        [&self.new, &self.again, &self.others]
+            .into_iter()
+            .fold(self.removes.len(), |count, puts| count.saturating_add(puts.len()))
     }
 
     /// An item that moved between slices of the scope is gone from some of them and may be put in another one.
     fn settle(&mut self) {
-        for item in self.grants.iter().chain(&self.puts) {
+        for item in self.new.iter().chain(&self.again).chain(&self.others) {
             self.removes.remove(item.key.as_str());
         }
     }
 
     fn at_one_go(self) -> Page {
-        let Self { grants, mut puts, removes, .. } = self;
-        puts.extend(grants);
-        Page { puts, removes: removes.into_iter().collect() }
+        let Self { new, again, mut others, removes, .. } = self;
+        others.extend(again);
+        others.extend(new);
+        Page { puts: others, removes: removes.into_iter().collect(), with_next: false }
     }
 
     /// So that a filter that has applied only the first pages admits nothing that no state of the history would: grants that
-    /// are gone come first, then at one go all that is no grant and grants that are put again, which may give less than before
-    /// or more, and new grants at last. Nothing if what must come at one go is more than an answer may have.
+    /// are gone come first, then, into force at one go, all that is no grant with the grants that are put again, which may give
+    /// less than before or more, and new grants at last. Nothing if what must come at one go is more than an answer may have.
+    ///
+    /// A call is admitted by one grant. So where nothing but grants has changed, those that are put again come one by one: each
+    /// admits what it did before or does afterwards.
     fn in_pages(self) -> Option<Vec<Page>> {
-        let (gone, removes): (Vec<_>, Vec<_>) = self.removes.into_iter().partition(|key| is_grant(key));
-        let mut pages = pages_of(gone, |_| GONE_BYTES, |removes| Page { puts: Vec::new(), removes });
-        let bytes = self.puts.iter().map(item_bytes).chain(removes.iter().map(|key| key_bytes(key)));
-        match bytes.fold(0, usize::saturating_add) {
-            0 => {}
-            1..=MAX_ANSWER_BYTES => pages.push(Page { puts: self.puts, removes }),
-            _ => return None,
+        let Self { new, mut again, others, removes, .. } = self;
+        let (gone, removes): (Vec<_>, Vec<_>) = removes.into_iter().partition(|key| is_grant(key));
+        let mut at_one_go: Vec<One> =
+            others.into_iter().map(One::Put).chain(removes.into_iter().map(One::Gone)).collect();
+        if !at_one_go.is_empty() {
+            at_one_go.extend(again.drain(..).map(One::Put));
         }
-        pages.extend(pages_of(self.grants, item_bytes, |puts| Page { puts, removes: Vec::new() }));
+        if at_one_go.iter().map(One::bytes).fold(0, usize::saturating_add) > MAX_ANSWER_BYTES {
+            return None;
+        }
+        let mut pages = pages_of(gone.into_iter().map(One::Gone));
+        let mut at_one_go = pages_of(at_one_go);
+        let last = at_one_go.len().saturating_sub(1);
+        at_one_go.iter_mut().take(last).for_each(|page| page.with_next = true);
+        pages.append(&mut at_one_go);
+        pages.append(&mut pages_of(again.into_iter().chain(new).map(One::Put)));
         Some(pages)
     }
 }
@@ -377,19 +427,19 @@ fn is_grant(key: &str) -> bool {
 }
 
 /// Pages of these, in their order; one that is larger than a page has one to itself.
-fn pages_of<T>(all: Vec<T>, bytes_of: impl Fn(&T) -> usize, page: impl Fn(Vec<T>) -> Page) -> Vec<Page> {
+fn pages_of(all: impl IntoIterator<Item = One>) -> Vec<Page> {
     let (mut pages, mut part, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     for one in all {
-        let more = bytes_of(&one);
+        let more = one.bytes();
         if bytes.saturating_add(more) > MAX_PAGE_BYTES && bytes > 0 {
-            pages.push(page(std::mem::take(&mut part)));
+            pages.push(Page::of(std::mem::take(&mut part)));
             bytes = 0;
         }
         bytes = bytes.saturating_add(more);
         part.push(one);
     }
     if !part.is_empty() {
-        pages.push(page(part));
+        pages.push(Page::of(part));
     }
     pages
 }

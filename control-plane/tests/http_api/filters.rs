@@ -68,14 +68,14 @@ async fn a_snapshot_then_deltas_then_nothing() {
 
     let grant = server.grant().await["id"].as_str().unwrap().to_owned();
     let second = sync(&server, &question(1, applied(&first), 30_000)).await;
-    let Change::Delta { puts, removes, index: 0, more: false } = &second.change else { panic!("{second:?}") };
+    let Change::Delta { puts, removes, index: 0, more: false, .. } = &second.change else { panic!("{second:?}") };
     assert_eq!((puts[0].key.clone(), removes.len()), (format!("grant/{grant}"), 0));
     assert_eq!(first.table_hash.plus(puts[0].hash()), second.table_hash);
     puts[0].parse().unwrap();
 
     server.post(LEA, &format!("/v1/grants/{grant}/revoke"), &json!({ "reason": "done" })).await.expect(200);
     let third = sync(&server, &question(1, applied(&second), 30_000)).await;
-    let Change::Delta { puts, removes, index: 0, more: false } = &third.change else { panic!("{third:?}") };
+    let Change::Delta { puts, removes, index: 0, more: false, .. } = &third.change else { panic!("{third:?}") };
     assert_eq!((puts.len(), removes.as_slice()), (0, &[format!("grant/{grant}")][..]));
     assert_eq!(third.table_hash, first.table_hash);
     assert!(matches!(sync(&server, &question(1, applied(&third), 0)).await.change, Change::Unchanged));
@@ -200,7 +200,7 @@ async fn a_step_of_many_changes_comes_in_pages_to_those_who_take_them() {
         let mut asked = asked.clone();
         asked["page"] = page;
         let answer = sync(&server, &asked).await;
-        let Change::Delta { puts, removes, index, more } = answer.change else { panic!("no step") };
+        let Change::Delta { puts, removes, index, more, .. } = answer.change else { panic!("no step") };
         (puts, removes, (index, more), (answer.position, answer.table_hash))
     };
     let (mut told, _, place, leads_to) = page(Value::Null).await;

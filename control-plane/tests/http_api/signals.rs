@@ -133,7 +133,7 @@ async fn a_signal_is_proven_at_every_filter() {
         async move { delete(&server, LEA, &format!("{SIGNAL}?wait=60s")).await.expect(200) }
     });
     let told = sync(&server, &question(1, known, 30_000)).await;
-    let Change::Delta { puts, removes, index: 0, more: false } = &told.change else { panic!("{told:?}") };
+    let Change::Delta { puts, removes, index: 0, more: false, .. } = &told.change else { panic!("{told:?}") };
     assert_eq!((puts.len(), removes.as_slice()), (0, &["signal/incident.open".to_owned()][..]));
     sync(&server, &question(1, applied(&told), 0)).await;
     assert_eq!(waiting.await.unwrap()["arrival"]["complete"], true);

@@ -1,11 +1,12 @@
 //! What a filter holds, with the hash of every item: a change is first understood in every part and its hash compared,
-//! and only then touches the table; of a step in pages the hash is that of its last one. Pages of a snapshot build a table
+//! and only then touches the table; of a step in pages the hash is that of its last one, and some of them are understood when
+//! they come and applied with the next. Pages of a snapshot build a table
 //! apart, which takes the other's place all at once. Nothing takes long, whatever the table's size: pages are small, and a
 //! table that has had its day is freed in parts.
 
 use std::collections::{HashMap, HashSet};
 
-use grantmesh_shared::engine::Table;
+use grantmesh_shared::engine::{Service, Table};
 use grantmesh_shared::wire::TableHash;
 use grantmesh_shared::wire::sync::Position;
 use grantmesh_shared::wire::table::{EngineItem, Item, ItemKey, hash_of_grant};
@@ -20,6 +21,9 @@ const MAX_ITEMS: usize = 2_000_000;
 /// The most bytes of a snapshot's items.
 const MAX_SNAPSHOT_BYTES: usize = 1 << 30;
 
+/// The most bytes of items that a step puts at one go.
+const MAX_STEP_BYTES: usize = 2 << 20;
+
 /// The table and the hash of what is in it.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
@@ -32,6 +36,10 @@ pub(super) struct Contents {
 impl Contents {
     pub(super) const fn table(&self) -> &Table {
         &self.table
+    }
+
+    pub(super) fn into_table(self) -> Table {
+        self.table
     }
 
     pub(super) const fn hash(&self) -> TableHash {
@@ -61,63 +69,76 @@ impl Contents {
         }
     }
 
-    fn put(&mut self, item: &Item, parsed: EngineItem, hash: TableHash) {
-        if let Some(other) = parsed.put_grant_into(&mut self.table, item, hash) {
-            other.put_into(&mut self.table);
-            self.others.insert(item.key.as_str().into(), hash);
-        }
+    /// Puts an item in; gives the service that it replaces.
+    fn put(&mut self, item: &Item, parsed: EngineItem, hash: TableHash) -> Option<Service> {
+        let other = parsed.put_grant_into(&mut self.table, item, hash)?;
+        self.others.insert(item.key.as_str().into(), hash);
+        other.put_into(&mut self.table)
     }
 
-    /// Applies a step or a page of one, all of it or nothing; not if the table then has not the hash that it must have, where
-    /// that is known.
-    pub(super) fn apply(
-        &mut self,
-        puts: &[Item],
-        removes: &[String],
-        expected: Option<TableHash>,
-    ) -> Result<(), SyncError> {
-        let mut hash = self.hash;
-        let mut changed: HashSet<&str> = HashSet::new();
-        let mut parsed = Vec::with_capacity(puts.len());
-        for item in puts {
-            let new = item.hash();
-            if !changed.insert(&item.key) {
-                return Err(SyncError::Twice(item.key.clone()));
-            }
-            parsed.push((item, item.parse()?, new));
-            hash = hash.plus(new);
-        }
-        let mut gone = Vec::with_capacity(removes.len());
-        for key in removes {
-            if !changed.insert(key) {
+    /// Understands what a step or a page of one changes, after what was understood already; the table stays as it is.
+    pub(super) fn understand(
+        &self,
+        understood: Option<Changes>,
+        puts: Vec<Item>,
+        removes: Vec<String>,
+    ) -> Result<Changes, SyncError> {
+        let mut changes = understood.unwrap_or_else(|| Changes { hash: self.hash, ..Changes::default() });
+        for key in puts.iter().map(|item| &item.key).chain(&removes) {
+            if !changes.keys.insert(key.as_str().into()) {
                 return Err(SyncError::Twice(key.clone()));
             }
-            gone.push((key, ItemKey::parse(key)?));
-        }
-        for key in changed {
             if let Some(old) = self.hash_of(key)? {
-                hash = hash.minus(old);
+                changes.hash = changes.hash.minus(old);
             }
         }
-        if expected.is_some_and(|expected| hash != expected) {
-            return Err(SyncError::TableHash);
+        for key in removes {
+            changes.removes.push((ItemKey::parse(&key)?, key));
         }
-        if self.len().saturating_add(puts.len()) > MAX_ITEMS {
+        for item in puts {
+            let hash = item.hash();
+            changes.hash = changes.hash.plus(hash);
+            changes.bytes = changes.bytes.saturating_add(item.key.len()).saturating_add(item.body.get().len());
+            changes.puts.push((item.parse()?, item, hash));
+        }
+        if self.len().saturating_add(changes.puts.len()) > MAX_ITEMS || changes.bytes > MAX_STEP_BYTES {
             return Err(SyncError::TooLarge);
         }
-        for (text, key) in gone {
-            key.remove_from(&mut self.table);
+        Ok(changes)
+    }
+
+    /// Applies changes that were understood from what the table is now; nothing if it would not have the hash that it must have,
+    /// where that is known. Gives the services that are gone.
+    pub(super) fn apply(&mut self, changes: Changes, expected: Option<TableHash>) -> Result<Table, SyncError> {
+        if expected.is_some_and(|expected| changes.hash != expected) {
+            return Err(SyncError::TableHash);
+        }
+        let mut gone = Table::default();
+        for (key, text) in &changes.removes {
+            key.remove_from(&mut self.table).and_then(|service| gone.put_service(service));
             self.others.remove(text.as_str());
         }
-        for (item, parsed, hash) in parsed {
-            self.put(item, parsed, hash);
+        for (parsed, item, hash) in changes.puts {
+            self.put(&item, parsed, hash).and_then(|service| gone.put_service(service));
         }
-        self.hash = hash;
-        Ok(())
+        self.hash = changes.hash;
+        Ok(gone)
     }
 }
 
-/// A step of which some pages are applied.
+/// What pages of a step change, understood and compared, and not yet made.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    puts: Vec<(EngineItem, Item, TableHash)>,
+    removes: Vec<(ItemKey, String)>,
+    /// Of all of them.
+    keys: HashSet<Box<str>>,
+    /// The table's, once they are made.
+    hash: TableHash,
+    bytes: usize,
+}
+
+/// A step of which some pages are there.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) position: Position,
@@ -127,6 +148,8 @@ pub(super) struct Step {
     pub(super) next: u32,
     /// How often in a row the next one was asked for and did not come.
     pub(super) missed: u32,
+    /// What came to be applied with the next one.
+    pub(super) understood: Option<Changes>,
 }
 
 /// The pages of a snapshot so far.
@@ -225,14 +248,16 @@ impl Pages {
 pub(super) struct Retired(Vec<Table>);
 
 impl Retired {
-    pub(super) fn take(&mut self, contents: Contents) {
-        self.0.push(contents.table);
+    pub(super) fn take(&mut self, table: Table) {
+        if table.grant_count() > 0 || table.services().next().is_some() {
+            self.0.push(table);
+        }
     }
 
     /// Frees a part of one.
     pub(super) fn free_some(&mut self) {
-        if self.0.last_mut().is_some_and(|table| !table.free_some()) {
-            self.0.pop();
+        if self.0.first_mut().is_some_and(|table| !table.free_some()) {
+            self.0.remove(0);
         }
     }
 

@@ -23,6 +23,9 @@ use grants::Grants;
 pub use held::HeldGrant;
 pub use lone::LoneGrant;
 
+/// So many services are freed at a time.
+const FREED: usize = 16;
+
 /// Services, grants, locks and signals.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -36,14 +39,14 @@ pub struct Table {
 }
 
 impl Table {
-    /// Adds a service or replaces the one of the same name.
-    pub fn put_service(&mut self, service: Service) {
-        self.services.insert(service.name().into(), service);
+    /// Adds a service or replaces the one of the same name, which it gives: to drop a service takes longer than this.
+    pub fn put_service(&mut self, service: Service) -> Option<Service> {
+        self.services.insert(service.name().into(), service)
     }
 
-    /// Removes a service; its calls are then refused.
-    pub fn remove_service(&mut self, name: &str) {
-        self.services.remove(name);
+    /// Removes a service, which it gives; its calls are then refused.
+    pub fn remove_service(&mut self, name: &str) -> Option<Service> {
+        self.services.remove(name)
     }
 
     /// Adds a grant or replaces the one of the same id.
@@ -64,7 +67,11 @@ impl Table {
     /// Frees a part of a table that nobody asks any more, in a fraction of a millisecond. Tells whether anything is left: to
     /// drop a table of a million grants at once takes far longer.
     pub fn free_some(&mut self) -> bool {
-        self.grants.free()
+        let some: Vec<Box<str>> = self.services.keys().take(FREED).cloned().collect();
+        for name in &some {
+            self.services.remove(name);
+        }
+        !some.is_empty() || self.grants.free()
     }
 
     /// Adds a lock or replaces the one of the same id.

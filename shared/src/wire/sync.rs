@@ -219,6 +219,9 @@ pub enum Change {
         /// Whether there are more. Each is applied when it comes, and the filter is at the answer's position with the last.
         #[serde(default, skip_serializing_if = "is_zero")]
         more: bool,
+        /// Whether this one is applied with the next one, at one go; then there is one.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        with_next: bool,
     },
     /// One page of everything; the table is replaced when the last page is there.
     Snapshot {

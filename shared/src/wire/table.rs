@@ -95,14 +95,15 @@ pub enum EngineItem {
 }
 
 impl EngineItem {
-    /// Puts the item into a table.
-    pub fn put_into(self, table: &mut Table) {
+    /// Puts the item into a table; gives the service that it replaces.
+    pub fn put_into(self, table: &mut Table) -> Option<Service> {
         match self {
-            Self::Service(service) => table.put_service(*service),
+            Self::Service(service) => return table.put_service(*service),
             Self::Grant(grant) => table.put_grant(grant),
             Self::Lock(lock) => table.put_lock(lock),
             Self::Signal(signal) => table.put_signal(signal),
         }
+        None
     }
 }
 
@@ -136,14 +137,15 @@ impl ItemKey {
         }
     }
 
-    /// Takes the item out of a table.
-    pub fn remove_from(&self, table: &mut Table) {
+    /// Takes the item out of a table; gives it if it is a service.
+    pub fn remove_from(&self, table: &mut Table) -> Option<Service> {
         match self {
-            Self::Service(name) => table.remove_service(name),
+            Self::Service(name) => return table.remove_service(name),
             Self::Grant(id) => table.remove_grant(id),
             Self::Lock(id) => table.remove_lock(id),
             Self::Signal(name) => table.remove_signal(name),
         }
+        None
     }
 }
 

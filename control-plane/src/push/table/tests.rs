@@ -36,13 +36,20 @@ fn scope(services: &[&str]) -> Scope {
 /// A filter as the protocol makes it: holds what it was told and believes the hash only if it fits.
 #[derive(Debug, Default)]
 struct Follower {
-    items: BTreeMap<String, String>,
+    items: Items,
     applied: Option<Applied>,
     in_pages: bool,
     /// The pages of a step that are still to come, and what it leads to.
     to_come: Vec<Page>,
     leads_to: Option<Applied>,
+    /// Pages that come into force with the next one.
+    at_one_go: Vec<Page>,
+    /// What it held before the step, and will afterwards.
+    before: Option<Items>,
+    after: Option<Items>,
 }
+
+type Items = BTreeMap<String, String>;
 
 impl Follower {
     fn hash(&self) -> TableHash {
@@ -74,8 +81,7 @@ impl Follower {
                     "delta"
                 }
                 Step::Snapshot => {
-                    let pages = table.pages(scope).into_iter().flat_map(|page| page.puts);
-                    self.items = pages.map(|item| (item.key.clone(), item.body.get().to_owned())).collect();
+                    self.items = held(table, scope);
                     "snapshot"
                 }
             };
@@ -86,26 +92,62 @@ impl Follower {
                 return kind;
             }
         }
-        let Page { puts, removes } = self.to_come.remove(0);
-        let keys: HashSet<&str> =
-            puts.iter().map(|item| item.key.as_str()).chain(removes.iter().map(|key| &**key)).collect();
-        assert_eq!(keys.len(), puts.len() + removes.len(), "nothing twice");
-        for key in removes {
-            self.items.remove(&*key);
+        if self.before.is_none() {
+            self.before = Some(self.items.clone());
+            self.after = Some(held(table, scope));
         }
-        self.items.extend(puts.iter().map(|item| (item.key.clone(), item.body.get().to_owned())));
+        let page = self.to_come.remove(0);
+        let with_next = page.with_next;
+        self.at_one_go.push(page);
+        if !with_next {
+            self.apply();
+        }
         if !self.to_come.is_empty() {
             return "page";
         }
+        (self.before, self.after) = (None, None);
         assert_eq!(Some(self.hash()), self.leads_to.map(|applied| applied.table_hash));
         self.applied = self.leads_to;
         "delta"
     }
 
+    /// Applies what has come, and looks at whether it may be in force.
+    fn apply(&mut self) {
+        let pages = std::mem::take(&mut self.at_one_go);
+        let removes: Vec<&str> = pages.iter().flat_map(|page| &page.removes).map(|key| &**key).collect();
+        let puts: Vec<&Arc<Item>> = pages.iter().flat_map(|page| &page.puts).collect();
+        let keys: HashSet<&str> = puts.iter().map(|item| item.key.as_str()).chain(removes.iter().copied()).collect();
+        assert_eq!(keys.len(), puts.len() + removes.len(), "nothing twice");
+        for key in removes {
+            self.items.remove(key);
+        }
+        self.items.extend(puts.iter().map(|item| (item.key.clone(), item.body.get().to_owned())));
+        let (Some(before), Some(after)) = (&self.before, &self.after) else { return };
+        let others = |items: &Items| -> Items {
+            items.iter().filter(|(key, _)| !is_grant(key)).map(|(key, body)| (key.clone(), body.clone())).collect()
+        };
+        let (here, before_others, after_others) = (others(&self.items), others(before), others(after));
+        assert!(here == before_others || here == after_others, "a policy that was none");
+        for (key, body) in self.items.iter().filter(|(key, _)| is_grant(key)) {
+            let (was, is) = (before.get(key) == Some(body), after.get(key) == Some(body));
+            assert!(was || is, "a grant that was none: {key}");
+            assert!(was || here == after_others, "a grant of after under a policy of before: {key}");
+            assert!(is || here == before_others, "a grant of before under a policy of after: {key}");
+        }
+    }
+
     /// Forgets what is still to come, as after a page that did not come: the next step begins where this one did.
     fn begin_anew(&mut self) {
         self.to_come.clear();
+        self.at_one_go.clear();
+        (self.before, self.after) = (None, None);
     }
+}
+
+/// What a filter of the scope holds in the end.
+fn held(table: &PushTable, scope: &Scope) -> Items {
+    let items = table.pages(scope).into_iter().flat_map(|page| page.puts);
+    items.map(|item| (item.key.clone(), item.body.get().to_owned())).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -134,7 +176,7 @@ proptest! {
         let in_pages = || Follower { in_pages: true, ..Follower::default() };
         let mut followers = [in_pages(), Follower::default(), in_pages()];
         let mut table = PushTable::load(at(0), 0, Vec::new());
-        let (mut revision, mut floor) = (0_u64, 0_u64);
+        let (mut revision, mut floor, mut known) = (0_u64, 0_u64, HashSet::new());
         for event in events {
             match event {
                 Event::Change { service, key, body } => {
@@ -143,7 +185,10 @@ proptest! {
                     let key = format!("{}/{key}", if key < 4 { "grant" } else { "lock" });
                     let change = match body {
                         // Two of them are a page.
-                        Some(body) => put(revision, home, &key, &format!("\"{body:>3000}\"")),
+                        Some(body) => {
+                            let change = put(revision, home, &key, &format!("\"{body:>3000}\""));
+                            ItemChange { is_first: known.insert(key), ..change }
+                        }
                         None => remove(revision, home, &key),
                     };
                     table.apply(at(revision), floor, vec![change]);
@@ -270,21 +315,39 @@ fn a_step_in_pages_takes_first_and_gives_last() {
         .iter()
         .map(|page| {
             let puts = page.puts.iter().map(|item| item.key.as_str()).collect();
-            (kinds(page.removes.iter().map(|key| &**key).collect()), kinds(puts))
+            (kinds(page.removes.iter().map(|key| &**key).collect()), kinds(puts), page.with_next)
         })
         .collect();
     let none = || (String::new(), 0);
     let of = |kind: &str, count| (kind.to_owned(), count);
     let expected = [
         // At one go, whatever it has: what none of the states between would admit is not admitted either.
-        (of("lock", 1), of("lock signal grant service grant", 6)),
-        (none(), of("grant", 2)),
-        (none(), of("grant", 2)),
+        (none(), of("lock signal", 2), true),
+        (of("lock", 1), of("service grant", 2), true),
+        (none(), of("grant", 2), false),
+        (none(), of("grant", 2), false),
+        (none(), of("grant", 2), false),
     ];
-    let sizes: Vec<_> = pages.iter().map(|((_, removes), _)| *removes).collect();
+    let sizes: Vec<_> = pages.iter().map(|((_, removes), ..)| *removes).collect();
     assert_eq!(sizes.iter().sum::<usize>(), 201);
-    assert_eq!(pages[sizes.len() - 3..], expected, "{pages:?}");
-    assert!(pages[..sizes.len() - 3].iter().all(|(gone, put)| gone.0 == "grant" && *put == none()), "{pages:?}");
+    assert_eq!(pages[sizes.len() - 5..], expected, "{pages:?}");
+    let gone = &pages[..sizes.len() - 5];
+    assert!(gone.iter().all(|(gone, put, with_next)| gone.0 == "grant" && *put == none() && !with_next), "{pages:?}");
+}
+
+#[test]
+fn grants_that_are_put_again_come_one_by_one_where_nothing_else_has_changed() {
+    let body = |n: u64| format!("\"{}{n}\"", "x".repeat(3_000));
+    let grants = |revision| (0..400).map(move |n| put(revision, Some("a"), &format!("grant/{n}"), &body(revision)));
+    let mut table = PushTable::load(at(1), 0, grants(1).chain([put(1, None, "lock/1", "1")]).collect());
+    let applied = Applied { position: at(1), table_hash: table.hash(&scope(&["a"])) };
+    table.apply(at(2), 0, grants(2).take(150).collect());
+    for (revision, at_one_go) in [(2, (75, 0)), (3, (76, 75))] {
+        let Step::Delta(pages) = table.step(&scope(&["a"]), Some(&applied), true) else { panic!("no step") };
+        let with_next = pages.iter().filter(|page| page.with_next).count();
+        assert_eq!((pages.len(), with_next), at_one_go);
+        table.apply(at(revision + 1), 0, vec![put(revision + 1, None, "lock/1", &body(2))]);
+    }
 }
 
 #[test]
@@ -296,6 +359,6 @@ fn what_must_come_at_one_go_and_does_not_fit_comes_as_everything() {
         let changes = ["service/a", "lock/1"].map(|key| put(revision, Some("a"), key, &body(length)));
         table.apply(at(revision), 0, changes.to_vec());
         let step = table.step(&scope(&["a"]), Some(&applied), true);
-        assert_eq!(matches!(step, Step::Delta(pages) if pages.len() == 1), fits);
+        assert_eq!(matches!(step, Step::Delta(pages) if pages.len() == 2 && pages[0].with_next), fits);
     }
 }

@@ -10,7 +10,13 @@ fn id(grant: &Item) -> grantmesh_shared::id::GrantId {
 /// A page that puts these and removes those.
 fn page(index: u32, more: bool, puts: &[&Item], removes: &[&str]) -> Change {
     let removes = removes.iter().map(|key| (*key).to_owned()).collect();
-    Change::Delta { puts: puts.iter().copied().cloned().collect(), removes, index, more }
+    Change::Delta { puts: puts.iter().copied().cloned().collect(), removes, index, more, with_next: false }
+}
+
+/// The same, to be applied with the next one.
+fn with_next(page: Change) -> Change {
+    let Change::Delta { puts, removes, index, more, .. } = page else { panic!("a step") };
+    Change::Delta { puts, removes, index, more, with_next: true }
 }
 
 /// What a poll says that is applied, by its revision, and which page it asks for.
@@ -119,6 +125,118 @@ fn pages_that_do_not_belong_together_make_no_step() {
     let first = filter.poll(1_000);
     let told = tell_as_it_is(&mut filter, &server, &first, page(1, false, &rest, &[&gone]), 1_001);
     assert_eq!(told, Err(SyncError::Unexpected));
+}
+
+#[test]
+fn what_comes_to_be_in_force_with_the_next_page_is_so_at_one_go() {
+    let (server, mut filter, [one, two, three]) = ahead();
+    let before = state(&filter);
+    let gone = lock(1).key;
+    let pages = [
+        (with_next(page(0, true, &[&lock(3)], &[])), before.0),
+        (with_next(page(1, true, &[&one], &[&gone])), before.0),
+        (page(2, true, &[&two], &[]), 4),
+        (with_next(page(3, true, &[&three], &[])), 4),
+    ];
+    for (index, (change, count)) in pages.into_iter().enumerate() {
+        let question = filter.poll(1_000);
+        assert_eq!(applied(&question)["table_hash"], json!(before.1));
+        assert_eq!(tell_as_it_is(&mut filter, &server, &question, change, 1_000), Ok(Progress::Page), "{index}");
+        assert_eq!(filter.sync.item_count(), count, "{index}");
+        let in_force = u64::from(index > 1);
+        assert_eq!((filter.sync.pages_applied(), u64::from(state(&filter) != before)), (in_force, in_force), "{index}");
+        assert_eq!(filter.sync.before.is_some(), index > 1);
+    }
+    // The last one may have nothing of its own.
+    let question = filter.poll(1_000);
+    let told = tell_as_it_is(&mut filter, &server, &question, page(4, false, &[], &[]), 1_000);
+    assert_eq!((told, state(&filter)), (Ok(Progress::Delta), (5, hash_of(server.items.values()))));
+}
+
+#[test]
+fn what_came_to_be_in_force_with_a_page_that_is_refused_or_does_not_come_is_not() {
+    let rest: [(Option<Change>, &str); 6] = [
+        (Some(page(1, false, &[&lock(3)], &[])), "table_hash"),
+        (Some(page(1, true, &[&lock(2), &grant(1)], &[])), "twice"),
+        (Some(page(1, true, &[], &["grants/x"])), "item"),
+        (Some(with_next(page(1, false, &[&grant(2)], &[]))), "unexpected"),
+        (Some(with_next(page(2, true, &[&grant(2)], &[]))), "unexpected"),
+        (None, "unreachable"),
+    ];
+    for (change, code) in rest {
+        let (server, mut filter, [one, two, three]) = ahead();
+        let before = state(&filter);
+        let question = filter.poll(1_000);
+        let first = with_next(page(0, true, &[&one, &lock(2)], &[&lock(1).key]));
+        tell_as_it_is(&mut filter, &server, &question, first, 1_000).unwrap();
+        let question = filter.poll(1_000);
+        if let Some(change) = change {
+            let told = tell_as_it_is(&mut filter, &server, &question, change, 1_001);
+            assert_eq!(told.map_err(|error| error.code()), Err(code));
+        } else {
+            filter.sync.doubt(at(1_001));
+        }
+        assert_eq!((state(&filter), filter.sync.pages_applied()), (before, 0), "{code}");
+        assert!(filter.sync.step.is_none() && filter.sync.before.is_none(), "{code}");
+        // Told again, it counts once.
+        filter.sync.wants_snapshot = false;
+        let question = filter.poll(400_000);
+        let whole = page(0, false, &[&one, &two, &three, &lock(3)], &[&lock(1).key]);
+        assert_eq!(tell_as_it_is(&mut filter, &server, &question, whole, 400_000), Ok(Progress::Delta), "{code}");
+        assert_eq!(state(&filter), (5, hash_of(server.items.values())), "{code}");
+    }
+}
+
+#[test]
+fn services_that_are_replaced_or_gone_are_freed_in_parts() {
+    let service = |number: u32, host: &str| {
+        let name = format!("s-{number}");
+        let body = json!({"service": {
+            "name": name, "hosts": [host], "unmatched": "deny", "actions": [], "bindings": [], "rules": []
+        }});
+        Item { key: format!("service/{name}"), body: serde_json::value::to_raw_value(&body).unwrap() }
+    };
+    let mut server = Server::new();
+    let mut filter = Filter::ready(&server);
+    for (host, gone) in [("a", 0..0), ("b", 0..0), ("c", 0..50)] {
+        let new: Vec<Item> =
+            (0..100).filter(|number| !gone.contains(number)).map(|number| service(number, host)).collect();
+        server.items.extend(new.iter().map(|item| (item.key.clone(), item.clone())));
+        let gone: Vec<String> = gone.map(|number| service(number, host).key).collect();
+        server.items.retain(|key, _| !gone.contains(key));
+        server.revision += 1;
+        let question = filter.poll(1_000);
+        let change =
+            page(0, false, &new.iter().collect::<Vec<_>>(), &gone.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(tell_as_it_is(&mut filter, &server, &question, change, 1_000), Ok(Progress::Delta));
+        assert!(filter.sync.table().unwrap().services().all(|service| *service.hosts() == [host.into()]));
+        let mut parts = 0;
+        while !filter.sync.retired.is_empty() {
+            filter.sync.retired.free_some();
+            parts += 1;
+        }
+        assert_eq!(parts, if host == "a" { 0 } else { 8 }, "{host}");
+    }
+    assert_eq!(filter.sync.table().unwrap().services().count(), 50);
+}
+
+#[test]
+fn no_more_is_kept_for_one_go_than_a_step_may_have() {
+    let (server, mut filter, _) = ahead();
+    let before = state(&filter);
+    let long = |number: u64| {
+        let mut grant = grant(number);
+        let body = grant.body.get().replacen('{', &format!("{{{}", " ".repeat(800 << 10)), 1);
+        grant.body = serde_json::value::RawValue::from_string(body).unwrap();
+        grant
+    };
+    for index in 0..3 {
+        let question = filter.poll(1_000);
+        let change = with_next(page(index, true, &[&long(u64::from(index))], &[]));
+        let told = tell_as_it_is(&mut filter, &server, &question, change, 1_000);
+        let expected = if index < 2 { Ok(Progress::Page) } else { Err(SyncError::TooLarge) };
+        assert_eq!((told, state(&filter)), (expected, before));
+    }
 }
 
 #[test]
@@ -274,8 +392,9 @@ proptest! {
         tell_as_it_is(&mut filter, &server, &question, everything, 0).unwrap();
         let base = filter.sync.contents.hash();
         // All that has changed since the filter's point; `event` says what happens after a change.
-        let mut changed = BTreeMap::new();
-        for (number, is_put, event) in changes {
+        let (mut changed, mut in_force) = (BTreeMap::new(), server.items.clone());
+        let count = changes.len();
+        for (at_change, (number, is_put, event)) in changes.into_iter().enumerate() {
             let item = if number < 8 { grant(u64::from(number)) } else { lock(number) };
             if is_put {
                 server.items.insert(item.key.clone(), item.clone());
@@ -284,28 +403,44 @@ proptest! {
             }
             changed.insert(item.key.clone(), is_put.then_some(item));
             server.revision += 1;
-            // The step of this moment, as far as it comes.
+            // The step of this moment, as far as it comes; the last one comes to its end.
             let pages = changed.len().div_ceil(3);
-            let comes = if event < 4 { 0 } else { pages.min(usize::from(event - 3)).min(pages - 1) };
+            let is_last = at_change + 1 == count;
+            let comes = match event {
+                _ if is_last => pages,
+                0..4 => 0,
+                event => pages.min(usize::from(event - 3)).min(pages - 1),
+            };
+            let mut at_one_go = Vec::new();
             for (index, some) in changed.iter().collect::<Vec<_>>().chunks(3).take(comes).enumerate() {
                 let puts: Vec<&Item> = some.iter().filter_map(|(_, item)| item.as_ref()).collect();
                 let gone: Vec<&str> = some.iter().filter(|(_, item)| item.is_none()).map(|(key, _)| key.as_str()).collect();
                 let question = filter.poll(1);
                 prop_assert_eq!(&applied(&question)["table_hash"], &json!(base));
-                let told = tell_as_it_is(&mut filter, &server, &question, page(u32::try_from(index).unwrap(), true, &puts, &gone), 1);
-                prop_assert_eq!(told, Ok(Progress::Page));
+                let more = index + 1 < pages;
+                let change = page(u32::try_from(index).unwrap(), more, &puts, &gone);
+                let waits = more && (index + at_change).is_multiple_of(2);
+                let told = tell_as_it_is(&mut filter, &server, &question, if waits { with_next(change) } else { change }, 1);
+                prop_assert_eq!(told, Ok(if more { Progress::Page } else { Progress::Delta }));
+                at_one_go.extend(some.iter().map(|(key, item)| ((*key).clone(), (*item).clone())));
+                if !waits {
+                    for (key, item) in at_one_go.drain(..) {
+                        match item {
+                            Some(item) => in_force.insert(key, item),
+                            None => in_force.remove(&key),
+                        };
+                    }
+                }
+                prop_assert_eq!(state(&filter), (in_force.len(), hash_of(in_force.values())));
+                for number in 0..8 {
+                    let held = filter.sync.table().unwrap().grant(&id(&grant(number))).is_some();
+                    prop_assert_eq!(held, in_force.contains_key(&grant(number).key));
+                }
             }
-            filter.sync.doubt(at(1));
+            if !is_last {
+                filter.sync.doubt(at(1));
+            }
         }
-        let puts: Vec<&Item> = changed.values().flatten().collect();
-        let gone: Vec<&str> = changed.iter().filter(|(_, item)| item.is_none()).map(|(key, _)| key.as_str()).collect();
-        let question = filter.poll(1);
-        let told = tell_as_it_is(&mut filter, &server, &question, page(0, false, &puts, &gone), 1);
-        prop_assert_eq!(told, Ok(Progress::Delta));
         prop_assert_eq!(state(&filter), (server.items.len(), hash_of(server.items.values())));
-        for number in 0..8 {
-            let held = filter.sync.table().unwrap().grant(&id(&grant(number))).is_some();
-            prop_assert_eq!(held, server.items.contains_key(&grant(number).key));
-        }
     }
 }
