@@ -75,14 +75,14 @@ pub enum SyncError {
     /// An item is not understood.
     #[error(transparent)]
     Item(#[from] ItemError),
-    /// The same key twice in one answer or snapshot.
+    /// The same key twice in one answer or snapshot, or in what a step changes at one go.
     #[error("the answer names the item `{0}` twice")]
     Twice(String),
     /// The table would not have the hash that it must have.
     #[error("the table's hash is not the control plane's; asking for a snapshot")]
     TableHash,
-    /// A snapshot beyond what a filter may hold.
-    #[error("the snapshot is larger than a filter may hold")]
+    /// A snapshot beyond what a filter may hold, or a step beyond what one may be.
+    #[error("what is to be loaded is larger than a filter may hold")]
     TooLarge,
 }
 
@@ -109,7 +109,7 @@ pub enum Progress {
     Unchanged,
     /// A step was applied.
     Delta,
-    /// A page was put aside, or is in force if it is one of a step; more are to come.
+    /// A page was put aside, or is in force if it is one of a step that does not wait for the next; more are to come.
     Page,
     /// The table was replaced.
     Snapshot,
@@ -461,10 +461,11 @@ impl Sync {
 
     fn ask_poll(&mut self, mono: Mono, random: &mut Random) -> Question {
         let snapshot = self.pages.as_ref().map(|pages| (pages.position(), pages.next_index()));
-        let page = snapshot.or_else(|| self.step.as_ref().map(|step| (step.position, step.next)));
-        let page = page.map(|(position, index)| {
+        let snapshot_page = snapshot.map(|(position, index)| (position, index, 0));
+        let page = snapshot_page.or_else(|| self.step.as_ref().map(|step| (step.position, step.next, step.cut)));
+        let page = page.map(|(position, index, cut)| {
             let is_gentle = index >= PAUSED_FROM && self.is_fresh(Criticality::Standard, mono);
-            PageRequest { position, index, pause_ms: if is_gentle { PAGE_PAUSE.millis() } else { 0 } }
+            PageRequest { position, index, cut, pause_ms: if is_gentle { PAGE_PAUSE.millis() } else { 0 } }
         });
         let applied = self.applied().filter(|_| !self.wants_snapshot && snapshot.is_none());
         let nonce = random.nonce();
@@ -600,12 +601,12 @@ impl Sync {
                 self.contents.check_hash(answer.table_hash)?;
                 (Progress::Unchanged, flight.sent)
             }
-            Change::Delta { puts, removes, index, more, with_next } => {
+            Change::Delta { puts, removes, index, more, with_next, cut } => {
                 // One that is begun anew says again what pages have changed already.
                 let mut step = self.step.take().filter(|_| index > 0);
                 let (position, expected) = (answer.position, answer.table_hash);
                 let goes_on = step.as_ref().map_or(index == 0, |step| {
-                    (step.position, step.expected, step.next) == (position, expected, index)
+                    (step.position, step.expected, step.next, step.cut) == (position, expected, index, cut)
                 });
                 let is_empty = puts.is_empty() && removes.is_empty();
                 if !flight.incremental || !same_epoch || !goes_on || (!more && with_next) || (more && is_empty) {
@@ -629,7 +630,7 @@ impl Sync {
                 }
                 if more {
                     let next = index.saturating_add(1);
-                    self.step = Some(Step { position, expected, begun, next, missed: 0, understood: changes });
+                    self.step = Some(Step { position, expected, begun, next, cut, missed: 0, understood: changes });
                     (Progress::Page, begun)
                 } else {
                     (Progress::Delta, begun)
@@ -699,6 +700,10 @@ impl Sync {
             self.poll = None;
             self.next_poll = mono;
             return Err(SyncError::TableHash);
+        }
+        // What pages of a step have changed came after what this answer knows of.
+        if self.before.is_some() {
+            return Ok(Progress::Behind);
         }
         self.confirm(flight.sent);
         Ok(Progress::Current)

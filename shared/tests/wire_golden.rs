@@ -119,7 +119,7 @@ fn sync() {
         filter: filter(),
         nonce: NONCE.to_owned(),
         applied: Some(applied),
-        page: Some(PageRequest { position: POSITION, index: 1, pause_ms: 5 }),
+        page: Some(PageRequest { position: POSITION, index: 1, cut: 7, pause_ms: 5 }),
         in_pages: true,
         wait_ms: 25_000,
     };
@@ -141,8 +141,8 @@ fn sync() {
     };
     let answers = [
         Change::Unchanged,
-        Change::Delta { puts: vec![grant()], removes: removes(), index: 0, more: false, with_next: false },
-        Change::Delta { puts: vec![], removes: removes(), index: 1, more: true, with_next: true },
+        Change::Delta { puts: vec![grant()], removes: removes(), index: 0, more: false, with_next: false, cut: 0 },
+        Change::Delta { puts: vec![], removes: removes(), index: 1, more: true, with_next: true, cut: 7 },
         Change::Snapshot { index: 0, last: false, puts: vec![grant()] },
     ]
     .map(answer);

@@ -173,7 +173,7 @@ impl Filter {
     ) -> u64 {
         let poll = self.poll();
         let (index, more) = (u32::try_from(at).expect("a number of a page"), at + 1 < all);
-        let (body, signature) = plane.answer(&poll, Change::Delta { puts, removes, index, more, with_next });
+        let (body, signature) = plane.answer(&poll, Change::Delta { puts, removes, index, more, with_next, cut: 1 });
         let begun = cpu_nanos();
         let answer = Answer { status: b"200", signature: Some(signature.as_bytes()), body: &body };
         let mono = Mono::from_millis(self.millis);

@@ -1,5 +1,6 @@
 //! The answers to `sync` and `heartbeat`, and the signature that every answer to a filter carries.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -197,12 +198,13 @@ impl Push {
         let applied = asked.applied.as_ref();
         let from = applied.map(|applied| applied.position);
         let begun = self.snapshots.begun(scope, from, page.position, self.now());
-        if let Some(pages) = begun.filter(|pages| index < pages.pages.len()) {
+        let has_it = |pages: &Arc<Pages>| index < pages.pages.len() && pages.cut == page.cut;
+        if let Some(pages) = begun.filter(has_it) {
             return self.page(asked, page.position, &pages, index);
         }
         self.contact(filter, &asked.filter, applied).await?;
         let elsewhere = self.snapshots.elsewhere(scope, &self.read_table(), applied, page.position, self.now());
-        match elsewhere.filter(|pages| index < pages.pages.len()) {
+        match elsewhere.filter(has_it) {
             Some(pages) => self.page(asked, page.position, &pages, index),
             None => self.step(asked, scope),
         }
@@ -259,7 +261,7 @@ impl Push {
                 drop(table);
                 return self.page(asked, position, &pages, 0);
             }
-            (Step::Delta(pages), _) => delta(&pages, 0),
+            (Step::Delta(pages), _) => delta(&pages, 0, 0),
             (Step::Snapshot, _) => {
                 let pages = self.snapshots.fresh(scope, &table, position, self.now());
                 drop(table);
@@ -278,7 +280,7 @@ impl Push {
         pages: &Pages,
         at: usize,
     ) -> Result<SignedAnswer, PushError> {
-        let change = match delta(&pages.pages, at) {
+        let change = match delta(&pages.pages, at, pages.cut) {
             Change::Delta { puts, index, more, .. } if !pages.is_step => Change::Snapshot { index, last: !more, puts },
             delta => delta,
         };
@@ -311,8 +313,8 @@ impl Push {
     }
 }
 
-/// This page, as one of a step.
-fn delta(pages: &[Page], at: usize) -> Change {
+/// This page, as one of a step that is cut so.
+fn delta(pages: &[Page], at: usize, cut: u32) -> Change {
     let page = pages.get(at);
     Change::Delta {
         puts: page.iter().flat_map(|page| &page.puts).map(|item| Item::clone(item)).collect(),
@@ -320,5 +322,6 @@ fn delta(pages: &[Page], at: usize) -> Change {
         index: u32::try_from(at).unwrap_or(u32::MAX),
         more: at.saturating_add(1) < pages.len(),
         with_next: page.is_some_and(|page| page.with_next),
+        cut,
     }
 }

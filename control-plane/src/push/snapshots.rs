@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use grantmesh_shared::time::{Span, Timestamp};
 use grantmesh_shared::wire::TableHash;
 use grantmesh_shared::wire::sync::{Applied, Position};
+use sha2::{Digest as _, Sha256};
 
 use super::table::{Page, PushTable, Scope, Step};
 
@@ -33,6 +34,31 @@ pub(super) struct Pages {
     pub(super) table_hash: TableHash,
     /// The pages; never none.
     pub(super) pages: Vec<Page>,
+    /// What says how those of a step are cut; 0 of a snapshot, of which no page is in force before the last.
+    pub(super) cut: u32,
+}
+
+impl Pages {
+    fn new(table: &PushTable, scope: &Scope, is_step: bool, pages: Vec<Page>) -> Self {
+        let (changed, table_hash) = (table.changed(scope), table.hash(scope));
+        let cut = if is_step { cut_of(&pages) } else { 0 };
+        Self { changed, is_step, table_hash, pages, cut }
+    }
+}
+
+/// The same for what is cut in the same way.
+fn cut_of(pages: &[Page]) -> u32 {
+    let mut digest = Sha256::new();
+    for page in pages {
+        digest.update([u8::from(page.with_next)]);
+        for key in page.removes.iter().map(|key| &**key).chain(page.puts.iter().map(|item| item.key.as_str())) {
+            digest.update(key);
+            digest.update([0]);
+        }
+    }
+    let digest: [u8; 32] = digest.finalize().into();
+    let [a, b, c, d, ..] = digest;
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// What was begun: by which scope, from which point if it is a step, and to which point.
@@ -144,10 +170,8 @@ impl Snapshots {
         pages: impl FnOnce() -> Vec<Page>,
     ) -> Arc<Pages> {
         let mut kept = self.lately(now);
-        let pages = same(&kept, scope, from, table).unwrap_or_else(|| {
-            let (changed, table_hash) = (table.changed(scope), table.hash(scope));
-            Arc::new(Pages { changed, is_step: from.is_some(), table_hash, pages: pages() })
-        });
+        let pages = same(&kept, scope, from, table)
+            .unwrap_or_else(|| Arc::new(Pages::new(table, scope, from.is_some(), pages())));
         insert(&mut kept, (scope.clone(), from, position), table, &pages, now);
         pages
     }

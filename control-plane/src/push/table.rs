@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use grantmesh_shared::wire::sync::{Applied, Position};
-use grantmesh_shared::wire::table::Item;
+use grantmesh_shared::wire::table::{EngineItem, Item};
 use grantmesh_shared::wire::{MAX_ANSWER_BYTES, MAX_PAGE_BYTES, TableHash};
 
 /// The most sums that are remembered per service, to recognise a filter that diverged.
@@ -351,8 +351,10 @@ impl PushTable {
 struct Changes {
     /// New grants: such as no filter can hold in an earlier state.
     new: Vec<Arc<Item>>,
-    /// Grants that are put again.
+    /// Grants that are put again and give something.
     again: Vec<Arc<Item>>,
+    /// Grants that are put again as exhausted, and give nothing.
+    spent: Vec<Arc<Item>>,
     /// What is no grant.
     others: Vec<Arc<Item>>,
     removes: BTreeSet<Arc<str>>,
@@ -364,6 +366,7 @@ impl Changes {
         self.bytes = self.bytes.saturating_add(item_bytes(&live.item));
         let puts = match (is_grant(&live.item.key), live.is_first) {
             (true, true) => &mut self.new,
+            (true, false) if is_spent(&live.item) => &mut self.spent,
             (true, false) => &mut self.again,
             (false, _) => &mut self.others,
         };
@@ -376,33 +379,36 @@ impl Changes {
     }
 
     fn count(&self) -> usize {
-        [&self.new, &self.again, &self.others]
+        [&self.new, &self.again, &self.spent, &self.others]
             .into_iter()
             .fold(self.removes.len(), |count, puts| count.saturating_add(puts.len()))
     }
 
     /// An item that moved between slices of the scope is gone from some of them and may be put in another one.
     fn settle(&mut self) {
-        for item in self.new.iter().chain(&self.again).chain(&self.others) {
+        for item in self.new.iter().chain(&self.again).chain(&self.spent).chain(&self.others) {
             self.removes.remove(item.key.as_str());
         }
     }
 
     fn at_one_go(self) -> Page {
-        let Self { new, again, mut others, removes, .. } = self;
-        others.extend(again);
-        others.extend(new);
+        let Self { new, again, spent, mut others, removes, .. } = self;
+        for puts in [spent, again, new] {
+            others.extend(puts);
+        }
         Page { puts: others, removes: removes.into_iter().collect(), with_next: false }
     }
 
     /// So that a filter that has applied only the first pages admits nothing that no state of the history would: grants that
-    /// are gone come first, then, into force at one go, all that is no grant with the grants that are put again, which may give
-    /// less than before or more, and new grants at last. Nothing if what must come at one go is more than an answer may have.
+    /// are gone or spent come first, then, into force at one go, all that is no grant with the grants that are put again, which
+    /// may give less than before or more, and new grants at last. Nothing if what must come at one go is more than an answer
+    /// may have.
     ///
     /// A call is admitted by one grant. So where nothing but grants has changed, those that are put again come one by one: each
-    /// admits what it did before or does afterwards.
+    /// admits what it did before or does afterwards. Of masked fields a call may then be shown, for the moment, what one grant
+    /// revealed before and another one does afterwards.
     fn in_pages(self) -> Option<Vec<Page>> {
-        let Self { new, mut again, others, removes, .. } = self;
+        let Self { new, mut again, spent, others, removes, .. } = self;
         let (gone, removes): (Vec<_>, Vec<_>) = removes.into_iter().partition(|key| is_grant(key));
         let mut at_one_go: Vec<One> =
             others.into_iter().map(One::Put).chain(removes.into_iter().map(One::Gone)).collect();
@@ -412,7 +418,7 @@ impl Changes {
         if at_one_go.iter().map(One::bytes).fold(0, usize::saturating_add) > MAX_ANSWER_BYTES {
             return None;
         }
-        let mut pages = pages_of(gone.into_iter().map(One::Gone));
+        let mut pages = pages_of(gone.into_iter().map(One::Gone).chain(spent.into_iter().map(One::Put)));
         let mut at_one_go = pages_of(at_one_go);
         let last = at_one_go.len().saturating_sub(1);
         at_one_go.iter_mut().take(last).for_each(|page| page.with_next = true);
@@ -424,6 +430,13 @@ impl Changes {
 
 fn is_grant(key: &str) -> bool {
     key.starts_with("grant/")
+}
+
+/// Whether it is a grant all of whose uses are taken.
+fn is_spent(item: &Item) -> bool {
+    // Most need not be read for that: within a text a quote is escaped.
+    let may_be = item.body.get().contains(r#""exhausted":true"#);
+    may_be && matches!(item.parse(), Ok(EngineItem::Grant(grant)) if grant.uses.is_some_and(|uses| uses.exhausted))
 }
 
 /// Pages of these, in their order; one that is larger than a page has one to itself.

@@ -200,16 +200,18 @@ async fn a_step_of_many_changes_comes_in_pages_to_those_who_take_them() {
         let mut asked = asked.clone();
         asked["page"] = page;
         let answer = sync(&server, &asked).await;
-        let Change::Delta { puts, removes, index, more, .. } = answer.change else { panic!("no step") };
-        (puts, removes, (index, more), (answer.position, answer.table_hash))
+        let Change::Delta { puts, removes, index, more, cut, with_next: false } = answer.change else {
+            panic!("no step")
+        };
+        (puts, removes, (index, more, cut), (answer.position, answer.table_hash))
     };
-    let (mut told, _, place, leads_to) = page(Value::Null).await;
-    assert_eq!((place, leads_to), ((0, true), (whole.position, whole.table_hash)));
+    let (mut told, _, (index, more, cut), leads_to) = page(Value::Null).await;
+    assert_eq!((index, more, leads_to), (0, true, (whole.position, whole.table_hash)));
     // What changes meanwhile is of the next step: these pages are of one point.
     server.post(LEA, &format!("/v1/grants/{}/revoke", grants[0]), &json!({ "reason": "done" })).await.expect(200);
     for index in 1.. {
-        let (puts, _, place, same) = page(json!({ "position": leads_to.0, "index": index })).await;
-        assert_eq!((place.0, same), (index, leads_to));
+        let (puts, _, place, same) = page(json!({ "position": leads_to.0, "index": index, "cut": cut })).await;
+        assert_eq!((place.0, place.2, same), (index, cut, leads_to));
         told.extend(puts);
         if !place.1 {
             break;
@@ -217,15 +219,56 @@ async fn a_step_of_many_changes_comes_in_pages_to_those_who_take_them() {
     }
     assert_eq!(told.iter().fold(first.table_hash, |hash, item| hash.plus(item.hash())), leads_to.1);
     // A page of a point that nobody has kept: the step is begun anew, to the present.
-    let elsewhere = json!({ "position": first.position, "index": 1 });
+    let elsewhere = json!({ "position": first.position, "index": 1, "cut": cut });
     let (puts, removes, place, now) = page(elsewhere).await;
-    assert!(place == (0, true) && now.0 > leads_to.0, "{place:?}");
+    assert!((place.0, place.1) == (0, true) && place.2 != cut && now.0 > leads_to.0, "{place:?}");
     assert!(removes.iter().chain(puts.iter().map(|item| &item.key)).any(|key| *key == format!("grant/{}", grants[0])));
     // One that all is told to is current.
     let caught_up = Some(Applied { position: leads_to.0, table_hash: leads_to.1 });
     let last = sync(&server, &question(1, caught_up, 0)).await;
     let Change::Delta { puts, removes, .. } = &last.change else { panic!("{last:?}") };
     assert_eq!((puts.len(), removes.len()), (0, 1));
+}
+
+#[tokio::test]
+async fn what_comes_into_force_at_one_go_says_so_and_other_cuts_begin_anew() {
+    let server = Server::start().await;
+    let first = sync(&server, &question(1, None, 0)).await;
+    for number in 0..40 {
+        let lock = json!({ "subject": format!("user:u-{number}"), "reason": "r".repeat(400), "duration": "1h" });
+        server.post(OLAF, "/v1/locks", &lock).await.expect(201);
+    }
+    server.grant().await;
+    let mut asked = question(1, applied(&first), 0);
+    asked["in_pages"] = json!(true);
+    let page = async |page: Value| {
+        let mut asked = asked.clone();
+        asked["page"] = page;
+        let answer = sync(&server, &asked).await;
+        let Change::Delta { puts, index, more, cut, with_next, .. } = answer.change else { panic!("no step") };
+        (puts.len(), index, (more, with_next), cut, answer.position)
+    };
+    let (count, _, flags, cut, position) = page(Value::Null).await;
+    assert!(count > 5 && cut != 0 && flags == (true, true), "{count} {cut} {flags:?}");
+    let mut all = Vec::new();
+    for index in 1.. {
+        let (_, told, flags, same, _) = page(json!({ "position": position, "index": index, "cut": cut })).await;
+        assert_eq!((told, same), (index, cut));
+        all.push(flags);
+        if !flags.0 {
+            break;
+        }
+    }
+    // The grant is new.
+    let (last, locks) = all.split_last().unwrap();
+    let (with_them, others) = locks.split_last().unwrap();
+    assert_eq!((*last, *with_them), ((false, false), (true, false)));
+    assert!(others.iter().all(|flags| *flags == (true, true)), "{all:?}");
+    // As another release might have cut it: its pages do not go with these.
+    for other in [0, cut ^ 1] {
+        let (_, index, _, told, _) = page(json!({ "position": position, "index": 1, "cut": other })).await;
+        assert_eq!((index, told), (0, cut));
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! What a filter holds, with the hash of every item: a change is first understood in every part and its hash compared,
 //! and only then touches the table; of a step in pages the hash is that of its last one, and some of them are understood when
 //! they come and applied with the next. Pages of a snapshot build a table
-//! apart, which takes the other's place all at once. Nothing takes long, whatever the table's size: pages are small, and a
-//! table that has had its day is freed in parts.
+//! apart, which takes the other's place all at once. Nothing takes long, whatever the table's size: pages are small, and
+//! tables and services that have had their day are freed in parts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +21,7 @@ const MAX_ITEMS: usize = 2_000_000;
 /// The most bytes of a snapshot's items.
 const MAX_SNAPSHOT_BYTES: usize = 1 << 30;
 
-/// The most bytes of items that a step puts at one go.
+/// The most bytes that a step changes at one go.
 const MAX_STEP_BYTES: usize = 2 << 20;
 
 /// The table and the hash of what is in it.
@@ -93,6 +93,7 @@ impl Contents {
             }
         }
         for key in removes {
+            changes.bytes = changes.bytes.saturating_add(key.len());
             changes.removes.push((ItemKey::parse(&key)?, key));
         }
         for item in puts {
@@ -146,6 +147,7 @@ pub(super) struct Step {
     /// When its first page was asked for.
     pub(super) begun: Mono,
     pub(super) next: u32,
+    pub(super) cut: u32,
     /// How often in a row the next one was asked for and did not come.
     pub(super) missed: u32,
     /// What came to be applied with the next one.

@@ -251,7 +251,7 @@ impl World {
             freshness: Freshness::default(),
             change: match self.revision {
                 1 => Change::Snapshot { index: 0, last: true, puts },
-                _ => Change::Delta { puts, removes: Vec::new(), index: 0, more: false, with_next: false },
+                _ => Change::Delta { puts, removes: Vec::new(), index: 0, more: false, with_next: false, cut: 0 },
             },
         };
         self.answer(Topic::Sync, &answer, millis);

@@ -114,6 +114,9 @@ pub struct PageRequest {
     pub position: Position,
     /// From 1; page 0 needs no request of this kind.
     pub index: u32,
+    /// How the pages of the step were cut, as they say themselves.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cut: u32,
     /// How long the control plane is to hold the page back, in milliseconds (100 at most): a large table is not taken in at
     /// the cost of the calls that are decided meanwhile.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -216,12 +219,15 @@ pub enum Change {
         /// From 0: which page of the step this is.
         #[serde(default, skip_serializing_if = "is_zero")]
         index: u32,
-        /// Whether there are more. Each is applied when it comes, and the filter is at the answer's position with the last.
+        /// Whether there are more. The filter is at the answer's position with the last.
         #[serde(default, skip_serializing_if = "is_zero")]
         more: bool,
-        /// Whether this one is applied with the next one, at one go; then there is one.
+        /// Whether this one is applied with the next one, at one go, and not when it comes; then there is a next one.
         #[serde(default, skip_serializing_if = "is_zero")]
         with_next: bool,
+        /// How the step was cut into its pages: those of another cut, as another release may make it, do not go with them.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        cut: u32,
     },
     /// One page of everything; the table is replaced when the last page is there.
     Snapshot {

@@ -336,6 +336,41 @@ fn a_step_in_pages_takes_first_and_gives_last() {
 }
 
 #[test]
+fn spent_grants_come_with_those_that_are_gone() {
+    let grant = |number: u8, uses: &str, rule: &str| {
+        let id = |kind: &str| format!("{kind}_0000000000000000000000{number:04}");
+        let (key, rule) = (format!("grant/{}", id("grant")), format!("{rule}{}", "x".repeat(3_000)));
+        let body = format!(
+            r#"{{"grant":{{"id":"{}","request":"{}","holder":{{"workload":"spiffe://a/b"}},"service":"a","action":"b","resource":"c","rule":"{rule}","starts_at":1,"expires_at":2{uses}}}}}"#,
+            id("grant"),
+            id("req"),
+        );
+        put(2, Some("a"), &key, &body)
+    };
+    let before = (1..8).map(|number| ItemChange { revision: 1, ..grant(number, "", "") });
+    let mut table = PushTable::load(at(1), 0, before.collect());
+    let applied = Applied { position: at(1), table_hash: table.hash(&scope(&["a"])) };
+    let used = |allowed: u32, exhausted| format!(r#","uses":{{"allowed":{allowed},"exhausted":{exhausted}}}"#);
+    let quoted = r#"\"exhausted\":true"#;
+    let changes = vec![
+        put(2, None, "lock/1", "1"),
+        grant(1, &used(1, false), ""),
+        grant(2, &used(1, true), ""),
+        grant(3, "", quoted),
+        grant(4, &used(2, true), quoted),
+        first(grant(5, &used(1, true), "")),
+        remove(2, Some("a"), "grant/grant_00000000000000000000000006"),
+    ];
+    table.apply(at(2), 0, changes);
+    let Step::Delta(pages) = table.step(&scope(&["a"]), Some(&applied), true) else { panic!("no step") };
+    let numbers = |page: &Page| -> String { page.puts.iter().filter_map(|item| item.key.chars().last()).collect() };
+    let numbers: Vec<_> = pages.iter().map(|page| (page.removes.len(), numbers(page), page.with_next)).collect();
+    let of = |gone, numbers: &str| (gone, numbers.to_owned(), false);
+    // The last of the second page is the lock: what is gone or spent gives nothing, and needs not come with it.
+    assert_eq!(numbers, [of(1, "24"), of(0, "113"), of(0, "5")]);
+}
+
+#[test]
 fn grants_that_are_put_again_come_one_by_one_where_nothing_else_has_changed() {
     let body = |n: u64| format!("\"{}{n}\"", "x".repeat(3_000));
     let grants = |revision| (0..400).map(move |n| put(revision, Some("a"), &format!("grant/{n}"), &body(revision)));

@@ -135,8 +135,14 @@ fn a_large_snapshot_is_taken_in_parts_beside_the_table_that_decides_and_the_old_
     let gone = grant(8).key;
     server.items.remove(&gone);
     server.revision += 1;
-    let step =
-        Change::Delta { puts: vec![grant(5_000), again], removes: vec![gone], index: 0, more: false, with_next: false };
+    let step = Change::Delta {
+        puts: vec![grant(5_000), again],
+        removes: vec![gone],
+        index: 0,
+        more: false,
+        with_next: false,
+        cut: 0,
+    };
     assert_eq!(tell_as_it_is(&mut filter, &server, &poll, step, 400_101), Ok(Progress::Delta));
     assert_eq!((filter.sync.item_count(), filter.fresh(400_110)), (3_001, [true; 3]));
 }
