@@ -35,8 +35,8 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Items of one page, about 8 KiB.
-const PAGE: u64 = 17;
+/// Items of one page, about 4 KiB.
+const PAGE: u64 = 8;
 
 /// Where the ids begin: in 2025.
 const BEGIN: u64 = 1_760_000_000_000;

@@ -48,10 +48,10 @@ const PAGE_ASKED_AGAIN: u32 = 4;
 
 /// Between two pages of a large snapshot or step, while most calls are still let through by the table that there is: pages
 /// take a twentieth of a worker's time, so that hardly a call meets two of them.
-const PAGE_PAUSE: Span = Span::from_millis(7);
+const PAGE_PAUSE: Span = Span::from_millis(4);
 
 /// Pages up to this one, with some 17,000 grants, are taken at full speed, in a second or two.
-const PAUSED_FROM: u32 = 1_024;
+const PAUSED_FROM: u32 = 2_048;
 
 /// Back-off after failed polls, from and to.
 const BACK_OFF_MILLIS: (u64, u64) = (1_000, 30_000);

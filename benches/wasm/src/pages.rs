@@ -150,7 +150,7 @@ impl Filter {
             plane.revision += 1;
             let all: Vec<Item> = grants.clone().map(|number| item(GRANTS + number)).collect();
             // As many of them as the control plane would put into a page.
-            let pages: Vec<&[Item]> = all.chunks(if is_put { 16 } else { 34 }).collect();
+            let pages: Vec<&[Item]> = all.chunks(if is_put { 8 } else { 17 }).collect();
             for (at, page) in pages.iter().enumerate() {
                 let (puts, removes) = match is_put {
                     true => (page.to_vec(), Vec::new()),

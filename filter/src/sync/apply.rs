@@ -1,8 +1,8 @@
 //! What a filter holds, with the hash of every item: a change is first understood in every part and its hash compared,
 //! and only then touches the table; of a step in pages the hash is that of its last one, and some of them are understood when
-//! they come and applied with the next. Pages of a snapshot build a table
-//! apart, which takes the other's place all at once. Nothing takes long, whatever the table's size: pages are small, and
-//! tables and services that have had their day are freed in parts.
+//! they come and applied with the next. Pages of a snapshot build a table apart, which takes the other's place all at once.
+//! Nothing takes long, whatever the table's size: pages are small, and tables and services that have had their day are freed
+//! in parts.
 
 use std::collections::{HashMap, HashSet};
 

@@ -186,7 +186,7 @@ proptest! {
                     let change = match body {
                         // Two of them are a page.
                         Some(body) => {
-                            let change = put(revision, home, &key, &format!("\"{body:>3000}\""));
+                            let change = put(revision, home, &key, &format!("\"{body:>1500}\""));
                             ItemChange { is_first: known.insert(key), ..change }
                         }
                         None => remove(revision, home, &key),
@@ -254,22 +254,22 @@ fn an_unknown_past_leads_to_a_snapshot() {
 
 #[test]
 fn much_at_once_comes_in_pages_that_fit() {
-    let body = format!("\"{}\"", "x".repeat(7_000));
+    let body = format!("\"{}\"", "x".repeat(3_500));
     let mut items: Vec<_> =
-        (0..300).map(|number| first(put(number + 1, Some("a"), &format!("grant/{number}"), &body))).collect();
+        (0..600).map(|number| first(put(number + 1, Some("a"), &format!("grant/{number}"), &body))).collect();
     // What is larger than a page has one to itself.
-    items.push(put(300, Some("b"), "grant/large", &format!("\"{}\"", "y".repeat(50_000))));
+    items.push(put(600, Some("b"), "grant/large", &format!("\"{}\"", "y".repeat(50_000))));
     let mut table = PushTable::load(at(0), 0, Vec::new());
-    table.apply(at(300), 0, items);
+    table.apply(at(600), 0, items);
     let sizes: Vec<usize> = table.pages(&scope(&["a", "b"])).iter().map(|page| page.puts.len()).collect();
-    assert!(sizes.ends_with(&[1]) && sizes.iter().sum::<usize>() == 301, "{sizes:?}");
+    assert!(sizes.ends_with(&[1]) && sizes.iter().sum::<usize>() == 601, "{sizes:?}");
     let scope = scope(&["a"]);
     let pages = table.pages(&scope);
     assert!(pages.len() > 3, "{}", pages.len());
     for page in &pages {
         assert!(page.puts.iter().map(item_bytes).sum::<usize>() <= MAX_PAGE_BYTES);
     }
-    assert_eq!(pages.iter().map(|page| page.puts.len()).sum::<usize>(), 300);
+    assert_eq!(pages.iter().map(|page| page.puts.len()).sum::<usize>(), 600);
     // From the beginning it would not fit into one answer, from the middle it does; in pages it may have half of all there is.
     let step = |revision, in_pages| {
         let applied = Applied { position: at(revision), table_hash: TableHash::default() };
@@ -279,14 +279,14 @@ fn much_at_once_comes_in_pages_that_fit() {
             other => panic!("{other:?}"),
         }
     };
-    assert_eq!((step(0, false), step(290, false)), (vec![], vec![10]));
-    assert_eq!((step(149, true), step(150, true)), (vec![], vec![1; 150]));
-    assert_eq!(step(299, true), [1]);
+    assert_eq!((step(0, false), step(590, false)), (vec![], vec![10]));
+    assert_eq!((step(299, true), step(300, true)), (vec![], vec![1; 300]));
+    assert_eq!(step(599, true), [1]);
 }
 
 #[test]
 fn a_step_in_pages_takes_first_and_gives_last() {
-    let body = format!("\"{}\"", "x".repeat(3_000));
+    let body = format!("\"{}\"", "x".repeat(1_500));
     let grants = |revision: u64| (0..6).map(move |number| (revision, format!("grant/{revision}-{number}")));
     let gone = (1_000..1_200).map(|number| format!("grant/{number}"));
     let mut items: Vec<ItemChange> = gone.clone().map(|key| put(1, Some("a"), &key, "1")).collect();
@@ -339,7 +339,7 @@ fn a_step_in_pages_takes_first_and_gives_last() {
 fn spent_grants_come_with_those_that_are_gone() {
     let grant = |number: u8, uses: &str, rule: &str| {
         let id = |kind: &str| format!("{kind}_0000000000000000000000{number:04}");
-        let (key, rule) = (format!("grant/{}", id("grant")), format!("{rule}{}", "x".repeat(3_000)));
+        let (key, rule) = (format!("grant/{}", id("grant")), format!("{rule}{}", "x".repeat(1_500)));
         let body = format!(
             r#"{{"grant":{{"id":"{}","request":"{}","holder":{{"workload":"spiffe://a/b"}},"service":"a","action":"b","resource":"c","rule":"{rule}","starts_at":1,"expires_at":2{uses}}}}}"#,
             id("grant"),
@@ -372,7 +372,7 @@ fn spent_grants_come_with_those_that_are_gone() {
 
 #[test]
 fn grants_that_are_put_again_come_one_by_one_where_nothing_else_has_changed() {
-    let body = |n: u64| format!("\"{}{n}\"", "x".repeat(3_000));
+    let body = |n: u64| format!("\"{}{n}\"", "x".repeat(1_500));
     let grants = |revision| (0..400).map(move |n| put(revision, Some("a"), &format!("grant/{n}"), &body(revision)));
     let mut table = PushTable::load(at(1), 0, grants(1).chain([put(1, None, "lock/1", "1")]).collect());
     let applied = Applied { position: at(1), table_hash: table.hash(&scope(&["a"])) };
