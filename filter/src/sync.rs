@@ -46,6 +46,10 @@ const MIN_HEARTBEAT_MILLIS: u64 = 100;
 /// So often a page that does not come is asked for again before the snapshot or step is begun anew.
 const PAGE_ASKED_AGAIN: u32 = 4;
 
+/// So often in a row a step is begun anew in its middle, by replicas that cut it in different ways or do not know its point,
+/// before it is asked for in one answer, or as everything.
+const BEGUN_ANEW: u32 = 4;
+
 /// Between two pages of a large snapshot or step, while most calls are still let through by the table that there is: pages
 /// take a twentieth of a worker's time, so that hardly a call meets two of them.
 const PAGE_PAUSE: Span = Span::from_millis(4);
@@ -115,7 +119,7 @@ pub enum Progress {
     Snapshot,
     /// A heartbeat showed that the table is current.
     Current,
-    /// A heartbeat showed that there is something newer; the poll will bring it.
+    /// A heartbeat showed that there is something newer, which the poll will bring, or knew less than is here already.
     Behind,
 }
 
@@ -143,6 +147,8 @@ pub struct Sync {
     /// The hash of the table at that point, where pages of a step have changed it since, and the point that they led to.
     before: Option<(TableHash, Position)>,
     step: Option<Step>,
+    /// How often in a row a step was begun anew in its middle.
+    begun_anew: u32,
     /// Pages of steps that were applied.
     pages_applied: u64,
     clock: ServerClock,
@@ -182,6 +188,7 @@ impl Sync {
             position: None,
             before: None,
             step: None,
+            begun_anew: 0,
             pages_applied: 0,
             clock: ServerClock::default(),
             freshness: Freshness::default(),
@@ -475,7 +482,7 @@ impl Sync {
             nonce: nonce.clone(),
             applied,
             page,
-            in_pages: true,
+            in_pages: self.begun_anew < BEGUN_ANEW,
             wait_ms: WAIT.millis(),
         };
         self.poll = Some(Flight {
@@ -566,7 +573,9 @@ impl Sync {
     /// Forgets the pages of a snapshot that is not to be finished, and where a step has come to: the next one begins where this
     /// one did, and says all of it again.
     fn give_up_pages(&mut self) {
-        self.step = None;
+        if let Some(changes) = self.step.take().and_then(|step| step.understood) {
+            self.retired.take(changes.into_services());
+        }
         if let Some(pages) = self.pages.take() {
             self.retired.take(pages.into_contents().into_table());
         }
@@ -603,7 +612,11 @@ impl Sync {
             }
             Change::Delta { puts, removes, index, more, with_next, cut } => {
                 // One that is begun anew says again what pages have changed already.
-                let mut step = self.step.take().filter(|_| index > 0);
+                if index == 0 && self.step.is_some() {
+                    self.begun_anew = self.begun_anew.saturating_add(1);
+                    self.give_up_pages();
+                }
+                let mut step = self.step.take();
                 let (position, expected) = (answer.position, answer.table_hash);
                 let goes_on = step.as_ref().map_or(index == 0, |step| {
                     (step.position, step.expected, step.next, step.cut) == (position, expected, index, cut)
@@ -662,6 +675,7 @@ impl Sync {
             return Ok(progress);
         }
         self.give_up_pages();
+        self.begun_anew = 0;
         self.wants_snapshot = false;
         self.before = None;
         self.position = Some(answer.position);

@@ -181,7 +181,7 @@ impl Push {
         self.step(asked, &scope)
     }
 
-    /// A page of a snapshot that a filter loads: of another one if that is gone.
+    /// A page of a snapshot or step that a filter loads: the first of another one if that is gone.
     async fn next_page(
         &self,
         filter: &FilterIdentity,

@@ -21,7 +21,7 @@ const MANY: usize = 1_024;
 const STEPS: usize = 256;
 
 /// So many pages all kept steps may have together, but for the newest.
-const STEP_PAGES: usize = 65_536;
+const STEP_PAGES: usize = 131_072;
 
 /// Everything in a scope, or what has changed since a point.
 #[derive(Debug)]

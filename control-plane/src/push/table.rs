@@ -15,6 +15,10 @@ const MAX_SUMS: usize = 4_096;
 /// What an item adds to an answer besides key and body.
 const ITEM_FRAME: usize = 24;
 
+/// The most bytes in one page of what comes into force at one go, unless a single item has more: what is no grant costs a
+/// filter less for its bytes, and a large policy is not to need hundreds of exchanges.
+const MIDDLE_PAGE_BYTES: usize = 4 * MAX_PAGE_BYTES;
+
 /// What a grant that is gone costs a filter, as the bytes of one that is put: its item's hash is found out for the last time.
 const GONE_BYTES: usize = 240;
 
@@ -70,7 +74,7 @@ pub enum Step {
     Ahead,
 }
 
-/// So much of a step or a snapshot as a filter takes in at one go.
+/// So much of a step or a snapshot as one answer tells.
 #[derive(Debug, Clone, Default)]
 pub struct Page {
     /// New and replaced items.
@@ -128,6 +132,8 @@ struct Live {
     item: Arc<Item>,
     hash: TableHash,
     is_first: bool,
+    /// Whether it is a grant all of whose uses are taken.
+    is_spent: bool,
 }
 
 impl Slice {
@@ -148,7 +154,8 @@ impl Slice {
         self.take(&key);
         self.sum = self.sum.plus(hash);
         self.changes.insert((revision, Arc::clone(&key)));
-        self.live.insert(key, Live { revision, item: Arc::new(item), hash, is_first });
+        let is_spent = is_spent(&item);
+        self.live.insert(key, Live { revision, item: Arc::new(item), hash, is_first, is_spent });
         self.changed = self.changed.max(revision);
     }
 
@@ -338,7 +345,7 @@ impl PushTable {
         items.sort_unstable_by(|one, two| {
             (!one.key.starts_with("service/"), &one.key).cmp(&(!two.key.starts_with("service/"), &two.key))
         });
-        let mut pages = pages_of(items.into_iter().map(One::Put));
+        let mut pages = pages_of(MAX_PAGE_BYTES, items.into_iter().map(One::Put));
         if pages.is_empty() {
             pages.push(Page::default());
         }
@@ -366,7 +373,7 @@ impl Changes {
         self.bytes = self.bytes.saturating_add(item_bytes(&live.item));
         let puts = match (is_grant(&live.item.key), live.is_first) {
             (true, true) => &mut self.new,
-            (true, false) if is_spent(&live.item) => &mut self.spent,
+            (true, false) if live.is_spent => &mut self.spent,
             (true, false) => &mut self.again,
             (false, _) => &mut self.others,
         };
@@ -418,12 +425,13 @@ impl Changes {
         if at_one_go.iter().map(One::bytes).fold(0, usize::saturating_add) > MAX_ANSWER_BYTES {
             return None;
         }
-        let mut pages = pages_of(gone.into_iter().map(One::Gone).chain(spent.into_iter().map(One::Put)));
-        let mut at_one_go = pages_of(at_one_go);
+        let mut pages =
+            pages_of(MAX_PAGE_BYTES, gone.into_iter().map(One::Gone).chain(spent.into_iter().map(One::Put)));
+        let mut at_one_go = pages_of(MIDDLE_PAGE_BYTES, at_one_go);
         let last = at_one_go.len().saturating_sub(1);
         at_one_go.iter_mut().take(last).for_each(|page| page.with_next = true);
         pages.append(&mut at_one_go);
-        pages.append(&mut pages_of(again.into_iter().chain(new).map(One::Put)));
+        pages.append(&mut pages_of(MAX_PAGE_BYTES, again.into_iter().chain(new).map(One::Put)));
         Some(pages)
     }
 }
@@ -439,12 +447,12 @@ fn is_spent(item: &Item) -> bool {
     may_be && matches!(item.parse(), Ok(EngineItem::Grant(grant)) if grant.uses.is_some_and(|uses| uses.exhausted))
 }
 
-/// Pages of these, in their order; one that is larger than a page has one to itself.
-fn pages_of(all: impl IntoIterator<Item = One>) -> Vec<Page> {
+/// Pages of so many bytes at most of these, in their order; one that is larger than a page has one to itself.
+fn pages_of(most: usize, all: impl IntoIterator<Item = One>) -> Vec<Page> {
     let (mut pages, mut part, mut bytes) = (Vec::new(), Vec::new(), 0_usize);
     for one in all {
         let more = one.bytes();
-        if bytes.saturating_add(more) > MAX_PAGE_BYTES && bytes > 0 {
+        if bytes.saturating_add(more) > most && bytes > 0 {
             pages.push(Page::of(std::mem::take(&mut part)));
             bytes = 0;
         }

@@ -4,7 +4,7 @@
 //! Nothing takes long, whatever the table's size: pages are small, and tables and services that have had their day are freed
 //! in parts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use grantmesh_shared::engine::{Service, Table};
 use grantmesh_shared::wire::TableHash;
@@ -85,12 +85,11 @@ impl Contents {
     ) -> Result<Changes, SyncError> {
         let mut changes = understood.unwrap_or_else(|| Changes { hash: self.hash, ..Changes::default() });
         for key in puts.iter().map(|item| &item.key).chain(&removes) {
-            if !changes.keys.insert(key.as_str().into()) {
+            let old = self.hash_of(key)?.unwrap_or_default();
+            if changes.old.insert(key.as_str().into(), old).is_some() {
                 return Err(SyncError::Twice(key.clone()));
             }
-            if let Some(old) = self.hash_of(key)? {
-                changes.hash = changes.hash.minus(old);
-            }
+            changes.hash = changes.hash.minus(old);
         }
         for key in removes {
             changes.bytes = changes.bytes.saturating_add(key.len());
@@ -127,16 +126,29 @@ impl Contents {
     }
 }
 
-/// What pages of a step change, understood and compared, and not yet made.
+/// What pages of a step change, understood and not yet made.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     puts: Vec<(EngineItem, Item, TableHash)>,
     removes: Vec<(ItemKey, String)>,
-    /// Of all of them.
-    keys: HashSet<Box<str>>,
+    /// The hashes of the items that were there, by the keys of all of them; that of no item is zero.
+    old: HashMap<Box<str>, TableHash>,
     /// The table's, once they are made.
     hash: TableHash,
     bytes: usize,
+}
+
+impl Changes {
+    /// The services that would have been put.
+    pub(super) fn into_services(self) -> Table {
+        let mut table = Table::default();
+        for (parsed, ..) in self.puts {
+            if let EngineItem::Service(service) = parsed {
+                table.put_service(*service);
+            }
+        }
+        table
+    }
 }
 
 /// A step of which some pages are there.

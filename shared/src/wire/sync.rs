@@ -114,7 +114,7 @@ pub struct PageRequest {
     pub position: Position,
     /// From 1; page 0 needs no request of this kind.
     pub index: u32,
-    /// How the pages of the step were cut, as they say themselves.
+    /// How the pages of the step were cut, as they say themselves; 0 for a snapshot.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub cut: u32,
     /// How long the control plane is to hold the page back, in milliseconds (100 at most): a large table is not taken in at

@@ -1,4 +1,5 @@
-//! Steps in pages: each is applied when it comes, none counts as the whole, and what does not belong together makes none.
+//! Steps in pages: each is applied when it comes or with the next one, none counts as the whole, and what does not belong
+//! together makes none.
 
 use super::pages::{grant, tell_as_it_is};
 use super::*;
@@ -222,6 +223,13 @@ fn services_that_are_replaced_or_gone_are_freed_in_parts() {
         assert_eq!(parts, if host == "a" { 0 } else { 101 }, "{host}");
     }
     assert_eq!(filter.sync.table().unwrap().services().count(), 50);
+    // So are those of a step that is broken off.
+    let question = filter.poll(1_000);
+    let new: Vec<Item> = (0..50).map(|number| service(number, "d")).collect();
+    let change = with_next(page(0, true, &new.iter().collect::<Vec<_>>(), &[]));
+    tell_as_it_is(&mut filter, &server, &question, change, 1_000).unwrap();
+    filter.sync.doubt(at(1_001));
+    assert!(!filter.sync.retired.is_empty());
 }
 
 #[test]
@@ -293,6 +301,26 @@ fn a_step_that_is_broken_off_is_begun_anew_from_where_it_began() {
         assert_eq!((state(&filter).1, filter.fresh(1_003)), (hash_of(server.items.values()), [true; 3]));
         assert_eq!(asked(&filter.poll(1_002)), (Some(server.revision), None));
     }
+}
+
+#[test]
+fn a_step_that_replicas_cut_in_different_ways_is_asked_for_in_one_answer() {
+    let (server, mut filter, [one, two, three]) = ahead();
+    let in_pages = |question: &Question| -> Value {
+        serde_json::from_slice::<Value>(&question.body).unwrap().get("in_pages").cloned().unwrap_or_default()
+    };
+    for begun in 0..=BEGUN_ANEW {
+        let question = filter.poll(1_000);
+        assert_eq!(in_pages(&question), json!(true), "{begun}");
+        let change = with_next(page(0, true, &[&one], &[]));
+        assert_eq!(tell_as_it_is(&mut filter, &server, &question, change, 1_000), Ok(Progress::Page));
+    }
+    let question = filter.poll(1_000);
+    assert_eq!(in_pages(&question), Value::Null);
+    let whole = page(0, false, &[&one, &two, &three, &lock(3)], &[&lock(1).key]);
+    assert_eq!(tell_as_it_is(&mut filter, &server, &question, whole, 1_000), Ok(Progress::Delta));
+    assert_eq!(state(&filter), (5, hash_of(server.items.values())));
+    assert_eq!(in_pages(&filter.poll(1_000)), json!(true));
 }
 
 #[test]
