@@ -195,7 +195,7 @@ impl Filter {
             let mut pages: Vec<Vec<Item>> = vec![Vec::new()];
             for item in items {
                 let bytes = |page: &Vec<Item>| page.iter().map(|item| item.body.get().len()).sum::<usize>();
-                if pages.last().is_some_and(|page| bytes(page) + item.body.get().len() > MAX_PAGE_BYTES) {
+                if pages.last().is_some_and(|page| bytes(page) + item.body.get().len() > 4 * MAX_PAGE_BYTES) {
                     pages.push(Vec::new());
                 }
                 pages.last_mut().expect("a page").push(item);
@@ -205,6 +205,11 @@ impl Filter {
                 let more = at + 1 < count;
                 let one = self.page(plane, (at, count), page, Vec::new(), more);
                 if more { &mut took } else { &mut last }.push(one);
+            }
+            // As with its ticks: what was there before is freed.
+            for _ in 0..100 {
+                self.millis += 1;
+                let _due = self.sync.due(Mono::from_millis(self.millis), &mut self.random);
             }
         }
         (took, last)

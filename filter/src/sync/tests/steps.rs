@@ -220,7 +220,7 @@ fn services_that_are_replaced_or_gone_are_freed_in_parts() {
             filter.sync.retired.free_some();
             parts += 1;
         }
-        assert_eq!(parts, if host == "a" { 0 } else { 101 }, "{host}");
+        assert_eq!(parts, if host == "a" { 0 } else { 26 }, "{host}");
     }
     assert_eq!(filter.sync.table().unwrap().services().count(), 50);
     // So are those of a step that is broken off.
