@@ -93,7 +93,7 @@ impl Snapshots {
     }
 
     /// What was begun at `position`, by another replica it may be, if nothing in the scope has changed since: its pages are the
-    /// same everywhere.
+    /// same at every replica of a release.
     #[must_use]
     pub(super) fn elsewhere(
         &self,

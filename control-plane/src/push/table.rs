@@ -133,7 +133,7 @@ struct Live {
     hash: TableHash,
     is_first: bool,
     /// Whether it is a grant all of whose uses are taken.
-    is_spent: bool,
+    is_exhausted: bool,
 }
 
 impl Slice {
@@ -154,8 +154,8 @@ impl Slice {
         self.take(&key);
         self.sum = self.sum.plus(hash);
         self.changes.insert((revision, Arc::clone(&key)));
-        let is_spent = is_spent(&item);
-        self.live.insert(key, Live { revision, item: Arc::new(item), hash, is_first, is_spent });
+        let is_exhausted = is_exhausted(&item);
+        self.live.insert(key, Live { revision, item: Arc::new(item), hash, is_first, is_exhausted });
         self.changed = self.changed.max(revision);
     }
 
@@ -361,7 +361,7 @@ struct Changes {
     /// Grants that are put again and give something.
     again: Vec<Arc<Item>>,
     /// Grants that are put again as exhausted, and give nothing.
-    spent: Vec<Arc<Item>>,
+    exhausted: Vec<Arc<Item>>,
     /// What is no grant.
     others: Vec<Arc<Item>>,
     removes: BTreeSet<Arc<str>>,
@@ -373,7 +373,7 @@ impl Changes {
         self.bytes = self.bytes.saturating_add(item_bytes(&live.item));
         let puts = match (is_grant(&live.item.key), live.is_first) {
             (true, true) => &mut self.new,
-            (true, false) if live.is_spent => &mut self.spent,
+            (true, false) if live.is_exhausted => &mut self.exhausted,
             (true, false) => &mut self.again,
             (false, _) => &mut self.others,
         };
@@ -386,36 +386,36 @@ impl Changes {
     }
 
     fn count(&self) -> usize {
-        [&self.new, &self.again, &self.spent, &self.others]
+        [&self.new, &self.again, &self.exhausted, &self.others]
             .into_iter()
             .fold(self.removes.len(), |count, puts| count.saturating_add(puts.len()))
     }
 
     /// An item that moved between slices of the scope is gone from some of them and may be put in another one.
     fn settle(&mut self) {
-        for item in self.new.iter().chain(&self.again).chain(&self.spent).chain(&self.others) {
+        for item in self.new.iter().chain(&self.again).chain(&self.exhausted).chain(&self.others) {
             self.removes.remove(item.key.as_str());
         }
     }
 
     fn at_one_go(self) -> Page {
-        let Self { new, again, spent, mut others, removes, .. } = self;
-        for puts in [spent, again, new] {
+        let Self { new, again, exhausted, mut others, removes, .. } = self;
+        for puts in [exhausted, again, new] {
             others.extend(puts);
         }
         Page { puts: others, removes: removes.into_iter().collect(), with_next: false }
     }
 
     /// So that a filter that has applied only the first pages admits nothing that no state of the history would: grants that
-    /// are gone or spent come first, then, into force at one go, all that is no grant with the grants that are put again, which
-    /// may give less than before or more, and new grants at last. Nothing if what must come at one go is more than an answer
-    /// may have.
+    /// are gone or exhausted come first, then, into force at one go, all that is no grant with the grants that are put again,
+    /// which may give less than before or more, and new grants at last. Nothing if what must come at one go is more than an
+    /// answer may have.
     ///
     /// A call is admitted by one grant. So where nothing but grants has changed, those that are put again come one by one: each
     /// admits what it did before or does afterwards. Of masked fields a call may then be shown, for the moment, what one grant
     /// revealed before and another one does afterwards.
     fn in_pages(self) -> Option<Vec<Page>> {
-        let Self { new, mut again, spent, others, removes, .. } = self;
+        let Self { new, mut again, exhausted, others, removes, .. } = self;
         let (gone, removes): (Vec<_>, Vec<_>) = removes.into_iter().partition(|key| is_grant(key));
         let mut at_one_go: Vec<One> =
             others.into_iter().map(One::Put).chain(removes.into_iter().map(One::Gone)).collect();
@@ -426,7 +426,7 @@ impl Changes {
             return None;
         }
         let mut pages =
-            pages_of(MAX_PAGE_BYTES, gone.into_iter().map(One::Gone).chain(spent.into_iter().map(One::Put)));
+            pages_of(MAX_PAGE_BYTES, gone.into_iter().map(One::Gone).chain(exhausted.into_iter().map(One::Put)));
         let mut at_one_go = pages_of(MIDDLE_PAGE_BYTES, at_one_go);
         let last = at_one_go.len().saturating_sub(1);
         at_one_go.iter_mut().take(last).for_each(|page| page.with_next = true);
@@ -441,7 +441,7 @@ fn is_grant(key: &str) -> bool {
 }
 
 /// Whether it is a grant all of whose uses are taken.
-fn is_spent(item: &Item) -> bool {
+fn is_exhausted(item: &Item) -> bool {
     // Most need not be read for that: within a text a quote is escaped.
     let may_be = item.body.get().contains(r#""exhausted":true"#);
     may_be && matches!(item.parse(), Ok(EngineItem::Grant(grant)) if grant.uses.is_some_and(|uses| uses.exhausted))

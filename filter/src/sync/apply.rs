@@ -131,7 +131,8 @@ impl Contents {
 pub(super) struct Changes {
     puts: Vec<(EngineItem, Item, TableHash)>,
     removes: Vec<(ItemKey, String)>,
-    /// The hashes of the items that were there, by the keys of all of them; that of no item is zero.
+    /// The hashes of the items that were there, by the keys of all of them; that of no item is zero. No more than which keys
+    /// there are is asked of it; a set of them would be another kind of map in the module.
     old: HashMap<Box<str>, TableHash>,
     /// The table's, once they are made.
     hash: TableHash,

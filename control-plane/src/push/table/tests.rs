@@ -337,7 +337,7 @@ fn a_step_in_pages_takes_first_and_gives_last() {
 }
 
 #[test]
-fn spent_grants_come_with_those_that_are_gone() {
+fn exhausted_grants_come_with_those_that_are_gone() {
     let grant = |number: u8, uses: &str, rule: &str| {
         let id = |kind: &str| format!("{kind}_0000000000000000000000{number:04}");
         let (key, rule) = (format!("grant/{}", id("grant")), format!("{rule}{}", "x".repeat(1_500)));
@@ -367,7 +367,7 @@ fn spent_grants_come_with_those_that_are_gone() {
     let numbers = |page: &Page| -> String { page.puts.iter().filter_map(|item| item.key.chars().last()).collect() };
     let numbers: Vec<_> = pages.iter().map(|page| (page.removes.len(), numbers(page), page.with_next)).collect();
     let of = |gone, numbers: &str| (gone, numbers.to_owned(), false);
-    // With the lock comes what may give something: what is gone or spent does not, and new grants give it last.
+    // With the lock comes what may give something: what is gone or exhausted does not, and new grants give it last.
     assert_eq!(numbers, [of(1, "24"), of(0, "113"), of(0, "5")]);
 }
 
